@@ -1,0 +1,203 @@
+r"""Samplers: from noise to spectra, step by step through a denoiser.
+
+With :math:`D_t = E[x_0 | x_t]` from the denoiser the probability-flow equation has
+the exact solution (Lu et al. 2022, arXiv:2206.00927, prop. 3.1, for data prediction)
+
+.. math:: x_s = \frac{\sigma_s}{\sigma_t} x_t + \alpha_s (1 - \rho) D, \qquad
+          \rho = \frac{\sigma_s \alpha_t}{\alpha_s \sigma_t},
+
+where D is the mean of D over the step. The deterministic samplers differ only in their
+guess of it: DDIM takes :math:`D_t`, DPM-Solver++(2M) extrapolates from the previous
+step, Heun looks ahead. The form holds at the noisy end of the cosine schedule, where
+x / alpha would overflow. The last step leads from the last time to the clean spectrum
+and is the denoiser's estimate itself.
+
+All noise comes from the caller: the starting noise as a tensor, that of ancestral steps
+through one generator per example, so that a spectrum does not depend on its batch.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+__all__ = [
+    "SAMPLERS",
+    "DDIMSampler",
+    "DDPMSampler",
+    "DPMSolverPP2M",
+    "HeunSampler",
+    "Sampler",
+]
+
+
+@dataclass
+class _Run:
+    """What one run of a sampler remembers between its steps."""
+
+    generator: object = None
+    log_snr: torch.Tensor | None = None
+    x_0: torch.Tensor | None = None
+
+    def noise_like(self, x):
+        if self.generator is None or isinstance(self.generator, torch.Generator):
+            return draw_noise(x.shape, self.generator).to(x.device, x.dtype)
+        return draw_noise(x.shape[1:], self.generator).to(x.device, x.dtype)
+
+
+def draw_noise(shape, generator=None):
+    """Standard normal noise, float32, on the processor for the same numbers everywhere.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the noise, or of each example when `generator` is a sequence.
+    generator : torch.Generator or sequence of them, optional
+        One generator per example makes each example's noise its own.
+
+    Returns
+    -------
+    Tensor
+        `shape`, with a leading axis of the number of generators when there are several.
+    """
+    if generator is None or isinstance(generator, torch.Generator):
+        return torch.randn(shape, generator=generator)
+    return torch.stack([torch.randn(shape, generator=one) for one in generator])
+
+
+class Sampler:
+    """Walks the times of a schedule from noise to the clean spectrum.
+
+    Parameters
+    ----------
+    denoiser : Denoiser
+        Called as ``denoiser(x_t, t, condition)``; has `schedule` and `evaluations`.
+    n_steps : int
+        Number of steps, the last one to the clean spectrum included.
+    times : Tensor (n_steps,), optional
+        Decreasing times instead of ``schedule.times(n_steps)``.
+    """
+
+    evaluations_per_step = 1
+
+    def __init__(self, denoiser, n_steps=None, *, times=None):
+        self.denoiser = denoiser
+        self.schedule = denoiser.schedule
+        times = self.schedule.times(n_steps) if times is None else times
+        self.times = torch.as_tensor(times, dtype=torch.float64)
+
+    @property
+    def n_steps(self):
+        return len(self.times)
+
+    @property
+    def nfe(self):
+        """Network evaluations per spectrum."""
+        per_call = getattr(self.denoiser, "evaluations", 1)
+        return per_call * (self.evaluations_per_step * (self.n_steps - 1) + 1)
+
+    @torch.no_grad()
+    def sample(self, noise, condition=None, generator=None):
+        """Turn noise into spectra.
+
+        Parameters
+        ----------
+        noise : Tensor (n, ...)
+            Standard normal noise; see `draw_noise`.
+        condition
+            Handed to the denoiser as it is.
+        generator : torch.Generator or sequence of n of them, optional
+            Source of the noise of ancestral steps; unused by deterministic samplers.
+
+        Returns
+        -------
+        Tensor (n, ...)
+            Clean spectra, float32 at least.
+        """
+        last = self.times[-1]
+        return self.denoiser(self.walk(noise, condition, generator), last, condition)
+
+    @torch.no_grad()
+    def walk(self, noise, condition=None, generator=None):
+        """As `sample`, but stop at the last time: noisy spectra of its noise level."""
+        dtype = torch.promote_types(noise.dtype, torch.float32)
+        start = self.times[0]
+        # the marginal at the first time: unit noise, or sigma_max where noise explodes
+        x = noise.to(dtype) * self.schedule.sigma(start).item()
+        run = _Run(generator)
+        for t, s in zip(self.times[:-1], self.times[1:], strict=True):
+            x = self.step(x, t, s, condition, run)
+        return x
+
+    def step(self, x_t, t, s, condition, run):
+        """One step from time `t` to the earlier time `s`."""
+        raise NotImplementedError
+
+    def _ratio(self, t, s):
+        """rho = exp((log_snr(t) - log_snr(s)) / 2), the ratio of sigma / alpha."""
+        return torch.exp((self.schedule.log_snr(t) - self.schedule.log_snr(s)) / 2)
+
+    def _advance(self, x_t, t, s, x_0):
+        """Step from `t` to `s` as if the denoiser answered `x_0` all the way."""
+        schedule = self.schedule
+        keep = (schedule.sigma(s) / schedule.sigma(t)).item()
+        new = (schedule.alpha(s) * (1 - self._ratio(t, s))).item()
+        return keep * x_t + new * x_0
+
+
+class DDPMSampler(Sampler):
+    """Ancestral sampling with the posterior variance (Ho et al. 2020, eq. 6 and 7)."""
+
+    def step(self, x_t, t, s, condition, run):
+        schedule, ratio2 = self.schedule, self._ratio(t, s) ** 2
+        x_0 = self.denoiser(x_t, t, condition)
+        keep = schedule.alpha(t) / schedule.alpha(s) * (schedule.sigma(s) / schedule.sigma(t)) ** 2
+        mean = keep.item() * x_t + (schedule.alpha(s) * (1 - ratio2)).item() * x_0
+        return mean + ((1 - ratio2).sqrt() * schedule.sigma(s)).item() * run.noise_like(x_t)
+
+
+class DDIMSampler(Sampler):
+    """Deterministic, first order (Song et al. 2021, arXiv:2010.02502, eq. 12, eta = 0)."""
+
+    def step(self, x_t, t, s, condition, run):
+        return self._advance(x_t, t, s, self.denoiser(x_t, t, condition))
+
+
+class DPMSolverPP2M(Sampler):
+    """DPM-Solver++(2M), second order at one evaluation per step.
+
+    Lu et al. 2022 (arXiv:2211.01095), algorithm 2: the data prediction is extrapolated
+    linearly in log-SNR from this and the previous step to the middle of the step.
+    """
+
+    def step(self, x_t, t, s, condition, run):
+        x_0, log_snr = self.denoiser(x_t, t, condition), self.schedule.log_snr(t)
+        slope = 0.0
+        if run.x_0 is not None:
+            slope = ((self.schedule.log_snr(s) - log_snr) / (log_snr - run.log_snr)).item() / 2
+        middle = x_0 if run.x_0 is None else x_0 + slope * (x_0 - run.x_0)
+        run.x_0, run.log_snr = x_0, log_snr
+        return self._advance(x_t, t, s, middle)
+
+
+class HeunSampler(Sampler):
+    """Heun's method in sigma / alpha, second order, two evaluations per step.
+
+    Karras et al. 2022, algorithm 1, written for any schedule: with D at both ends of the
+    step the trapezoid rule comes to D_t + (D_s - D_t) / (2 rho).
+    """
+
+    evaluations_per_step = 2
+
+    def step(self, x_t, t, s, condition, run):
+        here = self.denoiser(x_t, t, condition)
+        there = self.denoiser(self._advance(x_t, t, s, here), s, condition)
+        half = 0.5 / self._ratio(t, s).item()
+        return self._advance(x_t, t, s, here + half * (there - here))
+
+
+SAMPLERS = {
+    "ddpm": DDPMSampler,
+    "ddim": DDIMSampler,
+    "dpm-solver++": DPMSolverPP2M,
+    "heun": HeunSampler,
+}
