@@ -66,6 +66,28 @@ class Schedule:
         """
         return self.time(self.log_snr_min) * (1.0 - torch.arange(n_steps).double() / n_steps)
 
+    def karras_times(self, n_steps, sigma_min=0.01, sigma_max=20.0, rho=20.0):
+        """Times spaced as in Karras et al. 2022, eq. 5, in sigma / alpha; for few steps.
+
+        Parameters
+        ----------
+        n_steps : int
+        sigma_min, sigma_max : float
+            First and last sigma / alpha, in units of the data.
+        rho : float
+            The larger, the nearer to steps of equal log-SNR. For data whose principal
+            components vary by factors of a hundred, 20 and DPM-Solver++ need half the steps
+            of the 7 that the paper chose for pictures and Heun's method.
+
+        Returns
+        -------
+        Tensor (n_steps,)
+            Decreasing times, float64.
+        """
+        low, high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
+        sigma = torch.linspace(high, low, n_steps, dtype=torch.float64) ** rho
+        return self.time(-2 * sigma.log())
+
     def draw_times(self, n, generator=None):
         """Times for `n` training examples, (n,) float64: stratified and uniform."""
         offset = torch.rand((), generator=generator, dtype=torch.float64)
