@@ -1,0 +1,26 @@
+"""The smooth correction that brings the templates onto the colours of real galaxies."""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["CORRECTION_MAGNITUDE", "CORRECTION_WAVELENGTH", "template_correction"]
+
+CORRECTION_WAVELENGTH = np.array(
+    [2800.0, 3200, 3600, 4000, 4500, 5000, 5500, 6000, 6600, 7200, 8000, 9000, 10000]
+)
+"""Rest-frame knots, Angstrom."""
+
+CORRECTION_MAGNITUDE = np.zeros(13)
+"""Correction at the knots, mag (positive makes the templates fainter)."""
+
+
+def template_correction(wavelength):
+    """Return the factor on the templates at rest-frame wavelengths in Angstrom.
+
+    As in template-fitting photometric redshifts (e.g. Ilbert et al. 2006, A&A 457, 841, sect. 4),
+    residuals between templates and galaxies of known redshift become a smooth vector: here a
+    piecewise linear one in log wavelength, fitted by benchmarks/simulation_calibration.py.
+    """
+    magnitude = np.interp(np.log(wavelength), np.log(CORRECTION_WAVELENGTH), CORRECTION_MAGNITUDE)
+    return 10 ** (-0.4 * magnitude)

@@ -1,0 +1,102 @@
+"""The numbers that define the population, with their sources."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..errors import InputError
+
+__all__ = ["PopulationConfig"]
+
+
+def _number(default, text):
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class PopulationConfig:
+    """Selection, cosmology and scaling relations of the simulated galaxies.
+
+    Each field's meaning and source is its ``help`` metadata. "fit" marks numbers fitted to the
+    real catalogues by benchmarks/simulation_calibration.py, starting from the source named.
+    """
+
+    redshift_min: float = _number(0.02, "lowest redshift")
+    redshift_max: float = _number(0.3, "highest redshift")
+    r_limit: float = _number(17.77, "faint limit, r mag without Galactic extinction (Strauss 2002)")
+    r_bright: float = _number(14.0, "bright limit, r mag")
+    h0: float = _number(70.0, "Hubble constant, km/s/Mpc")
+    omega_m: float = _number(0.3, "matter density, flat universe")
+
+    mass_min: float = _number(8.0, "lowest stellar mass, log10 solar masses")
+    mass_max: float = _number(12.0, "highest stellar mass, log10 solar masses")
+    schechter_mass: float = _number(10.66, "knee of the mass function (Baldry 2012, eq. 6)")
+    schechter_phi1: float = _number(3.96e-3, "first density, 1/Mpc3/dex-e (Baldry 2012)")
+    schechter_alpha1: float = _number(-0.35, "first slope (Baldry 2012)")
+    schechter_phi2: float = _number(0.79e-3, "second density (Baldry 2012)")
+    schechter_alpha2: float = _number(-1.47, "second slope (Baldry 2012)")
+
+    quiescent_mass: float = _number(10.4, "log mass where half are quiescent (Baldry 2006); fit")
+    quiescent_width: float = _number(0.35, "width of that transition, dex; fit")
+    quiescent_max: float = _number(0.95, "quiescent fraction at high mass; fit")
+    green_fraction: float = _number(0.2, "share of the quiescent in the green valley; fit")
+
+    ms_slope: float = _number(0.76, "main sequence, log SFR against log mass (Renzini & Peng 2015)")
+    ms_zero: float = _number(-0.04, "log SFR at 1e10 solar masses, z = 0.05 (ibid.)")
+    ms_scatter: float = _number(0.3, "scatter, dex (ibid.); fit")
+    ms_evolution: float = _number(2.5, "SFR ~ (1+z)^this (Speagle 2014)")
+    quiescent_ssfr: float = _number(-12.2, "log SSFR of the quiescent, 1/yr; fit")
+    burst_fraction: float = _number(0.25, "share of star-forming galaxies with a burst; fit")
+    recent_scatter: float = _number(0.2, "scatter of the rate in the last 25 Myr, dex; fit")
+
+    quiescent_onset: float = _number(11.0, "first stars of the quiescent at 10^10.8, Gyr ago; fit")
+    quiescent_onset_slope: float = _number(0.8, "its change per dex of mass (Gallazzi 2005); fit")
+    quiescent_onset_scatter: float = _number(1.5, "its scatter, Gyr; fit")
+    star_forming_onset: float = _number(10.0, "first stars of star-forming disks, Gyr ago; fit")
+    star_forming_onset_scatter: float = _number(1.5, "its scatter, Gyr; fit")
+
+    metallicity_offset: float = _number(0.0, "added to Gallazzi 2005, dex; fit")
+    metallicity_slope: float = _number(0.0, "added slope per dex above 10^10.8; fit")
+    metallicity_scatter: float = _number(0.12, "scatter between galaxies, dex; fit")
+    metallicity_spread: float = _number(0.2, "spread within a component, dex")
+    quiescent_metallicity: float = _number(0.05, "excess of the quiescent, dex; fit")
+    gradient: float = _number(-0.12, "disk minus bulge metallicity, dex (Goddard 2017)")
+    gradient_scatter: float = _number(0.1, "its scatter, dex")
+
+    dust_av: float = _number(0.35, "face-on disk A_V at 1e10 solar masses, mag; fit")
+    dust_slope: float = _number(0.25, "its log slope with mass (Garn & Best 2010); fit")
+    dust_scatter: float = _number(0.25, "its scatter, dex; fit")
+    dust_inclination: float = _number(0.5, "A_V ~ axis ratio^-this (Wild 2011); fit")
+    dust_quiescent: float = _number(0.08, "mean A_V of the quiescent, mag; fit")
+    dust_bulge: float = _number(0.5, "bulge A_V over disk A_V")
+    birth_cloud: float = _number(1.2, "added A_V of young stars over disk A_V (Calzetti 2000)")
+    cardelli_fraction: float = _number(0.3, "share of galaxies with the Cardelli law")
+
+    gas_offset: float = _number(-0.35, "added to the gas metallicity of Tremonti 2004, dex; fit")
+    gas_scatter: float = _number(0.1, "its scatter, dex (ibid.)")
+    log_u_zero: float = _number(-3.0, "ionisation parameter at solar gas metallicity; fit")
+    log_u_slope: float = _number(-0.5, "its slope with log gas metallicity (Carton 2017); fit")
+    log_u_scatter: float = _number(0.15, "its scatter, dex; fit")
+    nitrogen: float = _number(0.2, "nitrogen lines over the Cloudy grid, dex; fit")
+    sulphur: float = _number(0.1, "sulphur lines over the Cloudy grid, dex; fit")
+
+    seyfert_fraction: float = _number(0.08, "Seyferts at 10^10.8 solar masses; fit")
+    liner_fraction: float = _number(0.2, "LINERs at 10^10.8 solar masses; fit")
+    retired_ew: float = _number(0.8, "H-alpha EW of gas ionised by old stars, A (Cid F. 2011)")
+    extinction_median: float = _number(0.03, "median Galactic E(B-V), mag (SDSS footprint)")
+
+    def __post_init__(self):
+        if not 0 < self.redshift_min < self.redshift_max <= 0.5:
+            raise InputError(
+                "redshift range: expected 0 < redshift_min < redshift_max <= 0.5, got "
+                f"{self.redshift_min} and {self.redshift_max}"
+            )
+        if not 10 <= self.r_bright < self.r_limit <= 21:
+            raise InputError(
+                "magnitude range: expected 10 <= r_bright < r_limit <= 21, got "
+                f"{self.r_bright} and {self.r_limit}"
+            )
+        if not (self.h0 > 0 and 0 < self.omega_m <= 1):
+            raise InputError(
+                f"cosmology: expected h0 > 0 and 0 < omega_m <= 1, got {self.h0}, {self.omega_m}"
+            )
