@@ -197,12 +197,13 @@ class PairsWriter:
                 f"image: expected (n, {len(self.bands)}, ny, nx) for the bands "
                 f"{''.join(self.bands)}, got {shape}"
             )
+        spectra = ("spectrum/flux", "spectrum/ivar", "truth/flux")
         for name, data in rows.items():
-            wanted = (n, self.wavelength.size) if name.endswith(("flux", "ivar")) else None
-            if len(data) != n or (wanted and "/" in name and data.shape != wanted):
-                if name.startswith(("object/", "truth/")) and name != "truth/flux":
-                    wanted = (n,)
-                raise InputError(f"{name}: expected shape {wanted or (n,)}, got {data.shape}")
+            if name == "image":
+                continue
+            wanted = (n, self.wavelength.size) if name in spectra else (n,)
+            if data.shape != wanted:
+                raise InputError(f"{name}: expected shape {wanted}, got {data.shape}")
         return rows
 
     def _dataset(self, name, data):

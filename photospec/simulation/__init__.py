@@ -1,0 +1,27 @@
+"""Mock surveys: galaxies with known properties, their images and their fibre spectra.
+
+`Survey` describes sky and instrument; `Survey.simulate` renders pairs in memory and
+`simulate_pairs` streams them to a file.
+"""
+
+from photospec.simulation.noise import NoiseConfig
+from photospec.simulation.observation import SpectrographConfig
+from photospec.simulation.population import PopulationConfig, draw_galaxies
+from photospec.simulation.psf import PsfConfig
+from photospec.simulation.scene import SceneConfig
+from photospec.simulation.sed import render_spectra
+from photospec.simulation.survey import Batch, Survey
+from photospec.simulation.write import simulate_pairs
+
+__all__ = [
+    "Batch",
+    "NoiseConfig",
+    "PopulationConfig",
+    "PsfConfig",
+    "SceneConfig",
+    "SpectrographConfig",
+    "Survey",
+    "draw_galaxies",
+    "render_spectra",
+    "simulate_pairs",
+]

@@ -1,0 +1,104 @@
+"""Sky, source noise, and the interpolation of every band onto one pixel grid."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from photospec.simulation.images import spline_kernel
+
+__all__ = ["NoiseConfig", "add_noise", "draw_shifts", "draw_sky"]
+
+
+@dataclass(frozen=True)
+class NoiseConfig:
+    """Noise of corrected, sky-subtracted frames.
+
+    The SDSS numbers were measured on the frames 001043-5-0025 and 001992-1-0087 and on 35
+    cutouts of five runs (script benchmarks/simulation_images.py).
+
+    Attributes
+    ----------
+    sky_rms : tuple of float
+        Median standard deviation of a sky pixel of each band, nanomaggies.
+    sky_rms_scatter : tuple of float
+        Standard deviation of its natural logarithm from field to field.
+    electron : tuple of float
+        Nanomaggies per photo-electron: calibration over gain.
+    sky_offset : float
+        Error of the subtracted sky level in units of the pixel's standard deviation.
+    resample : bool
+        Bands other than r were interpolated (cubic splines) from pixel grids shifted by a
+        fraction of a pixel, as multi-band cutouts of drift-scan frames are.
+    """
+
+    sky_rms: tuple = (0.046, 0.0170, 0.0288, 0.0445, 0.166)
+    sky_rms_scatter: tuple = (0.17, 0.09, 0.04, 0.10, 0.06)
+    electron: tuple = (0.0042, 0.0009, 0.0010, 0.00135, 0.0053)
+    sky_offset: float = 0.04
+    resample: bool = True
+
+
+def draw_shifts(config, rng, n, bands):
+    """Sub-pixel shifts (n, n_bands, 2) of the bands' pixel grids in pixels, or None."""
+    if not config.resample:
+        return None
+    shifts = rng.uniform(-0.5, 0.5, (n, len(bands), 2))
+    shifts[:, [band == "r" for band in bands]] = 0.0
+    return shifts
+
+
+def draw_sky(config, rng, n):
+    """Sky noise (n, n_bands): standard deviation of a pixel in nanomaggies."""
+    scatter = np.asarray(config.sky_rms_scatter)
+    return np.asarray(config.sky_rms) * np.exp(scatter * rng.standard_normal((n, len(scatter))))
+
+
+def _interpolation(shifts, size):
+    """Matrices (n, n_bands, size, size + 12) that interpolate padded rows at a shift."""
+    offset, taps = spline_kernel(shifts)
+    matrix = np.zeros((*np.shape(shifts), size, size + 12), np.float32)
+    rows = np.arange(size)
+    for j, step in enumerate(offset):
+        matrix[..., rows, rows + step + 6] = taps[..., j, None]
+    return matrix
+
+
+def add_noise(images, sky_rms, shifts, config, rng):
+    """Observe noiseless images.
+
+    Parameters
+    ----------
+    images : ndarray of float32
+        Shape (n, n_bands, size, size), nanomaggies.
+    sky_rms : ndarray
+        Shape (n, n_bands).
+    shifts : ndarray or None
+        As `draw_shifts` returns them.
+    config : NoiseConfig
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of float32
+        Same shape.
+    """
+    n, n_bands, size, _ = images.shape
+    pad = 0 if shifts is None else 6
+    electron = np.asarray(config.electron, np.float32)[:, None, None]
+    observed = np.empty_like(images)
+    offset = (config.sky_offset * sky_rms * rng.standard_normal((n, n_bands))).astype(np.float32)
+    for i in range(n):
+        sigma = np.maximum(images[i], 0)
+        sigma *= electron
+        sigma += (sky_rms[i] ** 2).astype(np.float32)[:, None, None]
+        np.sqrt(sigma, out=sigma)
+        if pad:
+            sigma = np.pad(sigma, ((0, 0), (pad, pad), (pad, pad)), mode="edge")
+        noise = rng.standard_normal(sigma.shape, np.float32)
+        noise *= sigma
+        if pad:
+            across = _interpolation(shifts[i, :, 0], size)
+            down = _interpolation(shifts[i, :, 1], size)
+            noise = down @ noise @ across.swapaxes(1, 2)
+        observed[i] = images[i] + noise + offset[i, :, None, None]
+    return observed

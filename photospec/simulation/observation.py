@@ -1,0 +1,319 @@
+"""Through the fibre: aperture light, line spread, noise, and the training grid.
+
+Everything after the fibre is linear in the flux, so it is two sparse matrices made once:
+`to_pixels` spreads the light by the instrument's line-spread function over the detector's
+logarithmic pixels, `to_grid` takes those pixels to the common wavelength grid as
+`photospec.spectrum.to_training_grid` does for real spectra. Noise is drawn per detector pixel
+and passes through the second matrix, so that it is correlated as in a real, resampled spectrum.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import scipy.sparse
+from scipy.interpolate import CubicSpline
+from scipy.special import erf
+
+from photospec.filters import band_weights, effective_wavelength
+from photospec.wavelengths import WAVELENGTH, to_training_grid
+
+__all__ = ["SpectrographConfig", "fibre_spectra", "observe"]
+
+_LOG_STEP = 1e-4
+
+# Strong telluric OH lines, vacuum Angstrom (Hanuschik 1996, UVES atlas; read at 1 A).
+_OH_LINES = np.array(
+    [
+        "7279",
+        "7286",
+        "7318",
+        "7331",
+        "7343",
+        "7361",
+        "7371",
+        "7404",
+        "7440",
+        "7526",
+        "7573",
+        "7714",
+        "7718",
+        "7753",
+        "7796",
+        "7811",
+        "7823",
+        "7843",
+        "7855",
+        "7872",
+        "7893",
+        "7916",
+        "7923",
+        "7951",
+        "7967",
+        "7995",
+        "8028",
+        "8054",
+        "8064",
+        "8290",
+        "8301",
+        "8313",
+        "8347",
+        "8355",
+        "8370",
+        "8385",
+        "8402",
+        "8418",
+        "8433",
+        "8455",
+        "8468",
+        "8496",
+        "8507",
+        "8550",
+        "8763",
+        "8770",
+        "8781",
+        "8794",
+        "8813",
+        "8830",
+        "8838",
+        "8852",
+        "8870",
+        "8888",
+        "8906",
+        "8922",
+        "8946",
+        "8961",
+        "8991",
+        "9004",
+        "9041",
+        "9053",
+        "9105",
+        "9155",
+    ],
+    float,
+)
+_OTHER_LINES = np.array([5578.9, 5891.6, 5897.6, 6302.0, 6365.5])
+_OTHER_STRENGTH = np.array([5.0, 0.8, 0.4, 0.6, 0.25])
+
+
+@dataclass(frozen=True)
+class SpectrographConfig:
+    """A fibre spectrograph.
+
+    The SDSS numbers are medians over the ten survey spectra of 2.2 to 3.6 hours that were at
+    hand, plates 266, 268 and 1045 (script benchmarks/simulation_images.py).
+
+    Attributes
+    ----------
+    fibre_radius : float
+        Arcsec.
+    wavelength_range : tuple of float
+        First and last detector pixel, vacuum Angstrom.
+    lsf_wavelength, lsf_sigma : tuple of float
+        Standard deviation of the line-spread function, km/s, between which it is linear.
+    noise_wavelength, noise_sigma : tuple of float
+        Standard deviation of a detector pixel (69 km/s) of a faint object away from sky lines,
+        1e-17 erg/s/cm2/A, linear in between.
+    noise_scatter : float
+        Standard deviation of its natural logarithm from plate to plate.
+    source_noise : float
+        Variance per unit flux at 6500 A; grows with the sky noise towards blue and red.
+    sky_residual : float
+        Residuals of subtracted sky lines in units of their extra noise.
+    gray_error, tilt_error : float
+        Errors of the flux calibration as a whole and from 4000 to 9000 A, in ln(flux)
+        (SDSS: about 4 and 5 %; Adelman-McCarthy et al. 2008, ApJS 175, 297).
+    """
+
+    fibre_radius: float = 1.5
+    wavelength_range: tuple = (3800.0, 9200.0)
+    lsf_wavelength: tuple = (3800.0, 4200.0, 5000.0, 5900.0, 6500.0, 8000.0, 9200.0)
+    lsf_sigma: tuple = (83.0, 72.0, 63.0, 63.0, 63.0, 56.0, 53.0)
+    noise_wavelength: tuple = (
+        *(3800.0, 3850.0, 4000.0, 4200.0, 4500.0, 5000.0, 5500.0, 5700.0, 6000.0, 6300.0),
+        *(7000.0, 7700.0, 8200.0, 8600.0, 9000.0, 9200.0),
+    )
+    noise_sigma: tuple = (
+        *(2.7, 2.3, 1.6, 1.22, 1.0, 0.9, 0.84, 0.9, 0.76, 0.66),
+        *(0.6, 0.66, 0.74, 0.8, 1.05, 1.25),
+    )
+    noise_scatter: float = 0.18
+    source_noise: float = 0.022
+    sky_residual: float = 0.7
+    gray_error: float = 0.04
+    tilt_error: float = 0.03
+
+
+@dataclass(frozen=True)
+class _Operators:
+    """What `observe` needs; see `_operators`."""
+
+    pixel: np.ndarray  # (n_pix,) Angstrom
+    to_pixels: scipy.sparse.csr_array  # (n_pix, n_w)
+    to_grid: scipy.sparse.csr_array  # (n_wave, n_pix)
+    variance: scipy.sparse.csr_array  # squared elements of to_grid
+    sky_sigma: np.ndarray  # (n_pix,) without lines
+    line_sigma: np.ndarray  # (n_pix,) extra at sky lines
+
+
+def _line_spread(wavelength, pixel, sigma):
+    """Sparse matrix (n_pix, n_w): mean over each detector pixel after Gaussian blurring."""
+    log_wave, log_pixel = np.log(wavelength), np.log(pixel)
+    half = 0.5 * _LOG_STEP * np.log(10)
+    width = sigma / 299792.458
+    edges = np.concatenate([log_wave[:1], 0.5 * (log_wave[1:] + log_wave[:-1]), log_wave[-1:]])
+    reach = 5 * width + half
+    first = np.searchsorted(edges, log_pixel - reach) - 1
+    last = np.searchsorted(edges, log_pixel + reach)
+    n_tap = (last - first).max()
+    column = np.clip(first[:, None] + np.arange(n_tap), 0, len(wavelength) - 1)
+    # Mean over the pixel of the Gaussian's integral over each sample's own interval.
+    nodes, weights = np.polynomial.legendre.leggauss(3)
+    value = 0.0
+    for node, weight in zip(nodes, weights, strict=True):
+        target = (log_pixel + half * node)[:, None]
+        upper = erf((edges[column + 1] - target) / (np.sqrt(2) * width[:, None]))
+        lower = erf((edges[column] - target) / (np.sqrt(2) * width[:, None]))
+        value = value + 0.5 * weight * 0.5 * (upper - lower)
+    value[first[:, None] + np.arange(n_tap) != column] = 0.0
+    value /= value.sum(axis=1, keepdims=True)
+    row = np.broadcast_to(np.arange(len(pixel))[:, None], column.shape)
+    shape = (len(pixel), len(wavelength))
+    return scipy.sparse.coo_array((value.ravel(), (row.ravel(), column.ravel())), shape).tocsr()
+
+
+def _grid_matrix(pixel):
+    """The linear map of `to_training_grid`, column by column."""
+    blocks = []
+    for start in range(0, len(pixel), 256):
+        unit = np.zeros((min(256, len(pixel) - start), len(pixel)))
+        unit[np.arange(len(unit)), start + np.arange(len(unit))] = 1.0
+        block = np.asarray(to_training_grid(pixel, unit))
+        block[np.abs(block) < 1e-7] = 0.0
+        blocks.append(scipy.sparse.csr_array(block))
+    return scipy.sparse.vstack(blocks).T.tocsr()
+
+
+@lru_cache(maxsize=4)
+def _operators(config, wavelength):
+    wavelength = np.frombuffer(wavelength)
+    low, high = np.log10(config.wavelength_range)
+    pixel = 10 ** np.arange(low, high, _LOG_STEP)
+    sigma = np.interp(pixel, config.lsf_wavelength, config.lsf_sigma)
+    to_grid = _grid_matrix(pixel)
+    lines = np.exp(-0.5 * ((pixel[:, None] - _OTHER_LINES) / 2.2) ** 2) @ _OTHER_STRENGTH
+    bands = np.exp(-0.5 * ((pixel[:, None] - _OH_LINES) / 2.5) ** 2).sum(axis=1)
+    return _Operators(
+        pixel=pixel,
+        to_pixels=_line_spread(wavelength, pixel, sigma).astype(np.float32),
+        to_grid=to_grid.astype(np.float32),
+        variance=to_grid.power(2).astype(np.float32),
+        sky_sigma=np.interp(pixel, config.noise_wavelength, config.noise_sigma),
+        line_sigma=lines + 0.5 * bands * pixel / 8000,
+    )
+
+
+@lru_cache(maxsize=8)
+def _band_basis(wavelength, responses):
+    """Smooth curves (n_bands, n_w), each 1 at its own band's wavelength and 0 at the others'."""
+    wavelength = np.frombuffer(wavelength)
+    nodes = np.log([effective_wavelength(name) for name in responses])
+    spline = CubicSpline(nodes, np.eye(len(nodes)), bc_type="clamped")
+    return spline(np.clip(np.log(wavelength), nodes[0], nodes[-1])).T
+
+
+def fibre_spectra(spectra, totals, apertures, other, responses):
+    """Light that enters the fibre, consistent with the images' aperture fluxes.
+
+    Each component's spectrum is scaled, smoothly in wavelength, by the part of its light inside
+    the aperture; unrelated light comes as a smooth spectrum through its band fluxes. What is
+    left of the difference to the aperture fluxes is divided out, again smoothly.
+
+    Parameters
+    ----------
+    spectra : ComponentSpectra
+        Spectra (n, n_w) of bulge and disk, 1e-17 erg/s/cm2/A.
+    totals, apertures : ndarray
+        Shape (2, n, n_bands): flux of bulge and disk in total and inside the fibre, nanomaggies.
+    other : ndarray
+        Shape (n, n_bands): neighbours' flux inside the fibre, nanomaggies.
+    responses : tuple of str
+        Names of the bands' response curves for `photospec.filters`.
+
+    Returns
+    -------
+    ndarray
+        Shape (n, n_w), 1e-17 erg/s/cm2/A, before the spectrograph. Its synthetic photometry
+        equals the sum of the aperture fluxes within 0.1 %.
+    """
+    wavelength = np.ascontiguousarray(spectra.wavelength, float)
+    basis = _band_basis(wavelength.tobytes(), tuple(responses))
+    weights, _ = band_weights(wavelength, tuple(responses))
+    basis32, weights = basis.astype(np.float32), weights.astype(np.float32)
+    share = (apertures / np.maximum(totals, 1e-12)).astype(np.float32)
+    total = (share[0] @ basis32) * spectra.bulge
+    total += (share[1] @ basis32) * spectra.disk
+    # A source of one nanomaggy in every band: f_AB = 3631 Jy c / lambda^2.
+    flat = 3.631e-29 * 2.99792458e18 / wavelength**2 * 1e17
+    total += np.maximum(other @ (basis * flat), 0).astype(np.float32)
+    wanted = (apertures.sum(axis=0) + other).astype(np.float32)
+    for _ in range(3):
+        ratio = wanted / np.maximum(total @ weights, 1e-12)
+        total *= np.clip(ratio, 0.1, 10.0) @ basis32
+    return total
+
+
+def observe(wavelength, flux, config, rng):
+    """Take fibre spectra through the spectrograph.
+
+    Parameters
+    ----------
+    wavelength : ndarray
+        Shape (n_w,), vacuum Angstrom.
+    flux : ndarray
+        Shape (n, n_w), 1e-17 erg/s/cm2/A, light in the fibre.
+    config : SpectrographConfig
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    truth_flux, observed_flux, ivar : ndarray of float32
+        Shape (n, n_wave) on `photospec.spectrum.WAVELENGTH`: noiseless, with noise, and the
+        inverse variance that a pipeline would give (photon noise only).
+    truth : dict of ndarray
+        Columns noise_factor, gray_error, tilt_error, median_sn (per Angstrom).
+    """
+    ops = _operators(config, np.ascontiguousarray(wavelength, float).tobytes())
+    n = len(flux)
+    native = (ops.to_pixels @ flux.T.astype(np.float32)).T
+    factor = np.exp(config.noise_scatter * rng.standard_normal(n))
+    gray = config.gray_error * rng.standard_normal(n)
+    tilt = config.tilt_error * rng.standard_normal(n)
+    line = ops.line_sigma * factor[:, None]
+    sky = np.hypot(ops.sky_sigma * factor[:, None], line)
+    source = config.source_noise * np.maximum(native, 0) * ops.sky_sigma / ops.sky_sigma.min()
+    variance = (sky**2 + source).astype(np.float32)
+    noise = np.sqrt(variance) * rng.standard_normal(native.shape, np.float32)
+    # Sky lines leave residuals beyond the noise, alike over whole groups of lines.
+    group = rng.standard_normal((n, 5))[:, np.digitize(ops.pixel, (6000, 7500, 8200, 8700))]
+    noise += config.sky_residual * line * group * rng.standard_normal(native.shape, np.float32)
+    slope = (np.log(ops.pixel) - np.log(6000.0)) / np.log(9000 / 4000)
+    error = np.exp(gray[:, None] + tilt[:, None] * slope).astype(np.float32)
+    truth_flux = (ops.to_grid @ native.T).T
+    observed = (ops.to_grid @ (native * error + noise).T).T
+    ivar = 1 / (ops.variance @ variance.T).T
+    per_angstrom = np.sqrt(np.diff(ops.pixel, append=2 * ops.pixel[-1] - ops.pixel[-2]))
+    inside = (ops.pixel > WAVELENGTH[0]) & (ops.pixel < WAVELENGTH[-1])
+    ratio = native / np.sqrt(variance) / per_angstrom
+    truth = {
+        "noise_factor": factor,
+        "gray_error": gray,
+        "tilt_error": tilt,
+        "median_sn": np.median(ratio[:, inside], axis=1),
+    }
+    return (
+        np.ascontiguousarray(truth_flux, np.float32),
+        np.ascontiguousarray(observed, np.float32),
+        np.ascontiguousarray(ivar, np.float32),
+        truth,
+    )

@@ -1,0 +1,118 @@
+"""Radial light profiles in Fourier space, from lookup tables.
+
+A Sersic profile has no closed Fourier transform; GalSim computes it once per
+index and the curve is kept on a fine logarithmic grid of k times half-light
+radius. An image is then one table look-up per k, stretched by the ellipse.
+The last row of the table is a point source. Moffat profiles (the point spread
+functions) are treated the same way, with one row per value of beta.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy.interpolate import CubicSpline
+from scipy.special import gamma, kv
+
+__all__ = ["POINT", "RadialTable", "moffat_table", "sersic_table"]
+
+POINT = -1.0
+"""The `sersic_index` that stands for a point source."""
+
+TRUNCATION = 8.0
+"""Radius, in half-light radii, where profiles of index above 2 end, as in SDSS's photo pipeline.
+
+Stoughton et al. 2002 (AJ 123, 485, section 4.4.5.3) smooth the de Vaucouleurs profile to zero
+between 7 and 8 half-light radii.
+"""
+
+_N_TABLE = 32768
+_LOG_K2 = np.log([1e-6, 1e8])  # limits of ln (k r)^2; below, the transform is 1
+
+
+@dataclass(frozen=True)
+class RadialTable:
+    """Fourier transforms of round profiles of unit flux and unit radius, one per row.
+
+    Attributes
+    ----------
+    parameters : tuple of float
+        Profile parameter (Sersic index, Moffat beta) of each row.
+    values : ndarray
+        Shape (n_rows, n_k), equally spaced in ln k^2.
+    """
+
+    parameters: tuple
+    values: np.ndarray
+
+    def rows(self, parameters):
+        """Row numbers, shape as `parameters`, of the nearest tabulated profiles."""
+        nodes = np.asarray(self.parameters)
+        return np.abs(np.asarray(parameters)[..., None] - nodes).argmin(axis=-1)
+
+    def look_up(self, rows, k_squared):
+        """Transforms at squared, radius-scaled frequencies.
+
+        Parameters
+        ----------
+        rows : ndarray of int
+            Shape (n,).
+        k_squared : ndarray of float32
+            Shape (n, ...), dimensionless; overwritten.
+        """
+        n_k = self.values.shape[1]
+        index = np.log(k_squared, out=k_squared)
+        step = (_LOG_K2[1] - _LOG_K2[0]) / (n_k - 1)
+        index -= np.float32(_LOG_K2[0] - 0.5 * step)
+        index *= np.float32(1 / step)
+        np.clip(index, 0, n_k - 1, out=index)
+        index = index.astype(np.int32)
+        index += np.asarray(rows, np.int32).reshape(-1, *[1] * (index.ndim - 1)) * np.int32(n_k)
+        return self.values.ravel().take(index)
+
+
+def _table(parameters, curves):
+    nodes = np.linspace(*_LOG_K2, curves.shape[1])
+    fine = CubicSpline(nodes, curves, axis=1)(np.linspace(*_LOG_K2, _N_TABLE))
+    fine[:, 0] = 1.0
+    return RadialTable(tuple(parameters), np.ascontiguousarray(fine, np.float32))
+
+
+@lru_cache(maxsize=4)
+def sersic_table(indices):
+    """Table of Sersic profiles of unit half-light radius.
+
+    Parameters
+    ----------
+    indices : tuple of float
+        Sersic indices, 0.3 to 6.2; `POINT` for a point source.
+
+    Returns
+    -------
+    RadialTable
+    """
+    import galsim
+
+    k = np.exp(0.5 * np.linspace(*_LOG_K2, 700))
+    curves = np.ones((len(indices), k.size))
+    for curve, index in zip(curves, indices, strict=True):
+        if index == POINT:
+            continue
+        trunc = TRUNCATION if index > 2 else 0.0
+        profile = galsim.Sersic(n=index, half_light_radius=1.0, trunc=trunc)
+        curve[:] = [profile.kValue(value, 0.0).real for value in k]
+    return _table(indices, curves)
+
+
+@lru_cache(maxsize=1)
+def moffat_table():
+    """Table of Moffat profiles of unit scale radius, beta 1.8 to 6.
+
+    The transform is 2^(2-beta)/Gamma(beta-1) x^(beta-1) K_(beta-1)(x) with x = k times the scale
+    radius (Trujillo et al. 2001, MNRAS 328, 977).
+    """
+    betas = np.linspace(1.8, 6.0, 43)
+    k = np.exp(0.5 * np.linspace(*_LOG_K2, 700))
+    x, order = np.minimum(k, 600.0), betas[:, None] - 1
+    curves = 2 ** (1 - order) / gamma(order) * x**order * kv(order, x)
+    return _table(betas, curves)

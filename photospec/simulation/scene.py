@@ -1,0 +1,199 @@
+"""What stands in an image: the target's bulge and disk, companions, neighbours, stars."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from photospec.simulation.images import BULGE, DISK, OTHER, Sources
+from photospec.simulation.profiles import POINT
+
+__all__ = ["SceneConfig", "draw_scene", "target_sources"]
+
+
+@dataclass(frozen=True)
+class SceneConfig:
+    """Surroundings of the target.
+
+    Attributes
+    ----------
+    pointing : float
+        Half-width of the uniform offset between target and image centre, arcsec, each axis.
+    galaxy_density : float
+        Field galaxies with r between 15.5 and 22.5 per square arcminute; counts grow as
+        10^(0.4 r) (Yasuda et al. 2001, AJ 122, 1104).
+    star_density : float
+        Stars with r between 15 and 22.5 per square arcminute at high Galactic latitude,
+        growing as 10^(0.12 r).
+    merger_fraction : float
+        Share of targets with a companion of the same redshift within 15 kpc or so (close-pair
+        fraction of bright galaxies: Patton et al. 2000, ApJ 536, 153).
+    """
+
+    pointing: float = 0.198
+    galaxy_density: float = 4.0
+    star_density: float = 1.7
+    merger_fraction: float = 0.03
+
+
+# Mean colours of faint neighbours: u-g, g-r, r-i, i-z and their scatter.
+_GALAXY_COLOURS = np.array([1.2, 0.75, 0.38, 0.25]), np.array([0.45, 0.32, 0.14, 0.14])
+# Stellar locus against g-r (Covey et al. 2007, AJ 134, 2398, read off its figure 3).
+_LOCUS_GR = np.array([0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.35, 1.5])
+_LOCUS_UG = np.array([0.9, 1.1, 1.5, 1.9, 2.2, 2.5, 2.6, 2.6])
+_LOCUS_RI = np.array([0.05, 0.13, 0.22, 0.32, 0.42, 0.55, 0.85, 1.5])
+_LOCUS_IZ = np.array([0.0, 0.04, 0.1, 0.17, 0.24, 0.32, 0.5, 0.85])
+
+
+def _sources(image, component, flux, **columns):
+    """Sources with the columns given broadcast to the number of sources."""
+    columns = {k: np.broadcast_to(np.asarray(v, float), len(image)) for k, v in columns.items()}
+    return Sources(image=image, component=np.full(len(image), component), flux=flux, **columns)
+
+
+def target_sources(galaxies, bulge_flux, disk_flux, x=0.0, y=0.0):
+    """Bulges and disks of galaxies.
+
+    Parameters
+    ----------
+    galaxies : Galaxies
+    bulge_flux, disk_flux : ndarray
+        Shape (n, n_bands), nanomaggies.
+    x, y : ndarray
+        Offsets from the image centres, arcsec.
+
+    Returns
+    -------
+    list of Sources
+    """
+    image = np.arange(len(galaxies.redshift))
+    return [
+        _sources(
+            image,
+            component,
+            flux,
+            sersic_index=getattr(galaxies, f"{part}_sersic"),
+            half_light_radius=getattr(galaxies, f"{part}_radius"),
+            axis_ratio=getattr(galaxies, f"{part}_axis_ratio"),
+            position_angle=getattr(galaxies, f"{part}_position_angle"),
+            x=x,
+            y=y,
+        )
+        for part, component, flux in (("bulge", BULGE, bulge_flux), ("disk", DISK, disk_flux))
+    ]
+
+
+def _magnitudes(rng, n, faint, bright, slope):
+    """Draw n magnitudes from counts that grow as 10^(slope m)."""
+    low, high = 10 ** (slope * bright), 10 ** (slope * faint)
+    return np.log10(rng.uniform(low, high, n)) / slope
+
+
+def _fluxes(r_magnitude, colours, bands):
+    """Nanomaggies (n, n_bands) from r and the four colours (n, 4)."""
+    ug, gr, ri, iz = colours.T
+    table = {
+        "u": r_magnitude + gr + ug,
+        "g": r_magnitude + gr,
+        "r": r_magnitude,
+        "i": r_magnitude - ri,
+        "z": r_magnitude - ri - iz,
+    }
+    return np.stack([10 ** (0.4 * (22.5 - table[b])) for b in bands], axis=1)
+
+
+def _field(config, rng, n, half_width, bands):
+    """Unrelated galaxies and stars over n images."""
+    area = (2 * half_width / 60) ** 2
+    parts = []
+    for density, is_star in ((config.galaxy_density, False), (config.star_density, True)):
+        image = np.repeat(np.arange(n), rng.poisson(density * area, n))
+        m = len(image)
+        x, y = rng.uniform(-half_width, half_width, (2, m))
+        if is_star:
+            magnitude = _magnitudes(rng, m, 22.5, 15.0, 0.12)
+            gr = np.where(rng.random(m) < 0.5, rng.normal(0.5, 0.13, m), rng.normal(1.4, 0.08, m))
+            gr = np.clip(gr, 0.2, 1.5)
+            locus = (_LOCUS_UG, _LOCUS_RI, _LOCUS_IZ)
+            ug, ri, iz = (np.interp(gr, _LOCUS_GR, c) for c in locus)
+            colours = np.stack([ug, gr, ri, iz], axis=1) + 0.03 * rng.standard_normal((m, 4))
+            shape = {"sersic_index": POINT, "half_light_radius": 0.0, "axis_ratio": 1.0}
+        else:
+            magnitude = _magnitudes(rng, m, 22.5, 15.5, 0.4)
+            mean, scatter = _GALAXY_COLOURS
+            # one temperature-like variable makes galaxies red or blue in all colours at once
+            common = rng.standard_normal((m, 1))
+            own = rng.standard_normal((m, 4))
+            colours = mean + scatter * (0.9 * common + 0.45 * own)
+            radius = 0.7 * 10 ** (-0.1 * (magnitude - 21)) * np.exp(0.35 * rng.standard_normal(m))
+            shape = {
+                "sersic_index": np.where(common[:, 0] > rng.normal(0.7, 0.5, m), 4.0, 1.0),
+                "half_light_radius": np.clip(radius, 0.2, 6.0),
+                "axis_ratio": rng.uniform(0.3, 1.0, m),
+            }
+        parts.append(
+            _sources(
+                image,
+                OTHER,
+                _fluxes(magnitude, colours, bands),
+                x=x,
+                y=y,
+                position_angle=rng.uniform(0, 180, m),
+                **shape,
+            )
+        )
+    return parts
+
+
+def _companions(config, rng, targets, n):
+    """Merging companions: the target's components again, smaller and a few kpc away."""
+    chosen = rng.random(n) < config.merger_fraction
+    ratio = 10 ** rng.uniform(-1.0, 0.0, n)
+    distance = rng.uniform(2.0, 9.0, n)
+    angle = rng.uniform(0, 2 * np.pi, n)
+    turn = rng.uniform(0, 180, n)
+    parts = []
+    for part in targets:
+        keep = part.image[chosen]
+        columns = {name: getattr(part, name)[keep] for name in part.__dataclass_fields__}
+        columns["flux"] = columns["flux"] * ratio[keep, None]
+        columns["half_light_radius"] = columns["half_light_radius"] * ratio[keep] ** 0.4
+        columns["x"] = columns["x"] + (distance * np.cos(angle))[keep]
+        columns["y"] = columns["y"] + (distance * np.sin(angle))[keep]
+        columns["position_angle"] = (columns["position_angle"] + turn[keep]) % 180
+        parts.append(Sources(**columns))
+    truth = {
+        "companion_flux_ratio": np.where(chosen, ratio, 0.0),
+        "companion_distance": np.where(chosen, distance, np.nan),
+    }
+    return parts, truth
+
+
+def draw_scene(config, rng, galaxies, bulge_flux, disk_flux, *, bands, half_width):
+    """Draw everything that stands in the images of n target galaxies.
+
+    Parameters
+    ----------
+    config : SceneConfig
+    rng : numpy.random.Generator
+    galaxies : Galaxies
+    bulge_flux, disk_flux : ndarray
+        Shape (n, n_bands), nanomaggies.
+    bands : sequence of str
+        Letters of the bands, among u, g, r, i, z.
+    half_width : float
+        Half the image's side, arcsec; neighbours may stand up to 3 arcsec outside.
+
+    Returns
+    -------
+    sources : Sources
+    truth : dict of ndarray
+        Columns x_offset, y_offset (arcsec), companion_flux_ratio, companion_distance, n_neighbours.
+    """
+    n = len(galaxies.redshift)
+    x, y = rng.uniform(-config.pointing, config.pointing, (2, n))
+    targets = target_sources(galaxies, bulge_flux, disk_flux, x, y)
+    companions, truth = _companions(config, rng, targets, n)
+    field = _field(config, rng, n, half_width + 3.0, bands)
+    truth["x_offset"], truth["y_offset"] = x, y
+    truth["n_neighbours"] = sum(np.bincount(part.image, minlength=n) for part in field)
+    return Sources.concatenate([*targets, *companions, *field]), truth

@@ -1,0 +1,186 @@
+"""Stream simulated pairs to disk, in parallel and in order."""
+
+import multiprocessing
+import os
+import shutil
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+
+from photospec.errors import InputError
+from photospec.pairs import PairsWriter
+from photospec.simulation.survey import BLOCK, Survey, simulate_block
+from photospec.wavelengths import WAVELENGTH
+
+__all__ = ["simulate_pairs"]
+
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def describe(survey):
+    """Settings of a survey as nested dictionaries of plain values, for provenance."""
+    return {
+        f.name: describe(value) if is_dataclass(value) else _plain(value)
+        for f in fields(survey)
+        for value in [getattr(survey, f.name)]
+    }
+
+
+def _plain(value):
+    return [_plain(v) for v in value] if isinstance(value, tuple | list) else value
+
+
+_survey = None  # of a worker process
+
+
+def _start_worker(survey):
+    global _survey
+    _survey = survey
+
+
+def _work(block):
+    return _pack(simulate_block(_survey, block))
+
+
+def _pack(batch):
+    """What goes through the pipe and to disk."""
+    return {
+        "image": batch.image,
+        "flux": batch.flux,
+        "ivar": batch.ivar,
+        "object": batch.object,
+        "truth": batch.truth,
+        "truth_flux": batch.truth_flux,
+    }
+
+
+def _cut(packed, first, last):
+    return {
+        key: {k: v[first:last] for k, v in value.items()}
+        if isinstance(value, dict)
+        else value[first:last]
+        for key, value in packed.items()
+    }
+
+
+def _blocks(survey, blocks, n_processes):
+    """Packed blocks in order; in this process or in spawned ones."""
+    if n_processes == 1:
+        for block in blocks:
+            yield _pack(simulate_block(survey, block))
+        return
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, "1"))  # read when a child starts
+    try:
+        context = multiprocessing.get_context("spawn")
+        with context.Pool(n_processes, _start_worker, (survey,)) as pool:
+            # Ask for a few blocks ahead only: memory stays bounded when the disk is slow.
+            ahead, waiting = 2 * n_processes, []
+            for block in blocks:
+                waiting.append(pool.apply_async(_work, (block,)))
+                if len(waiting) >= ahead:
+                    yield waiting.pop(0).get()
+            while waiting:
+                yield waiting.pop(0).get()
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _pair_bytes(survey):
+    return 4 * (len(survey.bands) * survey.size**2 + 3 * len(WAVELENGTH) + 300)
+
+
+def simulate_pairs(
+    n, path, survey=None, n_processes=2, *, resume=False, overwrite=False, progress=None
+):
+    """Simulate n pairs into a pairs file.
+
+    Parameters
+    ----------
+    n : int
+        Number of pairs.
+    path : path-like
+        Pairs file to write, see `photospec.pairs`.
+    survey : Survey, optional
+        Default `Survey.sdss_main()`.
+    n_processes : int
+        Worker processes. The result does not depend on it.
+    resume : bool
+        Go on with a file that an earlier, interrupted run of the same survey left.
+    overwrite : bool
+        Replace an existing file.
+    progress : callable, optional
+        Called as ``progress(n_done, n)`` after every block.
+
+    Returns
+    -------
+    pathlib.Path
+        The file.
+
+    Raises
+    ------
+    InputError
+        If the output exists, cannot be resumed, does not fit on the disk, or a number is
+        impossible.
+    """
+    survey = Survey.sdss_main() if survey is None else survey
+    path = Path(path)
+    if n < 1:
+        raise InputError(f"n: expected at least 1 pair, got {n!r}")
+    if n_processes < 1:
+        raise InputError(f"n_processes: expected at least 1, got {n_processes!r}")
+    if resume and overwrite:
+        raise InputError("resume, overwrite: expected at most one of them; they contradict")
+    if not path.parent.is_dir():
+        raise InputError(f"path: expected an existing folder, got {str(path.parent)!r}")
+    if path.exists() and not (resume or overwrite):
+        raise InputError(
+            f"path: expected a new file, got {str(path)!r} which exists; "
+            "pass resume to go on with it or overwrite to replace it"
+        )
+    provenance = {"program": "photospec.simulation", "survey": describe(survey)}
+    with PairsWriter(
+        path,
+        survey.bands,
+        survey.pixel_scale,
+        WAVELENGTH,
+        provenance,
+        resume=resume,
+        overwrite=overwrite,
+    ) as writer:
+        done = writer.n_pairs
+        _check_space(path, (n - done) * _pair_bytes(survey))
+        first_block = done // BLOCK
+        for number, packed in enumerate(
+            _blocks(survey, range(first_block, -(-n // BLOCK)), n_processes), first_block
+        ):
+            start = number * BLOCK
+            first, last = max(done - start, 0), min(n - start, BLOCK)
+            _append(writer, _cut(packed, first, last))
+            done = start + last
+            if progress is not None:
+                progress(done, n)
+    return path
+
+
+def _append(writer, packed):
+    try:
+        writer.append(**packed)
+    except OSError as error:
+        raise InputError(
+            f"path: expected room for more pairs after {writer.n_pairs}, got "
+            f"{error.strerror or error!s:.80}; free disk space and resume, those written are safe"
+        ) from error
+
+
+def _check_space(path, needed):
+    free = shutil.disk_usage(path.parent).free
+    # Compression saves little on noise; ask for what the numbers take.
+    if needed > free:
+        raise InputError(
+            f"path: expected {needed / 1e9:.1f} GB of free disk space, got {free / 1e9:.1f} GB; "
+            "simulate fewer pairs or write to another disk"
+        )
