@@ -1,0 +1,94 @@
+"""The command line: ``photospec VERB ...``.
+
+Each verb has a module with two functions: ``add_parser`` declares its
+arguments, ``run`` does the work and returns the exit status. Heavy imports
+(torch, specutils, pPXF) happen inside ``run``, so that ``--help`` and
+``--version`` answer at once.
+
+Exit status: 0 all done; 1 done, but some inputs failed (each was named);
+2 wrong usage, bad input, or an output that cannot be written; 3 a defect of
+photospec; 130 interrupted.
+"""
+
+import argparse
+
+from photospec.cli import demo, measure, predict, simulate, train
+from photospec.cli.console import guarded
+
+__all__ = ["build_parser", "main"]
+
+_DESCRIPTION = "Predict a galaxy's optical spectrum from its broad-band image, and measure it."
+_EPILOG = """\
+examples:
+  photospec demo
+  photospec predict cutout.fits -o spectrum.fits --table properties.ecsv --figure figure.png
+  photospec measure spec-0285-51930-0309.fits -o table.ecsv
+
+'photospec VERB --help' explains the arguments of a verb.
+"""
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    """A parser whose complaints are one line, like all other errors of photospec."""
+
+    def error(self, message):
+        message = " ".join(message.split())
+        self.exit(2, f"photospec: error: {message} (see '{self.prog} --help')\n")
+
+
+class _Version(argparse.Action):
+    """Look the version up only when it is asked for."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        from photospec import __version__
+
+        print(f"photospec {__version__}")
+        parser.exit()
+
+
+def build_parser():
+    """Build the parser of the whole command line.
+
+    Returns
+    -------
+    argparse.ArgumentParser
+        Parsed arguments carry ``run``, the function of the chosen verb.
+    """
+    everywhere = argparse.ArgumentParser(add_help=False)
+    for name, text in (
+        ("--debug", "show the traceback of an unexpected error"),
+        ("--quiet", "no progress bar and no summary"),
+    ):
+        everywhere.add_argument(name, action="store_true", default=argparse.SUPPRESS, help=text)
+
+    parser = _OneLineParser(
+        prog="photospec",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[everywhere],
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB", required=True)
+    for module in (predict, measure, demo, simulate, train):
+        module.add_parser(verbs, parents=[everywhere])
+    return parser
+
+
+def main(argv=None):
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : list of str, optional
+        Arguments after the program name; ``sys.argv[1:]`` by default.
+
+    Returns
+    -------
+    int
+        Exit status, see the module's description.
+    """
+    args = build_parser().parse_args(argv)
+    args.debug = getattr(args, "debug", False)
+    args.quiet = getattr(args, "quiet", False)
+    return guarded(args.run, args)

@@ -1,0 +1,98 @@
+"""What ``photospec predict`` is given: files, SDSS frames, or a position on the sky."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from photospec.errors import InputError
+
+# SDSS corrected frames: frame-<band>-<run>-<camcol>-<field>.fits, often compressed.
+_FRAME = re.compile(r"frame-(?P<band>[ugriz])-(?P<field>\d{6}-\d-\d{4})\.fits(\.bz2|\.gz)?$")
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """Where one image comes from.
+
+    Attributes
+    ----------
+    name : str
+        How the image is called in messages, tables and figures.
+    paths : tuple of pathlib.Path
+        One file; several frames of one field; none if the archive is asked.
+    position : astropy.coordinates.SkyCoord or None
+        The target, if it is not at the centre.
+    """
+
+    name: str
+    paths: tuple
+    position: object = None
+
+    def read(self):
+        """Read or fetch the image.
+
+        Returns
+        -------
+        astropy.nddata.NDData
+            Data (n_bands, ny, nx) with unit, ``meta["bands"]``.
+        """
+        if not self.paths:
+            from photospec.archive import sdss_image
+
+            return sdss_image(self.position)
+        from photospec.image import read_image
+
+        path = self.paths[0] if len(self.paths) == 1 else list(self.paths)
+        return read_image(path, position=self.position)
+
+
+def image_sources(paths, ra=None, dec=None):
+    """Tell which files belong together.
+
+    Parameters
+    ----------
+    paths : sequence of path
+        Files as given; SDSS frames of one field are one image, any other file is one.
+    ra, dec : float, optional
+        Position of the target, degrees (ICRS).
+
+    Returns
+    -------
+    list of ImageSource
+        In the order in which they were given.
+
+    Raises
+    ------
+    InputError
+        If there is neither a file nor a position, a file is given twice, or
+        frames come without a position.
+    """
+    position = None
+    if ra is not None:
+        from astropy.coordinates import SkyCoord
+
+        position = SkyCoord(ra, dec, unit="deg")
+    if not paths:
+        if position is None:
+            raise InputError("images: expected FITS files, or a position by --ra and --dec")
+        return [ImageSource(f"ra={ra:.5f} dec={dec:+.5f}", (), position)]
+
+    groups = {}
+    for path in map(Path, paths):
+        frame = _FRAME.search(path.name)
+        key = (path.parent, frame["field"]) if frame else path
+        group = groups.setdefault(key, [])
+        if path in group:
+            raise InputError(f"images: {path} is given twice")
+        group.append(path)
+    sources = []
+    for key, group in groups.items():
+        is_field = isinstance(key, tuple)
+        if is_field and position is None:
+            raise InputError(
+                f"images: {group[0].name} is a whole SDSS field; "
+                "say which galaxy by --ra and --dec (degrees)"
+            )
+        name = f"frame-{key[1]}" if is_field else str(group[0])
+        sources.append(ImageSource(name, tuple(group), position))
+    return sources

@@ -1,0 +1,71 @@
+"""Tables and figures as files."""
+
+from photospec.cli.outputs import replacing
+
+__all__ = ["FIGURE_SUFFIXES", "TABLE_SUFFIXES", "draw", "stack", "write_table"]
+
+TABLE_SUFFIXES = (".ecsv", ".fits")
+FIGURE_SUFFIXES = (".png", ".pdf", ".svg", ".jpg")
+
+# A picture of more galaxies would be too tall for the format, and for the reader.
+_MOST_IN_ONE_PICTURE = 100
+
+
+def write_table(table, path):
+    """Write a table in the format that the file name's ending stands for.
+
+    Parameters
+    ----------
+    table : astropy.table.QTable
+        The table.
+    path : pathlib.Path
+        Ends in one of `TABLE_SUFFIXES`.
+    """
+    formats = {".ecsv": "ascii.ecsv", ".fits": "fits"}
+    table.write(path, format=formats[path.suffix.lower()])
+
+
+def stack(tables):
+    """Put tables below each other; a column that one of them lacks is masked there.
+
+    Parameters
+    ----------
+    tables : sequence of astropy.table.QTable
+        At least one.
+
+    Returns
+    -------
+    astropy.table.QTable
+        All rows.
+    """
+    from astropy.table import vstack
+
+    return tables[0] if len(tables) == 1 else vstack(tables, metadata_conflicts="silent")
+
+
+def draw(path, rows):
+    """Draw galaxies into a file, in pages where it is a PDF.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Ends in one of `FIGURE_SUFFIXES`.
+    rows : sequence of photospec.figures.GalaxyRow
+        The galaxies.
+    """
+    import warnings
+
+    from photospec.errors import PhotospecWarning
+    from photospec.figures import galaxy_figures, save_figure
+
+    paged = path.suffix.lower() == ".pdf"
+    if not paged and len(rows) > _MOST_IN_ONE_PICTURE:
+        warnings.warn(
+            f"{path} shows the first {_MOST_IN_ONE_PICTURE} of {len(rows)} galaxies; "
+            "a .pdf has pages for all",
+            PhotospecWarning,
+            stacklevel=2,
+        )
+        rows = rows[:_MOST_IN_ONE_PICTURE]
+    with replacing(path) as temporary:
+        save_figure(galaxy_figures(rows, paged=paged), temporary)

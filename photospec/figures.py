@@ -1,0 +1,270 @@
+"""Figures of images and spectra, for people to look at.
+
+Figures are made without pyplot: no display, no global state, safe in any process.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from photospec.errors import InputError
+from photospec.lines import LINES
+from photospec.spectrum import to_arrays
+
+__all__ = [
+    "GalaxyRow",
+    "galaxy_figures",
+    "galaxy_rows",
+    "plot_spectrum",
+    "rgb_image",
+    "save_figure",
+]
+
+#: Lines that are marked: enough to recognise a galaxy, few enough to read.
+MARKED = (
+    "oii_3729", "ca_k", "ca_h", "hdelta", "g_band", "hgamma", "hbeta", "oiii_5007", "mg_b",
+    "na_d2", "oi_6300", "halpha", "sii_6716",
+)  # fmt: skip
+_ROWS_PER_PAGE = 6
+_FLUX_LABEL = r"Flux [$10^{-17}$ erg s$^{-1}$ cm$^{-2}$ Å$^{-1}$]"
+_EMISSION_COLOR, _ABSORPTION_COLOR = "#b2182b", "#2166ac"
+
+
+def rgb_image(image, *, stretch=None, q=8):
+    """Make a colour picture by the recipe of Lupton et al. (2004, PASP 116, 133).
+
+    Parameters
+    ----------
+    image : astropy.nddata.NDData
+        Data (n_bands, ny, nx), y up, with ``meta["bands"]``.
+    stretch : float, optional
+        Linear scale of the arcsinh, in the image's unit; by default from the noise.
+    q : float
+        Softening of the bright end.
+
+    Returns
+    -------
+    numpy.ndarray
+        (ny, nx, 3), uint8, y up; red, green and blue are i, r and g where the image
+        has them, otherwise its reddest three bands.
+    """
+    from astropy.visualization import make_lupton_rgb
+
+    data = np.ma.filled(np.ma.masked_invalid(np.asarray(image.data, dtype=float)), 0.0)
+    bands = list(image.meta.get("bands", ())) if image.meta else []
+    if all(band in bands for band in "irg"):
+        order = [bands.index(band) for band in "irg"]
+    else:
+        n_bands = len(data)
+        order = [n_bands - 1, max(n_bands - 2, 0), max(n_bands - 3, 0)]
+    red, green, blue = data[order]
+    # Colours of a typical galaxy come out neutral: AB fluxes rise to the red.
+    red, blue = red / 1.3, blue * 1.5
+    mean = (red + green + blue) / 3
+    if stretch is None:
+        # Noise from the differences of neighbours: blind to the galaxy itself.
+        noise = 1.4826 * np.median(np.abs(np.diff(mean, axis=1))) / np.sqrt(2)
+        stretch = max(8 * noise, 1e-3 * np.max(np.abs(mean)), np.finfo(float).tiny)
+    return make_lupton_rgb(red, green, blue, stretch=stretch, Q=q)
+
+
+def plot_spectrum(axes, wavelength, flux, *, redshift=None, label=None, color="black", **kwargs):
+    """Draw a spectrum and mark its lines.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Where to draw.
+    wavelength : array, (n_wave,)
+        Observed, vacuum, Angstrom.
+    flux : array, (n_wave,)
+        In 1e-17 erg / (s cm2 Angstrom).
+    redshift : float, optional
+        Where the lines are; none are marked if absent or not finite.
+    label : str, optional
+        For the legend.
+    color : str
+        Of the spectrum.
+    **kwargs
+        For ``Axes.plot``.
+    """
+    axes.plot(wavelength, flux, color=color, linewidth=0.7, label=label, **kwargs)
+    axes.set_xlim(wavelength[0], wavelength[-1])
+    finite = np.asarray(flux)[np.isfinite(flux)]
+    if finite.size:
+        low, high = np.min(finite), np.max(finite)
+        span = (high - low) or abs(high) or 1.0
+        # Headroom for the labels of the lines.
+        axes.set_ylim(min(0.0, low - 0.05 * span), high + 0.22 * span)
+    axes.tick_params(direction="in", top=True, right=True, labelsize=8)
+    if redshift is not None and np.isfinite(redshift):
+        _mark_lines(axes, redshift)
+
+
+def _mark_lines(axes, redshift):
+    """Draw a thin line and a name at each marked line in view."""
+    low, high = axes.get_xlim()
+    for name in MARKED:
+        line = LINES[name]
+        position = line.wavelength * (1 + redshift)
+        if not low < position < high:
+            continue
+        color = _ABSORPTION_COLOR if line.kind == "absorption" else _EMISSION_COLOR
+        axes.axvline(position, color=color, linewidth=0.5, alpha=0.6, zorder=0)
+        axes.text(
+            position, 0.985, line.label, color=color, fontsize=7, rotation=90,
+            ha="right", va="top", transform=axes.get_xaxis_transform(),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class GalaxyRow:
+    """One galaxy of a figure.
+
+    Attributes
+    ----------
+    wavelength : array, (n_wave,)
+        Observed, vacuum, Angstrom.
+    flux : array, (n_wave,)
+        In 1e-17 erg / (s cm2 Angstrom).
+    title : str
+        What was found, in one line.
+    redshift : float
+        Where the lines are marked; NaN marks none.
+    picture : array or None
+        Colour picture (ny, nx, 3), y up.
+    """
+
+    wavelength: np.ndarray
+    flux: np.ndarray
+    title: str = ""
+    redshift: float = np.nan
+    picture: np.ndarray | None = None
+
+
+def galaxy_rows(spectra, table, pictures=None):
+    """Pair spectra with their measurements and pictures.
+
+    Parameters
+    ----------
+    spectra : specutils.Spectrum
+        Flux (n, n_wave) or (n_wave,).
+    table : astropy.table.Table
+        One row per spectrum, with ``redshift`` and, for the titles, whatever it has
+        of ``image``, ``file``, ``redshift_error``, ``dn4000``, ``bpt_class``.
+    pictures : sequence of array, optional
+        Colour pictures (ny, nx, 3), y up.
+
+    Returns
+    -------
+    list of GalaxyRow
+        In the order of the spectra.
+    """
+    arrays = to_arrays(spectra)
+    flux = np.where(arrays.mask, np.nan, arrays.flux)
+    pictures = [None] * len(arrays) if pictures is None else pictures
+    return [
+        GalaxyRow(
+            arrays.wavelength, flux[i], _title(table, i), _number(table, "redshift", i), picture
+        )
+        for i, picture in enumerate(pictures)
+    ]
+
+
+def galaxy_figures(rows, *, paged=False):
+    """Draw each galaxy in a row: its image beside its spectrum with marked lines.
+
+    Parameters
+    ----------
+    rows : sequence of GalaxyRow
+        The galaxies.
+    paged : bool
+        Whether the output has pages; otherwise all galaxies go into one figure.
+
+    Returns
+    -------
+    list of matplotlib.figure.Figure
+        One, or as many as there are pages.
+    """
+    per_figure = _ROWS_PER_PAGE if paged else max(len(rows), 1)
+    return [_figure_of(rows[i : i + per_figure]) for i in range(0, len(rows), per_figure)]
+
+
+def _figure_of(rows):
+    """Draw some galaxies into one figure, in two columns if they are many."""
+    from matplotlib.figure import Figure
+
+    n_columns = 1 if len(rows) <= _ROWS_PER_PAGE else 2
+    n_lines = -(-len(rows) // n_columns)
+    figure = Figure(figsize=(10 * n_columns, 0.6 + 2.5 * n_lines), dpi=100, layout="constrained")
+    figure.supxlabel("Observed wavelength in vacuum [Å]", fontsize=10)
+    figure.supylabel(_FLUX_LABEL, fontsize=10)
+    ratios = [1, 3.2] if any(row.picture is not None for row in rows) else [3.2]
+    grid = figure.add_gridspec(n_lines, len(ratios) * n_columns, width_ratios=ratios * n_columns)
+    for position, row in enumerate(rows):
+        # Down the first column, then down the second.
+        line, last = position % n_lines, len(ratios) * (position // n_lines + 1) - 1
+        if row.picture is not None:
+            axes = figure.add_subplot(grid[line, last - 1])
+            axes.imshow(row.picture, origin="lower", interpolation="nearest")
+            axes.set_axis_off()
+        axes = figure.add_subplot(grid[line, last])
+        plot_spectrum(axes, row.wavelength, row.flux, redshift=row.redshift)
+        axes.set_title(row.title, fontsize=9, loc="left")
+    return figure
+
+
+def _number(table, column, row):
+    """Read a cell as a float, NaN where it is masked or absent."""
+    if column not in table.colnames:
+        return np.nan
+    value = table[column][row]
+    return np.nan if np.ma.is_masked(value) else float(getattr(value, "value", value))
+
+
+def _title(table, row):
+    """Say in one line what was found."""
+    named = [column for column in ("image", "file") if column in table.colnames]
+    parts = [Path(str(table[column][row])).name for column in named]
+    redshift, redshift_error = (_number(table, c, row) for c in ("redshift", "redshift_error"))
+    if np.isfinite(redshift):
+        error = f" ± {redshift_error:.4f}" if np.isfinite(redshift_error) else ""
+        parts.append(f"z = {redshift:.4f}{error}")
+    else:
+        parts.append("no redshift")
+    if np.isfinite(dn4000 := _number(table, "dn4000", row)):
+        parts.append(f"Dn4000 = {dn4000:.2f}")
+    if "bpt_class" in table.colnames and not np.ma.is_masked(table["bpt_class"][row]):
+        parts.append(str(table["bpt_class"][row]).replace("_", " ").lower())
+    return "   ".join(parts)
+
+
+def save_figure(figures, path, **kwargs):
+    """Write figures to one file.
+
+    Parameters
+    ----------
+    figures : sequence of matplotlib.figure.Figure
+        One, or several where the format has pages (PDF).
+    path : path
+        The ending chooses the format.
+    **kwargs
+        For ``Figure.savefig``.
+
+    Raises
+    ------
+    InputError
+        If several figures are to go into a format without pages.
+    """
+    figures = list(figures)
+    if str(path).lower().endswith(".pdf"):
+        from matplotlib.backends.backend_pdf import PdfPages
+
+        with PdfPages(path) as pages:
+            for figure in figures:
+                pages.savefig(figure, **kwargs)
+    elif len(figures) == 1:
+        figures[0].savefig(path, **kwargs)
+    else:
+        raise InputError(f"figure: expected a .pdf for {len(figures)} pages, got {path}")
