@@ -1,0 +1,31 @@
+"""Measurements on spectra, predicted or observed: they stand on their own, without torch."""
+
+from importlib import import_module
+
+# Loaded on first use: pPXF and the model grids cost seconds and memory.
+_LAZY = {
+    "BPTClass": "bpt",
+    "IndexFit": "indices",
+    "LineFluxes": "emission",
+    "PopulationFit": "populations",
+    "RedshiftFit": "redshift",
+    "RedshiftWarning": "redshift",
+    "classify_bpt": "bpt",
+    "fit_populations": "populations",
+    "measure_indices": "indices",
+    "measure_lines": "emission",
+    "measure_properties": "properties",
+    "measure_redshift": "redshift",
+    "redshift_density": "redshift",
+}
+__all__ = sorted(_LAZY)  # noqa: PLE0605
+
+
+def __getattr__(name):
+    if name in _LAZY:
+        return getattr(import_module(f"photospec.analysis.{_LAZY[name]}"), name)
+    raise AttributeError(f"module 'photospec.analysis' has no attribute {name!r}")
+
+
+def __dir__():
+    return __all__

@@ -1,0 +1,218 @@
+"""From chi-square over redshift to the best few solutions of each spectrum."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+from photospec.analysis._gate import good_pixels
+from photospec.analysis.redshift_scan import chi2_at_shifts, chi2_scan, resample_log
+from photospec.analysis.redshift_templates import LOG_STEP, SPEED_OF_LIGHT
+from photospec.errors import InputError
+
+__all__ = ["Solutions", "find_solutions"]
+
+COARSE = 3  # template pixels per pixel of the coarse scan: 207 km/s
+MODEL_ERROR = 0.02  # what seven templates miss, as a share of the smooth flux
+SEPARATION = 1500.0  # km/s between two solutions that count as different
+REFINE = 60.0  # solutions within this scaled delta chi2 of the best get a fine fit
+N_REFINED = 3
+N_PARAMETERS = 16
+BATCH = 64  # spectra resampled at a time: keeps memory flat
+
+
+@dataclass(frozen=True)
+class Solutions:
+    """The best few redshifts of n spectra, best first, NaN where there are fewer.
+
+    Attributes
+    ----------
+    redshift, error, delta_chi2 : ndarray (n, n_solutions)
+        Chi-square above the best, divided by the reduced chi-square (if above one).
+    reduced_chi2 : ndarray (n,)
+    negative : ndarray (n,) of bool
+        True where the best model is negative on average.
+    """
+
+    redshift: np.ndarray
+    error: np.ndarray
+    delta_chi2: np.ndarray
+    reduced_chi2: np.ndarray
+    negative: np.ndarray
+
+    @classmethod
+    def empty(cls, n, n_solutions):
+        """Nothing found yet."""
+        nothing = [np.full((n, n_solutions), np.nan) for _ in range(3)]
+        return cls(*nothing, np.full(n, np.nan), np.zeros(n, bool))
+
+    def weight(self):
+        """Probability of each solution (n, n_solutions): Laplace's integral over its peak."""
+        with np.errstate(over="ignore"):
+            weight = np.nan_to_num(np.exp(-0.5 * self.delta_chi2) * self.error)
+        total = weight.sum(axis=1, keepdims=True)
+        return np.divide(weight, total, out=np.zeros_like(weight), where=total > 0)
+
+
+def _inverse_variance(arrays):
+    """Inverse variance (n, n_wave), zero on bad pixels; from the scatter if there are no errors."""
+    good = good_pixels(arrays)
+    if arrays.sigma is not None:
+        sigma = np.where(good, arrays.sigma, 1.0)
+    else:
+        flux = np.where(good, arrays.flux, 0.0)
+        # Difference of each pixel to its second neighbours: blind to a smooth continuum
+        # (the DER_SNR estimator of Stoehr et al. 2008), here as a running mean.
+        jump = np.zeros_like(flux)
+        jump[:, 2:-2] = np.abs(2 * flux[:, 2:-2] - flux[:, :-4] - flux[:, 4:])
+        sigma = gaussian_filter1d(jump, 100, axis=1, mode="nearest") * np.sqrt(np.pi / 12)
+        scale = np.median(np.abs(flux), axis=1, keepdims=True)
+        sigma = np.maximum(sigma, 1e-3 * np.maximum(scale, 1e-30))
+    return np.where(good, 1.0 / sigma**2, 0.0)
+
+
+def _with_model_error(spectra):
+    """Add `MODEL_ERROR` of the smooth flux to the errors, in quadrature."""
+    covered = (spectra.weight > 0).astype(float)
+    width = 75.0 / spectra.factor
+
+    def smooth(values):
+        return gaussian_filter1d(values, width, axis=1, mode="nearest")
+
+    level = np.abs(smooth(spectra.flux * covered)) / np.maximum(smooth(covered), 1e-3)
+    variance = np.divide(1.0, spectra.weight, out=np.ones_like(level), where=covered > 0)
+    weight = covered / (variance + (MODEL_ERROR * level) ** 2)
+    return type(spectra)(spectra.first, spectra.factor, spectra.flux, weight)
+
+
+def find_solutions(block, usable, redshift_range, found, indices):
+    """Fill `found` at `indices` for the `usable` spectra of one block.
+
+    Parameters
+    ----------
+    block : SpectrumArrays
+        n spectra on one wavelength grid.
+    usable : ndarray (n,) of bool
+    redshift_range : tuple of float
+    found : Solutions
+        Of all spectra; written to.
+    indices : ndarray (n,) of int
+        Rows of `found` that belong to this block.
+
+    Returns
+    -------
+    reason : list of str
+        For each usable spectrum, why it failed; empty if it did not.
+    coverage : ndarray
+        Share of the wavelength range with data.
+    """
+    from photospec.analysis._gate import take
+
+    rows = np.flatnonzero(usable)
+    reasons, coverage = [], np.zeros(rows.size)
+    for first in range(0, rows.size, BATCH):
+        batch = rows[first : first + BATCH]
+        arrays = take(block, batch)
+        ivar = _inverse_variance(arrays)
+        coverage[first : first + BATCH] = np.mean(ivar > 0, axis=1)
+        flux = np.where(ivar > 0, arrays.flux, 0.0)
+        # Chi-square must neither over- nor underflow whatever the flux unit.
+        scale = np.sqrt(np.mean(flux**2, axis=1, keepdims=True))
+        flux, ivar = flux / scale, ivar * scale**2
+        try:
+            coarse, fine = (
+                _with_model_error(resample_log(arrays.wavelength, flux, ivar, factor))
+                for factor in (COARSE, 1)
+            )
+        except InputError as error:
+            reasons += [str(error)] * batch.size
+            continue
+        shifts = _shift_range(redshift_range)
+        chi2 = chi2_scan(coarse, *shifts)
+        for i, row in enumerate(batch):
+            reasons.append(_refine(coarse, fine, i, chi2[i], shifts[0], found, indices[row]))
+    return reasons, coverage
+
+
+def _shift_range(redshift_range):
+    """Coarse shifts that span the range, with two pixels to spare for a minimum at its end."""
+    low, high = np.log1p(redshift_range) / (COARSE * LOG_STEP)
+    return int(np.floor(low)) - 2, int(np.ceil(high)) + 3
+
+
+def _minima(chi2):
+    """Interior local minima, lowest first, more than `SEPARATION` apart: pixel indices."""
+    inner = np.flatnonzero((chi2[1:-1] <= chi2[:-2]) & (chi2[1:-1] < chi2[2:])) + 1
+    kept = []
+    distance = SEPARATION / SPEED_OF_LIGHT / (COARSE * LOG_STEP)
+    for index in inner[np.argsort(chi2[inner])]:
+        if all(abs(index - other) > distance for other in kept):
+            kept.append(index)
+        if len(kept) == 8:
+            break
+    return np.array(kept, int)
+
+
+def _parabola(values):
+    """Vertex offset, vertex value and second derivative of three equidistant values."""
+    left, middle, right = values
+    curvature = left - 2 * middle + right
+    if curvature <= 0:
+        return 0.0, middle, 0.0
+    offset = np.clip(0.5 * (left - right) / curvature, -1, 1)
+    return offset, middle - 0.125 * (left - right) ** 2 / curvature, curvature
+
+
+def _refine(coarse, fine, row, chi2, shift_low, found, out):
+    """Best solutions of one spectrum into row `out` of `found`; the reason if there is none."""
+    minima = _minima(chi2)
+    if minima.size == 0:
+        return "no minimum of chi-square inside the redshift range"
+    n_free = np.count_nonzero(coarse.weight[row]) - N_PARAMETERS
+    if n_free < 20:
+        return "too few pixels inside the wavelength range of the templates"
+    scale = max(1.0, chi2[minima[0]] / n_free)
+    delta = (chi2[minima] - chi2[minima[0]]) / scale
+    log1z, error = np.empty(minima.size), np.empty(minima.size)
+    step = COARSE * LOG_STEP
+    fine_chi2, best_model = [], None
+    for rank, index in enumerate(minima):
+        offset, _, curvature = _parabola(chi2[index - 1 : index + 2])
+        log1z[rank] = (shift_low + index + offset) * step
+        error[rank] = step * np.sqrt(2 * scale / curvature) if curvature > 0 else step
+        if rank < N_REFINED and delta[rank] < REFINE:
+            shift, value, curvature, model = _fine_fit(fine, row, log1z[rank] / LOG_STEP)
+            log1z[rank] = shift * LOG_STEP
+            fine_chi2.append(value)
+            fine_free = max(np.count_nonzero(fine.weight[row]) - N_PARAMETERS, 1)
+            fine_scale = max(1.0, value / fine_free)
+            if curvature > 0:
+                error[rank] = LOG_STEP * np.sqrt(2 * fine_scale / curvature)
+            best_model = model if best_model is None or value <= min(fine_chi2) else best_model
+    best_fine = min(fine_chi2)
+    fine_free = max(np.count_nonzero(fine.weight[row]) - N_PARAMETERS, 1)
+    fine_scale = max(1.0, best_fine / fine_free)
+    delta[: len(fine_chi2)] = (np.array(fine_chi2) - best_fine) / fine_scale
+    order = np.argsort(delta, kind="stable")[: found.redshift.shape[1]]
+    n_found = order.size
+    found.redshift[out, :n_found] = np.expm1(log1z[order])
+    found.error[out, :n_found] = error[order] * np.exp(log1z[order])
+    found.delta_chi2[out, :n_found] = delta[order]
+    found.reduced_chi2[out] = best_fine / fine_free
+    found.negative[out] = np.mean(best_model) <= 0
+    return ""
+
+
+def _fine_fit(fine, row, start):
+    """Shift in template pixels with the lowest chi-square near `start`, its chi2 and curvature."""
+    centre = int(np.rint(start))
+    for _ in range(4):
+        shifts = centre + np.arange(-2, 3)
+        chi2, model = chi2_at_shifts(fine, row, shifts)
+        lowest = int(np.argmin(chi2))
+        if 0 < lowest < 4:
+            break
+        centre = shifts[lowest]
+    lowest = min(max(lowest, 1), 3)
+    offset, value, curvature = _parabola(chi2[lowest - 1 : lowest + 2])
+    return shifts[lowest] + offset, value, curvature, model[lowest]

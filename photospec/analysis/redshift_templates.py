@@ -1,0 +1,150 @@
+"""Rest-frame templates of the redshift search, on a logarithmic wavelength grid.
+
+A small linear basis, as in SDSS ``spec1d`` and DESI ``redrock``: principal
+spectra of composite stellar populations (BC03-MILES) seen through dust, and
+one template per group of emission lines whose ratios nature fixes or bounds.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from photospec.dust import calzetti00
+from photospec.grids import stellar_grid
+from photospec.lines import LINES
+
+__all__ = ["RedshiftTemplates", "redshift_templates"]
+
+LOG_STEP = 1e-4 * np.log(10)  # natural-log pixel: 69 km/s, the native SDSS step
+TEMPLATE_RANGE = (1700.0, 11000.0)  # rest-frame Angstrom
+BROADENING = 165.0  # km/s: R ~ 2000 and a typical galaxy together
+SPEED_OF_LIGHT = 299792.458  # km/s
+
+# Ratios inside a group are those of case B (Osterbrock & Ferland 2006, table 4.4) and
+# of the transition probabilities of the doublets. Two Balmer templates, one of them
+# behind E(B-V) ~ 1, span every reddening between with amplitudes >= 0.
+LINE_GROUPS = {
+    "balmer": {"halpha": 2.86, "hbeta": 1.0, "hgamma": 0.468, "hdelta": 0.259},
+    "balmer_reddened": {"halpha": 8.6, "hbeta": 1.0, "hgamma": 0.37, "hdelta": 0.18},
+    "oii": {"oii_3726": 1.0, "oii_3729": 1.3},
+    "oiii": {"oiii_5007": 2.98, "oiii_4959": 1.0},
+    "nii": {"nii_6584": 3.05, "nii_6548": 1.0},
+    "sii": {"sii_6716": 1.3, "sii_6731": 1.0},
+}
+
+
+@dataclass(frozen=True)
+class RedshiftTemplates:
+    """Template matrix of the redshift search.
+
+    Attributes
+    ----------
+    log_wavelength : ndarray (n_wave,)
+        Natural logarithm of the vacuum rest-frame wavelength in Angstrom, even step.
+    flux : ndarray (n_templates, n_wave)
+        Continuum templates (unit root mean square), then line templates (unit peak).
+    n_continuum : int
+        The first `n_continuum` templates may take either sign; the line templates
+        after them may not be negative.
+    """
+
+    log_wavelength: np.ndarray
+    flux: np.ndarray
+    n_continuum: int
+
+    @property
+    def step(self):
+        """Natural-log pixel width."""
+        return self.log_wavelength[1] - self.log_wavelength[0]
+
+
+def _composite_populations(flux, age):
+    """Stellar populations (n, n_wave): single bursts, and constant star formation until now.
+
+    `flux` is (n_metallicity, n_age, n_wave) per solar mass formed.
+    """
+    width = np.gradient(age)
+    bursts = flux[:, np.searchsorted(age, [3e6, 1e7, 3e7, 1e8, 3e8, 9e8, 2.5e9, 6e9, 1.2e10])]
+    constant = []
+    for start in (1e8, 1e9, 1e10):
+        weight = width * (age <= start)
+        constant.append(np.einsum("a,zaw->zw", weight / weight.sum(), flux))
+    return np.concatenate([bursts.reshape(-1, flux.shape[-1]), *constant])
+
+
+def _galaxy_library(log_wavelength):
+    """Positive model galaxies (n, n_wave): young plus old mixtures behind dust."""
+    wavelength = np.exp(log_wavelength)
+    grid = stellar_grid((wavelength[0], wavelength[-1]))
+    youngest = np.searchsorted(grid.age, 1e6)
+    ages = np.unique(np.append(np.arange(youngest, grid.age.size, 4), grid.age.size - 1))
+    metals = np.flatnonzero(grid.metallicity > 0.001)
+    flux = grid.flux[np.ix_(metals, ages)].astype(float)
+    populations = _composite_populations(flux, grid.age[ages])
+    populations = np.array(
+        [np.interp(wavelength, grid.wavelength, spectrum) for spectrum in populations]
+    )
+    populations /= _level(populations, log_wavelength)
+    reddening = calzetti00(np.clip(wavelength, 1300, 21000))
+    dusty = [populations * 10 ** (-0.4 * ebv * reddening) for ebv in (0.0, 0.2, 0.5)]
+    library = np.concatenate(dusty)
+    return library / _level(library, log_wavelength)
+
+
+def _level(flux, log_wavelength):
+    """Mean flux (n, 1) over the optical, 3800-8500 Angstrom."""
+    optical = (log_wavelength > np.log(3800)) & (log_wavelength < np.log(8500))
+    return flux[:, optical].mean(axis=1, keepdims=True)
+
+
+def broaden(flux, step, velocity):
+    """Convolve (..., n_wave) on a natural-log grid of `step` with a Gaussian of `velocity` km/s."""
+    from scipy.ndimage import gaussian_filter1d
+
+    return gaussian_filter1d(flux, velocity / SPEED_OF_LIGHT / step, axis=-1, mode="nearest")
+
+
+def _line_templates(log_wavelength):
+    """Gaussian lines (n_groups, n_wave), strongest line of each group at peak one."""
+    sigma = BROADENING / SPEED_OF_LIGHT
+    templates = []
+    for group in LINE_GROUPS.values():
+        strongest = max(group.values())
+        template = np.zeros_like(log_wavelength)
+        for name, ratio in group.items():
+            offset = (log_wavelength - np.log(LINES[name].wavelength)) / sigma
+            template += ratio / strongest * np.exp(-0.5 * offset**2)
+        templates.append(template)
+    return np.array(templates)
+
+
+@lru_cache(maxsize=2)
+def redshift_templates(n_continuum=6):
+    """Templates of the redshift search.
+
+    Parameters
+    ----------
+    n_continuum : int
+        Number of principal spectra kept of the stellar-population library.
+
+    Returns
+    -------
+    RedshiftTemplates
+
+    Notes
+    -----
+    Bruzual & Charlot 2003 populations with MILES spectra, Calzetti et al. 2000 dust;
+    principal spectra through singular-value decomposition without removing the mean.
+    """
+    start, stop = np.log(TEMPLATE_RANGE)
+    log_wavelength = np.arange(start, stop, LOG_STEP)
+    library = broaden(_galaxy_library(log_wavelength), LOG_STEP, BROADENING)
+    # Far ultraviolet light of young stars would take all components: weigh the optical.
+    weight = np.clip(np.exp(log_wavelength) / 3800, None, 1) ** 4
+    *_, components = np.linalg.svd(library * weight, full_matrices=False)
+    continuum = components[:n_continuum] / weight
+    continuum /= np.sqrt(np.mean(continuum**2, axis=1, keepdims=True))
+    return RedshiftTemplates(
+        log_wavelength, np.concatenate([continuum, _line_templates(log_wavelength)]), n_continuum
+    )
