@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 import scipy.fft
 
-from photospec.simulation.profiles import TRUNCATION, sersic_table
+from photospec.simulation.profiles import TRUNCATION, sersic_table, spiral_tables
 from photospec.simulation.psf import quadratic_form
 
 __all__ = ["BULGE", "DISK", "OTHER", "Sources", "aperture_weights", "render_images"]
@@ -37,6 +37,10 @@ class Sources:
         Minor to major axis; degrees, counter-clockwise from +x.
     x, y : ndarray
         Offset from the image centre, arcsec, x to the right and y up.
+    arm_pitch, arm_phase : ndarray
+        Pitch angle in degrees, negative for the other handedness, and orientation in radians of
+        spiral arms; pitch 0: no arms. Arms are sources of their own whose net flux is zero:
+        their `flux` is that of the disk times their contrast.
     component : ndarray of int
         Whose spectrum it has: `BULGE`, `DISK` (of the target) or `OTHER`.
     flux : ndarray
@@ -50,6 +54,8 @@ class Sources:
     position_angle: np.ndarray
     x: np.ndarray
     y: np.ndarray
+    arm_pitch: np.ndarray
+    arm_phase: np.ndarray
     component: np.ndarray
     flux: np.ndarray
 
@@ -125,6 +131,25 @@ def _resampling_response(shift, k):
     return (taps[..., None] * phase).sum(axis=1).astype(np.complex64)
 
 
+def _spiral(sources, kx, ky):
+    """Transforms (n, n_y, n_x) of the arms of sources that are arms; see `spiral_tables`."""
+    angle = np.deg2rad(sources.position_angle)[:, None, None]
+    major = sources.half_light_radius[:, None, None]
+    along = major * (np.cos(angle) * kx + np.sin(angle) * ky[:, None])
+    across = np.cos(angle) * ky[:, None] - np.sin(angle) * kx
+    wave = (along + 1j * sources.axis_ratio[:, None, None] * major * across).astype(np.complex64)
+    k_squared = np.maximum(wave.real**2 + wave.imag**2, np.float32(1e-30))
+    wave *= wave
+    wave /= k_squared
+    wave *= np.exp(-1j * sources.arm_phase)[:, None, None].astype(np.complex64)
+    cosine, sine = spiral_tables()
+    rows = cosine.rows(np.abs(sources.arm_pitch))
+    sign = np.sign(sources.arm_pitch).astype(np.float32)[:, None, None]
+    light = cosine.look_up(rows, k_squared.copy()) * wave.real
+    light += sine.look_up(rows, k_squared) * wave.imag * sign
+    return -light
+
+
 def _grid_size(sources, size, pixel_scale):
     """Padded size that keeps the wings of the largest source from wrapping into the image."""
     extent = np.where(sources.sersic_index > 2, TRUNCATION, 5.0) * sources.half_light_radius
@@ -178,6 +203,9 @@ def render_images(sources, psf, shifts, *, size=64, pixel_scale=0.396, fibre_rad
         n_grid = _grid_size(sources[part], size, pixel_scale)
         kx, ky, pixel = _grid(n_grid, pixel_scale)
         light = table.look_up(rows[part], quadratic_form(kx, ky, *(c[part] for c in form)))
+        arms = np.flatnonzero(sources.arm_pitch[part])
+        if len(arms):
+            light[arms] = _spiral(sources[bounds[i] + arms], kx, ky)
         light = light * np.exp(-1j * np.outer(sources.y[part] + centre, ky))[..., None].astype(
             np.complex64
         )

@@ -31,8 +31,8 @@ class NoiseConfig:
         fraction of a pixel, as multi-band cutouts of drift-scan frames are.
     """
 
-    sky_rms: tuple = (0.046, 0.0170, 0.0288, 0.0445, 0.166)
-    sky_rms_scatter: tuple = (0.17, 0.09, 0.04, 0.10, 0.06)
+    sky_rms: tuple = (0.042, 0.0158, 0.0284, 0.0465, 0.177)
+    sky_rms_scatter: tuple = (0.18, 0.09, 0.05, 0.10, 0.07)
     electron: tuple = (0.0042, 0.0009, 0.0010, 0.00135, 0.0053)
     sky_offset: float = 0.04
     resample: bool = True

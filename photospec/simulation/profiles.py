@@ -12,12 +12,15 @@ from functools import lru_cache
 
 import numpy as np
 from scipy.interpolate import CubicSpline
-from scipy.special import gamma, kv
+from scipy.special import gamma, jn, kv
 
-__all__ = ["POINT", "RadialTable", "moffat_table", "sersic_table"]
+__all__ = ["POINT", "RadialTable", "moffat_table", "sersic_table", "spiral_tables"]
 
 POINT = -1.0
 """The `sersic_index` that stands for a point source."""
+
+PITCH_ANGLES = (12.0, 16.0, 20.0, 25.0, 30.0)
+"""Pitch angles of spiral arms with a table, degrees."""
 
 TRUNCATION = 8.0
 """Radius, in half-light radii, where profiles of index above 2 end, as in SDSS's photo pipeline.
@@ -71,10 +74,10 @@ class RadialTable:
         return self.values.ravel().take(index)
 
 
-def _table(parameters, curves):
+def _table(parameters, curves, origin=1.0):
     nodes = np.linspace(*_LOG_K2, curves.shape[1])
     fine = CubicSpline(nodes, curves, axis=1)(np.linspace(*_LOG_K2, _N_TABLE))
-    fine[:, 0] = 1.0
+    fine[:, 0] = origin
     return RadialTable(tuple(parameters), np.ascontiguousarray(fine, np.float32))
 
 
@@ -116,3 +119,31 @@ def moffat_table():
     x, order = np.minimum(k, 600.0), betas[:, None] - 1
     curves = 2 ** (1 - order) / gamma(order) * x**order * kv(order, x)
     return _table(betas, curves)
+
+
+@lru_cache(maxsize=1)
+def spiral_tables():
+    """Tables of two-armed logarithmic spirals in exponential disks of unit half-light radius.
+
+    The arms I(r) t(r) cos(2 theta - a ln r), with I the disk of unit flux, a = 2 / tan(pitch) and
+    t = r^2 / (r^2 + 1/4) that clears the centre, have the transform
+    -[C(k) cos(2 theta_k) + S(k) sin(2 theta_k)], C and S the Hankel transforms of order two of
+    I t cos(a ln r) and I t sin(a ln r). Their net flux is zero.
+
+    Returns
+    -------
+    tuple of RadialTable
+        C and S, one row per pitch angle.
+    """
+    scale = 1 / 1.6783469900166605  # half the light lies inside 1.678 scale lengths
+    radius = np.linspace(0, 14 * scale, 6001)[1:]
+    ring = np.exp(-radius / scale) / scale**2 * radius * (radius[1] - radius[0])
+    ring *= radius**2 / (radius**2 + 0.25)
+    k = np.exp(0.5 * np.linspace(*_LOG_K2, 700))
+    bessel = np.zeros((k.size, radius.size))
+    seen = (k > 1e-2) & (k < 100)
+    bessel[seen] = jn(2, k[seen, None] * radius)
+    winding = 2 / np.tan(np.deg2rad(PITCH_ANGLES))[:, None] * np.log(radius)
+    return tuple(
+        _table(PITCH_ANGLES, (ring * wave(winding)) @ bessel.T, 0.0) for wave in (np.cos, np.sin)
+    )
