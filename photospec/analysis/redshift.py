@@ -34,7 +34,7 @@ class RedshiftWarning(IntFlag):
     ZERO_REDSHIFT = 256  # consistent with zero: a rest-frame spectrum, or a star
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class RedshiftFit:
     """Redshifts of n spectra (scalars for a single one-dimensional spectrum).
 
@@ -126,7 +126,7 @@ def measure_redshift(spectrum, *, redshift_range=(0.0, 0.6), delta_chi2_min=40.0
     InputError
         If `redshift_range` is no range, or a spectrum cannot be read.
     """
-    low, high = _checked(redshift_range)
+    low, high = checked_range(redshift_range)
     rows = gather(spectrum)
     n = len(rows)
     found = Solutions.empty(n, N_SOLUTIONS)
@@ -161,7 +161,8 @@ def measure_redshift(spectrum, *, redshift_range=(0.0, 0.6), delta_chi2_min=40.0
     return _first(fit) if rows.single else fit
 
 
-def _checked(redshift_range):
+def checked_range(redshift_range):
+    """Lowest and highest redshift as floats, or an InputError."""
     try:
         low, high = (float(value) for value in redshift_range)
     except (TypeError, ValueError):

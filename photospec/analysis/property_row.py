@@ -1,0 +1,162 @@
+"""The measurements of one spectrum, one after the other, each allowed to fail alone."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from photospec.analysis._gate import reason_unusable
+from photospec.analysis.indices import indices_of_row
+from photospec.analysis.property_table import INDEX_COLUMNS, POPULATION_COLUMNS
+from photospec.analysis.redshift import RedshiftWarning, measure_redshift, warning_names
+from photospec.dust import cardelli89
+from photospec.errors import InputError
+
+__all__ = ["Options", "failed_rows", "measure_rows"]
+
+# With these the redshift is not known well enough to measure anything at it.
+FATAL = (
+    RedshiftWarning.SMALL_DELTA_CHI2 | RedshiftWarning.NEGATIVE_MODEL | RedshiftWarning.AT_LIMIT
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `measure_properties` was asked for.
+
+    Attributes
+    ----------
+    redshift_range : tuple of float
+    templates : str, path or TemplateSet
+    n_bootstrap, seed : int
+    """
+
+    redshift_range: tuple
+    templates: object
+    n_bootstrap: int
+    seed: int
+
+    @classmethod
+    def checked(cls, redshift_range, templates, n_bootstrap, seed):
+        """Options that every spectrum can use, or an InputError."""
+        from photospec.analysis.redshift import checked_range
+        from photospec.analysis.templates import load_templates
+
+        for name, value in (("n_bootstrap", n_bootstrap), ("seed", seed)):
+            if not isinstance(value, (int, np.integer)) or value < 0:
+                raise InputError(f"{name}: expected a whole number, not negative, got {value!r}")
+        load_templates(templates)
+        return cls(checked_range(redshift_range), templates, int(n_bootstrap), int(seed))
+
+
+def measure_rows(rows, redshift, galactic_ebv, options):
+    """Measure a few spectra.
+
+    Parameters
+    ----------
+    rows : list of SpectrumArrays or str
+        One-row arrays, or the reason why a spectrum could not be read.
+    redshift : ndarray (n,)
+        NaN where it is to be found.
+    galactic_ebv : ndarray (n,)
+        mag.
+    options : Options
+
+    Returns
+    -------
+    list of dict
+        ``{column: (value, error)}`` and ``"flags"``, a list of str.
+    """
+    return [
+        _measure(arrays, float(z), float(ebv), options)
+        for arrays, z, ebv in zip(rows, redshift, galactic_ebv, strict=True)
+    ]
+
+
+def failed_rows(rows, *_):
+    """Rows for spectra whose process died."""
+    reason = "the process that measured it died: out of memory?"
+    return [{"flags": [reason]} for _row in rows]
+
+
+def _measure(arrays, redshift, galactic_ebv, options):
+    row = {"flags": []}
+    why = arrays if isinstance(arrays, str) else reason_unusable(arrays)
+    if why:
+        row["flags"].append(why)
+        return row
+    if galactic_ebv:
+        arrays = _dereddened(arrays, galactic_ebv)
+    stages = (_indices, _populations)
+    try:
+        redshift = _redshift(row, arrays, redshift, options)
+    except Exception as error:  # whatever happens to one spectrum must not stop the rest
+        row["flags"].append(f"redshift: {_one_line(error)}")
+        redshift = np.nan
+    if np.isfinite(redshift):
+        for stage in stages:
+            try:
+                stage(row, arrays, redshift, options)
+            except Exception as error:
+                row["flags"].append(f"{stage.__name__[1:]}: {_one_line(error)}")
+    return row
+
+
+def _one_line(error):
+    return " ".join(f"{type(error).__name__} {error}".split())[:160]
+
+
+def _dereddened(arrays, galactic_ebv):
+    brighter = 10 ** (0.4 * galactic_ebv * cardelli89(arrays.wavelength))
+    sigma = None if arrays.sigma is None else arrays.sigma * brighter
+    return replace(arrays, flux=arrays.flux * brighter, sigma=sigma)
+
+
+def _redshift(row, arrays, redshift, options):
+    """Redshift to measure at; NaN if there is none to trust."""
+    if np.isfinite(redshift):
+        low, high = -0.01, 10.0
+        if not low <= redshift <= high:
+            row["flags"].append(f"redshift: {redshift:g} is not from {low:g} to {high:g}")
+            return np.nan
+        row["redshift"] = (redshift, np.nan)
+        return redshift
+    fit = measure_redshift(arrays, redshift_range=options.redshift_range)
+    warning = int(fit.warning[0])
+    if fit.reason[0]:
+        row["flags"].append(f"redshift: {fit.reason[0]}")
+        return np.nan
+    if warning:
+        best, second = fit.redshift[0], fit.second_redshift[0]
+        row["flags"].append(f"redshift: {warning_names(warning)} ({best:.4f} or {second:.4f})")
+    if warning & FATAL:
+        return np.nan
+    if not warning & RedshiftWarning.ZERO_REDSHIFT:
+        row["redshift"] = (float(fit.redshift[0]), float(fit.error[0]))
+    return float(fit.redshift[0])
+
+
+def _indices(row, arrays, redshift, options):
+    columns, definitions = zip(*INDEX_COLUMNS.items(), strict=True)
+    value, error, reason = indices_of_row(arrays, redshift, definitions)
+    missing = {}
+    for i, name in enumerate(columns):
+        row[name] = (value[i], error[i])
+        if reason[i]:
+            missing.setdefault(reason[i], []).append(name)
+    for why, names in missing.items():
+        row["flags"].append(f"{', '.join(names)}: {why}")
+
+
+def _populations(row, arrays, redshift, options):
+    from photospec.analysis.populations import fit_populations
+
+    fit = fit_populations(
+        arrays,
+        redshift,
+        templates=options.templates,
+        n_bootstrap=options.n_bootstrap,
+        seed=options.seed,
+    )
+    for name in POPULATION_COLUMNS:
+        row[name] = (getattr(fit, name), getattr(fit, f"{name}_error"))
+    row["flags"] += [f"populations: {flag}" for flag in fit.flags]

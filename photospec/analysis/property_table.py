@@ -1,0 +1,65 @@
+"""Columns of the property table and how rows become it."""
+
+import numpy as np
+from astropy import units as u
+from astropy.table import MaskedColumn, QTable
+from astropy.utils.masked import Masked
+
+from photospec.analysis.index_definitions import INDICES, LICK
+
+__all__ = ["COLUMNS", "INDEX_COLUMNS", "POPULATION_COLUMNS", "assemble"]
+
+_INDEX_UNITS = {"angstrom": u.AA, "mag": u.mag, "break": None}
+
+#: Column name -> Index.
+INDEX_COLUMNS = {"dn4000": INDICES["dn4000"], **{f"lick_{name}": INDICES[name] for name in LICK}}
+#: Columns that the population fit measures -> unit.
+POPULATION_COLUMNS = {
+    "age_light_weighted": u.Gyr,
+    "age_mass_weighted": u.Gyr,
+    "metallicity_light_weighted": u.dex,
+    "metallicity_mass_weighted": u.dex,
+    "ebv": u.mag,
+    "velocity_dispersion": u.km / u.s,
+}
+#: Every measured column, in order -> unit or None.
+COLUMNS = {
+    "redshift": None,
+    **POPULATION_COLUMNS,
+    **{name: _INDEX_UNITS[index.kind] for name, index in INDEX_COLUMNS.items()},
+}
+
+
+def assemble(rows, options):
+    """Table from rows of ``{column: (value, error)}`` and flags.
+
+    Parameters
+    ----------
+    rows : list of dict
+    options : Options
+        Goes into ``meta``.
+
+    Returns
+    -------
+    astropy.table.QTable
+    """
+    table = QTable()
+    nothing = (np.nan, np.nan)
+    for name, unit in COLUMNS.items():
+        pairs = np.array([row.get(name, nothing) for row in rows], float).reshape(-1, 2)
+        value, error = pairs.T
+        error = np.where(np.isfinite(value) & (error >= 0), error, np.nan)
+        table[name] = _column(value, unit)
+        table[f"{name}_error"] = _column(error, unit)
+    table["flags"] = ["; ".join(row["flags"]) for row in rows]
+    table.meta["redshift_range"] = list(options.redshift_range)
+    table.meta["templates"] = str(options.templates)
+    return table
+
+
+def _column(values, unit):
+    mask = ~np.isfinite(values)
+    values = np.where(mask, np.nan, values)
+    if unit is None:
+        return MaskedColumn(values, mask=mask)
+    return Masked(values * unit, mask=mask)
