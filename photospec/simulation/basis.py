@@ -160,7 +160,7 @@ def stellar_basis(corrected: bool = True) -> StellarBasis:
         live_mass_fraction=live.ravel(),
         line_wavelength=np.asarray(gas.line_wavelength[inside], float),
         line_names=tuple(names),
-        line_ratio=(constant / constant[..., hbeta : hbeta + 1]).swapaxes(0, 1),
+        line_ratio=constant / constant[..., hbeta : hbeta + 1],
         log_u=np.asarray(gas.log_u, float),
         hbeta_luminosity=hbeta_luminosity.ravel(),
     )

@@ -7,11 +7,13 @@ import numpy as np
 __all__ = ["CORRECTION_MAGNITUDE", "CORRECTION_WAVELENGTH", "template_correction"]
 
 CORRECTION_WAVELENGTH = np.array(
-    [2800.0, 3200, 3600, 4000, 4500, 5000, 5500, 6000, 6600, 7200, 8000, 9000, 10000]
+    [2800.0, 3400, 3900, 4300, 4800, 5500, 6200, 7000, 8000, 9500]
 )
 """Rest-frame knots, Angstrom."""
 
-CORRECTION_MAGNITUDE = np.zeros(13)
+CORRECTION_MAGNITUDE = np.array(
+    [0.044, 0.005, -0.037, -0.052, -0.027, 0.006, -0.011, -0.016, 0.007, 0.046]
+)
 """Correction at the knots, mag (positive makes the templates fainter)."""
 
 

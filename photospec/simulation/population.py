@@ -174,6 +174,7 @@ def _gas(c, basis, g, draw, flat):
     log_u = c.log_u_zero + c.log_u_slope * metallicity + c.log_u_scatter * draw["log_u"]
     log_u = np.clip(log_u, -4.0, -1.5)
     hbeta = g["disk_weights"].astype(float) @ basis.hbeta_luminosity
+    hbeta *= 10**c.ionising_boost
     disk = gas.star_forming_lines(
         hbeta,
         metallicity,

@@ -23,8 +23,12 @@ def quiescent_fraction(c, logm):
 
 
 def main_sequence(c, logm, redshift):
-    """Return log10 SFR of the main sequence (Renzini & Peng 2015, ApJ 801, L29, eq. 1)."""
-    return c.ms_zero + c.ms_slope * (logm - 10) + c.ms_evolution * np.log10((1 + redshift) / 1.05)
+    """Return log10 SFR of the main sequence.
+
+    Renzini & Peng (2015, ApJ 801, L29, eq. 1), flatter at high mass (Lee et al. 2015, ApJ 801, 80).
+    """
+    mass = c.ms_slope * (np.minimum(logm, 10.5) - 10) + c.ms_bend * np.maximum(logm - 10.5, 0)
+    return c.ms_zero + mass + c.ms_evolution * np.log10((1 + redshift) / 1.05)
 
 
 def stellar_metallicity(logm):
