@@ -124,11 +124,20 @@ def spline_kernel(shift):
     return offset, taps / taps.sum(axis=-1, keepdims=True)
 
 
-def _resampling_response(shift, k):
-    """What interpolating back a band shifted by `shift` pixels does to frequency k (rad/pixel)."""
-    offset, taps = spline_kernel(shift)
-    phase = np.exp(-1j * k * (offset + np.asarray(shift)[:, None])[..., None])
-    return (taps[..., None] * phase).sum(axis=1).astype(np.complex64)
+@lru_cache(maxsize=8)
+def _sample_phases(n_grid, full):
+    """Phases (13, n_k) of the samples around a pixel, and k in radian per pixel."""
+    k = 2 * np.pi * (scipy.fft.fftfreq(n_grid) if full else scipy.fft.rfftfreq(n_grid))
+    return np.exp(-1j * np.outer(np.arange(-6, 7), k)).astype(np.complex64), k
+
+
+def _resampling_response(taps, shift, n_grid, full):
+    """What interpolating back bands shifted by `shift` pixels does to each frequency.
+
+    Shapes: taps (n_bands, 13), shift (n_bands,), result (n_bands, n_k).
+    """
+    phases, k = _sample_phases(n_grid, full)
+    return (taps @ phases) * np.exp(-1j * np.outer(shift, k)).astype(np.complex64)
 
 
 def _spiral(sources, kx, ky):
@@ -198,6 +207,7 @@ def render_images(sources, psf, shifts, *, size=64, pixel_scale=0.396, fibre_rad
     )
     bounds = np.searchsorted(sources.image, np.arange(n + 1))
     centre = 0.5 * (size - 1) * pixel_scale
+    taps = None if shifts is None else spline_kernel(shifts)[1].astype(np.complex64)
     for i in range(n):
         part = slice(bounds[i], bounds[i + 1])
         n_grid = _grid_size(sources[part], size, pixel_scale)
@@ -213,9 +223,11 @@ def render_images(sources, psf, shifts, *, size=64, pixel_scale=0.396, fibre_rad
         optics = psf[i].transform(kx, ky)
         optics *= pixel
         if shifts is not None:
-            step = np.float32(pixel_scale)
-            optics = optics * _resampling_response(shifts[i, :, 0], kx * step)[:, None]
-            optics *= _resampling_response(shifts[i, :, 1], ky * step)[..., None]
+            x_part, y_part = (
+                _resampling_response(taps[i, :, axis], shifts[i, :, axis], n_grid, axis == 1)
+                for axis in (0, 1)
+            )
+            optics = (optics * x_part[:, None]) * y_part[..., None]
         light = light.reshape(len(light), -1)
         optics = optics.reshape(n_bands, -1)
         weights = _aperture_transform(n_grid, size, pixel_scale, fibre_radius).ravel()

@@ -312,7 +312,15 @@ def simulate_block(survey, block):
 
     weight = aperture_weights(survey.size, survey.pixel_scale, fibre.fibre_radius)
     fibre_bands = np.einsum("nbyx,yx->nb", truth_image, weight)
-    truth = truth_columns(galaxies, spectra, apertures, totals, wavelength, fibre_flux)
+    truth = truth_columns(
+        galaxies,
+        spectra,
+        apertures,
+        totals,
+        wavelength,
+        fibre_flux,
+        galactic_extinction=survey.galactic_extinction,
+    )
     truth |= scene_truth | spectrum_truth
     for b, band in enumerate(bands):
         truth[f"total_flux_{band}"] = totals[:, :, b].sum(axis=0)

@@ -1,6 +1,12 @@
 """Truth columns: parameters, line fluxes and indices of the noiseless fibre spectrum."""
 
+from functools import lru_cache
+
 import numpy as np
+
+from photospec.simulation.attenuation import attenuation_curve
+from photospec.simulation.basis import stellar_basis
+from photospec.simulation.gas import line_index
 
 __all__ = ["dn4000", "truth_columns"]
 
@@ -34,7 +40,15 @@ def dn4000(wavelength, flux, redshift):
     return value
 
 
-def truth_columns(galaxies, spectra, apertures, totals, wavelength, fibre_flux):
+@lru_cache(maxsize=2)
+def _galactic_curve(wavelength):
+    """Milky Way extinction, mag per unit E(B-V), at the samples."""
+    return 3.1 * attenuation_curve("cardelli89", np.frombuffer(wavelength))
+
+
+def truth_columns(
+    galaxies, spectra, apertures, totals, wavelength, fibre_flux, *, galactic_extinction=False
+):
     """Columns known without error, one number per galaxy.
 
     Parameters
@@ -47,6 +61,8 @@ def truth_columns(galaxies, spectra, apertures, totals, wavelength, fibre_flux):
         Shape (2, n, n_bands): total flux of bulge and disk.
     wavelength, fibre_flux : ndarray
         Noiseless fibre spectra, shape (n, n_w).
+    galactic_extinction : bool
+        The spectra are dimmed by the Milky Way; line fluxes are then given dimmed as well.
 
     Returns
     -------
@@ -57,13 +73,17 @@ def truth_columns(galaxies, spectra, apertures, totals, wavelength, fibre_flux):
     columns = dict(galaxies.to_columns())
     share = (apertures[:2] / np.maximum(totals, 1e-12)).mean(axis=-1)
     columns["bulge_fibre_fraction"], columns["disk_fibre_fraction"] = share
+    curve = _galactic_curve(np.ascontiguousarray(wavelength, float).tobytes())
     for name in spectra.bulge_line_flux:
         flux, continuum = (
             share[0] * getattr(spectra, f"bulge_line_{part}")[name]
             + share[1] * getattr(spectra, f"disk_line_{part}")[name]
             for part in ("flux", "continuum")
         )
-        columns[f"{name}_flux"] = flux
+        observed = stellar_basis().line_wavelength[line_index(name)] * (1 + galaxies.redshift)
+        dimming = np.interp(observed, wavelength, curve) * galaxies.galactic_ebv
+        through = 10 ** (-0.4 * dimming) if galactic_extinction else 1.0
+        columns[f"{name}_flux"] = flux * through
         columns[f"{name}_ew"] = flux / np.maximum(continuum, 1e-12) / (1 + galaxies.redshift)
     columns["dn4000"] = dn4000(wavelength, fibre_flux, galaxies.redshift)
     return columns
