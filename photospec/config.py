@@ -1,0 +1,336 @@
+"""Settings: frozen dataclasses on one side, commented TOML on the other.
+
+A field explains itself in its metadata, and the file repeats that as a comment::
+
+    @dataclass(frozen=True)
+    class TrainingConfig:
+        batch_size: int = field(default=64, metadata={"help": "pairs per step", "min": 1})
+        optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+
+Nested dataclasses are tables. Metadata: ``help`` (comment), ``min``, ``max`` (inclusive),
+``choices``. Types: bool, int, float, str, Path, tuples and lists of these, dict of these,
+``None`` as an alternative (an absent key), and nested dataclasses.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import re
+import tomllib
+import types
+import typing
+from pathlib import Path
+
+from photospec.errors import InputError
+
+__all__ = ["from_dict", "read_toml", "to_dict", "write_toml"]
+
+
+def read_toml(cls, path):
+    """Read a dataclass from a TOML file.
+
+    Parameters
+    ----------
+    cls : type
+        A dataclass.
+    path : path-like
+        The file; keys that are absent take the default of their field.
+
+    Returns
+    -------
+    instance of `cls`
+
+    Raises
+    ------
+    InputError
+        Naming file and line: unknown key, wrong type, value out of range, broken TOML.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"path: expected a TOML file, got {path} which does not exist") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"path: expected a TOML file, got {path} ({error})") from None
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: expected TOML, got something else: {error}") from None
+
+    def where(keys):
+        line = _line(text, keys)
+        return f"{path}, line {line}" if line else f"{path}"
+
+    return _build(cls, data, (), where)
+
+
+def from_dict(cls, data):
+    """Make a dataclass from nested dictionaries, with the checks of `read_toml`.
+
+    Parameters
+    ----------
+    cls : type
+        A dataclass.
+    data : dict
+        Such as `to_dict` gives.
+
+    Returns
+    -------
+    instance of `cls`
+
+    Raises
+    ------
+    InputError
+        Unknown key, wrong type, value out of range.
+    """
+    return _build(cls, data, (), lambda keys: "settings")
+
+
+def to_dict(obj):
+    """Turn a dataclass into nested dictionaries of plain values; None is left out.
+
+    Parameters
+    ----------
+    obj : dataclass instance
+
+    Returns
+    -------
+    dict
+    """
+    result = {}
+    for item in dataclasses.fields(obj):
+        value = getattr(obj, item.name)
+        if value is not None:
+            result[item.name] = _plain(value)
+    return result
+
+
+def write_toml(obj, path, *, overwrite=True):
+    """Write a dataclass to a TOML file whose comments explain each setting.
+
+    Parameters
+    ----------
+    obj : dataclass instance
+        What to write.
+    path : path-like
+        Written under a temporary name first, then renamed.
+    overwrite : bool
+        Replace an existing file.
+
+    Raises
+    ------
+    InputError
+        If the file exists and must not be replaced.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise InputError(f"path: expected a new file, got {path} which exists; allow overwrite")
+    temporary = path.with_name(path.name + ".partial")
+    temporary.write_text("\n".join(_render(obj, ())).strip() + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _plain(value):
+    if dataclasses.is_dataclass(value):
+        return to_dict(value)
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _render(obj, keys):
+    doc = (type(obj).__doc__ or "").strip().splitlines()
+    lines = [f"# {doc[0]}"] if doc and not doc[0].startswith(type(obj).__name__ + "(") else []
+    if keys:
+        lines.append(f"[{'.'.join(keys)}]")
+    tables = []
+    for item in dataclasses.fields(obj):
+        value = getattr(obj, item.name)
+        if dataclasses.is_dataclass(value):
+            tables.append((item.name, value))
+            continue
+        comment = _comment(item)
+        lines += [f"# {line}" for line in comment]
+        # An absent key is how TOML says None.
+        lines.append(f"# {item.name} =" if value is None else f"{item.name} = {_literal(value)}")
+    for name, value in tables:
+        lines += ["", *_render(value, (*keys, name))]
+    return lines
+
+
+def _comment(item):
+    text = str(item.metadata.get("help", "")).strip().splitlines()
+    limits = []
+    if "choices" in item.metadata:
+        limits.append("one of " + ", ".join(map(str, item.metadata["choices"])))
+    if "min" in item.metadata:
+        limits.append(f"at least {item.metadata['min']}")
+    if "max" in item.metadata:
+        limits.append(f"at most {item.metadata['max']}")
+    if limits:
+        text = [*text[:-1], f"{text[-1]} ({'; '.join(limits)})" if text else "; ".join(limits)]
+    return text
+
+
+def _literal(value):
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        if math.isnan(value) or math.isinf(value):
+            return str(value)
+        return repr(float(value))
+    if isinstance(value, str | Path):
+        # JSON strings are TOML basic strings, but for DEL.
+        return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(_literal(item) for item in value) + "]"
+    if isinstance(value, dict):
+        inside = ", ".join(f"{json.dumps(str(key))} = {_literal(v)}" for key, v in value.items())
+        return "{" + inside + "}"
+    raise InputError(f"settings: expected a plain value, got {type(value).__name__}")
+
+
+def _build(cls, data, keys, where):
+    if not isinstance(data, dict):
+        raise InputError(
+            f"{where(keys)}: expected the table [{'.'.join(keys)}], got {_shown(data)}"
+        )
+    fields = {item.name: item for item in dataclasses.fields(cls) if item.init}
+    hints = typing.get_type_hints(cls)
+    for name in data:
+        if name not in fields:
+            raise InputError(
+                f"{where((*keys, name))}: expected one of {', '.join(fields)}, got the key "
+                f"{'.'.join((*keys, name))!r}; is it misspelt?"
+            )
+    values = {}
+    for name, value in data.items():
+        at = (*keys, name)
+        values[name] = _convert(hints[name], value, at, where)
+        _check_limits(fields[name].metadata, values[name], at, where)
+    missing = [
+        name
+        for name, item in fields.items()
+        if name not in data
+        and item.default is dataclasses.MISSING
+        and item.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise InputError(f"{where(keys)}: expected the keys {', '.join(missing)}, got none")
+    try:
+        return cls(**values)
+    except InputError as error:
+        raise InputError(f"{where(keys)}: {error}") from None
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{where(keys)}: expected settings that agree, got: {error}") from None
+
+
+def _check_limits(metadata, value, at, where):
+    name = ".".join(at)
+    for one in value if isinstance(value, tuple | list) else (value,):
+        if "choices" in metadata and one is not None and one not in metadata["choices"]:
+            choices = ", ".join(map(str, metadata["choices"]))
+            raise InputError(f"{where(at)}: {name}: expected one of {choices}, got {_shown(one)}")
+        low, high = metadata.get("min"), metadata.get("max")
+        if isinstance(one, int | float) and not (
+            (low is None or one >= low) and (high is None or one <= high)
+        ):
+            span = f"at least {low}" if high is None else f"at most {high}"
+            span = span if low is None or high is None else f"{low} to {high}"
+            raise InputError(f"{where(at)}: {name}: expected {span}, got {_shown(one)}")
+
+
+def _convert(kind, value, at, where):
+    """Bring a TOML value into the type of its field, or say why not."""
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        reasons = []
+        for option in (option for option in args if option is not type(None)):
+            try:
+                return _convert(option, value, at, where)
+            except InputError as error:
+                reasons.append(error)
+        raise reasons[0]
+    if dataclasses.is_dataclass(kind):
+        return _build(kind, value, at, where)
+    if kind is typing.Any:
+        return value
+    if origin in (tuple, list) or kind in (tuple, list):
+        container = origin or kind
+        if not isinstance(value, list | tuple):
+            raise _wrong(kind, value, at, where)
+        if container is tuple and args and args[-1] is not Ellipsis:
+            if len(value) != len(args):
+                raise _wrong(kind, value, at, where)
+            return tuple(_convert(a, v, at, where) for a, v in zip(args, value))
+        return container(_convert(args[0], v, at, where) if args else v for v in value)
+    if origin is dict or kind is dict:
+        if not isinstance(value, dict):
+            raise _wrong(kind, value, at, where)
+        if not args:
+            return dict(value)
+        return {key: _convert(args[1], v, (*at, key), where) for key, v in value.items()}
+    if origin is typing.Literal:
+        if value not in args:
+            choices = ", ".join(map(str, args))
+            raise InputError(
+                f"{where(at)}: {'.'.join(at)}: expected one of {choices}, got {_shown(value)}"
+            )
+        return value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    if isinstance(kind, type) and isinstance(value, kind):
+        if kind is int and isinstance(value, bool):
+            raise _wrong(kind, value, at, where)
+        return value
+    raise _wrong(kind, value, at, where)
+
+
+def _wrong(kind, value, at, where):
+    names = {
+        int: "a whole number",
+        float: "a number",
+        str: "a text in quotes",
+        bool: "true or false",
+    }
+    wanted = names.get(kind) or str(kind).replace("typing.", "")
+    return InputError(f"{where(at)}: {'.'.join(at)}: expected {wanted}, got {_shown(value)}")
+
+
+def _shown(value):
+    try:
+        text = _literal(value)
+    except InputError:
+        text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _line(text, keys):
+    """Line number of a key (or of its table), 0 when it cannot be told."""
+    table, best = (), 0
+    for number, line in enumerate(text.splitlines(), start=1):
+        header = re.match(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(#.*)?$", line)
+        if header:
+            table = _split(header.group(1))
+            if table == tuple(keys):
+                return number
+            continue
+        entry = re.match(r"\s*((?:[\w-]+|\"[^\"]*\")(?:\s*\.\s*(?:[\w-]+|\"[^\"]*\"))*)\s*=", line)
+        if entry:
+            here = table + _split(entry.group(1))
+            if here == tuple(keys):
+                return number
+            if keys and here == tuple(keys[: len(here)]):
+                best = number  # an inline table holds it
+    return best
+
+
+def _split(dotted):
+    return tuple(part.strip().strip('"') for part in dotted.split("."))
