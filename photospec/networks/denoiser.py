@@ -171,10 +171,12 @@ class GuidedDenoiser(nn.Module):
 
     @property
     def schedule(self):
+        """Schedule of the denoiser inside."""
         return self.denoiser.schedule
 
     @property
     def evaluations(self):
+        """Network evaluations per call."""
         return self.denoiser.evaluations * (1 if self.scale in (0.0, 1.0) else 2)
 
     def forward(self, x_t, t, condition=None):

@@ -18,6 +18,7 @@ through one generator per example, so that a spectrum does not depend on its bat
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "DPMSolverPP2M",
     "HeunSampler",
     "Sampler",
+    "draw_noise",
+    "seeded_generators",
 ]
 
 
@@ -64,6 +67,30 @@ def draw_noise(shape, generator=None):
     return torch.stack([torch.randn(shape, generator=one) for one in generator])
 
 
+def seeded_generators(n, seed, *key, start=0):
+    """One generator per example, decided by `seed`, `key` and its number alone.
+
+    Parameters
+    ----------
+    n : int
+        Number of generators.
+    seed : int
+    *key : int
+        Whatever keeps streams apart, such as the number of the stage.
+    start : int
+        Number of the first example.
+
+    Returns
+    -------
+    list of torch.Generator
+    """
+    generators = []
+    for i in range(start, start + n):
+        state = np.random.SeedSequence((seed, *key, i)).generate_state(1, np.uint64)[0]
+        generators.append(torch.Generator().manual_seed(int(state >> np.uint64(1))))
+    return generators
+
+
 class Sampler:
     """Walks the times of a schedule from noise to the clean spectrum.
 
@@ -87,6 +114,7 @@ class Sampler:
 
     @property
     def n_steps(self):
+        """Number of steps, the last one included."""
         return len(self.times)
 
     @property
@@ -133,7 +161,7 @@ class Sampler:
         raise NotImplementedError
 
     def _ratio(self, t, s):
-        """rho = exp((log_snr(t) - log_snr(s)) / 2), the ratio of sigma / alpha."""
+        """Give rho = exp((log_snr(t) - log_snr(s)) / 2), the ratio of sigma / alpha."""
         return torch.exp((self.schedule.log_snr(t) - self.schedule.log_snr(s)) / 2)
 
     def _advance(self, x_t, t, s, x_0):
@@ -148,6 +176,7 @@ class DDPMSampler(Sampler):
     """Ancestral sampling with the posterior variance (Ho et al. 2020, eq. 6 and 7)."""
 
     def step(self, x_t, t, s, condition, run):
+        """See `Sampler.step`."""
         schedule, ratio2 = self.schedule, self._ratio(t, s) ** 2
         x_0 = self.denoiser(x_t, t, condition)
         keep = schedule.alpha(t) / schedule.alpha(s) * (schedule.sigma(s) / schedule.sigma(t)) ** 2
@@ -159,6 +188,7 @@ class DDIMSampler(Sampler):
     """Deterministic, first order (Song et al. 2021, arXiv:2010.02502, eq. 12, eta = 0)."""
 
     def step(self, x_t, t, s, condition, run):
+        """See `Sampler.step`."""
         return self._advance(x_t, t, s, self.denoiser(x_t, t, condition))
 
 
@@ -170,6 +200,7 @@ class DPMSolverPP2M(Sampler):
     """
 
     def step(self, x_t, t, s, condition, run):
+        """See `Sampler.step`."""
         x_0, log_snr = self.denoiser(x_t, t, condition), self.schedule.log_snr(t)
         slope = 0.0
         if run.x_0 is not None:
@@ -189,6 +220,7 @@ class HeunSampler(Sampler):
     evaluations_per_step = 2
 
     def step(self, x_t, t, s, condition, run):
+        """See `Sampler.step`."""
         here = self.denoiser(x_t, t, condition)
         there = self.denoiser(self._advance(x_t, t, s, here), s, condition)
         half = 0.5 / self._ratio(t, s).item()

@@ -165,9 +165,11 @@ class EDMSchedule(Schedule):
         self._low, self._high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
 
     def alpha(self, t):
+        """One: the data keep their amplitude."""
         return torch.ones_like(torch.as_tensor(t, dtype=torch.float64))
 
     def sigma(self, t):
+        """The standard deviation of the noise at time `t`, float64."""
         return torch.exp(-self.log_snr(t) / 2)
 
     def times(self, n_steps):

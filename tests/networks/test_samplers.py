@@ -1,5 +1,6 @@
 """Samplers against denoisers whose posterior mean is known in closed form."""
 
+import itertools
 import math
 
 import pytest
@@ -88,7 +89,7 @@ def test_order_of_convergence(sampler, order, name):
         x = sampler(denoiser, times=times).walk(noise)
         exact = denoiser.flow(noise * schedule.sigma(times[0]), times[0], times[-1])
         errors.append((x - exact).square().mean().sqrt().item())
-    measured = [math.log2(a / b) for a, b in zip(errors, errors[1:], strict=False)]
+    measured = [math.log2(a / b) for a, b in itertools.pairwise(errors)]
     assert measured[-1] == pytest.approx(order, abs=0.12)
     assert errors[-1] < {1: 3e-2, 2: 1e-3}[order]
 
@@ -136,9 +137,7 @@ def test_ancestral_narrowing_is_first_order():
 def test_mixture(sampler, name):
     noise = torch.randn(20_000, 2, generator=generator(3))
     times = SCHEDULES[name].karras_times(120, 0.01, 80.0)
-    x = sampler(MixtureDenoiser(SCHEDULES[name]), times=times).sample(
-        noise, generator=generator(4)
-    )
+    x = sampler(MixtureDenoiser(SCHEDULES[name]), times=times).sample(noise, generator=generator(4))
     left = x[:, 0] < 0
     assert left.float().mean() == pytest.approx(0.3, abs=0.015)
     limit = 0.09 if sampler is DDPMSampler else 0.05

@@ -80,7 +80,8 @@ def test_noise_level_is_c_noise():
 def test_training_times():
     generator = torch.Generator().manual_seed(1)
     t = CosineSchedule().draw_times(1000, generator)
-    assert t.min() >= 0 and t.max() < 1
+    assert t.min() >= 0
+    assert t.max() < 1
     assert torch.histc(t.float(), 10, 0, 1).sub(100).abs().max() <= 1
     log_sigma = EDMSchedule().sigma(EDMSchedule().draw_times(20000, generator)).log()
     assert log_sigma.mean() == pytest.approx(-1.2, abs=0.03)
