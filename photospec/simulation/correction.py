@@ -12,7 +12,7 @@ CORRECTION_WAVELENGTH = np.array(
 """Rest-frame knots, Angstrom."""
 
 CORRECTION_MAGNITUDE = np.array(
-    [0.044, 0.005, -0.037, -0.052, -0.027, 0.006, -0.011, -0.016, 0.007, 0.046]
+    [0.298, -0.097, -0.064, -0.076, -0.073, 0.004, -0.019, 0.008, -0.003, 0.005]
 )
 """Correction at the knots, mag (positive makes the templates fainter)."""
 

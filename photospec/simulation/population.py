@@ -79,7 +79,8 @@ def _structure(c, z, logm, draw, flat):
     """Draw what the stars' histories depend on."""
     quiescent = flat["quiescent"] < relations.quiescent_fraction(c, logm)
     green = quiescent & (flat["green"] < c.green_fraction)
-    logit = np.where(quiescent, 1.0, -1.4) + (logm - 10.5) + draw["bulge"]
+    logit = np.where(quiescent, c.quiescent_bulge, c.star_forming_bulge)
+    logit = logit + (logm - 10.5) + draw["bulge"]
     inclination = np.degrees(np.arccos(flat["inclination"]))
     return {
         "redshift": z,
