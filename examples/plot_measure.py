@@ -53,8 +53,13 @@ from matplotlib import pyplot as plt
 from photospec.figures import plot_spectrum
 
 figure, axes = plt.subplots(figsize=(9, 3.2), layout="constrained")
-plot_spectrum(axes, WAVELENGTH, batch.flux[galaxy], redshift=float(table["redshift"][0]))
-axes.plot(WAVELENGTH, batch.truth_flux[galaxy], color="tab:orange", linewidth=0.8)
+plot_spectrum(
+    axes,
+    WAVELENGTH,
+    batch.flux[galaxy],
+    redshift=float(table["redshift"][0]),
+    truth=batch.truth_flux[galaxy],
+)
 axes.set_xlabel("Observed wavelength in vacuum [Å]")
 axes.set_ylabel(r"Flux [$10^{-17}$ erg s$^{-1}$ cm$^{-2}$ Å$^{-1}$]")
 plt.show()

@@ -60,12 +60,13 @@ figure, (left, right) = plt.subplots(
 left.imshow(rgb_image(image), origin="lower")
 left.set_axis_off()
 right.fill_between(WAVELENGTH, low, high, color="tab:blue", alpha=0.3, linewidth=0)
-right.plot(WAVELENGTH, batch.truth_flux[galaxy], color="tab:orange", linewidth=0.8, label="truth")
 plot_spectrum(
-    right, WAVELENGTH, best, redshift=batch.truth["redshift"][galaxy], color="tab:blue",
-    label="predicted",
-)  # fmt: skip
-right.legend(loc="lower right", fontsize=8)
+    right,
+    WAVELENGTH,
+    best,
+    redshift=batch.truth["redshift"][galaxy],
+    truth=batch.truth_flux[galaxy],
+)
 right.set_xlabel("Observed wavelength in vacuum [Å]")
 right.set_ylabel(r"Flux [$10^{-17}$ erg s$^{-1}$ cm$^{-2}$ Å$^{-1}$]")
 plt.show()

@@ -69,7 +69,7 @@ def rgb_image(image, *, stretch=None, q=8):
     return make_lupton_rgb(red, green, blue, stretch=stretch, Q=q)
 
 
-def plot_spectrum(axes, wavelength, flux, *, redshift=None, label=None, color="black", **kwargs):
+def plot_spectrum(axes, wavelength, flux, *, redshift=None, truth=None):
     """Draw a spectrum and mark its lines.
 
     Parameters
@@ -82,16 +82,18 @@ def plot_spectrum(axes, wavelength, flux, *, redshift=None, label=None, color="b
         In 1e-17 erg / (s cm2 Angstrom).
     redshift : float, optional
         Where the lines are; none are marked if absent or not finite.
-    label : str, optional
-        For the legend.
-    color : str
-        Of the spectrum.
-    **kwargs
-        For ``Axes.plot``.
+    truth : array, (n_wave,), optional
+        The true flux, drawn under the spectrum, with a legend.
     """
-    axes.plot(wavelength, flux, color=color, linewidth=0.7, label=label, **kwargs)
+    shown = np.asarray(flux)
+    if truth is not None:
+        axes.plot(wavelength, truth, color="tab:orange", linewidth=0.9, label="truth")
+        shown = np.concatenate([shown, truth])
+        axes.plot(wavelength, flux, color="black", linewidth=0.7, label="spectrum")
+    if truth is not None:
+        axes.legend(loc="lower right", fontsize=7)
     axes.set_xlim(wavelength[0], wavelength[-1])
-    finite = np.asarray(flux)[np.isfinite(flux)]
+    finite = shown[np.isfinite(shown)]
     if finite.size:
         low, high = np.min(finite), np.max(finite)
         span = (high - low) or abs(high) or 1.0
@@ -134,6 +136,8 @@ class GalaxyRow:
         Where the lines are marked; NaN marks none.
     picture : array or None
         Colour picture (ny, nx, 3), y up.
+    truth : array or None
+        True flux (n_wave,), drawn under the other where it is known.
     """
 
     wavelength: np.ndarray
@@ -141,6 +145,7 @@ class GalaxyRow:
     title: str = ""
     redshift: float = np.nan
     picture: np.ndarray | None = None
+    truth: np.ndarray | None = None
 
 
 def galaxy_rows(spectra, table, pictures=None):
@@ -210,7 +215,7 @@ def _figure_of(rows):
             axes.imshow(row.picture, origin="lower", interpolation="nearest")
             axes.set_axis_off()
         axes = figure.add_subplot(grid[line, last])
-        plot_spectrum(axes, row.wavelength, row.flux, redshift=row.redshift)
+        plot_spectrum(axes, row.wavelength, row.flux, redshift=row.redshift, truth=row.truth)
         axes.set_title(row.title, fontsize=9, loc="left")
     return figure
 

@@ -109,10 +109,11 @@ def open_fits(path):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.filterwarnings("error", message=".*truncated.*")
-            source = path
+            # In memory: astropy would leave a damaged file open.
+            source = path.read_bytes()
             if path.suffix == ".bz2":  # unpacked once: seeking in the stream unpacks it anew
-                source = io.BytesIO(bz2.decompress(path.read_bytes()))
-            with fits.open(source, memmap=False, lazy_load_hdus=False) as hdus:
+                source = bz2.decompress(source)
+            with fits.open(io.BytesIO(source), memmap=False, lazy_load_hdus=False) as hdus:
                 for hdu in hdus:
                     _ = hdu.data
     except Exception as error:  # astropy raises many kinds on damaged files

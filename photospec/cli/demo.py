@@ -1,9 +1,10 @@
 """``photospec demo``: the whole way of the light on one simulated galaxy, offline."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from photospec.cli.arguments import add_overwrite, add_seed
-from photospec.cli.console import say
+from photospec.cli.console import progress, say
 
 __all__ = ["add_parser", "run"]
 
@@ -12,6 +13,23 @@ Simulate a galaxy, image it, predict its spectrum from the image with the bundle
 weights, measure the spectrum, and set the result beside the truth: a table on the
 screen and a figure in the folder. Needs no network and less than a minute.
 """
+
+# Surveys with these seeds are used for nothing else, so the networks never saw the galaxy.
+_FIRST_SEED = 1_977_000_000
+
+# Column, how it is called, format.
+_COMPARED = (
+    ("redshift", "redshift", ".4f"),
+    ("dn4000", "Dn4000", ".3f"),
+    ("age_light_weighted", "age, light-weighted [Gyr]", ".2f"),
+    ("metallicity_light_weighted", "[M/H], light-weighted [dex]", ".2f"),
+    ("ebv", "E(B-V) [mag]", ".3f"),
+    ("velocity_dispersion", "velocity dispersion [km/s]", ".0f"),
+    ("halpha_ew", "EW(H alpha) [Angstrom]", ".1f"),
+    ("oiii_5007_ew", "EW([O III] 5007) [Angstrom]", ".1f"),
+    ("lick_Mg_b", "Lick Mg b [Angstrom]", ".2f"),
+    ("bpt_class", "BPT class", ""),
+)
 
 
 def add_parser(verbs, parents=()):
@@ -47,4 +65,115 @@ def add_parser(verbs, parents=()):
 
 
 def run(args):
-    say(args, "")
+    """Simulate, predict, measure, compare.
+
+    Parameters
+    ----------
+    args : argparse.Namespace
+        Parsed arguments.
+    """
+    from photospec.cli.outputs import check_folder, check_outputs, replacing
+    from photospec.cli.tables import write_table
+
+    folder = args.output
+    check_folder(folder if folder.exists() else folder.parent, "-o")
+    names = ("image.fits", "spectrum.fits", "properties.ecsv", "figure.png")
+    image_path, spectrum_path, table_path, figure_path = (folder / name for name in names)
+    made = not folder.exists()
+    folder.mkdir(exist_ok=True)
+    try:
+        check_outputs({f"-o {name}": folder / name for name in names}, overwrite=args.overwrite)
+        with progress(args, 4, "simulate") as bar:
+            batch = _simulate(args.seed, image_path)
+            bar.update()
+            bar.set_description("predict")
+            image, spectrum = _predict(args, image_path)
+            bar.update()
+            bar.set_description("measure")
+            table, truth = _measure(spectrum, batch)
+            bar.update()
+            bar.set_description("draw")
+            with replacing(figure_path) as path:
+                _draw(path, image, spectrum, truth, table)
+            bar.update()
+            bar.set_description("done")
+        from photospec.spectrum import write_spectra
+
+        write_spectra(spectrum_path, spectrum, overwrite=args.overwrite)
+        with replacing(table_path) as path:
+            write_table(table, path)
+    finally:
+        if made and not any(folder.iterdir()):
+            folder.rmdir()
+    say(args, _comparison(table, batch))
+    say(args, f"\n{figure_path} shows it; {', '.join(names[:3])} are beside it.")
+
+
+def _simulate(seed, image_path):
+    """Simulate one galaxy and write its image as a FITS cube."""
+    from astropy.io import fits
+
+    from photospec.cli.outputs import replacing
+    from photospec.simulation import Survey
+
+    survey = Survey.sdss_main(seed=_FIRST_SEED + seed)
+    batch = survey.simulate(1)
+    hdu = fits.PrimaryHDU(batch.image[0])
+    hdu.header["BUNIT"] = "nanomaggy"
+    hdu.header["BANDS"] = "".join(survey.bands)
+    hdu.header["PIXSCALE"] = (survey.pixel_scale, "arcsec")
+    with replacing(image_path) as path:
+        hdu.writeto(path)
+    return batch
+
+
+def _predict(args, image_path):
+    """Read the image as any other, and predict."""
+    from photospec import PhotoSpectrograph
+    from photospec.image import read_image
+
+    image = read_image(image_path)
+    return image, PhotoSpectrograph.load().predict([image], seed=args.seed)
+
+
+def _measure(spectrum, batch):
+    """Measure the predicted and the true spectrum alike; return a row of each, and the latter."""
+    from astropy.table import vstack
+
+    from photospec.analysis import measure_properties
+    from photospec.spectrum import WAVELENGTH, from_arrays
+
+    truth = from_arrays(WAVELENGTH, batch.truth_flux[:1], lsf=spectrum.meta.get("lsf_sigma"))
+    tables = [measure_properties(item, progress=False) for item in (spectrum, truth)]
+    table = vstack(tables, metadata_conflicts="silent")
+    table.add_column(["image", "true spectrum"], name="measured_from", index=0)
+    return table, truth
+
+
+def _draw(path, image, spectrum, truth, table):
+    """Draw the image beside the predicted spectrum, and the truth under it."""
+    from photospec.figures import galaxy_figures, galaxy_rows, rgb_image, save_figure
+
+    (row,) = galaxy_rows(spectrum, table[:1], [rgb_image(image)])
+    (true_row,) = galaxy_rows(truth, table[1:])
+    save_figure(galaxy_figures([replace(row, truth=true_row.flux)]), path)
+
+
+def _comparison(table, batch):
+    """Set side by side what came from the image, from the true spectrum, and what was put in."""
+    lines = [f"{'':34}{'from image':>16}{'true spectrum':>16}{'put in':>12}"]
+    for column, label, form in _COMPARED:
+        if column not in table.colnames:
+            continue
+        cells = [_cell(table[column][row], form) for row in (0, 1)]
+        put_in = batch.truth.get(column)
+        cells.append("" if put_in is None else _cell(put_in[0], form))
+        lines.append(f"{label:34}{cells[0]:>16}{cells[1]:>16}{cells[2]:>12}")
+    return "\n".join(lines)
+
+
+def _cell(value, form):
+    """Write a table cell; a masked one as a dash."""
+    if getattr(value, "mask", False) is True or str(value) in ("--", "———"):
+        return "-"
+    return format(str(value) if form == "" else float(getattr(value, "value", value)), form)

@@ -1,5 +1,6 @@
 """``photospec measure``: spectra in, a table of properties out."""
 
+from itertools import accumulate
 from pathlib import Path
 
 from photospec.cli.arguments import add_overwrite, bounded_float
@@ -65,7 +66,7 @@ def run(args):
     """
     from photospec.analysis import measure_properties
     from photospec.cli.outputs import check_outputs, replacing
-    from photospec.cli.tables import FIGURE_SUFFIXES, TABLE_SUFFIXES, draw, stack, write_table
+    from photospec.cli.tables import FIGURE_SUFFIXES, TABLE_SUFFIXES, draw, write_table
 
     check_outputs(
         {"-o": args.output, "--figure": args.figure},
@@ -76,22 +77,25 @@ def run(args):
     read = _read(args.spectra)
     if not read:
         return BAD_INPUT
-    known = {} if args.redshift is None else {"redshift": args.redshift}
-    tables = []
-    for path, spectrum in read:
-        table = measure_properties(spectrum, progress=not args.quiet, **known)
-        table.add_column([str(path)] * len(table), name="file", index=0)
-        tables.append(table)
-    table = stack(tables)
+    spectra = [spectrum for _, spectrum in read]
+    counts = [spectrum.flux[..., 0].size for spectrum in spectra]
+    table = measure_properties(spectra, redshift=args.redshift, progress=not args.quiet)
+    files = [str(path) for (path, _), count in zip(read, counts) for _ in range(count)]
+    table.add_column(files, name="file", index=0)
     with replacing(args.output) as path:
         write_table(table, path)
     say(args, f"{args.output}: properties of {len(table)} spectra")
     if args.figure:
         from photospec.figures import galaxy_rows
 
-        pairs = zip((spectrum for _, spectrum in read), tables)
-        draw(args.figure, [row for pair in pairs for row in galaxy_rows(*pair)])
-        say(args, f"{args.figure}: {len(table)} spectra")
+        ends = list(accumulate(counts))
+        rows = [
+            row
+            for spectrum, count, end in zip(spectra, counts, ends)
+            for row in galaxy_rows(spectrum, table[end - count : end])
+        ]
+        draw(args.figure, rows)
+        say(args, f"{args.figure}: {len(rows)} spectra")
     n_failed = len(args.spectra) - len(read)
     if n_failed:
         error(f"{n_failed} of {len(args.spectra)} files failed (named above); the rest is written")

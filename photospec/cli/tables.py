@@ -2,7 +2,7 @@
 
 from photospec.cli.outputs import replacing
 
-__all__ = ["FIGURE_SUFFIXES", "TABLE_SUFFIXES", "draw", "stack", "write_table"]
+__all__ = ["FIGURE_SUFFIXES", "TABLE_SUFFIXES", "draw", "write_table"]
 
 TABLE_SUFFIXES = (".ecsv", ".fits")
 FIGURE_SUFFIXES = (".png", ".pdf", ".svg", ".jpg")
@@ -23,24 +23,6 @@ def write_table(table, path):
     """
     formats = {".ecsv": "ascii.ecsv", ".fits": "fits"}
     table.write(path, format=formats[path.suffix.lower()])
-
-
-def stack(tables):
-    """Put tables below each other; a column that one of them lacks is masked there.
-
-    Parameters
-    ----------
-    tables : sequence of astropy.table.QTable
-        At least one.
-
-    Returns
-    -------
-    astropy.table.QTable
-        All rows.
-    """
-    from astropy.table import vstack
-
-    return tables[0] if len(tables) == 1 else vstack(tables, metadata_conflicts="silent")
 
 
 def draw(path, rows):
