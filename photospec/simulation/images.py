@@ -75,7 +75,7 @@ def aperture_weights(size, pixel_scale, radius):
     """Fraction of each pixel inside a centred circle, shape (size, size); lengths in arcsec."""
     from photutils.aperture import CircularAperture
 
-    centre = (size - 1) / 2
+    centre = size // 2
     mask = CircularAperture((centre, centre), radius / pixel_scale).to_mask(method="exact")
     return mask.to_image((size, size))
 
@@ -118,7 +118,7 @@ def spline_kernel(shift):
     pole = np.sqrt(3.0) - 2.0
     i = np.arange(-8, 9)
     prefilter = -6 * pole / (1 - pole**2) * pole ** np.abs(i)
-    x = np.abs(np.asarray(shift)[..., None, None] + offset[:, None] - i)
+    x = np.abs(np.asarray(shift)[..., None, None] - offset[:, None] - i)
     spline = np.where(x < 1, 2 / 3 - x**2 + x**3 / 2, np.clip(2 - x, 0, None) ** 3 / 6)
     taps = (spline * prefilter).sum(axis=-1)
     return offset, taps / taps.sum(axis=-1, keepdims=True)
@@ -128,7 +128,7 @@ def spline_kernel(shift):
 def _sample_phases(n_grid, full):
     """Phases (13, n_k) of the samples around a pixel, and k in radian per pixel."""
     k = 2 * np.pi * (scipy.fft.fftfreq(n_grid) if full else scipy.fft.rfftfreq(n_grid))
-    return np.exp(-1j * np.outer(np.arange(-6, 7), k)).astype(np.complex64), k
+    return np.exp(1j * np.outer(np.arange(-6, 7), k)).astype(np.complex64), k
 
 
 def _resampling_response(taps, shift, n_grid, full):
@@ -206,7 +206,7 @@ def render_images(sources, psf, shifts, *, size=64, pixel_scale=0.396, fibre_rad
         (major2 - minor2) * np.sin(2 * angle),
     )
     bounds = np.searchsorted(sources.image, np.arange(n + 1))
-    centre = 0.5 * (size - 1) * pixel_scale
+    centre = (size // 2) * pixel_scale
     taps = None if shifts is None else spline_kernel(shifts)[1].astype(np.complex64)
     for i in range(n):
         part = slice(bounds[i], bounds[i + 1])

@@ -1,0 +1,130 @@
+"""Surveys: reproducible whatever the batch, branchable, and strict about their settings."""
+
+from dataclasses import FrozenInstanceError, replace
+
+import numpy as np
+import pytest
+
+from photospec.errors import InputError
+from photospec.filters import band_flux
+from photospec.simulation import NoiseConfig, PopulationConfig, Survey
+from photospec.simulation.images import aperture_weights
+from photospec.wavelengths import WAVELENGTH
+
+
+def test_shapes_units_and_content(batch):
+    n = len(batch)
+    assert n == 144
+    assert batch.image.shape == batch.truth_image.shape == (n, 5, 64, 64)
+    assert batch.flux.shape == batch.ivar.shape == batch.truth_flux.shape == (n, WAVELENGTH.size)
+    for name in ("image", "truth_image", "flux", "ivar", "truth_flux"):
+        array = getattr(batch, name)
+        assert array.dtype == np.float32
+        assert np.isfinite(array).all()
+    assert (batch.ivar > 0).all()
+    assert (batch.truth_flux > 0).all()
+    assert {"redshift", "simulation_id"} <= set(batch.object)
+    expected = {"stellar_mass", "halpha_flux", "halpha_ew", "dn4000", "fibre_flux_r", "median_sn"}
+    assert expected <= set(batch.truth)
+    assert all(v.shape == (n,) for v in batch.truth.values())
+    assert all(np.isfinite(v).all() for k, v in batch.truth.items() if k != "companion_distance")
+    np.testing.assert_array_equal(batch.object["simulation_id"], np.arange(n))
+
+
+def test_the_target_is_at_the_centre(batch):
+    r_band = batch.truth_image[:, 2]
+    peak = r_band[:, 31:34, 31:34].max(axis=(1, 2))
+    quiet = (batch.truth["n_neighbours"] == 0) & (batch.truth["companion_flux_ratio"] == 0)
+    assert quiet.sum() > 10
+    assert (peak[quiet] > 0.8 * r_band[quiet].max(axis=(1, 2))).all()
+
+
+def test_total_flux_is_the_apparent_magnitude(batch):
+    magnitude = 22.5 - 2.5 * np.log10(batch.truth["total_flux_r"])
+    # Galactic extinction lies between the two: 2.7 magnitudes per unit E(B-V).
+    dimming = magnitude - batch.truth["magnitude_r"]
+    np.testing.assert_allclose(dimming, 2.67 * batch.truth["galactic_ebv"], atol=0.02)
+    assert batch.truth["magnitude_r"].max() < 17.77
+
+
+def test_line_flux_is_in_the_spectrum(batch):
+    """H-alpha of strong emitters: the spectrum's excess over its continuum."""
+    w, z = batch.fibre_wavelength, batch.object["redshift"]
+    t = batch.truth
+    strong = np.flatnonzero((t["halpha_ew"] > 30) & (t["companion_flux_ratio"] == 0))
+    assert len(strong) > 5
+    for i in strong:
+        rest = w / (1 + z[i])
+        line = (rest > 6530) & (rest < 6605)
+        side = ((rest > 6480) & (rest < 6525)) | ((rest > 6612) & (rest < 6655))
+        level = np.polyval(np.polyfit(w[side], batch.fibre_flux[i][side], 1), w)
+        found = np.trapezoid((batch.fibre_flux[i] - level)[line], w[line])
+        expected = t["halpha_flux"][i] + t["nii_6548_flux"][i] + t["nii_6584_flux"][i]
+        assert found == pytest.approx(expected, rel=0.12)  # stellar absorption lies under it
+
+
+def test_a_galaxy_does_not_depend_on_the_batch():
+    survey = Survey.sdss_main(seed=5)
+    whole = survey.simulate(130)
+    part = survey.simulate(10, start=60)
+    for name in ("image", "flux", "ivar", "truth_flux", "truth_image"):
+        np.testing.assert_array_equal(getattr(part, name), getattr(whole, name)[60:70])
+    for key, value in part.truth.items():
+        np.testing.assert_array_equal(value, whole.truth[key][60:70])
+
+
+def test_seeds_differ():
+    one, two = (Survey.sdss_main(seed=s).simulate(2) for s in (1, 2))
+    assert not np.array_equal(one.object["redshift"], two.object["redshift"])
+
+
+def test_branching_leaves_the_original_alone():
+    survey = Survey.sdss_main(seed=3)
+    quiet = survey.replace(noise=replace(survey.noise, sky_rms=(1e-6,) * 5, electron=(1e-9,) * 5))
+    assert survey.noise == NoiseConfig()
+    with pytest.raises(FrozenInstanceError):
+        survey.seed = 4
+    a, b = survey.simulate(3), quiet.simulate(3)
+    np.testing.assert_array_equal(a.truth_image, b.truth_image)
+    np.testing.assert_allclose(b.image, b.truth_image, atol=1e-3)
+    assert np.abs(a.image - a.truth_image).max() > 0.1
+
+
+def test_desi_with_legacy_images():
+    survey = Survey.desi_legacy(seed=1)
+    batch = survey.simulate(12)
+    assert batch.image.shape == (12, 3, 96, 96)
+    synthetic = band_flux(batch.fibre_wavelength, batch.fibre_flux, survey.responses)
+    aperture = (batch.truth_image * aperture_weights(96, 0.262, 0.75)).sum(axis=(2, 3))
+    np.testing.assert_allclose(synthetic, aperture, rtol=1e-3)
+    assert batch.truth["magnitude_r"].max() > 17.77
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"seed": -1}, "seed: expected an integer"),
+        ({"seed": 1.5}, "seed: expected an integer"),
+        ({"bands": ("u", "g", "r", "i", "y")}, "bands: expected letters"),
+        ({"bands": ("g", "r")}, "one value per band"),
+        ({"responses": ("u", "g", "r", "i", "nosuch-z")}, "nosuch-z"),
+        ({"size": 4}, "size: expected 16 to 512"),
+        ({"pixel_scale": 1e-4}, "pixel_scale: expected"),
+        ({"depth": 3}, "got 'depth'"),
+    ],
+)
+def test_impossible_surveys(changes, words):
+    with pytest.raises(InputError, match=words) as caught:
+        Survey.sdss_main().replace(**changes)
+    assert "\n" not in str(caught.value)
+
+
+def test_impossible_populations():
+    with pytest.raises(InputError, match="redshift"):
+        Survey.sdss_main().replace(population=PopulationConfig(redshift_min=0.4))
+
+
+@pytest.mark.parametrize(("n", "start"), [(0, 0), (3, -1)])
+def test_impossible_numbers(n, start):
+    with pytest.raises(InputError, match="n, start"):
+        Survey.sdss_main().simulate(n, start)
