@@ -1,0 +1,125 @@
+"""One spectrum in its rest frame on logarithmic pixels, as the fits need it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from photospec.dust import cardelli89
+from photospec.errors import InputError
+from photospec.spectrum import SpectrumArrays, rebin, to_arrays
+
+__all__ = ["LogSpectrum", "one_spectrum", "to_log_spectrum"]
+
+SDSS_STEP = 1e-4 * np.log(10)  # of ln(wavelength): 69 km/s
+
+
+@dataclass(frozen=True)
+class LogSpectrum:
+    """Rest-frame spectrum, uniform in ln(wavelength).
+
+    Attributes
+    ----------
+    wavelength : ndarray, shape (n_pixels,)
+        Rest vacuum, Angstrom.
+    flux, sigma : ndarray, shape (n_pixels,)
+        As observed (not multiplied by 1 + z), divided by `scale`; sigma is inf in bad pixels.
+    mask : ndarray of bool, shape (n_pixels,)
+        True where bad.
+    lsf_sigma : ndarray, shape (n_pixels,) or None
+        Rest-frame Angstrom.
+    scale : float
+        Median of the good flux.
+    redshift : float
+    has_sigma : bool
+        False where no errors came with the spectrum; `sigma` is one then.
+    """
+
+    wavelength: np.ndarray
+    flux: np.ndarray
+    sigma: np.ndarray
+    mask: np.ndarray
+    lsf_sigma: np.ndarray | None
+    scale: float
+    redshift: float
+    has_sigma: bool
+
+    @property
+    def step(self):
+        """Pixel in ln(wavelength)."""
+        return np.log(self.wavelength[-1] / self.wavelength[0]) / (self.wavelength.size - 1)
+
+
+def one_spectrum(spectrum):
+    """SpectrumArrays of exactly one spectrum from a Spectrum or SpectrumArrays."""
+    arrays = spectrum if isinstance(spectrum, SpectrumArrays) else to_arrays(spectrum)
+    if len(arrays.flux) != 1:
+        raise InputError(
+            f"spectrum: expected one spectrum, got {len(arrays.flux)};"
+            " fit them one by one or use measure_properties"
+        )
+    return arrays
+
+
+def to_log_spectrum(arrays, redshift, galactic_ebv=0.0):
+    """Rest frame, logarithmic pixels, Galactic extinction removed.
+
+    A spectrum that has logarithmic pixels already (SDSS) is not resampled.
+
+    Parameters
+    ----------
+    arrays : SpectrumArrays
+        One spectrum.
+    redshift : float
+    galactic_ebv : float
+        E(B-V) of the Milky Way, mag; Cardelli, Clayton & Mathis 1989, R_V = 3.1.
+
+    Returns
+    -------
+    LogSpectrum
+    """
+    wavelength = np.asarray(arrays.wavelength, dtype=float)
+    flux = np.asarray(arrays.flux[0], dtype=float)
+    has_sigma = arrays.sigma is not None
+    sigma = np.asarray(arrays.sigma[0], dtype=float) if has_sigma else np.ones(flux.size)
+    mask = ~np.isfinite(flux) | ~np.isfinite(sigma) | (sigma <= 0)
+    if arrays.mask is not None:
+        mask = mask | np.asarray(arrays.mask[0])
+    lsf = arrays.lsf
+    if lsf is not None:
+        lsf = np.broadcast_to(lsf[0] if np.ndim(lsf) == 2 else lsf, wavelength.shape)
+    if galactic_ebv:
+        brighter = 10 ** (0.4 * galactic_ebv * cardelli89(wavelength))
+        flux = flux * brighter
+        sigma = sigma * brighter if has_sigma else sigma
+    ln_wave = np.log(wavelength)
+    steps = np.diff(ln_wave)
+    uniform = np.linspace(ln_wave[0], ln_wave[-1], ln_wave.size)
+    if np.abs(ln_wave - uniform).max() > 0.02 * np.median(steps):
+        step = max(float(np.median(steps)), SDSS_STEP)
+        count = int((ln_wave[-1] - ln_wave[0]) / step) - 1
+        new = np.exp(ln_wave[0] + step * (1 + np.arange(count)))
+        width, new_width = np.gradient(wavelength), np.gradient(new)
+        filled = np.where(mask, np.interp(wavelength, wavelength[~mask], flux[~mask]), flux) if (
+            not mask.all()) else np.zeros(flux.size)  # fmt: skip
+        # Sum of f d / D has the variance sum of s^2 d^2 / D^2: the mean of s^2 d, over D.
+        variance = rebin(np.where(mask, 0, sigma) ** 2 * width, wavelength, new) / new_width
+        mask = ~(rebin(mask.astype(float), wavelength, new) <= 0.01)
+        flux = rebin(filled, wavelength, new)
+        sigma = np.sqrt(variance) if has_sigma else np.ones(count)
+        lsf = None if lsf is None else np.interp(new, wavelength, lsf)
+        wavelength = new
+    else:
+        wavelength = np.exp(uniform)
+    mask = mask | ~np.isfinite(flux) | ~np.isfinite(sigma) | (sigma <= 0)
+    level = float(np.median(flux[~mask])) if not mask.all() else np.nan
+    scale = level if np.isfinite(level) and level > 0 else 1.0
+    return LogSpectrum(
+        wavelength=wavelength / (1 + redshift),
+        flux=np.where(mask, 0.0, flux / scale),
+        sigma=np.where(mask, np.inf, sigma / scale if has_sigma else 1.0),
+        mask=mask,
+        lsf_sigma=None if lsf is None else np.asarray(lsf) / (1 + redshift),
+        scale=scale,
+        redshift=float(redshift),
+        has_sigma=has_sigma,
+    )

@@ -1,0 +1,341 @@
+"""The steps of a population fit: prepare, choose templates, weigh them, draw errors."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from astropy.cosmology import Planck18
+from numpy.polynomial import legendre
+
+from photospec.analysis._log_spectrum import LogSpectrum
+from photospec.analysis.kinematics import losvd_convolve
+from photospec.analysis.line_model import GROUPS, group_profiles
+from photospec.analysis.resolution import MatchedTemplates, match_templates
+from photospec.analysis.templates import LIGHT, TemplateSet
+from photospec.analysis.weights import build_system, smoothness_rows
+from photospec.dust import calzetti00
+from photospec.lines import LINES
+
+__all__ = [
+    "FitData",
+    "Weights",
+    "choose_templates",
+    "clip_outliers",
+    "population_weights",
+]
+
+LEAST_PIXELS = 200
+CLIP = 4.0  # residuals beyond so many robust sigmas are left out
+LINE_ZONE = 800.0  # km/s around lines where nothing is clipped
+EBV_MAX = 1.5
+AGE_SLACK = 1.05  # templates may be so much older than the universe
+
+
+@dataclass(frozen=True, eq=False)
+class FitData:
+    """One spectrum ready to fit: pixels from the first to the last good one.
+
+    Attributes
+    ----------
+    spectrum : LogSpectrum
+        All of it.
+    window : slice
+        The pixels of `spectrum` that the arrays below hold.
+    wavelength, flux, sigma : ndarray, shape (n_pixels,)
+        Rest vacuum Angstrom; flux near unity.
+    good : ndarray of bool, shape (n_pixels,)
+    lsf_sigma : ndarray, shape (n_pixels,)
+        For the lines, rest Angstrom.
+    matched : MatchedTemplates
+    flags : tuple of str
+    """
+
+    spectrum: LogSpectrum
+    window: slice
+    wavelength: np.ndarray
+    flux: np.ndarray
+    sigma: np.ndarray
+    good: np.ndarray
+    lsf_sigma: np.ndarray
+    matched: MatchedTemplates
+    flags: tuple = ()
+
+    @property
+    def library(self):
+        """The templates."""
+        return self.matched.templates
+
+    @property
+    def coefficients(self):
+        """Coefficients of all templates, shape (n_basis, n_templates)."""
+        coefficients = self.library.coefficients
+        return coefficients.reshape(len(coefficients), -1)
+
+    @classmethod
+    def prepare(cls, spectrum, library, fit_range, limit_age):
+        """FitData, or None and the reason why there is none."""
+        low, high = library.fit_range
+        if fit_range is not None:
+            low, high = max(low, fit_range[0]), min(high, fit_range[1])
+        good = ~spectrum.mask & (spectrum.wavelength > low) & (spectrum.wavelength < high)
+        if good.sum() < LEAST_PIXELS:
+            where = f"{low:.0f}-{high:.0f} A of the rest frame"
+            return None, f"only {good.sum()} good pixels in {where}, {LEAST_PIXELS} needed"
+        level = np.median(spectrum.flux[good])
+        if not level > 0:
+            return None, "no positive flux in the fitted range"
+        if np.ptp(spectrum.flux[good]) < 1e-6 * level:
+            return None, "constant flux"
+        first, last = np.flatnonzero(good)[[0, -1]]
+        window = slice(int(first), int(last) + 1)
+        wavelength = spectrum.wavelength[window]
+        flags = []
+        lsf = spectrum.lsf_sigma
+        if lsf is None:
+            flags.append("no line-spread function: dispersions include the instrument's")
+            line_lsf = 0.3 * spectrum.step * wavelength
+        else:
+            lsf = line_lsf = lsf[window]
+        if limit_age:
+            library = library.until(AGE_SLACK * Planck18.age(max(spectrum.redshift, 0)).value)
+        data = cls(
+            spectrum=spectrum,
+            window=window,
+            wavelength=wavelength,
+            flux=spectrum.flux[window],
+            sigma=np.where(good[window], spectrum.sigma[window], 1e6),
+            good=good[window],
+            lsf_sigma=line_lsf,
+            matched=match_templates(library, wavelength, lsf, good[window]),
+            flags=tuple(flags),
+        )
+        return data, ""
+
+    def system(self, basis, lines, free=None):
+        """LinearSystem of the good pixels."""
+        good = self.good
+        return build_system(
+            basis[good], self.coefficients, lines[good], self.flux[good], self.sigma[good],
+            None if free is None else free[good],
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """Weights of the templates at fixed kinematics.
+
+    Attributes
+    ----------
+    light : ndarray, shape (n_ages, n_metallicities)
+        Light of each template, not normalised.
+    ebv, ebv_error : float
+    chi2 : float
+        Reduced.
+    continuum, gas : ndarray, shape (n_pixels,)
+        Best-fitting stars and lines.
+    basis, lines : ndarray, shapes (n_pixels, n_basis), (n_pixels, n_groups)
+        Columns of the linear problem at the solution, for error draws.
+    smoothness : ndarray or None
+        Rows of the penalty that was used.
+    """
+
+    light: np.ndarray
+    ebv: float
+    ebv_error: float
+    chi2: float
+    continuum: np.ndarray
+    gas: np.ndarray
+    basis: np.ndarray
+    lines: np.ndarray
+    smoothness: np.ndarray | None
+
+
+def _polynomials(n_pixels, degree):
+    return legendre.legvander(np.linspace(-1, 1, n_pixels), degree)
+
+
+def _near_lines(wavelength):
+    near = np.zeros(wavelength.size, bool)
+    for group in GROUPS:
+        for name in group.names:
+            near |= np.abs(np.log(wavelength / LINES[name].wavelength)) < LINE_ZONE / LIGHT
+    return near
+
+
+def clip_outliers(data, model):
+    """Data without pixels that no model of a galaxy explains, and with errors if it had none.
+
+    Residuals beyond `CLIP` times their robust spread (1.48 times the median absolute
+    deviation, at least the given errors) go, except near emission lines.
+    """
+    residual = (data.flux - model) / data.sigma
+    spread = 1.4826 * np.median(np.abs(residual[data.good]))
+    if not data.spectrum.has_sigma:
+        # The fit's own residuals are the only measure of the noise.
+        spread = max(spread, 1e-5)
+        data = replace(data, sigma=data.sigma * spread)
+        residual, spread = residual / spread, 1.0
+    keep = (np.abs(residual) < CLIP * max(spread, 1.0)) | _near_lines(data.wavelength)
+    return replace(data, good=data.good & keep)
+
+
+def choose_templates(data, degree, n_gas=1):
+    """Templates that matter for the kinematics, by two linear fits.
+
+    Non-negative fits with additive polynomials at two dispersions; every template
+    with weight in either is kept.
+
+    Returns
+    -------
+    data : FitData
+        Without outliers.
+    chosen : ndarray of int
+        Indices of the templates.
+    dispersion : float
+        The better of the two, km/s.
+    """
+    free = _polynomials(data.flux.size, max(degree, 0))
+    zero, wide = (0.0, 0.0), (120.0, 120.0)
+    lines = group_profiles(data.wavelength, data.lsf_sigma, zero, wide)
+    lines = lines[:, _seen(lines, data)] if n_gas else lines[:, :0]
+    chosen, best = set(), (np.inf, None, None)
+    for dispersion in (110.0, 220.0):
+        basis = losvd_convolve(data.matched, np.array([0.0, dispersion, np.nan, np.nan]))
+        system = data.system(basis, lines, free)
+        weights, chi2 = system.solve()
+        stars = weights[: data.coefficients.shape[1]]
+        chosen |= set(np.flatnonzero(stars > 1e-3 * stars.sum()))
+        if chi2 < best[0]:
+            partial = basis @ (data.coefficients @ stars) + lines @ weights[stars.size :]
+            best = chi2, dispersion, partial
+    _, dispersion, partial = best
+    good = data.good
+    left = (data.flux - partial)[good] / data.sigma[good]
+    polynomial = np.linalg.lstsq(free[good] / data.sigma[good, None], left, rcond=None)[0]
+    data = clip_outliers(data, partial + free @ polynomial)
+    return data, np.array(sorted(chosen)), dispersion
+
+
+def _seen(lines, data):
+    """Groups with at least a third of their (strongest) line on good pixels."""
+    width = data.spectrum.step * data.wavelength
+    return (lines * (width * data.good)[:, None]).sum(0) > 0.33
+
+
+def gas_columns(data, kinematics):
+    """Line groups that good pixels see, at the kinematics of the gas."""
+    if not len(kinematics.gas):
+        return np.zeros((data.flux.size, 0))
+    balmer, forbidden = kinematics.gas[0], kinematics.gas[-1]
+    lines = group_profiles(
+        data.wavelength, data.lsf_sigma, (forbidden[0], balmer[0]), (forbidden[1], balmer[1])
+    )
+    return lines[:, _seen(lines, data)]
+
+
+def population_weights(data, kinematics, mdegree=0, regularization=0.0):
+    """Fit all templates at fixed kinematics.
+
+    Parameters
+    ----------
+    data : FitData
+    kinematics : Kinematics
+    mdegree : int
+        Multiplicative polynomials instead of dust, when above 0.
+    regularization : float
+        pPXF's ``regul``.
+
+    Returns
+    -------
+    Weights
+    """
+    basis = losvd_convolve(data.matched, kinematics.stars)
+    lines = gas_columns(data, kinematics)
+    shape = data.library.light.shape
+    smoothness = (
+        smoothness_rows(shape, regularization, lines.shape[1]) if regularization > 0 else None
+    )
+    if mdegree > 0:
+        return _with_polynomials(data, basis, lines, mdegree, smoothness)
+    curve = 10 ** (-0.4 * calzetti00(data.wavelength))
+    solved = {}
+
+    def chi2_at(ebv):
+        ebv = round(float(ebv), 6)
+        if ebv not in solved:
+            system = data.system(basis * (curve**ebv)[:, None], lines)
+            solved[ebv] = system.solve(smoothness=smoothness)
+        return solved[ebv][1]
+
+    ebv, error = _minimum(chi2_at, EBV_MAX)
+    weights, chi2 = solved[round(float(ebv), 6)]
+    stars = weights[: np.prod(shape)]
+    return Weights(
+        light=stars.reshape(shape),
+        ebv=ebv,
+        ebv_error=error,
+        chi2=chi2 / max(data.good.sum() - 5, 1),
+        continuum=(basis @ (data.coefficients @ stars)) * curve**ebv,
+        gas=lines @ weights[stars.size :],
+        basis=basis * (curve**ebv)[:, None],
+        lines=lines,
+        smoothness=smoothness,
+    )
+
+
+def _minimum(function, highest):
+    """Minimum of chi2 over [0, highest] and its one-sigma width, by parabolas.
+
+    Returns
+    -------
+    position, width : float
+    """
+    nodes = [0.0, 0.1, 0.3, 0.6]
+    values = [function(node) for node in nodes]
+    while values[-1] == min(values) and nodes[-1] < highest:
+        nodes.append(min(nodes[-1] + 0.3, highest))
+        values.append(function(nodes[-1]))
+    width = np.nan
+    for _ in range(3):
+        order = np.argsort(nodes)
+        nodes, values = [nodes[i] for i in order], [values[i] for i in order]
+        lowest = int(np.argmin(values))
+        middle = int(np.clip(lowest, 1, len(nodes) - 2))
+        x = np.array(nodes[middle - 1 : middle + 2])
+        y = np.array(values[middle - 1 : middle + 2])
+        curvature, slope, _ = np.polyfit(x - x[1], y - y[1], 2)
+        if curvature <= 0:
+            break
+        width = 1 / np.sqrt(curvature)
+        position = float(np.clip(x[1] - 0.5 * slope / curvature, 0.0, highest))
+        if min(abs(position - node) for node in nodes) < 0.003:
+            break
+        nodes.append(position)
+        values.append(function(position))
+    return nodes[int(np.argmin(values))], width
+
+
+def _with_polynomials(data, basis, lines, mdegree, smoothness):
+    shape = data.library.light.shape
+    legendres = _polynomials(data.flux.size, mdegree)
+    polynomial, good = np.ones(data.flux.size), data.good
+    for _ in range(4):
+        system = data.system(basis * polynomial[:, None], lines)
+        weights, chi2 = system.solve(smoothness=smoothness)
+        stars = weights[: np.prod(shape)]
+        continuum = basis @ (data.coefficients @ stars)
+        gas = lines @ weights[stars.size :]
+        columns = (legendres * (continuum / data.sigma)[:, None])[good]
+        target = ((data.flux - gas) / data.sigma)[good]
+        polynomial = legendres @ np.linalg.lstsq(columns, target, rcond=None)[0]
+        polynomial = (polynomial / polynomial.mean()).clip(0.1)
+    return Weights(
+        light=stars.reshape(shape),
+        ebv=np.nan,
+        ebv_error=np.nan,
+        chi2=chi2 / max(good.sum() - 5 - mdegree, 1),
+        continuum=continuum * polynomial,
+        gas=gas,
+        basis=basis * polynomial[:, None],
+        lines=lines,
+        smoothness=smoothness,
+    )
