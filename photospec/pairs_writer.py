@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from photospec.errors import InputError
-from photospec.pairs import FORMAT, check_lengths, open_pairs, row_datasets
+from photospec.pairs_format import FORMAT, check_lengths, open_pairs, row_datasets
 
 __all__ = ["PairsWriter"]
 
