@@ -44,13 +44,13 @@ class PopulationConfig:
     star_forming_bulge: float = _number(-1.4, "logit of the bulge share at 10^10.5, star-forming")
     quiescent_bulge: float = _number(1.0, "logit of the bulge share at 10^10.5, quiescent")
     ms_slope: float = _number(0.799, "main sequence, log SFR against log mass (Renzini & Peng 2015)")
-    ms_zero: float = _number(0.0802, "log SFR at 1e10 solar masses, z = 0.05 (ibid.)")
+    ms_zero: float = _number(-0.1, "log SFR at 1e10 solar masses, z = 0.05 (ibid.)")
     ms_bend: float = _number(0.141, "slope of the main sequence above 10^10.5 (Lee 2015); fit")
-    ms_scatter: float = _number(0.327, "scatter, dex (ibid.); fit")
+    ms_scatter: float = _number(0.3, "scatter, dex (ibid.); fit")
     ms_evolution: float = _number(2.5, "SFR ~ (1+z)^this (Speagle 2014)")
     quiescent_ssfr: float = _number(-12.42, "log SSFR of the quiescent, 1/yr; fit")
     burst_fraction: float = _number(0.162, "share of star-forming galaxies with a burst; fit")
-    recent_scatter: float = _number(0.28, "scatter of the rate in the last 25 Myr, dex; fit")
+    recent_scatter: float = _number(0.2, "scatter of the rate in the last 25 Myr, dex; fit")
 
     quiescent_onset: float = _number(11.4, "first stars of the quiescent at 10^10.8, Gyr ago; fit")
     quiescent_onset_slope: float = _number(0.576, "its change per dex of mass (Gallazzi 2005); fit")
@@ -72,7 +72,7 @@ class PopulationConfig:
     dust_inclination: float = _number(0.532, "A_V ~ axis ratio^-this (Wild 2011); fit")
     dust_quiescent: float = _number(0.0555, "mean A_V of the quiescent, mag; fit")
     dust_bulge: float = _number(0.5, "bulge A_V over disk A_V")
-    birth_cloud: float = _number(1.0, "added A_V of young stars over disk A_V (Calzetti 2000)")
+    birth_cloud: float = _number(0.9, "added A_V of young stars over disk A_V (Calzetti 2000)")
     cardelli_fraction: float = _number(0.3, "share of galaxies with the Cardelli law")
 
     gas_offset: float = _number(-0.15, "added to the gas metallicity of Tremonti 2004, dex; fit")
@@ -83,7 +83,7 @@ class PopulationConfig:
     nitrogen: float = _number(-0.24, "nitrogen lines over the Cloudy grid, dex; fit")
     sulphur: float = _number(-0.12, "sulphur lines over the Cloudy grid, dex; fit")
 
-    ionising_boost: float = _number(0.22, "ionising light over BC03's, dex (Eldridge 2017); fit")
+    ionising_boost: float = _number(-0.15, "ionising light over BC03's, dex (Eldridge 2017); fit")
 
     seyfert_fraction: float = _number(0.05, "Seyferts at 10^10.8 solar masses; fit")
     liner_fraction: float = _number(0.15, "LINERs at 10^10.8 solar masses; fit")
