@@ -14,9 +14,9 @@ class PsfConfig:
     """Distribution of seeing, by band.
 
     The SDSS numbers are Moffat fits to unsaturated stars of the frames 001043-5-0025 and
-    001992-1-0087 (11 to 41 stars a band; script benchmarks/simulation_images.py), with the
-    night-to-night scatter of the survey (median r seeing 1.3 arcsec; Abazajian et al. 2009, ApJS
-    182, 543).
+    001992-1-0087 and to stars in 35 cutouts of five runs (script
+    benchmarks/simulation_images.py): good seeing for the survey, whose median is 1.3 arcsec in r
+    (Abazajian et al. 2009, ApJS 182, 543).
 
     Attributes
     ----------
@@ -33,10 +33,10 @@ class PsfConfig:
         image and from band to band; e = (a^2 - b^2) / (a^2 + b^2).
     """
 
-    fwhm: tuple = (1.38, 1.31, 1.22, 1.17, 1.16)
+    fwhm: tuple = (1.31, 1.25, 1.16, 1.11, 1.10)
     fwhm_scatter: float = 0.09
     band_scatter: float = 0.035
-    beta: float = 3.0
+    beta: float = 3.2
     beta_scatter: float = 0.10
     ellipticity_mean: float = -0.09
     ellipticity_scatter: float = 0.05
