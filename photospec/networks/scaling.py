@@ -1,0 +1,89 @@
+"""Spectra as the networks see them: normalised, logarithmic, standardised.
+
+A fine spectrum has `N_FINE` bins of 1 Angstrom, a base spectrum `N_BASE` means over
+eight of them. Absolute flux leaves here and comes back from the image's own photometry.
+"""
+
+import torch
+from torch import nn
+
+__all__ = ["N_BASE", "N_FINE", "SpectrumScaling", "to_base", "upsample"]
+
+N_FINE = 4500
+BLOCK = 8
+N_BASE = -(-N_FINE // BLOCK)
+# 5600-6900 Angstrom on the grid that starts at 4000: about the SDSS r band.
+NORMALISATION = slice(1600, 2900)
+# A spectrum's darkest bins are this part of its mean at least, so that logarithms exist.
+FLOOR = 1e-3
+
+
+def to_base(flux):
+    """Mean over blocks of eight bins, ``(..., N_FINE) -> (..., N_BASE)``; four in the last."""
+    whole = flux[..., : (N_BASE - 1) * BLOCK].unflatten(-1, (N_BASE - 1, BLOCK)).mean(-1)
+    return torch.cat([whole, flux[..., (N_BASE - 1) * BLOCK :].mean(-1, keepdim=True)], dim=-1)
+
+
+def upsample(base):
+    """Linear interpolation between block centres, ``(..., N_BASE) -> (..., N_FINE)``."""
+    position = (torch.arange(N_FINE, device=base.device) - (BLOCK - 1) / 2) / BLOCK
+    position = position.clamp(0, N_BASE - 1)
+    left = position.long().clamp(max=N_BASE - 2)
+    part = (position - left).to(base.dtype)
+    return base[..., left] * (1 - part) + base[..., left + 1] * part
+
+
+class SpectrumScaling(nn.Module):
+    """Moments of the logarithmic training spectra and the way there and back.
+
+    Attributes
+    ----------
+    mean : tensor (N_BASE,)
+        Mean logarithmic base spectrum.
+    std : tensor ()
+        Standard deviation about it, over all bins.
+    detail_std : tensor ()
+        Standard deviation of what the base spectrum misses of the fine one.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(N_BASE))
+        self.register_buffer("std", torch.ones(()))
+        self.register_buffer("detail_std", torch.ones(()))
+
+    @torch.no_grad()
+    def fit(self, flux):
+        """Set the moments from training spectra ``(n, N_FINE)``, any flux unit."""
+        flux = self.normalise(flux)
+        base = to_base(flux).log()
+        self.mean.copy_(base.mean(dim=0))
+        self.std.copy_((base - self.mean).square().mean().sqrt())
+        self.detail_std.copy_((flux.log() - upsample(base)).square().mean().sqrt())
+
+    @staticmethod
+    def normalise(flux):
+        """Divide by the mean over the normalisation window; floor what is not positive."""
+        flux = flux / flux[..., NORMALISATION].mean(-1, keepdim=True)
+        return flux.clamp_min(FLOOR)
+
+    def base(self, flux):
+        """Fluxes ``(n, N_FINE)`` to standardised base spectra ``(n, N_BASE)``."""
+        return (to_base(self.normalise(flux)).log() - self.mean) / self.std
+
+    def fine(self, flux):
+        """Fluxes ``(n, N_FINE)`` to standardised fine spectra ``(n, N_FINE)``."""
+        return (self.normalise(flux).log() - upsample(self.mean)) / self.std
+
+    def detail(self, fine, low_resolution):
+        """What the super-resolution stage adds to an upsampled base spectrum."""
+        return (fine - low_resolution) * (self.std / self.detail_std)
+
+    def add_detail(self, detail, low_resolution):
+        """Inverse of `detail`: standardised fine spectra."""
+        return low_resolution + detail * (self.detail_std / self.std)
+
+    def flux(self, fine):
+        """Standardised fine spectra to fluxes of mean one in the normalisation window."""
+        flux = (fine * self.std + upsample(self.mean)).exp()
+        return flux / flux[..., NORMALISATION].mean(-1, keepdim=True)

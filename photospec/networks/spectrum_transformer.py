@@ -1,0 +1,115 @@
+"""The default denoising network: a transformer over patches of the spectrum.
+
+Each token is a patch of the (noisy) spectrum with a halo of its neighbours; tokens
+attend to each other and to the image's context. The image is encoded once per galaxy
+and its keys and values are projected once per stage (`Condition`), however many
+candidates and steps follow.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from .blocks import Block, fourier_features, split_patches
+
+__all__ = ["Condition", "SpectrumTransformer"]
+
+
+class Condition(NamedTuple):
+    """What a stage knows about its galaxies, in the form its network uses.
+
+    Attributes
+    ----------
+    key_values : list of (tensor, tensor)
+        Keys and values of the image context for every block, leading axis ``n_galaxies``.
+    low_resolution : tensor or None
+        Base-stage spectrum on the fine grid ``(n, length)``; super-resolution only.
+    augmentation : tensor or None
+        Noise level ``(n,)`` that was added to ``low_resolution``.
+    """
+
+    key_values: list
+    low_resolution: torch.Tensor | None = None
+    augmentation: torch.Tensor | None = None
+
+
+class SpectrumTransformer(nn.Module):
+    """Network ``F(x, level, condition)`` on spectra ``(n, length)``.
+
+    Parameters
+    ----------
+    length : int
+        Samples of the spectrum.
+    patch_size, halo : int
+        Samples per token and the overlap seen on each side.
+    width, depth, n_heads : int
+        Size of the transformer.
+    low_resolution : bool
+        Whether a base-stage spectrum is a second input channel (super-resolution stage).
+    """
+
+    def __init__(
+        self,
+        length,
+        *,
+        patch_size=12,
+        halo=6,
+        width=256,
+        depth=6,
+        n_heads=8,
+        ratio=4,
+        low_resolution=False,
+    ):
+        super().__init__()
+        self.length = length
+        self.patch_size = patch_size
+        self.halo = halo
+        self.padding = -length % patch_size
+        n_tokens = (length + self.padding) // patch_size
+        channels = 2 if low_resolution else 1
+        self.embed = nn.Linear(channels * (patch_size + 2 * halo), width)
+        self.position = nn.Parameter(0.02 * torch.randn(n_tokens, width))
+        self.level = nn.Sequential(nn.Linear(128, width), nn.SiLU(), nn.Linear(width, width))
+        self.augmentation = nn.Linear(128, width) if low_resolution else None
+        self.blocks = nn.ModuleList(
+            Block(width, n_heads, cross=True, modulated=True, ratio=ratio) for _ in range(depth)
+        )
+        self.modulation = nn.Linear(width, 9 * width)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, patch_size)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def condition(self, context, low_resolution=None, augmentation=None):
+        """Project the image context ``(n_galaxies, m, width)`` to a `Condition`."""
+        key_values = [block.cross_attention.project(context) for block in self.blocks]
+        return Condition(key_values, low_resolution, augmentation)
+
+    def _patches(self, x):
+        x = nn.functional.pad(x[:, None], (0, self.padding), mode="replicate")[:, 0]
+        return split_patches(x, self.patch_size, self.halo)
+
+    def forward(self, x, level, condition):
+        """Evaluate the network.
+
+        Parameters
+        ----------
+        x : tensor (n, length)
+        level : tensor (n,)
+            Noise level as the parametrisation presents it (for EDM, ``log(sigma) / 4``).
+        condition : Condition
+            For ``n_galaxies`` dividing ``n``: galaxy by galaxy, candidates inside.
+        """
+        patches = self._patches(x)
+        embedded = nn.functional.silu(self.level(fourier_features(level, 128)))
+        if self.augmentation is not None:
+            patches = torch.cat([patches, self._patches(condition.low_resolution)], dim=-1)
+            embedded = embedded + self.augmentation(fourier_features(condition.augmentation, 128))
+        tokens = self.embed(patches) + self.position
+        modulation = self.modulation(embedded).unflatten(1, (9, -1))
+        for block, key_value in zip(self.blocks, condition.key_values, strict=True):
+            tokens = block(tokens, modulation=modulation, key_value=key_value)
+        return self.head(self.norm(tokens)).flatten(1)[:, : self.length].float()

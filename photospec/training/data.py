@@ -1,0 +1,116 @@
+"""Batches of pairs, streamed from disk in an order that only the seed decides."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from photospec.errors import InputError
+from photospec.pairs import PairsFile
+from photospec.spectrum import WAVELENGTH
+
+__all__ = ["PairsStream"]
+
+
+def turn(image, swap, flip_x, flip_y):
+    """One of the eight symmetries of the square about pixel ``(size // 2, size // 2)``."""
+    if swap:
+        image = image.transpose(-2, -1)
+    # A flip of an even number of pixels moves that pixel by one; rolling puts it back.
+    if flip_x:
+        image = image.flip(-1).roll(1, dims=-1)
+    if flip_y:
+        image = image.flip(-2).roll(1, dims=-2)
+    return image
+
+
+class PairsStream:
+    """Batch ``step`` of a run, for any step at once: resuming needs no replay.
+
+    Parameters
+    ----------
+    paths : path-like or sequence of path-like
+        Pairs files; the last pairs of the first one are kept for validation.
+    config : TrainConfig
+    """
+
+    def __init__(self, paths, config):
+        paths = [paths] if isinstance(paths, str | Path) else list(paths)
+        first = PairsFile(paths[0])
+        self.files = [first, *(PairsFile(path, bands=first.bands) for path in paths[1:])]
+        self.config = config
+        for file in self.files:
+            _check(file, first)
+        self.bands, self.pixel_scale = first.bands, first.pixel_scale
+        self.image_size = first.image(0).shape[-1] if len(first) else 0
+        # Training pairs of all files under one running number; validation ends the first.
+        counts = [max(0, len(first) - config.validation_pairs), *map(len, self.files[1:])]
+        self._starts = np.cumsum([0, *counts])
+        self.n_train = int(self._starts[-1])
+        if self.n_train < config.batch_size or counts[0] == 0:
+            raise InputError(
+                f"pairs: expected at least {config.batch_size} pairs (one batch) beside "
+                f"{config.validation_pairs} for validation, got {len(first)} in {first.path} "
+                f"and {sum(counts[1:])} in other files"
+            )
+        self._epoch = (-1, None)
+
+    def _order(self, epoch):
+        if self._epoch[0] != epoch:
+            rng = np.random.default_rng((self.config.seed, epoch))
+            self._epoch = (epoch, rng.permutation(self.n_train))
+        return self._epoch[1]
+
+    def batch(self, step):
+        """Image ``(n, n_bands, ny, nx)`` and flux ``(n, n_wave)`` tensors of a step."""
+        per_epoch = self.n_train // self.config.batch_size
+        epoch, place = divmod(step, per_epoch)
+        start = place * self.config.batch_size
+        chosen = self._order(epoch)[start : start + self.config.batch_size]
+        image, flux = self.read(np.sort(chosen))
+        if self.config.augment:
+            rng = np.random.default_rng((self.config.seed, epoch, place, 1))
+            image = turn(image, *rng.integers(2, size=3))
+        return image, flux
+
+    def validation(self, limit=None):
+        """All validation pairs, or the first `limit` of them."""
+        start, stop = int(self._starts[1]), len(self.files[0])
+        if limit is not None:
+            stop = min(stop, start + limit)
+        return self._tensors(self.files[0], slice(start, stop))
+
+    def read(self, index):
+        """Training pairs by their running numbers, increasing, as float32 tensors."""
+        borders = np.searchsorted(index, self._starts)
+        parts = [
+            self._tensors(file, index[low:high] - start)
+            for file, start, low, high in zip(
+                self.files, self._starts, borders[:-1], borders[1:], strict=False
+            )
+            if high > low
+        ]
+        return tuple(torch.cat(part) for part in zip(*parts, strict=True))
+
+    def _tensors(self, file, index):
+        truth = self.config.target == "truth"
+        flux = file.truth_flux(index) if truth else file.flux(index)
+        return torch.from_numpy(file.image(index)), torch.from_numpy(flux)
+
+    def close(self):
+        for file in self.files:
+            file.close()
+
+
+def _check(file, first):
+    if not np.array_equal(file.wavelength, WAVELENGTH):
+        raise InputError(
+            f"pairs: expected spectra on the training grid ({WAVELENGTH[0]:.0f} to "
+            f"{WAVELENGTH[-1]:.0f} Angstrom in steps of 1), got "
+            f"{file.wavelength[0]:.0f} to {file.wavelength[-1]:.0f} in {file.path}"
+        )
+    if file.pixel_scale != first.pixel_scale:
+        raise InputError(
+            f"pairs: expected the pixel scale of the first file, {first.pixel_scale} arcsec, "
+            f"got {file.pixel_scale} in {file.path}"
+        )
