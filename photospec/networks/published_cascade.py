@@ -156,6 +156,17 @@ class PublishedCascade:
             **options,
         )
 
+    def state_dicts(self):
+        """Weights by network, which `from_checkpoints` takes as its arguments."""
+        networks = {
+            "base": self.base,
+            "super_resolution": self.super_resolution,
+            "contrastive": self.contrastive,
+        }
+        if self.base_contrastive is not self.contrastive:
+            networks["base_contrastive"] = self.base_contrastive
+        return {name: network.state_dict() for name, network in networks.items()}
+
     def to(self, device):
         """Move all networks; returns itself."""
         for network in (self.base, self.super_resolution, self.contrastive, self.base_contrastive):

@@ -101,7 +101,8 @@ class Sampler:
     n_steps : int
         Number of steps, the last one to the clean spectrum included.
     times : Tensor (n_steps,), optional
-        Decreasing times instead of ``schedule.times(n_steps)``.
+        Decreasing times instead of ``schedule.times(n_steps)``; those that do not change
+        the noise level are left out.
     """
 
     evaluations_per_step = 1
@@ -110,7 +111,10 @@ class Sampler:
         self.denoiser = denoiser
         self.schedule = denoiser.schedule
         times = self.schedule.times(n_steps) if times is None else times
-        self.times = torch.as_tensor(times, dtype=torch.float64)
+        times = torch.as_tensor(times, dtype=torch.float64)
+        # beyond the cut of the schedule steps lead nowhere
+        moves = self.schedule.log_snr(times).diff() > 1e-6
+        self.times = times[torch.cat([moves.new_ones(1), moves])]
 
     @property
     def n_steps(self):
@@ -202,10 +206,10 @@ class DPMSolverPP2M(Sampler):
     def step(self, x_t, t, s, condition, run):
         """See `Sampler.step`."""
         x_0, log_snr = self.denoiser(x_t, t, condition), self.schedule.log_snr(t)
-        slope = 0.0
+        middle = x_0
         if run.x_0 is not None:
-            slope = ((self.schedule.log_snr(s) - log_snr) / (log_snr - run.log_snr)).item() / 2
-        middle = x_0 if run.x_0 is None else x_0 + slope * (x_0 - run.x_0)
+            slope = (self.schedule.log_snr(s) - log_snr) / (log_snr - run.log_snr)
+            middle = x_0 + slope.item() / 2 * (x_0 - run.x_0)
         run.x_0, run.log_snr = x_0, log_snr
         return self._advance(x_t, t, s, middle)
 

@@ -68,6 +68,12 @@ def test_alone_in_a_batch_and_in_other_chunks(cascade, images):
     assert np.abs(other.flux / alone.flux - 1).max() > 0.1
 
 
+def test_state_dicts_give_the_cascade_back(cascade, images):
+    again = PublishedCascade.from_checkpoints(**cascade.state_dicts())
+    a, b = (one.sample(images[:1], 2, seed=1, lengths=LENGTHS) for one in (cascade, again))
+    np.testing.assert_array_equal(a.flux, b.flux)
+
+
 def test_the_stages_match_the_denoiser_called_as_published(cascade, images):
     """Encoding the image once changes nothing."""
     image, t = prepare_images(images), torch.tensor([3.0, 3.0, 3.0])

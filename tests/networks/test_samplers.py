@@ -226,3 +226,24 @@ def test_very_few_steps_are_finite(sampler, n_steps):
         x = sampler(GaussianDenoiser(schedule), n_steps).sample(torch.randn(4, 3).bfloat16())
         assert x.dtype == torch.float32
         assert torch.isfinite(x).all()
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS.values())
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_times_beyond_the_cut_change_nothing(sampler, name):
+    """The ends, where log-SNR diverges, and a time given twice are steps that lead nowhere."""
+    schedule = SCHEDULES[name]
+    denoiser = GaussianDenoiser(schedule)
+    noise = torch.randn(64, 3, generator=generator(8), dtype=torch.float64)
+    inner = schedule.time(torch.linspace(schedule.log_snr_min, schedule.log_snr_max, 40))
+    times = torch.cat([inner.new_ones(2), inner[:20], inner[20:21], inner[20:], inner.new_zeros(2)])
+    expected = sampler(denoiser, times=inner)
+    answer = sampler(denoiser, times=times)
+    assert answer.nfe == expected.nfe
+    generators = generator(9), generator(9)
+    torch.testing.assert_close(
+        answer.sample(noise, generator=generators[0]),
+        expected.sample(noise, generator=generators[1]),
+        atol=1e-6,
+        rtol=0,
+    )
