@@ -28,6 +28,8 @@ MARKED = (
 )  # fmt: skip
 _ROWS_PER_PAGE = 6
 _FLUX_LABEL = r"Flux [$10^{-17}$ erg s$^{-1}$ cm$^{-2}$ Å$^{-1}$]"
+# Their names stand to the right of the line; to the left is a close neighbour's.
+_NAMED_RIGHT = ("ca_h", "hdelta", "hgamma")
 _EMISSION_COLOR, _ABSORPTION_COLOR = "#b2182b", "#2166ac"
 
 
@@ -62,11 +64,12 @@ def rgb_image(image, *, stretch=None, q=8):
     # Colours of a typical galaxy come out neutral: AB fluxes rise to the red.
     red, blue = red / 1.3, blue * 1.5
     mean = (red + green + blue) / 3
+    # Noise from the differences of neighbours: blind to the galaxy itself.
+    noise = 1.4826 * np.median(np.abs(np.diff(mean, axis=1))) / np.sqrt(2)
     if stretch is None:
-        # Noise from the differences of neighbours: blind to the galaxy itself.
-        noise = 1.4826 * np.median(np.abs(np.diff(mean, axis=1))) / np.sqrt(2)
-        stretch = max(8 * noise, 1e-3 * np.max(np.abs(mean)), np.finfo(float).tiny)
-    return make_lupton_rgb(red, green, blue, stretch=stretch, Q=q)
+        stretch = max(12 * noise, 1e-3 * np.max(np.abs(mean)), np.finfo(float).tiny)
+    # A dark grey sky: cut at zero, its noise would show as coloured dots.
+    return make_lupton_rgb(red, green, blue, minimum=-3 * noise, stretch=stretch, Q=q)
 
 
 def plot_spectrum(axes, wavelength, flux, *, redshift=None, truth=None):
@@ -89,7 +92,7 @@ def plot_spectrum(axes, wavelength, flux, *, redshift=None, truth=None):
     if truth is not None:
         axes.plot(wavelength, truth, color="tab:orange", linewidth=0.9, label="truth")
         shown = np.concatenate([shown, truth])
-        axes.plot(wavelength, flux, color="black", linewidth=0.7, label="spectrum")
+    axes.plot(wavelength, flux, color="black", linewidth=0.7, label="spectrum")
     if truth is not None:
         axes.legend(loc="lower right", fontsize=7)
     axes.set_xlim(wavelength[0], wavelength[-1])
@@ -114,9 +117,10 @@ def _mark_lines(axes, redshift):
             continue
         color = _ABSORPTION_COLOR if line.kind == "absorption" else _EMISSION_COLOR
         axes.axvline(position, color=color, linewidth=0.5, alpha=0.6, zorder=0)
-        axes.text(
-            position, 0.985, line.label, color=color, fontsize=7, rotation=90,
-            ha="right", va="top", transform=axes.get_xaxis_transform(),
+        axes.annotate(
+            line.label, (position, 0.985), (1.5 if name in _NAMED_RIGHT else -1.5, 0),
+            xycoords=axes.get_xaxis_transform(), textcoords="offset points", rotation=90,
+            color=color, fontsize=7, ha="left" if name in _NAMED_RIGHT else "right", va="top",
         )  # fmt: skip
 
 

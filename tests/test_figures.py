@@ -1,0 +1,102 @@
+"""Figures: colours where they belong, lines at the redshift, pages that hold all galaxies."""
+
+import numpy as np
+import pytest
+from astropy.nddata import NDData
+from astropy.table import QTable
+from matplotlib.figure import Figure
+
+from photospec.figures import (
+    GalaxyRow,
+    galaxy_figures,
+    galaxy_rows,
+    plot_spectrum,
+    rgb_image,
+    save_figure,
+)
+from photospec.lines import LINES
+from photospec.spectrum import WAVELENGTH, from_arrays
+
+FLUX = np.linspace(1, 3, WAVELENGTH.size)
+
+
+def blob(bands, bright):
+    """An image whose centre is bright in one band."""
+    y, x = np.mgrid[:32, :32] - 16
+    data = np.random.default_rng(0).normal(0, 0.01, (len(bands), 32, 32))
+    data[bands.index(bright)] += np.exp(-(x**2 + y**2) / 20)
+    return NDData(data, meta={"bands": tuple(bands)})
+
+
+@pytest.mark.parametrize(("band", "channel"), [("i", 0), ("r", 1), ("g", 2)])
+@pytest.mark.parametrize("bands", ["ugriz", "zirgu"])
+def test_bands_become_colours_by_name(band, channel, bands):
+    center = rgb_image(blob(bands, band))[16, 16].astype(int)
+    assert center.argmax() == channel
+    assert center[channel] > 2 * np.delete(center, channel).max()
+
+
+def test_picture_is_not_flipped_and_survives_bad_pixels():
+    image = blob("grz", "z")
+    image.data[:, :, 0] = np.nan
+    image.data[2] += 5 * (np.indices((32, 32)) == np.array([30, 2])[:, None, None]).all(axis=0)
+    picture = rgb_image(image)
+    assert picture.shape == (32, 32, 3)
+    assert picture.dtype == np.uint8
+    assert picture[30, 2, 0] > picture[2, 30, 0] + 50
+
+
+def axes_with(**kwargs):
+    axes = Figure().add_subplot()
+    plot_spectrum(axes, WAVELENGTH, FLUX, **kwargs)
+    return axes
+
+
+def test_spectrum_is_drawn_and_lines_are_marked_where_they_are_observed():
+    axes = axes_with(redshift=0.1)
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), FLUX)
+    marked = {text.get_text(): text.xy[0] for text in axes.texts}
+    assert marked[LINES["halpha"].label] == pytest.approx(6564.614 * 1.1)
+    assert marked[LINES["ca_k"].label] == pytest.approx(3934.777 * 1.1)
+    assert all(4000 < position < 8500 for position in marked.values())
+
+
+@pytest.mark.parametrize("redshift", [None, np.nan])
+def test_no_redshift_marks_no_lines(redshift):
+    assert not axes_with(redshift=redshift).texts
+
+
+def test_truth_is_drawn_under_the_spectrum():
+    axes = axes_with(truth=2 * FLUX)
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), 2 * FLUX)
+    assert axes.get_ylim()[1] > 6
+
+
+def test_titles_say_what_was_found_and_what_not():
+    table = QTable({"image": ["a/b.fits", "c.fits"], "redshift": np.ma.array([0.1, 0.2])})
+    table["redshift"].mask = [False, True]
+    table["bpt_class"] = ["STAR_FORMING", "LINER"]
+    first, second = galaxy_rows(from_arrays(WAVELENGTH, np.stack([FLUX, 2 * FLUX])), table)
+    assert first.title == "b.fits   z = 0.1000   star forming"
+    assert second.title == "c.fits   no redshift   liner"
+    assert np.isnan(second.redshift)
+    np.testing.assert_array_equal(second.flux, 2 * FLUX)
+
+
+@pytest.mark.parametrize(
+    ("n", "paged", "n_figures"), [(1, False, 1), (13, True, 3), (13, False, 1)]
+)
+def test_every_galaxy_has_its_place(n, paged, n_figures):
+    picture = np.zeros((8, 8, 3), dtype=np.uint8)
+    rows = [GalaxyRow(WAVELENGTH, FLUX, title=f"galaxy {i}", picture=picture) for i in range(n)]
+    figures = galaxy_figures(rows, paged=paged)
+    assert len(figures) == n_figures
+    titles = [axes.get_title(loc="left") for figure in figures for axes in figure.axes]
+    assert [title for title in titles if title] == [row.title for row in rows]
+    boxes = [tuple(axes.get_subplotspec().num1 for axes in figure.axes) for figure in figures]
+    assert all(len(set(box)) == len(box) for box in boxes)
+
+
+def test_pages_need_a_format_with_pages(tmp_path):
+    with pytest.raises(ValueError, match=r"expected a \.pdf for 2 pages"):
+        save_figure([Figure(), Figure()], tmp_path / "f.png")

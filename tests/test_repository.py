@@ -1,0 +1,126 @@
+"""What is declared agrees with what is used: dependencies, pins, commands, citations."""
+
+import ast
+import os
+import re
+import stat
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+import photospec
+
+PACKAGE = Path(photospec.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def project(repository):
+    return tomllib.loads((repository / "pyproject.toml").read_text())["project"]
+
+
+def normal(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def name_of(requirement):
+    return normal(re.match(r"[A-Za-z0-9._-]+", requirement).group())
+
+
+def test_what_is_imported_is_declared(project):
+    extras = project["optional-dependencies"]
+    groups = [project["dependencies"], *(extras[name] for name in ("qp", "train", "simulate"))]
+    declared = {name_of(text) for group in groups for text in group} | {"photospec"}
+    distributions = packages_distributions()
+    undeclared = {}
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module]
+            else:
+                continue
+            for root in {name.split(".")[0] for name in names} - sys.stdlib_module_names:
+                providers = {normal(name) for name in distributions.get(root, [root])}
+                if not providers & declared:
+                    undeclared.setdefault(root, path.name)
+    assert undeclared == {}
+
+
+def test_constraints_pin_every_dependency_within_its_bounds(project, repository):
+    requirements = pytest.importorskip("packaging.requirements")
+    lines = (repository / "constraints.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if "==" in line)
+    pins = {normal(name): version for name, version in pins.items()}
+    groups = [project["dependencies"]]
+    groups += [texts for name, texts in project["optional-dependencies"].items() if name != "dev"]
+    for text in (text for group in groups for text in group):
+        requirement = requirements.Requirement(text)
+        if requirement.name == "photospec":
+            continue
+        assert normal(requirement.name) in pins, f"{text} is not pinned"
+        pinned = pins[normal(requirement.name)]
+        assert requirement.specifier.contains(pinned), f"{text} excludes the pinned {pinned}"
+    # Unpinned, PyTorch would bring gigabytes of GPU libraries.
+    assert pins["torch"] == "2.13.0"
+    assert not [line for line in lines if "+" in line or "://" in line or "/" in line.split("#")[0]]
+
+
+def readme_commands(repository):
+    text = (repository / "README.rst").read_text()
+    return re.findall(r"^ +(python3 -m venv .*)$", text, flags=re.MULTILINE)
+
+
+def test_readme_has_two_commands_that_use_the_constraints(repository):
+    demo, test = readme_commands(repository)
+    assert demo.endswith("photospec demo")
+    assert "pytest" in test
+    for command in (demo, test):
+        assert "pip install -c constraints.txt" in command
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell script")
+def test_ci_runs_the_command_of_the_readme(repository, tmp_path):
+    """With a python3 that only says what it is asked, .ci/run shows what it would run."""
+    script = repository / ".ci" / "run"
+    assert script.stat().st_mode & stat.S_IXUSR
+    fake = tmp_path / "bin" / "python3"
+    fake.parent.mkdir()
+    fake.write_text('#!/bin/sh\necho asked: python3 "$@"\npwd\nls constraints.txt\nexit 3\n')
+    fake.chmod(0o755)
+    environment = os.environ | {"PATH": f"{fake.parent}:{os.environ['PATH']}", "CI": "true"}
+    if not (repository / ".git").exists():
+        pytest.skip("not a git checkout")
+    result = subprocess.run(
+        [script], env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+    assert result.returncode == 3  # it passes on how the command ended
+    lines = result.stdout.splitlines()
+    assert lines[0] == f"+ {readme_commands(repository)[1]}"
+    assert lines[1] == "asked: python3 -m venv .venv"
+    assert "photospec-ci" in lines[2]  # in a folder of its own ...
+    assert lines[3] == "constraints.txt"  # ... that has the files of the repository
+    assert not Path(lines[2]).exists()
+
+
+def test_both_papers_are_cited(repository):
+    citation = (repository / "CITATION.cff").read_text()
+    readme = (repository / "README.rst").read_text()
+    for identifier in ("2211.05556", "2406.18175"):
+        assert identifier in citation
+        assert identifier in readme
+
+
+def test_files_hold_one_idea(repository):
+    """No module grows past 400 lines unnoticed."""
+    paths = [*PACKAGE.rglob("*.py"), *(repository / "tests").rglob("*.py")]
+    long = {path.name: n for path in paths if (n := len(path.read_text().splitlines())) > 400}
+    assert not long
+
+
+def test_entry_point(project):
+    assert project["scripts"] == {"photospec": "photospec.cli:main"}
