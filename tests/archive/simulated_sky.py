@@ -208,7 +208,7 @@ def frame_bytes(run, camcol, field, band, shape, centre, galaxies, seed):
     header = frame_header(run, camcol, field, band, shape, centre)
     ny, nx = shape
     rng = np.random.default_rng([seed, BANDS.index(band)])
-    data = rng.normal(0, 0.02, shape)
+    data = rng.normal(0, 0.002, shape)
     yy, xx = np.mgrid[:ny, :nx]
     wcs = WCS(header)
     for galaxy in galaxies:
