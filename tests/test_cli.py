@@ -252,6 +252,8 @@ def test_repaired_image_is_warned_about_and_used(data, word, fakes, in_folder, c
         (["simulate", "-n", "3", "-o", "p.h5", "--resume", "--overwrite"], "not allowed"),
         (["train", "base", "--pairs", "none.h5", "-o", "run"], "none.h5"),
         (["train", "sideways", "--pairs", "file", "-o", "run"], "super-resolution"),
+        (["download"], "FOLDER"),
+        (["download", "to", "--limit", "many"], "--limit"),
         (["demo", "-o", "no/such"], "does not exist"),
         (["demo", "-o", "file"], "is a file"),
     ],
@@ -352,8 +354,8 @@ def test_version_and_help_answer_at_once(tmp_path):
     assert elapsed < 3
     help_ = run_photospec("--help", cwd=tmp_path)
     assert help_.returncode == 0
-    for verb in ("predict", "measure", "demo", "simulate", "train"):
-        assert verb in help_.stdout
+    for verb in ("predict", "measure", "demo", "simulate", "download", "train"):
+        assert f"\n    {verb} " in help_.stdout
 
 
 SAY_A_LOT = """
@@ -382,5 +384,7 @@ def test_every_argument_is_explained():
         action for action in parser._actions if hasattr(action, "choices") and action.choices
     )
     for verb, subparser in verbs.choices.items():
+        if subparser.declare:
+            subparser.declare(subparser)
         for action in subparser._actions:
             assert action.help, f"{verb} {action.dest}"

@@ -12,7 +12,7 @@ photospec; 130 interrupted.
 
 import argparse
 
-from photospec.cli import demo, measure, predict, simulate, train
+from photospec.cli import demo, download, measure, predict, simulate, train
 from photospec.cli.console import guarded
 
 __all__ = ["build_parser", "main"]
@@ -28,8 +28,20 @@ examples:
 """
 
 
-class _OneLineParser(argparse.ArgumentParser):
-    """A parser whose complaints are one line, like all other errors of photospec."""
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one line, like all other errors of photospec.
+
+    Arguments that are costly to declare may be left to ``declare``, a function that is
+    called with the parser when its verb is used.
+    """
+
+    declare = None
+
+    def parse_known_args(self, args=None, namespace=None):
+        if self.declare is not None:
+            declare, self.declare = self.declare, None
+            declare(self)
+        return super().parse_known_args(args, namespace)
 
     def error(self, message):
         message = " ".join(message.split())
@@ -61,7 +73,7 @@ def build_parser():
     ):
         everywhere.add_argument(name, action="store_true", default=argparse.SUPPRESS, help=text)
 
-    parser = _OneLineParser(
+    parser = _Parser(
         prog="photospec",
         description=_DESCRIPTION,
         epilog=_EPILOG,
@@ -70,7 +82,7 @@ def build_parser():
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB", required=True)
-    for module in (predict, measure, demo, simulate, train):
+    for module in (predict, measure, demo, simulate, download, train):
         module.add_parser(verbs, parents=[everywhere])
     return parser
 
