@@ -144,9 +144,9 @@ def measure_spectra(folder):
 
 def sheet(real, simulated, path):
     """Figure of 30 real beside 30 simulated cutouts."""
-    import matplotlib
+    import matplotlib as mpl
 
-    matplotlib.use("Agg")
+    mpl.use("Agg")
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(6, 10, figsize=(12, 7.5))

@@ -6,6 +6,8 @@ import shutil
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
+import numpy as np
+
 from photospec.errors import InputError
 from photospec.pairs import PairsWriter
 from photospec.simulation.survey import BLOCK, Survey, simulate_block
@@ -13,6 +15,7 @@ from photospec.wavelengths import WAVELENGTH
 
 __all__ = ["simulate_pairs"]
 
+_GROUP = 4  # blocks per append: writing a hundred columns costs the same for any length
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -50,6 +53,17 @@ def _pack(batch):
         "object": batch.object,
         "truth": batch.truth,
         "truth_flux": batch.truth_flux,
+    }
+
+
+def _join(parts):
+    if len(parts) == 1:
+        return parts[0]
+    return {
+        key: {k: np.concatenate([part[key][k] for part in parts]) for k in value}
+        if isinstance(value, dict)
+        else np.concatenate([part[key] for part in parts])
+        for key, value in parts[0].items()
     }
 
 
@@ -113,7 +127,7 @@ def simulate_pairs(
     overwrite : bool
         Replace an existing file.
     progress : callable, optional
-        Called as ``progress(n_done, n)`` after every block.
+        Called as ``progress(n_done, n)`` whenever pairs have reached the disk.
 
     Returns
     -------
@@ -153,14 +167,16 @@ def simulate_pairs(
     ) as writer:
         done = writer.n_pairs
         _check_space(path, (n - done) * _pair_bytes(survey))
-        first_block = done // BLOCK
-        for number, packed in enumerate(
-            _blocks(survey, range(first_block, -(-n // BLOCK)), n_processes), first_block
-        ):
+        blocks = range(done // BLOCK, -(-n // BLOCK))
+        waiting = []
+        for number, packed in zip(blocks, _blocks(survey, blocks, n_processes), strict=True):
             start = number * BLOCK
-            first, last = max(done - start, 0), min(n - start, BLOCK)
-            _append(writer, _cut(packed, first, last))
-            done = start + last
+            waiting.append(_cut(packed, max(done - start, 0), min(n - start, BLOCK)))
+            # Groups end at the same pairs whatever the first block: a resumed file is the same.
+            if (number + 1) % _GROUP and number != blocks[-1]:
+                continue
+            _append(writer, _join(waiting))
+            waiting, done = [], writer.n_pairs
             if progress is not None:
                 progress(done, n)
     return path

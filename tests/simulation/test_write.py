@@ -17,6 +17,11 @@ from photospec.simulation import Survey, simulate_pairs
 SURVEY = Survey.sdss_main(seed=21)
 
 
+@pytest.fixture(autouse=True)
+def one_block_at_a_time(monkeypatch):
+    monkeypatch.setattr("photospec.simulation.write._GROUP", 1)
+
+
 def digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -25,8 +30,23 @@ def digest(path):
 def reference(tmp_path_factory):
     """150 pairs made in one process: two blocks and a part of a third."""
     path = tmp_path_factory.mktemp("reference") / "pairs.h5"
-    simulate_pairs(150, path, SURVEY, n_processes=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("photospec.simulation.write._GROUP", 1)
+        simulate_pairs(150, path, SURVEY, n_processes=1)
     return path
+
+
+def test_grouping_blocks_changes_no_pair(reference, tmp_path, monkeypatch):
+    monkeypatch.setattr("photospec.simulation.write._GROUP", 2)
+    path, calls = tmp_path / "grouped.h5", []
+    simulate_pairs(100, path, SURVEY, n_processes=1)
+    simulate_pairs(
+        150, path, SURVEY, n_processes=1, resume=True, progress=lambda *a: calls.append(a)
+    )
+    assert calls == [(128, 150), (150, 150)]
+    with PairsFile(path) as pairs, PairsFile(reference) as whole:
+        np.testing.assert_array_equal(pairs.image(), whole.image())
+        np.testing.assert_array_equal(pairs.truth["redshift"], whole.truth["redshift"])
 
 
 def test_file_holds_what_the_survey_simulates(reference):
