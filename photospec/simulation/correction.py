@@ -12,7 +12,7 @@ CORRECTION_WAVELENGTH = np.array(
 """Rest-frame knots, Angstrom."""
 
 CORRECTION_MAGNITUDE = np.array(
-    [0.298, -0.097, -0.064, -0.076, -0.073, 0.004, -0.019, 0.008, -0.003, 0.005]
+    [0.377, -0.125, -0.075, -0.081, -0.107, 0.014, -0.036, -0.005, 0.000, 0.022]
 )
 """Correction at the knots, mag (positive makes the templates fainter)."""
 

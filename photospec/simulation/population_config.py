@@ -36,7 +36,7 @@ class PopulationConfig:
     schechter_phi2: float = _number(0.79e-3, "second density (Baldry 2012)")
     schechter_alpha2: float = _number(-1.47, "second slope (Baldry 2012)")
 
-    quiescent_mass: float = _number(10.16, "log mass where half are quiescent (Baldry 2006); fit")
+    quiescent_mass: float = _number(10.35, "log mass where half are quiescent (Baldry 2006); fit")
     quiescent_width: float = _number(0.38, "width of that transition, dex; fit")
     quiescent_max: float = _number(0.945, "quiescent fraction at high mass; fit")
     green_fraction: float = _number(0.181, "share of the quiescent in the green valley; fit")
@@ -80,10 +80,10 @@ class PopulationConfig:
     log_u_zero: float = _number(-3.3, "ionisation parameter at solar gas metallicity; fit")
     log_u_slope: float = _number(-0.4, "its slope with log gas metallicity (Carton 2017); fit")
     log_u_scatter: float = _number(0.2, "its scatter, dex; fit")
-    nitrogen: float = _number(-0.24, "nitrogen lines over the Cloudy grid, dex; fit")
-    sulphur: float = _number(-0.12, "sulphur lines over the Cloudy grid, dex; fit")
+    nitrogen: float = _number(-0.26, "nitrogen lines over the Cloudy grid, dex; fit")
+    sulphur: float = _number(-0.25, "sulphur lines over the Cloudy grid, dex; fit")
 
-    ionising_boost: float = _number(-0.15, "ionising light over BC03's, dex (Eldridge 2017); fit")
+    ionising_boost: float = _number(-0.25, "ionising light over BC03's, dex (Eldridge 2017); fit")
 
     seyfert_fraction: float = _number(0.05, "Seyferts at 10^10.8 solar masses; fit")
     liner_fraction: float = _number(0.15, "LINERs at 10^10.8 solar masses; fit")
