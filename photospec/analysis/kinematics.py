@@ -38,7 +38,7 @@ class PPXFSettings:
         Regularisation; 0 for none.
     n_gas : int
         Kinematic components of the gas: 0 (no lines), 1 (all lines tied) or 2
-        (Balmer lines with [S II], and the others).
+        (Balmer lines, and the others).
     tie_balmer, limit_doublets : bool
         Balmer lines in the ratios of case B with their own reddening; [O II] and
         [S II] ratios kept within their physical limits.
@@ -133,8 +133,7 @@ def fit_kinematics(data, chosen, settings, dispersion=150.0):
             # A line that no good pixel sees would only be a column of zeros.
             used = np.sum(gas[N_PAD : N_PAD + wavelength.size][good], 0) > 0.3
             gas, names = gas[:, used], tuple(np.asarray(names)[used])
-        # As in pPXF's published example, [S II] moves with the Balmer lines.
-        second = np.array([name not in BALMER and "[SII]" not in name for name in names], bool)
+        second = np.array([name not in BALMER for name in names], bool)
         n_gas = min(settings.n_gas, 1 + (second.any() and not second.all())) if names else 0
         which = 1 + second.astype(int) if n_gas == 2 else np.ones(len(names), int)
         component = np.concatenate([np.zeros(stars.shape[1], int), which])

@@ -109,7 +109,7 @@ def group_profiles(wavelength, lsf_sigma, velocity, dispersion, groups=GROUPS):
     edges = pixel_edges(wavelength)
     columns = np.zeros((wavelength.size, len(groups)))
     for column, group in enumerate(groups):
-        v, s = velocity[group.balmer], dispersion[group.balmer]
+        v, s = velocity[int(group.balmer)], dispersion[int(group.balmer)]
         centre = np.array([LINES[name].wavelength for name in group.names]) * np.exp(v / 299792.458)
         lsf = 0.0 if lsf_sigma is None else np.interp(centre, wavelength, lsf_sigma)
         sigma = np.hypot(lsf, centre * s / 299792.458)

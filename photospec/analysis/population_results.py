@@ -177,7 +177,7 @@ def _assemble(data, weights, numbers, gas, flags, ratio):
 
 def blank_fit(spectrum, library, reason):
     """PopulationFit of a spectrum that could not be fitted."""
-    numbers = {name: np.nan for name in MEASURED}
+    numbers = dict.fromkeys(MEASURED, np.nan)
     numbers |= {f"{name}_error": np.nan for name in MEASURED}
     blank = np.full(spectrum.wavelength.size, np.nan)
     zeros = np.zeros(library.light.shape)

@@ -10,7 +10,7 @@ from photospec.analysis._log_spectrum import LogSpectrum
 from photospec.analysis.kinematics import losvd_convolve
 from photospec.analysis.line_model import GROUPS, group_profiles
 from photospec.analysis.resolution import MatchedTemplates, match_templates
-from photospec.analysis.templates import LIGHT, TemplateSet
+from photospec.analysis.templates import LIGHT
 from photospec.analysis.weights import build_system, smoothness_rows
 from photospec.dust import calzetti00
 from photospec.lines import LINES
@@ -240,7 +240,7 @@ def population_weights(data, kinematics, mdegree=0, regularization=0.0):
     data : FitData
     kinematics : Kinematics
     mdegree : int
-        Multiplicative polynomials instead of dust, when above 0.
+        Multiplicative polynomials on top of the dust, when above 0.
     regularization : float
         pPXF's ``regul``.
 
@@ -254,8 +254,6 @@ def population_weights(data, kinematics, mdegree=0, regularization=0.0):
     smoothness = (
         smoothness_rows(shape, regularization, lines.shape[1]) if regularization > 0 else None
     )
-    if mdegree > 0:
-        return _with_polynomials(data, basis, lines, mdegree, smoothness)
     curve = 10 ** (-0.4 * calzetti00(data.wavelength))
     solved = {}
 
@@ -268,15 +266,20 @@ def population_weights(data, kinematics, mdegree=0, regularization=0.0):
 
     ebv, error = _minimum(chi2_at, EBV_MAX)
     weights, chi2 = solved[round(float(ebv), 6)]
+    basis = basis * (curve**ebv)[:, None]
+    polynomial = np.ones(data.flux.size)
+    if mdegree > 0:
+        polynomial, weights, chi2 = _polynomial(data, basis, lines, weights, mdegree, smoothness)
+        basis = basis * polynomial[:, None]
     stars = weights[: np.prod(shape)]
     return Weights(
         light=stars.reshape(shape),
         ebv=ebv,
         ebv_error=error,
-        chi2=chi2 / max(data.good.sum() - 5, 1),
-        continuum=(basis @ (data.coefficients @ stars)) * curve**ebv,
+        chi2=chi2 / max(data.good.sum() - 5 - max(mdegree, 0), 1),
+        continuum=basis @ (data.coefficients @ stars),
         gas=lines @ weights[stars.size :],
-        basis=basis * (curve**ebv)[:, None],
+        basis=basis,
         lines=lines,
         smoothness=smoothness,
     )
@@ -314,28 +317,16 @@ def _minimum(function, highest):
     return nodes[int(np.argmin(values))], width
 
 
-def _with_polynomials(data, basis, lines, mdegree, smoothness):
-    shape = data.library.light.shape
-    legendres = _polynomials(data.flux.size, mdegree)
-    polynomial, good = np.ones(data.flux.size), data.good
+def _polynomial(data, basis, lines, weights, mdegree, smoothness):
+    """Multiplicative polynomial of mean one, by turns with the weights."""
+    legendres, good = _polynomials(data.flux.size, mdegree), data.good
     for _ in range(4):
-        system = data.system(basis * polynomial[:, None], lines)
-        weights, chi2 = system.solve(smoothness=smoothness)
-        stars = weights[: np.prod(shape)]
-        continuum = basis @ (data.coefficients @ stars)
-        gas = lines @ weights[stars.size :]
-        columns = (legendres * (continuum / data.sigma)[:, None])[good]
+        stars = basis @ (data.coefficients @ weights[: data.coefficients.shape[1]])
+        gas = lines @ weights[data.coefficients.shape[1] :]
+        columns = (legendres * (stars / data.sigma)[:, None])[good]
         target = ((data.flux - gas) / data.sigma)[good]
         polynomial = legendres @ np.linalg.lstsq(columns, target, rcond=None)[0]
         polynomial = (polynomial / polynomial.mean()).clip(0.1)
-    return Weights(
-        light=stars.reshape(shape),
-        ebv=np.nan,
-        ebv_error=np.nan,
-        chi2=chi2 / max(good.sum() - 5 - mdegree, 1),
-        continuum=continuum * polynomial,
-        gas=gas,
-        basis=basis * polynomial[:, None],
-        lines=lines,
-        smoothness=smoothness,
-    )
+        system = data.system(basis * polynomial[:, None], lines)
+        weights, chi2 = system.solve(smoothness=smoothness)
+    return polynomial, weights, chi2

@@ -46,12 +46,12 @@ def fit_populations(
     degree : int
         Additive polynomials of the kinematic fit; -1 for none.
     mdegree : int
-        Multiplicative polynomials instead of dust in the population fit, when above 0.
+        Multiplicative polynomials of the population fit, for spectra of doubtful flux
+        calibration; E(B-V) then means little.
     regularization : float
         pPXF's ``regul``; 0 for none.
     n_gas : {0, 1, 2}
-        Kinematic components of the gas; 1 ties all lines, 2 frees those other than
-        the Balmer lines and [S II].
+        Kinematic components of the gas; 1 ties all lines, 2 frees the Balmer lines.
     tie_balmer, limit_doublets : bool
         As in pPXF's ``emission_lines``.
     method : {"fast", "ppxf"}

@@ -86,7 +86,8 @@ class TemplateSet:
 
     def __repr__(self):
         return (
-            f"TemplateSet({self.name}: {self.age.size} ages {self.age[0]:.4g}-{self.age[-1]:.4g} Gyr,"
+            f"TemplateSet({self.name}: {self.age.size} ages {self.age[0]:.4g} to"
+            f" {self.age[-1]:.4g} Gyr,"
             f" {self.metallicity.size} metallicities {self.metallicity[0]:+.2f} to"
             f" {self.metallicity[-1]:+.2f}, {self.wavelength[0]:.0f}-{self.wavelength[-1]:.0f} A)"
         )
