@@ -67,7 +67,7 @@ def rgb_image(image, *, stretch=None, q=8):
     # Noise from the differences of neighbours: blind to the galaxy itself.
     noise = 1.4826 * np.median(np.abs(np.diff(mean, axis=1))) / np.sqrt(2)
     if stretch is None:
-        stretch = max(12 * noise, 1e-3 * np.max(np.abs(mean)), np.finfo(float).tiny)
+        stretch = max(16 * noise, 1e-3 * np.max(np.abs(mean)), np.finfo(float).tiny)
     # A dark grey sky: cut at zero, its noise would show as coloured dots.
     return make_lupton_rgb(red, green, blue, minimum=-3 * noise, stretch=stretch, Q=q)
 
@@ -238,8 +238,9 @@ def _title(table, row):
     parts = [Path(str(table[column][row])).name for column in named]
     redshift, redshift_error = (_number(table, c, row) for c in ("redshift", "redshift_error"))
     if np.isfinite(redshift):
-        error = f" ± {redshift_error:.4f}" if np.isfinite(redshift_error) else ""
-        parts.append(f"z = {redshift:.4f}{error}")
+        digits = 4 if not redshift_error < 5e-4 else 5
+        error = f" ± {redshift_error:.{digits}f}" if np.isfinite(redshift_error) else ""
+        parts.append(f"z = {redshift:.{digits}f}{error}")
     else:
         parts.append("no redshift")
     if np.isfinite(dn4000 := _number(table, "dn4000", row)):

@@ -19,6 +19,7 @@ FLOORS = {
     "archive": 1,
     "candidates": 2,
     "spectrograph": 2,
+    "weights": 2,
     "training": 3,
     "evaluation": 3,
     "figures": 3,
@@ -26,7 +27,7 @@ FLOORS = {
     "__main__": 5,
 }
 # The front door opens rooms by name on first use; it imports none.
-MAY_IMPORT_TORCH = {"networks", "spectrograph", "training"}
+MAY_IMPORT_TORCH = {"networks", "spectrograph", "weights", "training"}
 GROUND_ONLY_PACKAGES = {"torch", "ignite", "galsim", "ppxf", "bagpipes", "astroquery"}
 
 

@@ -27,7 +27,7 @@ _COMPARED = (
     ("velocity_dispersion", "velocity dispersion [km/s]", ".0f"),
     ("halpha_ew", "EW(H alpha) [Angstrom]", ".1f"),
     ("oiii_5007_ew", "EW([O III] 5007) [Angstrom]", ".1f"),
-    ("lick_Mg_b", "Lick Mg b [Angstrom]", ".2f"),
+    ("lick_mgb", "Lick Mg b [Angstrom]", ".2f"),
     ("bpt_class", "BPT class", ""),
 )
 
