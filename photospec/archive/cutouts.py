@@ -136,7 +136,8 @@ def _resampled(frame, reference, grid, area):
     data = map_coordinates(np.where(bad, 0.0, data), [y - y0, x - x0], order=3) * area
     touched = map_coordinates(bad.astype(float), [y - y0, x - x0], order=1) > 0
     sigma = sigma[np.rint(y - y0).astype(int), np.rint(x - x0).astype(int)] * area
-    data[touched | ~np.isfinite(sigma)] = np.nan
+    lost = touched | ~np.isfinite(sigma)
+    data[lost] = sigma[lost] = np.nan
     return data, sigma
 
 

@@ -102,12 +102,15 @@ def download(folder, *, catalogue=None, config=None, dry_run=False, progress=Tru
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"folder: expected a folder, got the file {folder}")
+    rows = None
+    if catalogue is not None:
+        rows = list(check_catalogue(_table(catalogue)))[: config.limit or None]
     with servers(config):
         if dry_run:
-            return _dry_run(folder, catalogue, config)
+            return _dry_run(folder, rows, config)
         with _opened(folder, config) as store:
             try:
-                return _Download(folder, config, store, progress).run(catalogue)
+                return _Download(folder, config, store, progress).run(rows)
             except (OSError, sqlite3.OperationalError) as error:
                 if _is_full(error):
                     raise InputError(
@@ -126,10 +129,14 @@ class _Download:
         self.fetch = FieldFetcher(config, folder, self.client, store)
         self._verbose = progress
 
-    def run(self, catalogue):
+    def run(self, rows):
         if not self.store.get("catalogue_complete", False):
             self._reach()
-            self._read_catalogue(catalogue)
+            if rows is None:
+                self._query_catalogue()
+            else:
+                self.store.add_galaxies(rows)
+            self.store.set("catalogue_complete", True)
         counts = self.store.counts()
         n_galaxies = sum(counts.values())
         # What failed for good stays so; what was put off, or was in flight, is tried again.
@@ -156,14 +163,6 @@ class _Download:
         from astroquery.sdss import conf
 
         self.client.reach(conf.sas_baseurl)
-
-    def _read_catalogue(self, catalogue):
-        if catalogue is not None:
-            rows = list(check_catalogue(_table(catalogue)))
-            self.store.add_galaxies(rows[: self.config.limit or None])
-        else:
-            self._query_catalogue()
-        self.store.set("catalogue_complete", True)
 
     def _query_catalogue(self):
         """Read page after page until the server has as many galaxies as it said."""
@@ -243,9 +242,8 @@ class _Download:
         return counts
 
 
-def _dry_run(folder, catalogue, config):
-    if catalogue is not None:
-        rows = list(check_catalogue(_table(catalogue)))[: config.limit or None]
+def _dry_run(folder, rows, config):
+    if rows is not None:
         places = {(r["run"], r["rerun"], r["camcol"], r["field"]) for r in rows}
         n_galaxies, n_fields = len(rows), len(places)
     else:

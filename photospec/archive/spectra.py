@@ -38,8 +38,9 @@ def check_spectrum(path, plate, mjd, fiberid):
     """
     with open_verified(path) as (hdus, proven):
         expect(hdus[0].header, path, PLATEID=plate, MJD=mjd, FIBERID=fiberid)
-        names = {name.lower() for name in getattr(hdus[1].columns, "names", [])}
-        if not names >= NEEDED or len(hdus) < 3:
+        tables = [getattr(hdu, "columns", None) for hdu in hdus[1:3]]
+        whole = len(tables) == 2 and all(tables)
+        if not (whole and {name.lower() for name in tables[0].names} >= NEEDED):
             raise FileRefused("no SDSS spectrum: columns flux, loglam, ivar ... are missing")
         loglam = hdus[1].data[_name(hdus[1], "loglam")]
         if not np.all(np.diff(loglam) > 0):

@@ -41,12 +41,14 @@ class LocalSDSS:
     `log` counts what happened to each path; `fault_of` may force a fault: path -> kind.
     """
 
-    def __init__(self, sky, faults=None, seed=0, rate=None, fault_of=None, latency=0.0):
+    def __init__(self, sky, faults=None, seed=0, rate=None, fault_of=None, latency=0.0, port=0):
         self.sky = sky
         self.faults = faults or Faults()
         self.fault_of = fault_of or (lambda path: None)
         self.rate = rate
         self.latency = latency
+        self.port = port
+        self.retry_after = None
         self.log = defaultdict(Counter)
         self.queries = []
         self._rng = np.random.default_rng(seed)
@@ -56,7 +58,7 @@ class LocalSDSS:
 
     def __enter__(self):
         handler = type("Handler", (_Handler,), {"sdss": self})
-        self._server = _Server(("127.0.0.1", 0), handler)
+        self._server = _Server(("127.0.0.1", self.port), handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
@@ -149,7 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
         key = "query" if is_query else address.path
         kind = self.sdss.fate(key)
         if kind == "busy":
-            return self._send(503, PAGE, "text/html")
+            return self._send(503, PAGE, "text/html", retry_after=self.sdss.retry_after)
         if is_query:
             sql = parse_qs(address.query)["cmd"][0]
             try:
@@ -187,15 +189,17 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         return self._send(200, body, content_type)
 
-    def _head(self, status, length, content_type):
+    def _head(self, status, length, content_type, retry_after=None):
         self.send_response(status)
+        if retry_after is not None:
+            self.send_header("Retry-After", str(retry_after))
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(length))
         self.end_headers()
 
-    def _send(self, status, body, content_type):
+    def _send(self, status, body, content_type, retry_after=None):
         with suppress(OSError):
-            self._head(status, len(body), content_type)
+            self._head(status, len(body), content_type, retry_after)
             for i in range(0, len(body), 1 << 16):
                 chunk = body[i : i + (1 << 16)]
                 self.sdss.throttle(len(chunk))

@@ -155,7 +155,7 @@ def test_what_never_comes_is_reported_and_the_rest_arrives(small_sky, serve, tmp
 
 
 def test_limit_and_selection(small_sky, serve, tmp_path):
-    server, settings = serve(small_sky)
+    _, settings = serve(small_sky)
     report = download(tmp_path / "limit", limit=7, **settings)
     assert report.n_done == 7
     report = download(tmp_path / "where", where="s.z > 0.1 AND l.h_alpha_flux > 2", **settings)
