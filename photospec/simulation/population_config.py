@@ -41,8 +41,8 @@ class PopulationConfig:
     quiescent_max: float = _number(0.945, "quiescent fraction at high mass; fit")
     green_fraction: float = _number(0.181, "share of the quiescent in the green valley; fit")
 
-    star_forming_bulge: float = _number(-1.4, "logit of the bulge share at 10^10.5, star-forming")
-    quiescent_bulge: float = _number(1.0, "logit of the bulge share at 10^10.5, quiescent")
+    star_forming_bulge: float = _number(-1.2, "logit of the bulge share at 10^10.5, star-forming")
+    quiescent_bulge: float = _number(1.6, "logit of the bulge share at 10^10.5, quiescent")
     ms_slope: float = _number(0.799, "main sequence, log SFR against log mass (Renzini & Peng 2015)")
     ms_zero: float = _number(-0.1, "log SFR at 1e10 solar masses, z = 0.05 (ibid.)")
     ms_bend: float = _number(0.141, "slope of the main sequence above 10^10.5 (Lee 2015); fit")

@@ -11,10 +11,13 @@ __all__ = [
     "main_sequence", "quiescent_fraction", "shapes", "stellar_metallicity", "velocity_dispersion",
 ]  # fmt: skip
 
-BULGE_SERSIC = np.array([1.5, 2.0, 3.0, 4.0, 5.0])
+BULGE_SERSIC = np.array([1.5, 2.0, 3.0, 4.0, 5.0, 6.0])
 """Sersic indices that bulges have: few, so that their profiles can be cached."""
 
 DISK_THICKNESS = 0.2
+
+_EARLY_MASS = [8.0, 9.2, 9.8, 10.25, 10.75, 11.25, 12.0]
+_EARLY_RADIUS = [0.20, 0.28, 0.27, 0.35, 0.64, 0.98, 1.50]  # log10 kpc
 
 
 def quiescent_fraction(c, logm):
@@ -105,15 +108,16 @@ def shapes(c, g, normal, flat):
     follow Tully-Fisher (Reyes et al. 2011, MNRAS 417, 2347) seen through an inclined disk.
     """
     logm, quiescent, bulge = g["stellar_mass"], g["quiescent"], g["bulge_fraction"]
-    late = 10 ** (0.86 + 0.25 * (logm - 10.7) + 0.16 * normal["size"])
-    early = 10 ** (0.60 + 0.75 * (np.maximum(logm, 10.0) - 10.7) + 0.12 * normal["size"])
-    total = np.where(quiescent, early, late)
+    late = 0.53 + 0.30 * (logm - 10) + 0.16 * np.maximum(logm - 10, -1.5) ** 2
+    early = np.interp(logm, _EARLY_MASS, _EARLY_RADIUS)
+    total = np.where(quiescent, early, late) + np.where(quiescent, 0.17, 0.21) * normal["size"]
+    total = 10**total
     disk = total * 1.15
     bulge_size = np.where(quiescent, total * bulge**0.3, 0.35 * total * bulge**0.2)
     bulge_size = bulge_size * 10 ** (0.1 * normal["bulge_size"])
     scale = kpc_per_arcsec(c, g["redshift"])
     thinnest = np.where(quiescent, 0.5, 0.6)
-    centre = 1.5 + 2.2 * bulge + 0.6 * (logm - 10.5) + 0.8 * normal["sersic"]
+    centre = np.where(quiescent, 5.4, 4.2) + 1.8 * (logm - 10.5) + 1.2 * normal["sersic"]
     sersic = BULGE_SERSIC[np.argmin(abs(centre[:, None] - BULGE_SERSIC), axis=1)]
     angle = 180 * flat["angle"]
     rotation = 10 ** (2.13 + 0.28 * (logm - 10.0) + 0.05 * normal["rotation"])
