@@ -106,14 +106,18 @@ def _per_spectrum(name, values, n):
 
 def _process_count(n_processes, n_tasks, n):
     if n_processes is None:
-        n_processes = 1 if n < SERIAL_MAX else len(os.sched_getaffinity(0)) if hasattr(
-            os, "sched_getaffinity"
-        ) else os.cpu_count() or 1
+        n_processes = 1 if n < SERIAL_MAX else _n_cores()
     if not isinstance(n_processes, (int, np.integer)) or n_processes < 1:
         raise InputError(f"n_processes: expected a positive whole number, got {n_processes!r}")
     if os.name != "posix":
         return 1  # pipes to the workers are passed on as file descriptors
     return min(int(n_processes), n_tasks)
+
+
+def _n_cores():
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _bar(n, progress):

@@ -15,7 +15,10 @@ __all__ = ["Options", "failed_rows", "measure_rows"]
 
 # With these the redshift is not known well enough to measure anything at it.
 FATAL = (
-    RedshiftWarning.SMALL_DELTA_CHI2 | RedshiftWarning.NEGATIVE_MODEL | RedshiftWarning.AT_LIMIT
+    RedshiftWarning.SMALL_DELTA_CHI2
+    | RedshiftWarning.NEGATIVE_MODEL
+    | RedshiftWarning.POOR_FIT
+    | RedshiftWarning.OUT_OF_RANGE
 )
 
 

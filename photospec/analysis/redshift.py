@@ -29,7 +29,8 @@ class RedshiftWarning(IntFlag):
     LITTLE_COVERAGE = 2  # much of the spectrum is masked
     SMALL_DELTA_CHI2 = 4  # another redshift is almost as good
     NEGATIVE_MODEL = 8  # the best model is negative on average
-    AT_LIMIT = 32  # best at the end of the redshift range
+    POOR_FIT = 16  # the best model is far from the spectrum, and so is the second best
+    OUT_OF_RANGE = 32  # the best redshift is outside the range asked for
     NO_DATA = 128  # nothing to measure: see `reason`
     ZERO_REDSHIFT = 256  # consistent with zero: a rest-frame spectrum, or a star
 
@@ -105,7 +106,7 @@ def warning_names(bits):
     return "|".join(flag.name for flag in RedshiftWarning if flag & int(bits))
 
 
-def measure_redshift(spectrum, *, redshift_range=(0.0, 0.6), delta_chi2_min=40.0):
+def measure_redshift(spectrum, *, redshift_range=(0.0, 0.6), delta_chi2_min=50.0):
     """Measure the redshift of galaxies from their spectra.
 
     Parameters
@@ -180,8 +181,8 @@ def _warnings(found, low, high, delta_chi2_min):
     with np.errstate(invalid="ignore"):
         second = np.where(np.isnan(found.delta_chi2[:, 1]), np.inf, found.delta_chi2[:, 1])
         warning = RedshiftWarning.SMALL_DELTA_CHI2 * (second < delta_chi2_min)
-        edge = (best < low + 1e-4) & (low > 0) | (best > high - 1e-4)
-        warning |= RedshiftWarning.AT_LIMIT * edge
+        warning |= RedshiftWarning.POOR_FIT * ((found.reduced_chi2 > 4) & (second < 200))
+        warning |= RedshiftWarning.OUT_OF_RANGE * ((best < low - 5e-4) | (best > high))
         warning |= RedshiftWarning.ZERO_REDSHIFT * (np.abs(best) < 3e-4 + 3 * error)
     return warning | RedshiftWarning.NEGATIVE_MODEL * found.negative
 
@@ -190,9 +191,7 @@ def _density(found, grid):
     """Mixture of one Gaussian per solution, averaged over the bins of `grid`."""
     edges = np.append(grid - 0.5 * DENSITY_STEP, grid[-1] + 0.5 * DENSITY_STEP)
     density = np.zeros((len(found.redshift), grid.size))
-    for mean, error, weight in zip(
-        found.redshift.T, found.error.T, found.weight().T, strict=True
-    ):
+    for mean, error, weight in zip(found.redshift.T, found.error.T, found.weight().T, strict=True):
         good = np.isfinite(mean) & (weight > 1e-8)
         cumulative = ndtr((edges - mean[good, None]) / error[good, None])
         density[good] += weight[good, None] * np.diff(cumulative, axis=1)
@@ -246,6 +245,4 @@ def redshift_density(candidates, *, redshift_range=(0.0, 0.6)):
             "are they all masked or constant?"
         )
     data = {"means": mean[good], "stds": error[good], "weights": weight[good] / weight[good].sum()}
-    return qp.create_ensemble("mixmod", {key: value[None] for key, value in data.items()})
-
-
+    return qp.Ensemble(qp.mixmod, {key: value[None] for key, value in data.items()})

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import uniform_filter1d
 
 from photospec.analysis._gate import good_pixels
 from photospec.analysis.redshift_scan import chi2_at_shifts, chi2_scan, resample_log
@@ -13,11 +13,13 @@ from photospec.errors import InputError
 __all__ = ["Solutions", "find_solutions"]
 
 COARSE = 3  # template pixels per pixel of the coarse scan: 207 km/s
-MODEL_ERROR = 0.02  # what seven templates miss, as a share of the smooth flux
+MODEL_ERROR = 0.02  # what the templates miss, as a share of the smooth flux
+TEMPLATE_ERROR = 1e-5  # of 1 + z: scatter on noiseless models outside the library
 SEPARATION = 1500.0  # km/s between two solutions that count as different
 REFINE = 60.0  # solutions within this scaled delta chi2 of the best get a fine fit
+MARGIN = 0.12  # of ln(1 + z), searched beyond the range asked for, but not far below zero
 N_REFINED = 3
-N_PARAMETERS = 16
+N_PARAMETERS = 20
 BATCH = 64  # spectra resampled at a time: keeps memory flat
 
 
@@ -65,7 +67,7 @@ def _inverse_variance(arrays):
         # (the DER_SNR estimator of Stoehr et al. 2008), here as a running mean.
         jump = np.zeros_like(flux)
         jump[:, 2:-2] = np.abs(2 * flux[:, 2:-2] - flux[:, :-4] - flux[:, 4:])
-        sigma = gaussian_filter1d(jump, 100, axis=1, mode="nearest") * np.sqrt(np.pi / 12)
+        sigma = uniform_filter1d(jump, 301, axis=1, mode="nearest") * np.sqrt(np.pi / 12)
         scale = np.median(np.abs(flux), axis=1, keepdims=True)
         sigma = np.maximum(sigma, 1e-3 * np.maximum(scale, 1e-30))
     return np.where(good, 1.0 / sigma**2, 0.0)
@@ -74,10 +76,11 @@ def _inverse_variance(arrays):
 def _with_model_error(spectra):
     """Add `MODEL_ERROR` of the smooth flux to the errors, in quadrature."""
     covered = (spectra.weight > 0).astype(float)
-    width = 75.0 / spectra.factor
+    width = 225 // spectra.factor
 
-    def smooth(values):
-        return gaussian_filter1d(values, width, axis=1, mode="nearest")
+    def smooth(values):  # a running mean twice: a triangle, in time independent of its width
+        once = uniform_filter1d(values, width, axis=1, mode="nearest")
+        return uniform_filter1d(once, width, axis=1, mode="nearest")
 
     level = np.abs(smooth(spectra.flux * covered)) / np.maximum(smooth(covered), 1e-3)
     variance = np.divide(1.0, spectra.weight, out=np.ones_like(level), where=covered > 0)
@@ -135,9 +138,11 @@ def find_solutions(block, usable, redshift_range, found, indices):
 
 
 def _shift_range(redshift_range):
-    """Coarse shifts that span the range, with two pixels to spare for a minimum at its end."""
-    low, high = np.log1p(redshift_range) / (COARSE * LOG_STEP)
-    return int(np.floor(low)) - 2, int(np.ceil(high)) + 3
+    """Coarse shifts that span the range, with margins to see what lies outside."""
+    low, high = np.log1p(redshift_range) + [-MARGIN, MARGIN]
+    low = max(low, min(np.log1p(redshift_range[0]), 0) - 0.01)
+    step = COARSE * LOG_STEP
+    return int(np.floor(low / step)), int(np.ceil(high / step)) + 1
 
 
 def _minima(chi2):
@@ -196,7 +201,7 @@ def _refine(coarse, fine, row, chi2, shift_low, found, out):
     order = np.argsort(delta, kind="stable")[: found.redshift.shape[1]]
     n_found = order.size
     found.redshift[out, :n_found] = np.expm1(log1z[order])
-    found.error[out, :n_found] = error[order] * np.exp(log1z[order])
+    found.error[out, :n_found] = np.hypot(error, TEMPLATE_ERROR)[order] * np.exp(log1z[order])
     found.delta_chi2[out, :n_found] = delta[order]
     found.reduced_chi2[out] = best_fine / fine_free
     found.negative[out] = np.mean(best_model) <= 0

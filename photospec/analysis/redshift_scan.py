@@ -17,6 +17,7 @@ from photospec.analysis.redshift_templates import redshift_templates
 __all__ = ["LogSpectra", "chi2_at_shifts", "chi2_scan", "resample_log"]
 
 N_POLYNOMIALS = 4  # observed-frame Legendre terms: calibration, dust, what templates lack
+N_COARSE = 5  # principal spectra in the coarse scan; the fine fit takes all
 RIDGE = 1e-9  # keeps nearly degenerate principal spectra solvable
 
 
@@ -90,10 +91,16 @@ def resample_log(wavelength, flux, ivar, factor):
     return LogSpectra(first, factor, mean, weight)
 
 
-@lru_cache(maxsize=2)
-def _binned_templates(factor):
-    """Templates (n_templates, n_pixels) averaged over `factor` pixels."""
-    flux = redshift_templates().flux
+@lru_cache(maxsize=4)
+def _binned_templates(factor, n_continuum=None):
+    """Templates (n_templates, n_pixels) averaged over `factor` pixels.
+
+    With `n_continuum`, only the first so many principal spectra and the lines.
+    """
+    templates = redshift_templates()
+    flux = templates.flux
+    if n_continuum is not None:
+        flux = np.concatenate([flux[:n_continuum], flux[templates.n_continuum :]])
     n_pixels = flux.shape[1] // factor
     return flux[:, : n_pixels * factor].reshape(len(flux), n_pixels, factor).mean(axis=2)
 
@@ -111,7 +118,8 @@ def _window(values, start, stop):
 def _template_transforms(factor, first, n_pixels, shift_low, shift_high):
     """Conjugate transforms of the templates and of their products, and the length used."""
     start = first - (shift_high - 1)
-    templates = _window(_binned_templates(factor), start, first + n_pixels - shift_low)
+    templates = _binned_templates(factor, N_COARSE)
+    templates = _window(templates, start, first + n_pixels - shift_low)
     length = fft.next_fast_len(templates.shape[1], real=True)
     upper = np.triu_indices(len(templates))
     products = templates[upper[0]] * templates[upper[1]]
@@ -182,7 +190,6 @@ def chi2_scan(spectra, shift_low, shift_high):
     transform, length, upper = _template_transforms(
         spectra.factor, spectra.first, n_pixels, shift_low, shift_high
     )
-    n_free = redshift_templates().n_continuum
     k, n_shifts = len(transform) - len(upper[0]), shift_high - shift_low
     polynomials = _polynomials(n_pixels)
     chi2 = np.empty((n, n_shifts))
@@ -211,17 +218,32 @@ def chi2_scan(spectra, shift_low, shift_high):
             (polynomials * weight) @ polynomials.T,
             polynomials @ (weight * flux),
         )
-        reduction, _ = _solve_bounded(matrix, vector, n_free)
+        reduction, _ = _solve_bounded(matrix, vector, N_COARSE)
         chi2[i] = np.sum(weight * flux**2) - explained - reduction
     return chi2
 
 
-def chi2_at_shifts(spectra, row, shifts):
-    """Chi-square (m,) and best model (m, n_pixels) of one spectrum at few shifts, directly."""
+def chi2_at_shifts(spectra, row, shifts, n_continuum=None):
+    """Chi-square and best model of one spectrum at a few shifts, directly.
+
+    Parameters
+    ----------
+    spectra : LogSpectra
+    row : int
+    shifts : ndarray (m,) of int
+        In pixels of `spectra`.
+    n_continuum : int, optional
+        Principal spectra used; all by default.
+
+    Returns
+    -------
+    chi2 : ndarray (m,)
+    model : ndarray (m, n_pixels)
+    """
     flux, weight = spectra.flux[row], spectra.weight[row]
     n_pixels = flux.size
-    templates = _binned_templates(spectra.factor)
-    n_free = redshift_templates().n_continuum
+    templates = _binned_templates(spectra.factor, n_continuum)
+    n_free = n_continuum or redshift_templates().n_continuum
     polynomials = _polynomials(n_pixels)
     design = np.stack(
         [_window(templates, spectra.first - s, spectra.first - s + n_pixels) for s in shifts]

@@ -120,7 +120,7 @@ def _line_templates(log_wavelength):
 
 
 @lru_cache(maxsize=2)
-def redshift_templates(n_continuum=6):
+def redshift_templates(n_continuum=10):
     """Templates of the redshift search.
 
     Parameters

@@ -1,0 +1,76 @@
+"""The fast scan against slow, independent arithmetic."""
+
+import numpy as np
+import pytest
+from scipy.optimize import lsq_linear
+
+from photospec.analysis import redshift_scan
+from photospec.analysis.redshift_scan import chi2_at_shifts, chi2_scan, resample_log
+from photospec.analysis.redshift_templates import LINE_GROUPS, LOG_STEP, redshift_templates
+from photospec.lines import LINES
+
+
+@pytest.fixture(scope="module")
+def log_spectra(make_galaxy):
+    galaxy = make_galaxy(0.08, signal_to_noise=10)
+    flux = np.stack([galaxy.flux.value, galaxy.flux.value[::-1]])
+    ivar = np.full(flux.shape, 4.0)
+    ivar[0, 500:700] = 0
+    return resample_log(galaxy.spectral_axis.value, flux, ivar, 3)
+
+
+def test_fourier_scan_equals_direct_sums(log_spectra):
+    chi2 = chi2_scan(log_spectra, -3, 400)
+    shifts = np.array([-3, 0, 57, 111, 112, 250, 399])
+    for row in (0, 1):
+        direct, _ = chi2_at_shifts(log_spectra, row, shifts, n_continuum=redshift_scan.N_COARSE)
+        np.testing.assert_allclose(chi2[row, shifts + 3], direct, rtol=1e-6)
+
+
+def test_direct_sums_equal_bounded_least_squares(log_spectra):
+    shift = 111  # 3 * 111 template pixels: z = 0.0797
+    n_coarse = redshift_scan.N_COARSE
+    chi2, model = chi2_at_shifts(log_spectra, 0, np.array([shift]), n_continuum=n_coarse)
+    templates = redshift_templates()
+    kept = np.r_[:n_coarse, templates.n_continuum : len(templates.flux)]
+    n_bins = templates.flux.shape[1] // 3
+    binned = templates.flux[kept, : 3 * n_bins].reshape(len(kept), n_bins, 3).mean(2)
+    first, n_pixels = log_spectra.first - shift, log_spectra.flux.shape[1]
+    polynomials = np.polynomial.chebyshev.chebvander(np.linspace(-1, 1, n_pixels), 3)
+    design = np.column_stack([binned[:, first : first + n_pixels].T, polynomials])
+    root = np.sqrt(log_spectra.weight[0])
+    lower = np.full(design.shape[1], -np.inf)
+    lower[n_coarse : n_coarse + len(LINE_GROUPS)] = 0
+    scale = np.linalg.norm(design * root[:, None], axis=0)
+    best = lsq_linear(
+        design * root[:, None] / scale, root * log_spectra.flux[0], (lower, np.inf), tol=1e-12
+    )
+    assert chi2[0] == pytest.approx(2 * best.cost, rel=1e-4)
+    seen = log_spectra.weight[0] > 0
+    expected = (design / scale @ best.x)[seen]
+    np.testing.assert_allclose(model[0][seen], expected, atol=2e-3 * np.abs(expected).max())
+
+
+def test_resampling_keeps_flux_and_information():
+    wavelength = np.arange(4000.0, 8000.0, 0.7)
+    flux = np.random.default_rng(0).normal(5, 1, (2, wavelength.size))
+    ivar = np.random.default_rng(1).uniform(1, 2, flux.shape)
+    spectra = resample_log(wavelength, flux, ivar, 3)
+    np.testing.assert_allclose(spectra.weight.sum(axis=1), ivar.sum(axis=1))
+    np.testing.assert_allclose(
+        (spectra.weight * spectra.flux).sum(axis=1), (ivar * flux).sum(axis=1)
+    )
+
+
+def test_templates_are_where_the_lines_are():
+    templates = redshift_templates()
+    wavelength = np.exp(templates.log_wavelength)
+    for group, flux in zip(LINE_GROUPS, templates.flux[templates.n_continuum :], strict=True):
+        strongest = max(LINE_GROUPS[group], key=LINE_GROUPS[group].get)
+        peak = wavelength[np.argmax(flux)]
+        assert abs(peak / LINES[strongest].wavelength - 1) < 1.2e-3 if group == "oii" else LOG_STEP
+    assert templates.step == pytest.approx(LOG_STEP)
+    # Calcium and Balmer absorption of the populations, in vacuum: the mean of all.
+    depth = templates.flux[0] * np.sign(templates.flux[0].mean())
+    near = np.abs(wavelength - LINES["ca_k"].wavelength) < 8
+    assert wavelength[near][np.argmin(depth[near])] == pytest.approx(3934.8, abs=1.5)
