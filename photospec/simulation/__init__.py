@@ -4,13 +4,14 @@
 `simulate_pairs` streams them to a file.
 """
 
+from photospec.simulation.batch import Batch
 from photospec.simulation.noise import NoiseConfig
 from photospec.simulation.observation import SpectrographConfig
 from photospec.simulation.population import PopulationConfig, draw_galaxies
 from photospec.simulation.psf import PsfConfig
 from photospec.simulation.scene import SceneConfig
 from photospec.simulation.sed import render_spectra
-from photospec.simulation.survey import Batch, Survey
+from photospec.simulation.survey import Survey
 from photospec.simulation.write import simulate_pairs
 
 __all__ = [

@@ -13,10 +13,11 @@ from functools import lru_cache
 import numpy as np
 import scipy.fft
 
+from photospec.apertures import aperture_weights
 from photospec.simulation.profiles import TRUNCATION, sersic_table, spiral_tables
 from photospec.simulation.psf import quadratic_form
 
-__all__ = ["BULGE", "DISK", "OTHER", "Sources", "aperture_weights", "render_images"]
+__all__ = ["BULGE", "DISK", "OTHER", "Sources", "render_images"]
 
 BULGE, DISK, OTHER = 0, 1, 2
 
@@ -70,16 +71,6 @@ class Sources:
         return merged[np.argsort(merged.image, kind="stable")]
 
 
-@lru_cache(maxsize=16)
-def aperture_weights(size, pixel_scale, radius):
-    """Fraction of each pixel inside a centred circle, shape (size, size); lengths in arcsec."""
-    from photutils.aperture import CircularAperture
-
-    centre = size // 2
-    mask = CircularAperture((centre, centre), radius / pixel_scale).to_mask(method="exact")
-    return mask.to_image((size, size))
-
-
 @lru_cache(maxsize=8)
 def _grid(n_grid, pixel_scale):
     """Frequencies (radian per arcsec) and pixel response of an n_grid-pixel square."""
@@ -93,7 +84,7 @@ def _grid(n_grid, pixel_scale):
 def _aperture_transform(n_grid, size, pixel_scale, radius):
     """Conjugate transform of the aperture, weighted so that a plain sum over k is the flux."""
     padded = np.zeros((n_grid, n_grid))
-    padded[:size, :size] = aperture_weights(size, pixel_scale, radius)
+    padded[:size, :size] = aperture_weights((size, size), radius / pixel_scale)
     transform = scipy.fft.rfft2(padded).conj() / n_grid**2
     transform[:, 1 : (n_grid + 1) // 2] *= 2  # the other half plane
     return transform.astype(np.complex64)

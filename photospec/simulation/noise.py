@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from photospec.simulation.images import spline_kernel
+from photospec.simulation.settings import check_limits, setting
 
 __all__ = ["NoiseConfig", "add_noise", "draw_shifts", "draw_sky"]
 
@@ -16,26 +17,33 @@ class NoiseConfig:
     The SDSS numbers were measured on the frames 001043-5-0025 and 001992-1-0087 and on 35
     cutouts of five runs (script benchmarks/simulation_images.py).
 
-    Attributes
-    ----------
-    sky_rms : tuple of float
-        Median standard deviation of a sky pixel of each band, nanomaggies.
-    sky_rms_scatter : tuple of float
-        Standard deviation of its natural logarithm from field to field.
-    electron : tuple of float
-        Nanomaggies per photo-electron: calibration over gain.
-    sky_offset : float
-        Error of the subtracted sky level in units of the pixel's standard deviation.
-    resample : bool
-        Bands other than r were interpolated (cubic splines) from pixel grids shifted by a
-        fraction of a pixel, as multi-band cutouts of drift-scan frames are.
+    Each field's meaning is its ``help`` metadata.
     """
 
-    sky_rms: tuple = (0.042, 0.0158, 0.0284, 0.0465, 0.177)
-    sky_rms_scatter: tuple = (0.18, 0.09, 0.05, 0.10, 0.07)
-    electron: tuple = (0.0042, 0.0009, 0.0010, 0.00135, 0.0053)
-    sky_offset: float = 0.04
-    resample: bool = True
+    sky_rms: tuple[float, ...] = setting(
+        (0.042, 0.0158, 0.0284, 0.0465, 0.177),
+        "median standard deviation of a sky pixel of each band, nanomaggies",
+        0,
+        100,
+    )
+    sky_rms_scatter: tuple[float, ...] = setting(
+        (0.18, 0.09, 0.05, 0.10, 0.07), "scatter of its natural logarithm between fields", 0, 2
+    )
+    electron: tuple[float, ...] = setting(
+        (0.0042, 0.0009, 0.0010, 0.00135, 0.0053),
+        "nanomaggies per photo-electron of each band: calibration over gain",
+        0,
+        10,
+    )
+    sky_offset: float = setting(0.04, "error of the subtracted sky level over sky_rms", 0, 10)
+    resample: bool = setting(
+        True,
+        "bands other than r were interpolated (cubic splines) from pixel grids shifted by a "
+        "fraction of a pixel, as multi-band cutouts of drift-scan frames are",
+    )
+
+    def __post_init__(self):
+        check_limits(self)
 
 
 def draw_shifts(config, rng, n, bands):

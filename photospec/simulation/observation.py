@@ -15,7 +15,9 @@ import scipy.sparse
 from scipy.interpolate import CubicSpline
 from scipy.special import erf
 
+from photospec.errors import InputError
 from photospec.filters import band_weights, effective_wavelength
+from photospec.simulation.settings import check_limits, setting
 from photospec.wavelengths import WAVELENGTH, to_training_grid
 
 __all__ = ["SpectrographConfig", "fibre_spectra", "observe"]
@@ -45,45 +47,68 @@ class SpectrographConfig:
     The SDSS numbers are medians over the ten survey spectra of 2.2 to 3.6 hours that were at
     hand, plates 266, 268 and 1045 (script benchmarks/simulation_images.py).
 
-    Attributes
-    ----------
-    fibre_radius : float
-        Arcsec.
-    wavelength_range : tuple of float
-        First and last detector pixel, vacuum Angstrom.
-    lsf_wavelength, lsf_sigma : tuple of float
-        Standard deviation of the line-spread function, km/s, between which it is linear.
-    noise_wavelength, noise_sigma : tuple of float
-        Standard deviation of a detector pixel (69 km/s) of a faint object away from sky lines,
-        1e-17 erg/s/cm2/A, linear in between.
-    noise_scatter : float
-        Standard deviation of its natural logarithm from plate to plate.
-    source_noise : float
-        Variance per unit flux at 6500 A; grows with the sky noise towards blue and red.
-    sky_residual : float
-        Residuals of subtracted sky lines in units of their extra noise.
-    gray_error, tilt_error : float
-        Errors of the flux calibration as a whole and from 4000 to 9000 A, in ln(flux)
-        (SDSS: about 4 and 5 %; Adelman-McCarthy et al. 2008, ApJS 175, 297).
+    Each field's meaning is its ``help`` metadata; tuples of one kind are linear in between.
     """
 
-    fibre_radius: float = 1.5
-    wavelength_range: tuple = (3800.0, 9200.0)
-    lsf_wavelength: tuple = (3800.0, 4200.0, 5000.0, 5900.0, 6500.0, 8000.0, 9200.0)
-    lsf_sigma: tuple = (83.0, 72.0, 63.0, 63.0, 63.0, 56.0, 53.0)
-    noise_wavelength: tuple = (
-        *(3800.0, 3850.0, 4000.0, 4200.0, 4500.0, 5000.0, 5500.0, 5700.0, 6000.0, 6300.0),
-        *(7000.0, 7700.0, 8200.0, 8600.0, 9000.0, 9200.0),
+    fibre_radius: float = setting(1.5, "arcsec", 0.1, 10)
+    wavelength_range: tuple[float, ...] = setting(
+        (3800.0, 9200.0), "first and last detector pixel, vacuum Angstrom", 2950, 11150
     )
-    noise_sigma: tuple = (
-        *(2.7, 2.3, 1.6, 1.22, 1.0, 0.9, 0.84, 0.9, 0.76, 0.66),
-        *(0.6, 0.66, 0.74, 0.8, 1.05, 1.25),
+    lsf_wavelength: tuple[float, ...] = setting(
+        (3800.0, 4200.0, 5000.0, 5900.0, 6500.0, 8000.0, 9200.0), "Angstrom of lsf_sigma", 2000
     )
-    noise_scatter: float = 0.18
-    source_noise: float = 0.022
-    sky_residual: float = 0.7
-    gray_error: float = 0.04
-    tilt_error: float = 0.03
+    lsf_sigma: tuple[float, ...] = setting(
+        (83.0, 72.0, 63.0, 63.0, 63.0, 58.0, 57.0),
+        "standard deviation of the line-spread function, km/s",
+        10,
+        1000,
+    )
+    noise_wavelength: tuple[float, ...] = setting(
+        (
+            *(3800.0, 3850.0, 4000.0, 4200.0, 4500.0, 5000.0, 5500.0, 5700.0, 6000.0, 6300.0),
+            *(7000.0, 7700.0, 8200.0, 8600.0, 9000.0, 9200.0),
+        ),
+        "Angstrom of noise_sigma",
+        2000,
+    )
+    noise_sigma: tuple[float, ...] = setting(
+        (
+            *(2.7, 2.3, 1.6, 1.22, 1.0, 0.9, 0.84, 0.9, 0.76, 0.66),
+            *(0.6, 0.66, 0.74, 0.8, 1.05, 1.25),
+        ),
+        "standard deviation of a detector pixel (69 km/s) of a faint object away from sky lines, "
+        "1e-17 erg/s/cm2/A",
+        0,
+        1000,
+    )
+    noise_scatter: float = setting(0.18, "scatter of its logarithm from plate to plate", 0, 2)
+    source_noise: float = setting(
+        0.022, "variance per unit flux at least sky noise; grows with the sky noise", 0, 100
+    )
+    sky_residual: float = setting(
+        0.7, "residuals of subtracted sky lines over their extra noise", 0, 10
+    )
+    gray_error: float = setting(
+        0.04, "scatter of the flux calibration in ln(flux) (Adelman-McCarthy 2008: 4 %)", 0, 1
+    )
+    tilt_error: float = setting(0.03, "the same from 4000 to 9000 A (ibid.: 5 %)", 0, 1)
+
+    def __post_init__(self):
+        check_limits(self)
+        low, high = WAVELENGTH[0] - 15, WAVELENGTH[-1] + 15
+        span = self.wavelength_range
+        if len(span) != 2 or not (span[0] <= low and span[1] >= high):
+            raise InputError(
+                f"SpectrographConfig.wavelength_range: expected two numbers around {low:.0f} to "
+                f"{high:.0f} Angstrom, the grid of the spectra, got {span!r}"
+            )
+        for kind in ("lsf", "noise"):
+            wave, value = getattr(self, f"{kind}_wavelength"), getattr(self, f"{kind}_sigma")
+            if len(wave) != len(value) or not np.all(np.diff(wave) > 0):
+                raise InputError(
+                    f"SpectrographConfig.{kind}_wavelength: expected increasing numbers, one per "
+                    f"{kind}_sigma ({len(value)}), got {wave!r}"
+                )
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from photospec.simulation.profiles import moffat_table
+from photospec.simulation.settings import check_limits, setting
 
 __all__ = ["PsfConfig", "PsfSet", "draw_psf"]
 
@@ -18,29 +19,23 @@ class PsfConfig:
     benchmarks/simulation_images.py): good seeing for the survey, whose median is 1.3 arcsec in r
     (Abazajian et al. 2009, ApJS 182, 543).
 
-    Attributes
-    ----------
-    fwhm : tuple of float
-        Median full width at half maximum of each band, arcsec.
-    fwhm_scatter : float
-        Standard deviation of ln(FWHM), common to the bands of one galaxy.
-    band_scatter : float
-        Further standard deviation of ln(FWHM) of each band alone.
-    beta, beta_scatter : float
-        Median Moffat exponent and standard deviation of its logarithm, per band.
-    ellipticity_mean, ellipticity_scatter, ellipticity_band_scatter : float
-        Mean of e1 (elongation along +x positive), standard deviation of e1 and e2 from image to
-        image and from band to band; e = (a^2 - b^2) / (a^2 + b^2).
+    Ellipticities are e = (a^2 - b^2) / (a^2 + b^2); e1 is positive for elongation along +x.
+    Each field's meaning is its ``help`` metadata.
     """
 
-    fwhm: tuple = (1.31, 1.25, 1.16, 1.11, 1.10)
-    fwhm_scatter: float = 0.09
-    band_scatter: float = 0.035
-    beta: float = 3.2
-    beta_scatter: float = 0.10
-    ellipticity_mean: float = -0.09
-    ellipticity_scatter: float = 0.05
-    ellipticity_band_scatter: float = 0.05
+    fwhm: tuple[float, ...] = setting(
+        (1.31, 1.25, 1.16, 1.11, 1.10), "median FWHM of each band, arcsec", 0.2, 10
+    )
+    fwhm_scatter: float = setting(0.09, "scatter of ln FWHM, all bands of an image alike", 0, 1)
+    band_scatter: float = setting(0.035, "further scatter of ln FWHM, each band", 0, 1)
+    beta: float = setting(3.2, "median Moffat exponent", 1.9, 5.9)
+    beta_scatter: float = setting(0.10, "scatter of its logarithm, each band", 0, 1)
+    ellipticity_mean: float = setting(-0.09, "mean e1", -0.4, 0.4)
+    ellipticity_scatter: float = setting(0.05, "scatter of e1 and e2 between images", 0, 0.3)
+    ellipticity_band_scatter: float = setting(0.05, "further scatter, each band", 0, 0.3)
+
+    def __post_init__(self):
+        check_limits(self)
 
 
 @dataclass(frozen=True)

@@ -6,41 +6,51 @@ import numpy as np
 
 from photospec.simulation.images import BULGE, DISK, OTHER, Sources
 from photospec.simulation.profiles import PITCH_ANGLES, POINT
+from photospec.simulation.settings import check_limits, setting
 
 __all__ = ["SceneConfig", "draw_scene", "target_sources"]
 
 
 @dataclass(frozen=True)
 class SceneConfig:
-    """Surroundings of the target.
+    """Surroundings and texture of the target.
 
-    Attributes
-    ----------
-    pointing : float
-        Half-width of the uniform offset between target and image centre, arcsec, each axis.
-    galaxy_density : float
-        Field galaxies with r between 15.5 and 22.5 per square arcminute; counts grow as
-        10^(0.4 r) (Yasuda et al. 2001, AJ 122, 1104).
-    star_density : float
-        Stars with r between 15 and 22.5 per square arcminute at high Galactic latitude,
-        growing as 10^(0.12 r).
-    merger_fraction : float
-        Share of targets with a companion of the same redshift within 15 kpc or so (close-pair
-        fraction of bright galaxies: Patton et al. 2000, ApJ 536, 153).
-    arm_contrast : float
-        Median amplitude of two-armed spirals over the disks of star-forming galaxies in r; the
-        scatter is a factor of 1.7, and bluer bands have more (Kendall et al. 2011, MNRAS 414,
-        538, figure 8).
-    n_clumps : float
-        Mean number of bright star-forming clumps in those disks, of 0.5 to 3.5 % of its light each.
+    Each field's meaning and source is its ``help`` metadata.
     """
 
-    pointing: float = 0.198
-    galaxy_density: float = 5.0
-    star_density: float = 1.7
-    merger_fraction: float = 0.03
-    arm_contrast: float = 0.35
-    n_clumps: float = 2.5
+    pointing: float = setting(
+        0.198, "half-width of the offset between target and image centre, arcsec, each axis", 0, 10
+    )
+    galaxy_density: float = setting(
+        5.0,
+        "field galaxies with 15.5 < r < 22.5 per square arcminute; counts grow as 10^(0.4 r) "
+        "(Yasuda 2001)",
+        0,
+        200,
+    )
+    star_density: float = setting(
+        1.7, "stars with 15 < r < 22.5 per square arcminute, growing as 10^(0.12 r)", 0, 200
+    )
+    merger_fraction: float = setting(
+        0.03,
+        "share of targets with a companion of the same redshift within 9 arcsec (close pairs: "
+        "Patton 2000)",
+        0,
+        1,
+    )
+    arm_contrast: float = setting(
+        0.35,
+        "median amplitude in r of two-armed spirals over star-forming disks, scatter a factor "
+        "1.6, more in bluer bands (Kendall 2011, figure 8)",
+        0,
+        0.75,
+    )
+    n_clumps: float = setting(
+        2.5, "mean number of clumps of 0.5 to 3.5 % of the light of a star-forming disk", 0, 20
+    )
+
+    def __post_init__(self):
+        check_limits(self)
 
 
 # Contrast of arms and clumps over r: they are bluer than the disk.

@@ -9,117 +9,24 @@ from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
+from photospec.config import read_toml, write_toml
 from photospec.errors import InputError
-from photospec.filters import band_weights, load_band
-from photospec.simulation.images import BULGE, DISK, OTHER, aperture_weights, render_images
-from photospec.simulation.noise import NoiseConfig, add_noise, draw_shifts, draw_sky
-from photospec.simulation.observation import SpectrographConfig, fibre_spectra, observe
-from photospec.simulation.population import PopulationConfig, draw_galaxies
-from photospec.simulation.psf import PsfConfig, draw_psf
-from photospec.simulation.scene import SceneConfig, draw_scene
-from photospec.simulation.sed import render_spectra
-from photospec.simulation.truth import truth_columns
+from photospec.filters import load_band
+from photospec.simulation.batch import BLOCK, Batch, simulate_block
+from photospec.simulation.noise import NoiseConfig
+from photospec.simulation.observation import SpectrographConfig
+from photospec.simulation.population import PopulationConfig
+from photospec.simulation.psf import PsfConfig
+from photospec.simulation.scene import SceneConfig
 
-__all__ = ["BLOCK", "Batch", "Survey"]
-
-BLOCK = 64
-"""Galaxies that share one random stream."""
-
-
-@dataclass(frozen=True, repr=False)
-class Batch:
-    """Simulated pairs.
-
-    Attributes
-    ----------
-    image : ndarray of float32
-        Shape (n, n_bands, size, size), nanomaggies per pixel, y up, with noise.
-    truth_image : ndarray of float32
-        The same without noise.
-    flux, ivar : ndarray of float32
-        Shape (n, n_wave) on `photospec.spectrum.WAVELENGTH`, 1e-17 erg/s/cm2/A and its inverse
-        square.
-    truth_flux : ndarray of float32
-        Shape (n, n_wave), noiseless.
-    fibre_wavelength : ndarray
-        Shape (n_w,), vacuum Angstrom: the bands' full range.
-    fibre_flux : ndarray of float32
-        Shape (n, n_w): light in the fibre before the spectrograph, 1e-17 erg/s/cm2/A. Its band
-        fluxes are those of `truth_image` inside the centred fibre.
-    object : dict of ndarray
-        What a catalogue would tell: redshift, simulation_id.
-    truth : dict of ndarray
-        Every parameter, one number per galaxy and column.
-    """
-
-    image: np.ndarray
-    truth_image: np.ndarray
-    flux: np.ndarray
-    ivar: np.ndarray
-    truth_flux: np.ndarray
-    fibre_wavelength: np.ndarray
-    fibre_flux: np.ndarray
-    object: dict
-    truth: dict
-
-    def __len__(self):
-        return len(self.image)
-
-    def __repr__(self):
-        return f"<Batch: {len(self)} pairs, images {self.image.shape[1:]}>"
-
-    def __getitem__(self, index):
-        return Batch(
-            **{
-                f.name: _pick(getattr(self, f.name), index, f.name == "fibre_wavelength")
-                for f in fields(self)
-            }
-        )
-
-    @classmethod
-    def concatenate(cls, parts):
-        """Join batches of one survey."""
-        columns = {}
-        for f in fields(cls):
-            values = [getattr(part, f.name) for part in parts]
-            if f.name == "fibre_wavelength":
-                columns[f.name] = values[0]
-            elif isinstance(values[0], dict):
-                columns[f.name] = {k: np.concatenate([v[k] for v in values]) for k in values[0]}
-            else:
-                columns[f.name] = values[0] if len(values) == 1 else np.concatenate(values)
-        return cls(**columns)
-
-
-def _pick(value, index, whole):
-    if whole:
-        return value
-    if isinstance(value, dict):
-        return {k: v[index] for k, v in value.items()}
-    return value[index]
+__all__ = ["Survey"]
 
 
 @dataclass(frozen=True)
 class Survey:
     """An imaging survey with fibre spectra.
 
-    Attributes
-    ----------
-    name : str
-    seed : int
-        The same seed gives the same galaxies.
-    bands : tuple of str
-        Letters of the image's bands, in order, among u, g, r, i, z.
-    responses : tuple of str
-        Response curve of each band for `photospec.filters.load_band`.
-    pixel_scale : float
-        Arcsec.
-    size : int
-        Pixels on a side.
-    galactic_extinction : bool
-        Dust of the Milky Way dims and reddens images and spectra, as in uncorrected real data.
-    population, scene, psf, noise, spectrograph : dataclass
-        The galaxies; what stands around them; seeing; image noise; fibres and spectra.
+    Each field's meaning is its ``help`` metadata.
 
     Examples
     --------
@@ -129,13 +36,21 @@ class Survey:
     >>> larger = survey.replace(size=96)
     """
 
-    name: str = "sdss_main"
-    seed: int = 0
-    bands: tuple = ("u", "g", "r", "i", "z")
-    responses: tuple = ("u", "g", "r", "i", "z")
-    pixel_scale: float = 0.396
-    size: int = 64
-    galactic_extinction: bool = True
+    name: str = field(default="sdss_main", metadata={"help": "of the survey"})
+    seed: int = field(default=0, metadata={"help": "same seed, same galaxies", "min": 0})
+    bands: tuple[str, ...] = field(
+        default=tuple("ugriz"), metadata={"help": "letters of the image's bands among u g r i z"}
+    )
+    responses: tuple[str, ...] = field(
+        default=tuple("ugriz"),
+        metadata={"help": "response curve of each band: u g r i z of SDSS or a name of speclite"},
+    )
+    pixel_scale: float = field(default=0.396, metadata={"help": "arcsec"})
+    size: int = field(default=64, metadata={"help": "pixels on a side of the images"})
+    galactic_extinction: bool = field(
+        default=True,
+        metadata={"help": "dust of the Milky Way dims images and spectra, as in uncorrected data"},
+    )
     population: PopulationConfig = field(default_factory=PopulationConfig)
     scene: SceneConfig = field(default_factory=SceneConfig)
     psf: PsfConfig = field(default_factory=PsfConfig)
@@ -232,6 +147,36 @@ class Survey:
             ),
         )
 
+    @classmethod
+    def read(cls, path):
+        """Read a survey from a TOML file; what it leaves out is as in the SDSS Main Sample.
+
+        Parameters
+        ----------
+        path : path-like
+
+        Returns
+        -------
+        Survey
+
+        Raises
+        ------
+        InputError
+            Naming file and line.
+        """
+        return read_toml(cls, path)
+
+    def write(self, path, *, overwrite=False):
+        """Write all settings to a TOML file whose comments explain them.
+
+        Parameters
+        ----------
+        path : path-like
+        overwrite : bool
+            Replace an existing file.
+        """
+        write_toml(self, path, overwrite=overwrite)
+
     def replace(self, **changes):
         """Return a survey that differs in the named fields.
 
@@ -249,7 +194,7 @@ class Survey:
                 )
         return replace(self, **changes)
 
-    def simulate(self, n, start=0):
+    def simulate(self, n, start=0, *, indices=()):
         """Make n pairs.
 
         Parameters
@@ -257,6 +202,9 @@ class Survey:
         n : int
         start : int
             Number of the first galaxy.
+        indices : sequence, optional
+            Spectral indices for the truth table, such as those of `photospec.analysis`; any
+            objects with `name`, `kind` and the air-wavelength limits `blue`, `band`, `red`.
 
         Returns
         -------
@@ -266,77 +214,6 @@ class Survey:
         if n < 1 or start < 0:
             raise InputError(f"n, start: expected n >= 1 and start >= 0, got {n!r} and {start!r}")
         blocks = range(start // BLOCK, (start + n - 1) // BLOCK + 1)
-        batch = Batch.concatenate([simulate_block(self, block) for block in blocks])
+        batch = Batch.concatenate([simulate_block(self, block, indices) for block in blocks])
         first = start - blocks[0] * BLOCK
         return batch if (first, n) == (0, len(batch)) else batch[first : first + n]
-
-
-def simulate_block(survey, block):
-    """The `BLOCK` pairs from number block * BLOCK on, as a Batch."""
-    streams = np.random.SeedSequence((survey.seed, block)).spawn(4)
-    rng_galaxies, rng_scene, rng_image, rng_spectrum = map(np.random.default_rng, streams)
-    bands, responses, fibre = survey.bands, tuple(survey.responses), survey.spectrograph
-
-    galaxies = draw_galaxies(survey.population, rng_galaxies, BLOCK)
-    spectra = render_spectra(
-        galaxies, config=survey.population, galactic_extinction=survey.galactic_extinction
-    )
-    wavelength = np.asarray(spectra.wavelength, float)
-    weights = band_weights(wavelength, responses)[0].astype(np.float32)
-    bulge_flux, disk_flux = spectra.bulge @ weights, spectra.disk @ weights
-
-    half_width = 0.5 * survey.size * survey.pixel_scale
-    sources, scene_truth = draw_scene(
-        survey.scene, rng_scene, galaxies, bulge_flux, disk_flux, bands=bands, half_width=half_width
-    )
-    psf = draw_psf(survey.psf, rng_image, BLOCK)
-    shifts = draw_shifts(survey.noise, rng_image, BLOCK, bands)
-    sky_rms = draw_sky(survey.noise, rng_image, BLOCK)
-    truth_image, inside = render_images(
-        sources,
-        psf,
-        shifts,
-        size=survey.size,
-        pixel_scale=survey.pixel_scale,
-        fibre_radius=fibre.fibre_radius,
-    )
-    image = add_noise(truth_image, sky_rms, shifts, survey.noise, rng_image)
-
-    apertures = np.zeros((3, BLOCK, len(bands)))
-    np.add.at(apertures, (sources.component, sources.image), inside)
-    totals = np.stack([bulge_flux, disk_flux])
-    fibre_flux = fibre_spectra(
-        spectra, totals, apertures[[BULGE, DISK]], apertures[OTHER], responses
-    )
-    truth_flux, flux, ivar, spectrum_truth = observe(wavelength, fibre_flux, fibre, rng_spectrum)
-
-    weight = aperture_weights(survey.size, survey.pixel_scale, fibre.fibre_radius)
-    fibre_bands = np.einsum("nbyx,yx->nb", truth_image, weight)
-    truth = truth_columns(
-        galaxies,
-        spectra,
-        apertures,
-        totals,
-        wavelength,
-        fibre_flux,
-        galactic_extinction=survey.galactic_extinction,
-    )
-    truth |= scene_truth | spectrum_truth
-    for b, band in enumerate(bands):
-        truth[f"total_flux_{band}"] = totals[:, :, b].sum(axis=0)
-        truth[f"fibre_flux_{band}"] = fibre_bands[:, b]
-        truth[f"neighbour_fibre_flux_{band}"] = apertures[OTHER, :, b]
-        truth[f"psf_fwhm_{band}"] = psf.fwhm[:, b]
-        truth[f"sky_rms_{band}"] = sky_rms[:, b]
-    number = block * BLOCK + np.arange(BLOCK)
-    return Batch(
-        image=image,
-        truth_image=truth_image,
-        flux=flux,
-        ivar=ivar,
-        truth_flux=truth_flux,
-        fibre_wavelength=wavelength,
-        fibre_flux=fibre_flux,
-        object={"redshift": np.asarray(galaxies.redshift, float), "simulation_id": number},
-        truth=truth,
-    )

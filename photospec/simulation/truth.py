@@ -1,5 +1,6 @@
 """Truth columns: parameters, line fluxes and indices of the noiseless fibre spectrum."""
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -7,12 +8,55 @@ import numpy as np
 from photospec.simulation.attenuation import attenuation_curve
 from photospec.simulation.basis import stellar_basis
 from photospec.simulation.gas import line_index
+from photospec.wavelengths import air_to_vacuum
 
-__all__ = ["dn4000", "truth_columns"]
+__all__ = ["index_columns", "truth_columns"]
 
 
-def dn4000(wavelength, flux, redshift):
-    """Narrow 4000 A break: mean F_nu in 4000-4100 over 3850-3950 A (Balogh et al. 1999).
+@dataclass(frozen=True)
+class Index:
+    """Definition of a spectral index, as far as `index_columns` needs it."""
+
+    name: str
+    blue: tuple
+    band: tuple | None
+    red: tuple
+    kind: str
+
+
+_DN4000 = Index("dn4000", (3850.0, 3950.0), None, (4000.0, 4100.0), "break")
+
+
+class _Means:
+    """Mean over any band of each of many spectra on one grid, through running integrals."""
+
+    def __init__(self, wavelength, flux, redshift):
+        middle = 0.5 * (wavelength[1:] + wavelength[:-1])
+        self.edges = np.concatenate([wavelength[:1], middle, wavelength[-1:]])
+        self.running = np.zeros((len(flux), len(wavelength) + 1))
+        np.cumsum(flux * np.diff(self.edges), axis=1, out=self.running[:, 1:])
+        self.stretch = 1 + np.asarray(redshift, float)
+        self.row = np.arange(len(flux))
+
+    def integral(self, low, high):
+        """Integral (n,) over rest-frame bands; NaN where the grid does not reach."""
+        ends = []
+        for limit in (low, high):
+            at = limit * self.stretch
+            i = np.clip(np.searchsorted(self.edges, at) - 1, 0, len(self.edges) - 2)
+            share = (at - self.edges[i]) / (self.edges[i + 1] - self.edges[i])
+            part = self.running[self.row, i] * (1 - share)
+            part += self.running[self.row, i + 1] * share
+            ends.append(np.where((at >= self.edges[0]) & (at <= self.edges[-1]), part, np.nan))
+        return ends[1] - ends[0]
+
+    def mean(self, low, high):
+        """Mean (n,) over rest-frame bands."""
+        return self.integral(low, high) / ((high - low) * self.stretch)
+
+
+def index_columns(wavelength, flux, redshift, indices=()):
+    """Spectral indices of noiseless spectra at their own resolution.
 
     Parameters
     ----------
@@ -22,21 +66,52 @@ def dn4000(wavelength, flux, redshift):
         Shape (n, n_w), per unit wavelength.
     redshift : ndarray
         Shape (n,).
+    indices : sequence, optional
+        Objects with `name`, `kind` ("angstrom", "mag" or "break"), and limits `blue`, `band` (None
+        for breaks), `red` in air Angstrom (Trager et al. 1998, ApJS 116, 1, equations 1 to 3).
 
     Returns
     -------
-    ndarray
-        Shape (n,).
+    dict of ndarray
+        Dn4000 (Balogh et al. 1999, ApJ 527, 54) always; others as ``lick_<name>``, breaks by
+        their name. Rest-frame Angstrom or mag.
     """
-    # F_nu dnu is F_lambda dlambda; F_nu averaged in wavelength is F_lambda lambda^2.
-    middle = np.concatenate([wavelength[:1], 0.5 * (wavelength[1:] + wavelength[:-1])])
-    edges = np.append(middle, wavelength[-1])
-    running = np.zeros((len(flux), len(wavelength) + 1))
-    np.cumsum(flux * (wavelength**2 * np.diff(edges)), axis=1, out=running[:, 1:])
+    wavelength = np.asarray(wavelength, float)
+    columns = {}
+    by_flux = _Means(wavelength, flux, redshift) if any(i.band for i in indices) else None
+    # F_nu averaged over wavelength: F_lambda lambda^2.
+    by_frequency = _Means(wavelength, flux * wavelength**2, redshift)
+    for index in (_DN4000, *(i for i in indices if i.name != "dn4000")):
+        blue, red = air_to_vacuum(index.blue), air_to_vacuum(index.red)
+        if index.kind == "break":
+            columns[index.name] = by_frequency.mean(*red) / by_frequency.mean(*blue)
+            continue
+        band = air_to_vacuum(index.band)
+        columns[f"lick_{index.name}"] = _absorption(
+            wavelength, flux, by_flux, blue, band, red, index.kind
+        )
+    return columns
+
+
+def _absorption(wavelength, flux, means, blue, band, red, kind):
+    """Equivalent width or magnitude against the line through the side bands' means."""
+    low, high = means.mean(*blue), means.mean(*red)
+    x_low, x_high = blue.mean(), red.mean()
     value = np.empty(len(flux))
-    for i, (curve, z) in enumerate(zip(running, np.asarray(redshift), strict=True)):
-        a, b, c, d = np.interp((1 + z) * np.array([3850, 3950, 4000, 4100]), edges, curve)
-        value[i] = (d - c) / (b - a)
+    for i, stretch in enumerate(means.stretch):
+        edges = means.edges
+        first = np.searchsorted(edges, band[0] * stretch, side="right") - 1
+        last = np.searchsorted(edges, band[1] * stretch)
+        if first < 0 or last >= len(edges):
+            value[i] = np.nan
+            continue
+        part = slice(first, last)
+        width = np.diff(np.clip(edges[first : last + 1], *(band * stretch))) / stretch
+        x = wavelength[part] / stretch
+        level = low[i] + (high[i] - low[i]) * (x - x_low) / (x_high - x_low)
+        value[i] = (width * (1 - flux[i, part] / level)).sum()
+    if kind == "mag":
+        value = -2.5 * np.log10(np.maximum(1 - value / (band[1] - band[0]), 1e-9))
     return value
 
 
@@ -46,9 +121,7 @@ def _galactic_curve(wavelength):
     return 3.1 * attenuation_curve("cardelli89", np.frombuffer(wavelength))
 
 
-def truth_columns(
-    galaxies, spectra, apertures, totals, wavelength, fibre_flux, *, galactic_extinction=False
-):
+def truth_columns(galaxies, spectra, apertures, totals, wavelength, *, galactic_extinction=False):
     """Columns known without error, one number per galaxy.
 
     Parameters
@@ -59,8 +132,8 @@ def truth_columns(
         Shape (3, n, n_bands): flux of bulge, disk and others inside the fibre, nanomaggies.
     totals : ndarray
         Shape (2, n, n_bands): total flux of bulge and disk.
-    wavelength, fibre_flux : ndarray
-        Noiseless fibre spectra, shape (n, n_w).
+    wavelength : ndarray
+        Shape (n_w,), of the spectra.
     galactic_extinction : bool
         The spectra are dimmed by the Milky Way; line fluxes are then given dimmed as well.
 
@@ -85,5 +158,4 @@ def truth_columns(
         through = 10 ** (-0.4 * dimming) if galactic_extinction else 1.0
         columns[f"{name}_flux"] = flux * through
         columns[f"{name}_ew"] = flux / np.maximum(continuum, 1e-12) / (1 + galaxies.redshift)
-    columns["dn4000"] = dn4000(wavelength, fibre_flux, galaxies.redshift)
     return columns

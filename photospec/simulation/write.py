@@ -3,14 +3,15 @@
 import multiprocessing
 import os
 import shutil
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import numpy as np
 
+from photospec.config import to_dict
 from photospec.errors import InputError
 from photospec.pairs import PairsWriter
-from photospec.simulation.survey import BLOCK, Survey, simulate_block
+from photospec.simulation.batch import BLOCK, simulate_block
+from photospec.simulation.survey import Survey
 from photospec.wavelengths import WAVELENGTH
 
 __all__ = ["simulate_pairs"]
@@ -19,29 +20,17 @@ _GROUP = 4  # blocks per append: writing a hundred columns costs the same for an
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def describe(survey):
-    """Settings of a survey as nested dictionaries of plain values, for provenance."""
-    return {
-        f.name: describe(value) if is_dataclass(value) else _plain(value)
-        for f in fields(survey)
-        for value in [getattr(survey, f.name)]
-    }
+_task = None  # of a worker process: survey and indices
 
 
-def _plain(value):
-    return [_plain(v) for v in value] if isinstance(value, tuple | list) else value
-
-
-_survey = None  # of a worker process
-
-
-def _start_worker(survey):
-    global _survey
-    _survey = survey
+def _start_worker(survey, indices):
+    global _task
+    _task = survey, indices
 
 
 def _work(block):
-    return _pack(simulate_block(_survey, block))
+    survey, indices = _task
+    return _pack(simulate_block(survey, block, indices))
 
 
 def _pack(batch):
@@ -76,17 +65,17 @@ def _cut(packed, first, last):
     }
 
 
-def _blocks(survey, blocks, n_processes):
+def _blocks(survey, indices, blocks, n_processes):
     """Packed blocks in order; in this process or in spawned ones."""
     if n_processes == 1:
         for block in blocks:
-            yield _pack(simulate_block(survey, block))
+            yield _pack(simulate_block(survey, block, indices))
         return
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, "1"))  # read when a child starts
     try:
         context = multiprocessing.get_context("spawn")
-        with context.Pool(n_processes, _start_worker, (survey,)) as pool:
+        with context.Pool(n_processes, _start_worker, (survey, indices)) as pool:
             # Ask for a few blocks ahead only: memory stays bounded when the disk is slow.
             ahead, waiting = 2 * n_processes, []
             for block in blocks:
@@ -108,7 +97,15 @@ def _pair_bytes(survey):
 
 
 def simulate_pairs(
-    n, path, survey=None, n_processes=2, *, resume=False, overwrite=False, progress=None
+    n,
+    path,
+    survey=None,
+    n_processes=2,
+    *,
+    indices=(),
+    resume=False,
+    overwrite=False,
+    progress=None,
 ):
     """Simulate n pairs into a pairs file.
 
@@ -122,6 +119,8 @@ def simulate_pairs(
         Default `Survey.sdss_main()`.
     n_processes : int
         Worker processes. The result does not depend on it.
+    indices : sequence, optional
+        Spectral indices for the truth table, see `Survey.simulate`.
     resume : bool
         Go on with a file that an earlier, interrupted run of the same survey left.
     overwrite : bool
@@ -155,7 +154,9 @@ def simulate_pairs(
             f"path: expected a new file, got {str(path)!r} which exists; "
             "pass resume to go on with it or overwrite to replace it"
         )
-    provenance = {"program": "photospec.simulation", "survey": describe(survey)}
+    provenance = {"program": "photospec.simulation", "survey": to_dict(survey)}
+    if indices:
+        provenance["indices"] = [index.name for index in indices]
     with PairsWriter(
         path,
         survey.bands,
@@ -169,7 +170,9 @@ def simulate_pairs(
         _check_space(path, (n - done) * _pair_bytes(survey))
         blocks = range(done // BLOCK, -(-n // BLOCK))
         waiting = []
-        for number, packed in zip(blocks, _blocks(survey, blocks, n_processes), strict=True):
+        for number, packed in zip(
+            blocks, _blocks(survey, indices, blocks, n_processes), strict=True
+        ):
             start = number * BLOCK
             waiting.append(_cut(packed, max(done - start, 0), min(n - start, BLOCK)))
             # Groups end at the same pairs whatever the first block: a resumed file is the same.

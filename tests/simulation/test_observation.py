@@ -9,7 +9,6 @@ import pytest
 from photospec.filters import band_flux
 from photospec.image import aperture_flux
 from photospec.simulation.observation import SpectrographConfig, fibre_spectra, observe
-from photospec.simulation.truth import dn4000
 from photospec.wavelengths import SMOOTHING, WAVELENGTH, to_training_grid
 
 GRID = 10 ** (np.log10(2900.0) + 1e-4 * np.arange(5869))
@@ -106,11 +105,3 @@ def test_grid_is_that_of_real_spectra():
     ops = _operators(PERFECT, GRID.tobytes())
     values = np.random.default_rng(0).standard_normal(ops.pixel.size) + 5
     np.testing.assert_allclose(ops.to_grid @ values, to_training_grid(ops.pixel, values), rtol=1e-4)
-
-
-def test_dn4000_of_a_step():
-    redshift = np.array([0.0, 0.1])
-    rest = GRID / (1 + redshift[:, None])
-    flux_nu = np.where(rest > 3975, 1.6, 1.0)
-    value = dn4000(GRID, flux_nu / GRID**2, redshift)
-    np.testing.assert_allclose(value, 1.6, rtol=2e-3)

@@ -5,10 +5,10 @@ from dataclasses import FrozenInstanceError, replace
 import numpy as np
 import pytest
 
+from photospec.apertures import aperture_flux
 from photospec.errors import InputError
 from photospec.filters import band_flux
 from photospec.simulation import NoiseConfig, PopulationConfig, Survey
-from photospec.simulation.images import aperture_weights
 from photospec.wavelengths import WAVELENGTH
 
 
@@ -95,7 +95,7 @@ def test_desi_with_legacy_images():
     batch = survey.simulate(12)
     assert batch.image.shape == (12, 3, 96, 96)
     synthetic = band_flux(batch.fibre_wavelength, batch.fibre_flux, survey.responses)
-    aperture = (batch.truth_image * aperture_weights(96, 0.262, 0.75)).sum(axis=(2, 3))
+    aperture = aperture_flux(batch.truth_image, 0.75, pixel_scale=0.262)
     np.testing.assert_allclose(synthetic, aperture, rtol=1e-3)
     assert batch.truth["magnitude_r"].max() > 17.77
 

@@ -1,0 +1,177 @@
+"""Render one block of galaxies: everything between the population and the pair."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from photospec.apertures import aperture_weights
+from photospec.filters import band_weights
+from photospec.simulation.images import BULGE, DISK, OTHER, render_images
+from photospec.simulation.noise import add_noise, draw_shifts, draw_sky
+from photospec.simulation.observation import fibre_spectra, observe
+from photospec.simulation.population import draw_galaxies
+from photospec.simulation.psf import draw_psf
+from photospec.simulation.scene import draw_scene
+from photospec.simulation.sed import render_spectra
+from photospec.simulation.truth import index_columns, truth_columns
+
+__all__ = ["BLOCK", "Batch", "simulate_block"]
+
+BLOCK = 64
+"""Galaxies that share one random stream."""
+
+
+@dataclass(frozen=True, repr=False)
+class Batch:
+    """Simulated pairs.
+
+    Attributes
+    ----------
+    image : ndarray of float32
+        Shape (n, n_bands, size, size), nanomaggies per pixel, y up, with noise.
+    truth_image : ndarray of float32
+        The same without noise.
+    flux, ivar : ndarray of float32
+        Shape (n, n_wave) on `photospec.spectrum.WAVELENGTH`, 1e-17 erg/s/cm2/A and its inverse
+        square.
+    truth_flux : ndarray of float32
+        Shape (n, n_wave), noiseless.
+    fibre_wavelength : ndarray
+        Shape (n_w,), vacuum Angstrom: the bands' full range.
+    fibre_flux : ndarray of float32
+        Shape (n, n_w): light in the fibre before the spectrograph, 1e-17 erg/s/cm2/A. Its band
+        fluxes are those of `truth_image` inside the centred fibre.
+    object : dict of ndarray
+        What a catalogue would tell: redshift, simulation_id.
+    truth : dict of ndarray
+        Every parameter, one number per galaxy and column.
+    """
+
+    image: np.ndarray
+    truth_image: np.ndarray
+    flux: np.ndarray
+    ivar: np.ndarray
+    truth_flux: np.ndarray
+    fibre_wavelength: np.ndarray
+    fibre_flux: np.ndarray
+    object: dict
+    truth: dict
+
+    def __len__(self):
+        return len(self.image)
+
+    def __repr__(self):
+        return f"<Batch: {len(self)} pairs, images {self.image.shape[1:]}>"
+
+    def __getitem__(self, index):
+        return Batch(
+            **{
+                f.name: _pick(getattr(self, f.name), index, f.name == "fibre_wavelength")
+                for f in fields(self)
+            }
+        )
+
+    @classmethod
+    def concatenate(cls, parts):
+        """Join batches of one survey."""
+        columns = {}
+        for f in fields(cls):
+            values = [getattr(part, f.name) for part in parts]
+            if f.name == "fibre_wavelength":
+                columns[f.name] = values[0]
+            elif isinstance(values[0], dict):
+                columns[f.name] = {k: np.concatenate([v[k] for v in values]) for k in values[0]}
+            else:
+                columns[f.name] = values[0] if len(values) == 1 else np.concatenate(values)
+        return cls(**columns)
+
+
+def _pick(value, index, whole):
+    if whole:
+        return value
+    if isinstance(value, dict):
+        return {k: v[index] for k, v in value.items()}
+    return value[index]
+
+
+def simulate_block(survey, block, indices=()):
+    """Make the pairs number block * BLOCK to (block + 1) * BLOCK - 1.
+
+    Parameters
+    ----------
+    survey : Survey
+    block : int
+    indices : sequence, optional
+        Spectral indices for the truth table, see `index_columns`.
+
+    Returns
+    -------
+    Batch
+    """
+    streams = np.random.SeedSequence((survey.seed, block)).spawn(4)
+    rng_galaxies, rng_scene, rng_image, rng_spectrum = map(np.random.default_rng, streams)
+    bands, responses, fibre = survey.bands, tuple(survey.responses), survey.spectrograph
+
+    galaxies = draw_galaxies(survey.population, rng_galaxies, BLOCK)
+    spectra = render_spectra(
+        galaxies, config=survey.population, galactic_extinction=survey.galactic_extinction
+    )
+    wavelength = np.asarray(spectra.wavelength, float)
+    weights = band_weights(wavelength, responses)[0].astype(np.float32)
+    bulge_flux, disk_flux = spectra.bulge @ weights, spectra.disk @ weights
+
+    half_width = 0.5 * survey.size * survey.pixel_scale
+    sources, scene_truth = draw_scene(
+        survey.scene, rng_scene, galaxies, bulge_flux, disk_flux, bands=bands, half_width=half_width
+    )
+    psf = draw_psf(survey.psf, rng_image, BLOCK)
+    shifts = draw_shifts(survey.noise, rng_image, BLOCK, bands)
+    sky_rms = draw_sky(survey.noise, rng_image, BLOCK)
+    truth_image, inside = render_images(
+        sources,
+        psf,
+        shifts,
+        size=survey.size,
+        pixel_scale=survey.pixel_scale,
+        fibre_radius=fibre.fibre_radius,
+    )
+    image = add_noise(truth_image, sky_rms, shifts, survey.noise, rng_image)
+
+    apertures = np.zeros((3, BLOCK, len(bands)))
+    np.add.at(apertures, (sources.component, sources.image), inside)
+    totals = np.stack([bulge_flux, disk_flux])
+    fibre_flux = fibre_spectra(
+        spectra, totals, apertures[[BULGE, DISK]], apertures[OTHER], responses
+    )
+    truth_flux, flux, ivar, spectrum_truth = observe(wavelength, fibre_flux, fibre, rng_spectrum)
+
+    weight = aperture_weights((survey.size, survey.size), fibre.fibre_radius / survey.pixel_scale)
+    fibre_bands = np.einsum("nbyx,yx->nb", truth_image, weight)
+    truth = truth_columns(
+        galaxies,
+        spectra,
+        apertures,
+        totals,
+        wavelength,
+        galactic_extinction=survey.galactic_extinction,
+    )
+    truth |= index_columns(wavelength, fibre_flux, galaxies.redshift, indices)
+    truth |= scene_truth | spectrum_truth
+    for b, band in enumerate(bands):
+        truth[f"total_flux_{band}"] = totals[:, :, b].sum(axis=0)
+        truth[f"fibre_flux_{band}"] = fibre_bands[:, b]
+        truth[f"neighbour_fibre_flux_{band}"] = apertures[OTHER, :, b]
+        truth[f"psf_fwhm_{band}"] = psf.fwhm[:, b]
+        truth[f"sky_rms_{band}"] = sky_rms[:, b]
+    number = block * BLOCK + np.arange(BLOCK)
+    return Batch(
+        image=image,
+        truth_image=truth_image,
+        flux=flux,
+        ivar=ivar,
+        truth_flux=truth_flux,
+        fibre_wavelength=wavelength,
+        fibre_flux=fibre_flux,
+        object={"redshift": np.asarray(galaxies.redshift, float), "simulation_id": number},
+        truth=truth,
+    )
