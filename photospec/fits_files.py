@@ -1,6 +1,7 @@
 """FITS files of images: opening them, and what their headers say."""
 
 import bz2
+import gzip
 import io
 import warnings
 from pathlib import Path
@@ -50,10 +51,12 @@ def open_fits(path):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.filterwarnings("error", message=".*truncated.*")
-            # In memory: astropy would leave a damaged file open.
+            # In memory: astropy would leave a damaged file open, and seeking in a
+            # compressed stream would unpack it anew each time.
             source = path.read_bytes()
-            if path.suffix == ".bz2":  # unpacked once: seeking in the stream unpacks it anew
-                source = bz2.decompress(source)
+            for magic, unpack in ((b"BZh", bz2.decompress), (b"\x1f\x8b", gzip.decompress)):
+                if source.startswith(magic):
+                    source = unpack(source)
             with fits.open(io.BytesIO(source), memmap=False, lazy_load_hdus=False) as hdus:
                 for hdu in hdus:
                     _ = hdu.data

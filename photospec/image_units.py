@@ -1,5 +1,7 @@
 """What an image says about itself: bands, unit, pixel scale, target."""
 
+import re
+
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
@@ -22,7 +24,10 @@ __all__ = [
 #: Flux unit of all images: 1e-9 of the AB reference source, 3.631e-6 Jy.
 NANOMAGGY = u.nmgy
 _AB_JANSKY = 3631.0
-_SPELLINGS = {"nanomaggies": "nmgy", "nanomaggys": "nmgy", "maggies": "mgy", "microjansky": "uJy"}
+_SPELLINGS = {
+    "nanomaggy": "nmgy", "nanomaggies": "nmgy", "nanomaggys": "nmgy", "nmgy": "nmgy",
+    "maggy": "mgy", "maggies": "mgy", "jansky": "Jy", "microjansky": "uJy",
+}  # fmt: skip
 
 
 def band_names(bands, argument="bands"):
@@ -93,7 +98,7 @@ def parse_unit(text):
         return None
     if not isinstance(text, str):
         return u.Unit(text)
-    words = text.strip().replace("/pixel", "").replace("/pix", "")
+    words = re.sub(r"\s*/\s*pix(el)?$", "", text.strip())
     try:
         return u.Unit(_SPELLINGS.get(words.lower(), words))
     except (ValueError, TypeError):
@@ -147,7 +152,9 @@ def to_nanomaggies(data, unit, bands, pixel_area=None):
 
 def _factor(unit, band, pixel_area):
     wavelength = effective_wavelength(band) * u.AA
-    per_pixel = [1 * unit] if pixel_area is None else [1 * unit, unit * pixel_area]
+    per_pixel = [1 * unit, 1 * unit * u.pix]
+    if pixel_area is not None:
+        per_pixel.append(unit * pixel_area)
     for value in per_pixel:
         for target, equivalencies, factor in (
             (NANOMAGGY, [], 1.0),
