@@ -307,7 +307,7 @@ def test_real_frames_give_the_real_cubes(shared):
         # (but rounded to few digits, so no medians); others are smoother for it.
         told = np.median(image.uncertainty.array, axis=(1, 2))
         sky = sigma_clip(image.data, sigma=2.5, axis=(1, 2), masked=True).std(axis=(1, 2))
-        assert told[2] == pytest.approx(sky[2], rel=0.1)
+        assert told[2] == pytest.approx(sky[2], rel=0.25)
         np.testing.assert_allclose(told, sky, rtol=0.4)
 
 
