@@ -1,6 +1,6 @@
 """Render one block of galaxies: everything between the population and the pair."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from photospec.simulation.population import draw_galaxies
 from photospec.simulation.psf import draw_psf
 from photospec.simulation.scene import draw_scene
 from photospec.simulation.sed import render_spectra
+from photospec.simulation.sky import place_sky
 from photospec.simulation.truth import index_columns, truth_columns
 
 __all__ = ["BLOCK", "Batch", "simulate_block"]
@@ -121,8 +122,11 @@ def simulate_block(survey, block, indices=()):
     bulge_flux, disk_flux = spectra.bulge @ weights, spectra.disk @ weights
 
     half_width = 0.5 * survey.size * survey.pixel_scale
+    scene = survey.scene
+    if survey.sky_frames:  # real neighbours come with the sky
+        scene = replace(scene, galaxy_density=0.0, star_density=0.0)
     sources, scene_truth = draw_scene(
-        survey.scene, rng_scene, galaxies, bulge_flux, disk_flux, bands=bands, half_width=half_width
+        scene, rng_scene, galaxies, bulge_flux, disk_flux, bands=bands, half_width=half_width
     )
     psf = draw_psf(survey.psf, rng_image, BLOCK)
     shifts = draw_shifts(survey.noise, rng_image, BLOCK, bands)
@@ -135,7 +139,10 @@ def simulate_block(survey, block, indices=()):
         pixel_scale=survey.pixel_scale,
         fibre_radius=fibre.fibre_radius,
     )
-    image = add_noise(truth_image, sky_rms, shifts, survey.noise, rng_image)
+    if survey.sky_frames:
+        image, sky_rms = place_sky(truth_image, survey, rng_image)
+    else:
+        image = add_noise(truth_image, sky_rms, shifts, survey.noise, rng_image)
 
     apertures = np.zeros((3, BLOCK, len(bands)))
     np.add.at(apertures, (sources.component, sources.image), inside)

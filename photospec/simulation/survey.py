@@ -51,6 +51,13 @@ class Survey:
         default=True,
         metadata={"help": "dust of the Milky Way dims images and spectra, as in uncorrected data"},
     )
+    sky_frames: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "help": "folders of SDSS frames, one field each: their sky, noise and neighbours are "
+            "used instead of simulated ones"
+        },
+    )
     population: PopulationConfig = field(default_factory=PopulationConfig)
     scene: SceneConfig = field(default_factory=SceneConfig)
     psf: PsfConfig = field(default_factory=PsfConfig)
@@ -79,6 +86,11 @@ class Survey:
                     f"{key}: expected one value per band ({len(self.bands)}), got {len(value)}; "
                     "change it together with bands"
                 )
+        if self.sky_frames and abs(self.pixel_scale / 0.396 - 1) > 0.01:
+            raise InputError(
+                "sky_frames: expected a survey of 0.396 arcsec per pixel as SDSS frames have, got "
+                f"{self.pixel_scale!r}"
+            )
         for response in self.responses:
             load_band(response)
         if not 16 <= self.size <= 512:
