@@ -6,13 +6,15 @@ import numpy as np
 
 from photospec.analysis._gate import reason_unusable
 from photospec.analysis.indices import indices_of_row
-from photospec.analysis.property_table import INDEX_COLUMNS, POPULATION_COLUMNS
+from photospec.analysis.property_table import INDEX_COLUMNS, LINE_RATIOS, POPULATION_COLUMNS
 from photospec.analysis.redshift import RedshiftWarning, measure_redshift, warning_names
+from photospec.analysis.residual_noise import residual_sigma
 from photospec.dust import cardelli89
 from photospec.errors import InputError
 
 __all__ = ["Options", "failed_rows", "measure_rows"]
 
+BPT_LINES = ("halpha", "hbeta", "nii_6584", "oiii_5007")
 # With these the redshift is not known well enough to measure anything at it.
 FATAL = (
     RedshiftWarning.SMALL_DELTA_CHI2
@@ -89,7 +91,7 @@ def _measure(arrays, redshift, galactic_ebv, options):
         return row
     if galactic_ebv:
         arrays = _dereddened(arrays, galactic_ebv)
-    stages = (_indices, _populations)
+    stages = (_spectral_fit, _indices)
     try:
         redshift = _redshift(row, arrays, redshift, options)
     except Exception as error:  # whatever happens to one spectrum must not stop the rest
@@ -138,19 +140,9 @@ def _redshift(row, arrays, redshift, options):
     return float(fit.redshift[0])
 
 
-def _indices(row, arrays, redshift, options):
-    columns, definitions = zip(*INDEX_COLUMNS.items(), strict=True)
-    value, error, reason = indices_of_row(arrays, redshift, definitions)
-    missing = {}
-    for i, name in enumerate(columns):
-        row[name] = (value[i], error[i])
-        if reason[i]:
-            missing.setdefault(reason[i], []).append(name)
-    for why, names in missing.items():
-        row["flags"].append(f"{', '.join(names)}: {why}")
-
-
-def _populations(row, arrays, redshift, options):
+def _spectral_fit(row, arrays, redshift, options):
+    """Populations and kinematics, then emission lines on what the stars leave."""
+    from photospec.analysis.emission import measure_lines
     from photospec.analysis.populations import fit_populations
 
     fit = fit_populations(
@@ -163,3 +155,38 @@ def _populations(row, arrays, redshift, options):
     for name in POPULATION_COLUMNS:
         row[name] = (getattr(fit, name), getattr(fit, f"{name}_error"))
     row["flags"] += [f"populations: {flag}" for flag in fit.flags]
+    if arrays.sigma is None:
+        row["_sigma"] = residual_sigma(fit, arrays.wavelength)
+    _lines(row, measure_lines(fit), options)
+
+
+def _lines(row, lines, options):
+    from photospec.analysis.bpt import classify_bpt
+
+    missing = {}
+    for i, name in enumerate(lines.names):
+        row[f"{name}_flux"] = (lines.flux[i], lines.flux_error[i])
+        row[f"{name}_ew"] = (lines.ew[i], lines.ew_error[i])
+        if lines.reason[i]:
+            missing.setdefault(lines.reason[i], []).append(name)
+    for name, ratio in LINE_RATIOS.items():
+        row[name] = lines.log_ratio(*ratio)
+        if not np.isfinite(row[name][0]):
+            missing.setdefault("not all lines above 3 sigma", []).append(name)
+    row["flags"] += [f"{', '.join(names)}: {why}" for why, names in missing.items()]
+    if np.isfinite([lines.flux[lines.index(name)] for name in BPT_LINES]).all():
+        row["bpt_class"] = classify_bpt(lines, seed=options.seed).bpt_class.name
+
+
+def _indices(row, arrays, redshift, options):
+    sigma = row.pop("_sigma", None)
+    if sigma is not None:  # errors only: good pixels and values stay what they are
+        arrays = replace(arrays, sigma=sigma[None])
+    columns, definitions = zip(*INDEX_COLUMNS.items(), strict=True)
+    value, error, reason = indices_of_row(arrays, redshift, definitions)
+    missing = {}
+    for i, name in enumerate(columns):
+        row[name] = (value[i], error[i])
+        if reason[i]:
+            missing.setdefault(reason[i], []).append(name)
+    row["flags"] += [f"{', '.join(names)}: {why}" for why, names in missing.items()]

@@ -6,8 +6,11 @@ from astropy.table import MaskedColumn, QTable
 from astropy.utils.masked import Masked
 
 from photospec.analysis.index_definitions import INDICES, LICK
+from photospec.analysis.line_model import GROUPS
+from photospec.lines import LINES
+from photospec.spectrum import FLUX_UNIT
 
-__all__ = ["COLUMNS", "INDEX_COLUMNS", "POPULATION_COLUMNS", "assemble"]
+__all__ = ["COLUMNS", "INDEX_COLUMNS", "LINE_RATIOS", "POPULATION_COLUMNS", "assemble"]
 
 _INDEX_UNITS = {"angstrom": u.AA, "mag": u.mag, "break": None}
 
@@ -22,11 +25,25 @@ POPULATION_COLUMNS = {
     "ebv": u.mag,
     "velocity_dispersion": u.km / u.s,
 }
-#: Every measured column, in order -> unit or None.
+#: Emission lines measured, by wavelength.
+LINE_NAMES = tuple(
+    sorted((n for g in GROUPS for n in g.names), key=lambda name: LINES[name].wavelength)
+)
+#: Columns of line ratios -> lines above and below the bar.
+LINE_RATIOS = {
+    "log_nii_ha": ("nii_6584", "halpha"),
+    "log_oiii_hb": ("oiii_5007", "hbeta"),
+    "log_sii_ha": (("sii_6716", "sii_6731"), "halpha"),
+    "log_oi_ha": ("oi_6300", "halpha"),
+}
+#: Every measured number, in order -> unit or None; each has a column of errors too.
 COLUMNS = {
     "redshift": None,
     **POPULATION_COLUMNS,
     **{name: _INDEX_UNITS[index.kind] for name, index in INDEX_COLUMNS.items()},
+    **{f"{name}_flux": FLUX_UNIT * u.AA for name in LINE_NAMES},
+    **{f"{name}_ew": u.AA for name in LINE_NAMES},
+    **dict.fromkeys(LINE_RATIOS, u.dex),
 }
 
 
@@ -51,7 +68,12 @@ def assemble(rows, options):
         error = np.where(np.isfinite(value) & (error >= 0), error, np.nan)
         table[name] = _column(value, unit)
         table[f"{name}_error"] = _column(error, unit)
+    classes = [row.get("bpt_class", "") for row in rows]
+    table["bpt_class"] = MaskedColumn(classes, mask=[not name for name in classes], dtype="U12")
     table["flags"] = ["; ".join(row["flags"]) for row in rows]
+    for name in table.colnames:
+        if table[name].dtype.kind == "f":
+            table[name].info.format = ".6f" if name.startswith("redshift") else ".5g"
     table.meta["redshift_range"] = list(options.redshift_range)
     table.meta["templates"] = str(options.templates)
     return table
