@@ -1,0 +1,138 @@
+"""The cascade: base stage, super-resolution stage, and the contrastive network that ranks."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from .scaling import N_BASE, N_FINE
+
+__all__ = ["Cascade", "Drawn"]
+
+# Spectra per network call: enough to fill the processor, little enough for its caches.
+_CHUNK = 128
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Spectra drawn for images.
+
+    Attributes
+    ----------
+    flux : tensor (n_images, n_candidates, N_FINE)
+        Relative flux, mean one over the normalisation window.
+    similarity : tensor (n_images, n_candidates)
+        Cosine of image and spectrum embeddings.
+    nfe : int
+        Network evaluations per candidate, both stages together.
+    """
+
+    flux: torch.Tensor
+    similarity: torch.Tensor
+    nfe: int
+
+
+class Cascade(nn.Module):
+    """Two denoising stages and a contrastive network.
+
+    Parameters
+    ----------
+    base : BaseStage
+    super_resolution : SuperResolutionStage
+    contrastive : ContrastiveNetwork
+    sampler : str
+        Name in `photospec.networks.samplers.SAMPLERS`.
+    n_steps_base, n_steps_super_resolution : int
+        Steps of either stage.
+    """
+
+    def __init__(
+        self,
+        base,
+        super_resolution,
+        contrastive,
+        *,
+        sampler="dpm-solver++",
+        n_steps_base=18,
+        n_steps_super_resolution=10,
+    ):
+        super().__init__()
+        self.base = base
+        self.super_resolution = super_resolution
+        self.contrastive = contrastive
+        self.sampler = sampler
+        self.n_steps_base = n_steps_base
+        self.n_steps_super_resolution = n_steps_super_resolution
+
+    def set_precision(self, dtype):
+        """Run the networks in ``torch.bfloat16`` or, with None, in float32."""
+        for part in (self.base, self.super_resolution, self.contrastive):
+            part.autocast = dtype
+
+    @torch.no_grad()
+    def sample(self, image, n_candidates, generators):
+        """Draw candidates for images.
+
+        Parameters
+        ----------
+        image : tensor (n_images, n_bands, size, size)
+            Nanomaggies, the target in the centre.
+        n_candidates : int
+        generators : sequence of torch.Generator
+            One per image, on the processor: an image draws the same noise alone or in a batch.
+
+        Returns
+        -------
+        Drawn
+        """
+        per_call = max(1, _CHUNK // n_candidates)
+        parts = [
+            self._sample(image[i : i + per_call], n_candidates, generators[i : i + per_call])
+            for i in range(0, len(image), per_call)
+        ]
+        flux, similarity = (torch.cat(x) for x in zip(*(p[:2] for p in parts), strict=True))
+        return Drawn(flux, similarity, parts[0][2])
+
+    def _sample(self, image, n_candidates, generators):
+        n = len(image)
+
+        def noise(length):
+            drawn = [torch.randn(n_candidates, length, generator=g) for g in generators]
+            return torch.cat(drawn).to(image.device)
+
+        base, nfe_base = self.base.sample(
+            self.base.encode(image), noise(N_BASE), sampler=self.sampler, n_steps=self.n_steps_base
+        )
+        fine, nfe_fine = self.super_resolution.sample(
+            self.super_resolution.encode(image),
+            base,
+            noise(N_FINE),
+            noise(N_BASE),
+            sampler=self.sampler,
+            n_steps=self.n_steps_super_resolution,
+        )
+        flux = self.super_resolution.scaling.flux(fine)
+        similarity = self.similarity(image, flux.view(n, n_candidates, -1))
+        return flux.view(n, n_candidates, -1), similarity, nfe_base + nfe_fine
+
+    @torch.no_grad()
+    def embed_image(self, image):
+        """Unit vectors ``(n, embedding_size)``."""
+        with self._autocast(image):
+            return self.contrastive.embed_image(image)
+
+    @torch.no_grad()
+    def embed_spectrum(self, flux):
+        """Unit vectors ``(n, embedding_size)`` of fluxes ``(n, N_FINE)`` in any unit."""
+        fine = self.contrastive.scaling.fine(flux)
+        with self._autocast(flux):
+            return self.contrastive.embed_spectrum(fine)
+
+    def similarity(self, image, flux):
+        """Cosine ``(n, m)`` of images ``(n, ...)`` with their spectra ``(n, m, N_FINE)``."""
+        spectra = self.embed_spectrum(flux.flatten(0, 1)).view(*flux.shape[:2], -1)
+        return torch.einsum("ne,nme->nm", self.embed_image(image), spectra)
+
+    def _autocast(self, x):
+        dtype = self.contrastive.autocast
+        return torch.autocast(x.device.type, dtype=dtype or torch.bfloat16, enabled=bool(dtype))
