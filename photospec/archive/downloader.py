@@ -11,6 +11,7 @@ import errno
 import fcntl
 import json
 import sqlite3
+import sys
 import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -144,7 +145,7 @@ class _Download:
         pending = self.store.counts().get("pending", 0)
         cost = estimate(self.config, self.folder, pending, self.store.n_fields())
         require_space(cost, self.folder)
-        progress = Progress(pending, **({} if self._verbose else {"stream": None}))
+        progress = Progress(pending, sys.stderr if self._verbose else None)
         if pending:
             self._reach()
             self._fetch_all(progress)

@@ -1,62 +1,20 @@
-"""One SDSS corrected frame: nanomaggies, world coordinates, and the noise of each pixel.
+"""One SDSS corrected frame in memory, from which many galaxies are cut.
 
-The frame file holds what is needed to go back to counts (data model of ``frame`` files):
-a calibration vector, nanomaggies per count for each column, and the sky that was taken off,
-on a coarse grid. With gain g and dark variance D of the chip, the variance of a pixel that
-holds n counts, sky included, is n / g + D.
+`photospec.image.read_image` cuts one galaxy out of files; a download has thousands of frames
+with several galaxies on each and many threads at work, so a frame is read once, checked on
+the way, and kept while its galaxies are cut.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from astropy.wcs import WCS
-from scipy.ndimage import map_coordinates
 
 from photospec.archive.transfer import FileRefused
 from photospec.archive.verify import expect, open_verified
+from photospec.frame_noise import frame_variance
 
-__all__ = ["Frame", "chip_noise", "read_frame"]
-
-# Electrons per count and dark variance in counts squared, for camera columns 1 to 6; pairs
-# are (before, after) the run where the value changed: 1100 for the gain, 1500 for the dark.
-_GAIN = {
-    "u": (1.62, (1.595, 1.825), 1.59, 1.6, 1.47, 2.17),
-    "g": (3.32, 3.855, 3.845, 3.995, 4.05, 4.035),
-    "r": (4.71, 4.6, 4.72, 4.76, 4.725, 4.895),
-    "i": (5.165, 6.565, 4.86, 4.885, 4.64, 4.76),
-    "z": (4.745, 5.155, 4.885, 4.775, 3.48, 4.69),
-}
-_DARK = {
-    "u": (9.61, 12.6025, 8.7025, 12.6025, 9.3025, 7.0225),
-    "g": (15.6025, 1.44, 1.3225, 1.96, 1.1025, 1.8225),
-    "r": (1.8225, 1.0, 1.3225, 1.3225, 0.81, 0.9025),
-    "i": (7.84, (5.76, 6.25), 4.6225, (6.25, 7.5625), 7.84, 5.0625),
-    "z": (0.81, 1.0, 1.0, (9.61, 12.6025), (1.8225, 2.1025), 1.21),
-}
-
-
-def chip_noise(band, camcol, run):
-    """Return gain and dark variance of one chip of the SDSS camera.
-
-    Parameters
-    ----------
-    band : str
-        One of u, g, r, i, z.
-    camcol : int
-        Camera column, 1 to 6.
-    run : int
-        Imaging run; electronics changed at some.
-
-    Returns
-    -------
-    gain, dark_variance : float
-        Electrons per count; counts squared.
-    """
-    values = []
-    for table, changed in ((_GAIN, 1100), (_DARK, 1500)):
-        value = table[band][camcol - 1]
-        values.append(value[run > changed] if isinstance(value, tuple) else value)
-    return tuple(values)
+__all__ = ["Frame", "read_frame"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,12 +29,8 @@ class Frame:
         Sky-subtracted, nanomaggies.
     wcs : WCS
         World coordinates.
-    calibration : ndarray (nx,)
-        Nanomaggies per count.
-    sky, sky_x, sky_y : ndarray
-        Sky on a coarse grid (counts), and where each column and row lies on that grid.
-    gain, dark_variance : float
-        See `chip_noise`.
+    hdus : HDUList
+        The file, for the noise.
     date : str
         Date of observation.
     """
@@ -84,12 +38,7 @@ class Frame:
     band: str
     data: np.ndarray
     wcs: WCS
-    calibration: np.ndarray
-    sky: np.ndarray
-    sky_x: np.ndarray
-    sky_y: np.ndarray
-    gain: float
-    dark_variance: float
+    hdus: object
     date: str
 
     def box(self, x0, x1, y0, y1):
@@ -113,12 +62,7 @@ class Frame:
             return data, sigma
         place = (slice(ys.start - y0, ys.stop - y0), slice(xs.start - x0, xs.stop - x0))
         data[place] = self.data[ys, xs]
-        calibration = self.calibration[xs].astype(float)
-        grid = np.meshgrid(self.sky_y[ys], self.sky_x[xs], indexing="ij")
-        sky = map_coordinates(self.sky, grid, order=1, mode="nearest")
-        counts = data[place] / calibration + sky
-        variance = np.maximum(counts, 0.0) / self.gain + self.dark_variance
-        sigma[place] = np.sqrt(variance) * calibration
+        sigma[place] = np.sqrt(frame_variance(data[place], self.hdus, (ys, xs)))
         return data, sigma
 
 
@@ -166,22 +110,13 @@ def read_frame(path, band, run, camcol, field):
             # FRAME in the header is no help: the chips of a column see a field one after
             # another, and it counts their own frames. The astrometry table has the field.
             expect({"FIELD": int(hdus[3].data["FIELD"][0])}, path, FIELD=field)
-            sky = hdus[2].data[0]
-            frame = Frame(
-                band,
-                hdus[0].data,
-                _wcs(header),
-                np.array(hdus[1].data, dtype=float),
-                np.atleast_2d(np.array(sky["ALLSKY"], dtype=float)),
-                np.array(sky["XINTERP"], dtype=float),
-                np.array(sky["YINTERP"], dtype=float),
-                *chip_noise(band, camcol, run),
-                header.get("DATE-OBS", ""),
-            )
+            frame = Frame(band, hdus[0].data, _wcs(header), hdus, header.get("DATE-OBS", ""))
             ny, nx = frame.data.shape
-            whole = frame.calibration.shape == frame.sky_x.shape == (nx,)
+            last = (slice(ny - 1, ny), slice(nx - 1, nx))
+            whole = frame_variance(frame.data[last], hdus, last).shape == (1, 1)
+            whole &= hdus[1].data.shape == (nx,)
         except (IndexError, KeyError, TypeError, ValueError, AttributeError):
             whole = False
-        if not (whole and frame.sky_y.shape == (ny,) and frame.wcs.has_celestial):
+        if not whole:
             raise FileRefused("no SDSS frame: image, calibration, sky or coordinates are missing")
     return frame, proven

@@ -1,6 +1,5 @@
 """How far a download is, how fast it goes, how long it will take."""
 
-import sys
 import time
 from collections import deque
 
@@ -32,10 +31,10 @@ class Progress:
     total : int
         Galaxies to do.
     stream : file, optional
-        Where to print; standard error by default, None for silence.
+        Where to print, such as standard error; None for silence.
     """
 
-    def __init__(self, total, stream=sys.stderr):
+    def __init__(self, total, stream=None):
         self.total = total
         self.done = 0
         self.failed = 0

@@ -28,7 +28,7 @@ def quick():
         "queries_per_minute": 60000.0,
         "page_size": 5,
         "connect_timeout": 2.0,
-        "read_timeout": 1.5,
+        "read_timeout": 0.8,
         "query_timeout": 5.0,
         "n_attempts": 8,
         "backoff": 0.01,

@@ -24,7 +24,7 @@ class Faults:
     stall: float = 0.0  # half the body, then silence
     cut: float = 0.0  # half the body, then the end of the connection
     damage: float = 0.0  # truncated, changed, another file, or HTML, with status 200
-    stall_seconds: float = 3.0
+    stall_seconds: float = 1.5
 
     def draw(self, rng):
         kinds = ["busy", "stall", "cut", "damage"]

@@ -1,0 +1,151 @@
+"""Cutouts of the DESI Legacy Imaging Surveys, from their cutout service or on disk."""
+
+from pathlib import Path
+from urllib.parse import urlencode
+
+import numpy as np
+from astropy import units as u
+from astropy.nddata import InverseVariance, NDData
+from astropy.wcs import WCS
+from astropy.wcs.utils import proj_plane_pixel_scales
+
+from photospec.archive.position import parse_position
+from photospec.archive.settings import DownloadConfig
+from photospec.archive.transfer import Client, FileRefused, GiveUp
+from photospec.archive.verify import open_verified
+from photospec.errors import InputError
+
+__all__ = ["legacy_image", "read_legacy"]
+
+URL = "https://www.legacysurvey.org/viewer/fits-cutout"
+PIXEL_SCALE = 0.262  # arcsec, native
+LARGEST = 512  # pixels, a limit of the service
+
+
+def legacy_image(
+    coord, *, size=160, bands="griz", layer="ls-dr10", path=None, url=URL, config=None
+):
+    """Fetch the image of a place from the Legacy Surveys.
+
+    Parameters
+    ----------
+    coord : SkyCoord or (float, float)
+        One position; a pair is right ascension and declination in degrees (ICRS).
+    size : int
+        Side, in native pixels of 0.262 arcsec; at most 512.
+    bands : str
+        Bands; which there are depends on the layer.
+    layer : str
+        Data release, as the service names it.
+    path : path-like, optional
+        Where the file is kept; fetched only when it is not there.
+    url : str
+        Address of the service.
+    config : DownloadConfig, optional
+        Time-outs and numbers of attempts.
+
+    Returns
+    -------
+    NDData
+        (n_bands, size, size) in nanomaggies; `photospec.image.prepare_image` brings it to
+        another pixel scale.
+
+    Raises
+    ------
+    InputError
+        Position, size or bands are wrong, or off the footprint; or no network.
+    """
+    import tempfile
+
+    ra, dec = parse_position(coord)
+    if not 8 <= size <= LARGEST:
+        raise InputError(f"size: expected 8 to {LARGEST} pixels, got {size}")
+    query = {
+        "ra": f"{ra:.6f}", "dec": f"{dec:.6f}", "layer": layer,
+        "pixscale": PIXEL_SCALE, "bands": "".join(bands), "size": size,
+    }  # fmt: skip
+    address = f"{url}?{urlencode(query)}"
+    config = (config or DownloadConfig(n_attempts=4, max_backoff=10.0)).replace(confirm=False)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(path) if path is not None else Path(folder) / "cutout.fits"
+        if not path.exists():
+            client = Client(config)
+            client.reach(url)
+            try:
+                client.fetch(address, path, lambda p: (_check(p, bands, size), False))
+            except GiveUp as error:
+                raise InputError(f"position: no Legacy Surveys image: {error}") from None
+        return read_legacy(path, position=(ra, dec))
+
+
+def read_legacy(path, *, position=None):
+    """Read a FITS file of the cutout service.
+
+    Parameters
+    ----------
+    path : path-like
+        Cube (n_bands, ny, nx) with the header card BANDS; a second cube of the same shape is
+        taken as inverse variance.
+    position : (float, float), optional
+        The target, degrees; the centre by default.
+
+    Returns
+    -------
+    NDData
+        In nanomaggies, masked where a band was not observed (exactly zero there).
+
+    Raises
+    ------
+    InputError
+        The file is damaged or no such cutout, or nothing was observed at this place.
+    """
+    path = Path(path)
+    try:
+        with open_verified(path) as (hdus, _):
+            header = hdus[0].header
+            bands = tuple(str(header["BANDS"]).strip())
+            data = hdus[0].data[None] if hdus[0].data.ndim == 2 else hdus[0].data
+            data = data.astype(np.float32)
+            ivar = None
+            if len(hdus) > 1 and getattr(hdus[1].data, "shape", None) == hdus[0].data.shape:
+                ivar = hdus[1].data.reshape(data.shape).astype(np.float32)
+            wcs = WCS(header).celestial
+    except (FileRefused, OSError, KeyError, AttributeError, IndexError) as error:
+        raise InputError(
+            f"path: expected a Legacy Surveys cutout, got {path.name}"
+            f" ({' '.join(str(error).split())[:100]})"
+        ) from None
+    if data.ndim != 3 or len(data) != len(bands):
+        raise InputError(f"path: expected {len(bands)} bands in {path.name}, got {data.shape}")
+    mask = ~np.isfinite(data) | (data == 0)
+    if ivar is not None:
+        mask |= ivar <= 0
+    if mask.all():
+        raise InputError(f"path: expected an image, got none in {path.name}; off the footprint")
+    from photospec.image import NANOMAGGY
+
+    meta = {
+        "bands": bands,
+        "pixel_scale": float(np.mean(proj_plane_pixel_scales(wcs))) * 3600 * u.arcsec,
+        "name": path.stem,
+    }
+    if position is not None:
+        meta["position"] = tuple(position)
+    return NDData(
+        data,
+        uncertainty=None if ivar is None else InverseVariance(ivar, unit=NANOMAGGY**-2),
+        mask=mask,
+        wcs=wcs,
+        unit=NANOMAGGY,
+        meta=meta,
+    )
+
+
+def _check(path, bands, size):
+    with open_verified(path) as (hdus, _):
+        found = str(hdus[0].header.get("BANDS", "")).strip()
+        shape = getattr(hdus[0].data, "shape", ())
+        if found != "".join(bands) or tuple(shape[-2:]) != (size, size):
+            raise FileRefused(
+                f"expected bands {''.join(bands)} and {size} pixels, got {found or 'none'}, {shape}"
+            )
