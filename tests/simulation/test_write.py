@@ -71,13 +71,11 @@ def test_same_bytes_in_two_processes(reference, tmp_path):
     assert calls == [(64, 150), (128, 150), (150, 150)]
 
 
-def _run(path):
-    simulate_pairs(150, path, SURVEY, n_processes=1)
-
-
 def test_a_killed_run_resumes(reference, tmp_path):
     path = tmp_path / "killed.h5"
-    process = multiprocessing.get_context("spawn").Process(target=_run, args=(path,))
+    process = multiprocessing.get_context("spawn").Process(
+        target=simulate_pairs, args=(150, path, SURVEY, 1)
+    )
     process.start()
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
