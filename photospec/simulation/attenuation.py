@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..dust import calzetti00, cardelli89
+from photospec.dust import calzetti00, cardelli89
 
 __all__ = ["attenuation_curve", "galactic_transmission"]
 

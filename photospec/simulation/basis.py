@@ -13,7 +13,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..grids import nebular_grid, stellar_grid
+from photospec.grids import nebular_grid, stellar_grid
+
 from .correction import template_correction
 
 __all__ = ["AGE_EDGES", "LOG_STEP", "REST_WAVELENGTH", "StellarBasis", "stellar_basis"]
@@ -137,7 +138,9 @@ def stellar_basis(corrected: bool = True) -> StellarBasis:
     near = (gas.wavelength > 0.98 * edges[0]) & (gas.wavelength < 1.02 * edges[-1])
     for m in range(n_z):
         luminosity[m, :n_young] += _pixel_mean(
-            np.asarray(gas.wavelength[near], float), gas_mixing @ gas.continuum[u, m][:, near], edges
+            np.asarray(gas.wavelength[near], float),
+            gas_mixing @ gas.continuum[u, m][:, near],
+            edges,
         )
     inside = (gas.line_wavelength > 2000) & (gas.line_wavelength < 11000)
     lines = np.asarray(gas.line_luminosity, float)[..., inside]

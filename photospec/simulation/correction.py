@@ -6,13 +6,11 @@ import numpy as np
 
 __all__ = ["CORRECTION_MAGNITUDE", "CORRECTION_WAVELENGTH", "template_correction"]
 
-CORRECTION_WAVELENGTH = np.array(
-    [2800.0, 3400, 3900, 4300, 4800, 5500, 6200, 7000, 8000, 9500]
-)
+CORRECTION_WAVELENGTH = np.array([2800.0, 3400, 3900, 4300, 4800, 5500, 6200, 7000, 8000, 9500])
 """Rest-frame knots, Angstrom."""
 
 CORRECTION_MAGNITUDE = np.array(
-    [0.377, -0.125, -0.075, -0.081, -0.107, 0.014, -0.036, -0.005, 0.000, 0.022]
+    [0.25, -0.043, -0.004, -0.019, -0.06, 0.054, -0.008, 0.018, 0.021, 0.041]
 )
 """Correction at the knots, mag (positive makes the templates fainter)."""
 

@@ -24,7 +24,8 @@ class Galaxies:
     redshift : ndarray
         Cosmological redshift.
     magnitude : ndarray, shape (n, 5)
-        Total observed u, g, r, i, z magnitudes (AB, no Galactic extinction, emission lines included).
+        Total observed u, g, r, i, z magnitudes: AB, emission lines included, Galactic extinction
+        not.
     stellar_mass : ndarray
         Living stars and remnants, log10 of solar masses.
     star_formation_rate : ndarray

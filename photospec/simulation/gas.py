@@ -10,7 +10,14 @@ from .attenuation import attenuation_curve
 from .basis import stellar_basis
 from .galaxies import DUST_LAWS
 
-__all__ = ["agn_ratios", "halpha_continuum", "line_index", "line_transmission", "star_forming_lines"]
+__all__ = [
+    "agn_ratios",
+    "halpha_continuum",
+    "line_index",
+    "line_transmission",
+    "star_forming_lines",
+]
+
 
 @lru_cache
 def line_index(name):

@@ -61,16 +61,18 @@ def _draw_block(config, rng, n):
     total = parts.sum(0)
     g["magnitude"] = 22.5 - 2.5 * np.log10(total)
     g["bulge_light_fraction"] = parts[0] / total
-    g |= relations.shapes(c, g, {k: v[keep] for k, v in draw.items()}, {k: v[keep] for k, v in flat.items()})
+    g |= relations.shapes(
+        c, g, {k: v[keep] for k, v in draw.items()}, {k: v[keep] for k, v in flat.items()}
+    )
     return Galaxies(**{name: g[name] for name in Galaxies.__dataclass_fields__})
 
 
-_NORMAL = (
+_NORMAL = (  # noqa: SIM905 - reads better than a list
     "ssfr bulge onset tau metallicity gradient dust sigma rotation gas log_u nitrogen sulphur "
     "recent extinction agn_ew ratio1 ratio2 ratio3 ratio4 size bulge_size bulge_angle sersic "
     "burst_mass narrow"
 ).split()
-_UNIFORM = (
+_UNIFORM = (  # noqa: SIM905 - reads better than a list
     "quiescent green green_ssfr inclination law burst burst_age agn dust angle bulge_shape sersic"
 ).split()
 

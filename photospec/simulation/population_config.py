@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..errors import InputError
+from photospec.errors import InputError
 
 __all__ = ["PopulationConfig"]
 
@@ -36,41 +36,43 @@ class PopulationConfig:
     schechter_phi2: float = _number(0.79e-3, "second density (Baldry 2012)")
     schechter_alpha2: float = _number(-1.47, "second slope (Baldry 2012)")
 
-    quiescent_mass: float = _number(10.35, "log mass where half are quiescent (Baldry 2006); fit")
-    quiescent_width: float = _number(0.38, "width of that transition, dex; fit")
-    quiescent_max: float = _number(0.945, "quiescent fraction at high mass; fit")
-    green_fraction: float = _number(0.181, "share of the quiescent in the green valley; fit")
+    quiescent_mass: float = _number(10.21, "log mass where half are quiescent (Baldry 2006); fit")
+    quiescent_width: float = _number(0.468, "width of that transition, dex; fit")
+    quiescent_max: float = _number(0.927, "quiescent fraction at high mass; fit")
+    green_fraction: float = _number(0.25, "share of the quiescent in the green valley; fit")
 
-    star_forming_bulge: float = _number(-1.2, "logit of the bulge share at 10^10.5, star-forming")
+    star_forming_bulge: float = _number(-1.11, "logit of the bulge share at 10^10.5, star-forming")
     quiescent_bulge: float = _number(1.6, "logit of the bulge share at 10^10.5, quiescent")
-    ms_slope: float = _number(0.799, "main sequence, log SFR against log mass (Renzini & Peng 2015)")
-    ms_zero: float = _number(-0.1, "log SFR at 1e10 solar masses, z = 0.05 (ibid.)")
-    ms_bend: float = _number(0.141, "slope of the main sequence above 10^10.5 (Lee 2015); fit")
-    ms_scatter: float = _number(0.3, "scatter, dex (ibid.); fit")
+    ms_slope: float = _number(
+        0.799, "main sequence, log SFR against log mass (Renzini & Peng 2015)"
+    )
+    ms_zero: float = _number(-0.106, "log SFR at 1e10 solar masses, z = 0.05 (ibid.)")
+    ms_bend: float = _number(-0.0442, "slope of the main sequence above 10^10.5 (Lee 2015); fit")
+    ms_scatter: float = _number(0.302, "scatter, dex (ibid.); fit")
     ms_evolution: float = _number(2.5, "SFR ~ (1+z)^this (Speagle 2014)")
-    quiescent_ssfr: float = _number(-12.42, "log SSFR of the quiescent, 1/yr; fit")
-    burst_fraction: float = _number(0.162, "share of star-forming galaxies with a burst; fit")
-    recent_scatter: float = _number(0.2, "scatter of the rate in the last 25 Myr, dex; fit")
+    quiescent_ssfr: float = _number(-12.51, "log SSFR of the quiescent, 1/yr; fit")
+    burst_fraction: float = _number(0.0141, "share of star-forming galaxies with a burst; fit")
+    recent_scatter: float = _number(0.198, "scatter of the rate in the last 25 Myr, dex; fit")
 
-    quiescent_onset: float = _number(11.4, "first stars of the quiescent at 10^10.8, Gyr ago; fit")
+    quiescent_onset: float = _number(11.06, "first stars of the quiescent at 10^10.8, Gyr ago; fit")
     quiescent_onset_slope: float = _number(0.576, "its change per dex of mass (Gallazzi 2005); fit")
-    quiescent_onset_scatter: float = _number(1.84, "its scatter, Gyr; fit")
-    star_forming_onset: float = _number(11.51, "first stars of star-forming disks, Gyr ago; fit")
-    star_forming_onset_scatter: float = _number(2.15, "its scatter, Gyr; fit")
+    quiescent_onset_scatter: float = _number(1.21, "its scatter, Gyr; fit")
+    star_forming_onset: float = _number(10.75, "first stars of star-forming disks, Gyr ago; fit")
+    star_forming_onset_scatter: float = _number(2.26, "its scatter, Gyr; fit")
 
-    metallicity_offset: float = _number(-0.0703, "added to Gallazzi 2005, dex; fit")
-    metallicity_slope: float = _number(-0.0315, "added slope per dex above 10^10.8; fit")
-    metallicity_scatter: float = _number(0.145, "scatter between galaxies, dex; fit")
+    metallicity_offset: float = _number(-0.0907, "added to Gallazzi 2005, dex; fit")
+    metallicity_slope: float = _number(-0.121, "added slope per dex above 10^10.8; fit")
+    metallicity_scatter: float = _number(0.163, "scatter between galaxies, dex; fit")
     metallicity_spread: float = _number(0.2, "spread within a component, dex")
-    quiescent_metallicity: float = _number(0.0854, "excess of the quiescent, dex; fit")
+    quiescent_metallicity: float = _number(0.0821, "excess of the quiescent, dex; fit")
     gradient: float = _number(-0.12, "disk minus bulge metallicity, dex (Goddard 2017)")
     gradient_scatter: float = _number(0.1, "its scatter, dex")
 
-    dust_av: float = _number(0.421, "face-on disk A_V at 1e10 solar masses, mag; fit")
-    dust_slope: float = _number(0.439, "its log slope with mass (Garn & Best 2010); fit")
-    dust_scatter: float = _number(0.136, "its scatter, dex; fit")
-    dust_inclination: float = _number(0.532, "A_V ~ axis ratio^-this (Wild 2011); fit")
-    dust_quiescent: float = _number(0.0555, "mean A_V of the quiescent, mag; fit")
+    dust_av: float = _number(0.288, "face-on disk A_V at 1e10 solar masses, mag; fit")
+    dust_slope: float = _number(0.37, "its log slope with mass (Garn & Best 2010); fit")
+    dust_scatter: float = _number(0.131, "its scatter, dex; fit")
+    dust_inclination: float = _number(0.574, "A_V ~ axis ratio^-this (Wild 2011); fit")
+    dust_quiescent: float = _number(0.0648, "mean A_V of the quiescent, mag; fit")
     dust_bulge: float = _number(0.5, "bulge A_V over disk A_V")
     birth_cloud: float = _number(0.9, "added A_V of young stars over disk A_V (Calzetti 2000)")
     cardelli_fraction: float = _number(0.3, "share of galaxies with the Cardelli law")
@@ -81,12 +83,12 @@ class PopulationConfig:
     log_u_slope: float = _number(-0.4, "its slope with log gas metallicity (Carton 2017); fit")
     log_u_scatter: float = _number(0.2, "its scatter, dex; fit")
     nitrogen: float = _number(-0.26, "nitrogen lines over the Cloudy grid, dex; fit")
-    sulphur: float = _number(-0.25, "sulphur lines over the Cloudy grid, dex; fit")
+    sulphur: float = _number(-0.29, "sulphur lines over the Cloudy grid, dex; fit")
 
-    ionising_boost: float = _number(-0.25, "ionising light over BC03's, dex (Eldridge 2017); fit")
+    ionising_boost: float = _number(-0.36, "ionising light over BC03's, dex (Eldridge 2017); fit")
 
-    seyfert_fraction: float = _number(0.05, "Seyferts at 10^10.8 solar masses; fit")
-    liner_fraction: float = _number(0.15, "LINERs at 10^10.8 solar masses; fit")
+    seyfert_fraction: float = _number(0.07, "Seyferts at 10^10.8 solar masses; fit")
+    liner_fraction: float = _number(0.2, "LINERs at 10^10.8 solar masses; fit")
     retired_ew: float = _number(0.7, "H-alpha EW of gas ionised by old stars, A (Cid F. 2011)")
     extinction_median: float = _number(0.03, "median Galactic E(B-V), mag (SDSS footprint)")
 

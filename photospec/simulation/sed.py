@@ -22,7 +22,7 @@ __all__ = ["OBSERVED_WAVELENGTH", "ComponentSpectra", "render_spectra"]
 OBSERVED_WAVELENGTH = 10 ** (np.log10(2900.0) + LOG_STEP * np.arange(5869))
 """Observed vacuum Angstrom of rendered spectra, 2900 to 11200, the step of SDSS spectra."""
 
-LINE_NAMES = (
+LINE_NAMES = (  # noqa: SIM905 - reads better than a list
     "oii_3726 oii_3729 neiii_3869 h_epsilon hdelta hgamma oiii_4363 heii_4686 hbeta oiii_4959 "
     "oiii_5007 oi_6300 oi_6364 nii_6548 halpha nii_6584 sii_6716 sii_6731"
 ).split()
