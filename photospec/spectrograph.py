@@ -97,6 +97,10 @@ class PhotoSpectrograph:
             f"{WAVELENGTH[0]:.0f}-{WAVELENGTH[-1]:.0f} Angstrom, {self.device}, {self.dtype}>"
         )
 
+    def line_spread(self):
+        """Gaussian sigma (n_wave,) of the spectra's line-spread function, Angstrom."""
+        return np.interp(WAVELENGTH, self.config.lsf_wavelength, self.config.lsf_sigma)
+
     def prepare(self, image):
         """Check an image and cut it to what the networks take, an `ImageArray`."""
         if isinstance(image, ImageArray):
@@ -246,9 +250,8 @@ class PhotoSpectrograph:
         return int(n_candidates)
 
     def _meta(self, images, seed, n_candidates, nfe):
-        lsf = np.interp(WAVELENGTH, self.config.lsf_wavelength, self.config.lsf_sigma)
         return {
-            "lsf_sigma": lsf,
+            "lsf_sigma": self.line_spread(),
             "wavelength_medium": "vacuum",
             "flags": [list(image.flags) for image in images],
             "seed": seed,
