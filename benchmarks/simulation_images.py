@@ -11,6 +11,7 @@ are where the numbers in `PsfConfig`, `NoiseConfig` and `SpectrographConfig` com
 import argparse
 import os
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -25,7 +26,8 @@ from photutils.utils.exceptions import NoDetectionsWarning
 from scipy.ndimage import gaussian_filter
 from scipy.optimize import least_squares
 
-from photospec.simulation import Survey
+from photospec.simulation import SpectrographConfig, Survey
+from photospec.simulation.observation import pixel_noise
 
 BANDS = "ugriz"
 SCALE = 0.396
@@ -127,19 +129,19 @@ def measure_field(folder):
 
 
 def measure_spectra(folder):
-    """Noise per pixel of the fainter real spectra at some wavelengths; line spread in km/s."""
+    """Errors of real spectra over those of simulated ones of the same flux; line spread, km/s."""
     nodes = np.array([4000, 4500, 5000, 5700, 6300, 7000, 7700, 8200, 9000])
-    noise, width = [], []
-    for path in sorted(Path(folder).glob("spec-*.fits")):
+    config = replace(SpectrographConfig(), noise_scatter=0.0)
+    ratio, width = [], []
+    for path in sorted(Path(folder).glob("spec-0*.fits")) + sorted(Path(folder).glob("spec-1*")):
         data = fits.getdata(path, 1)
-        wave = 10 ** data["loglam"]
-        sigma = np.where(data["ivar"] > 0, np.clip(data["ivar"], 1e-9, None) ** -0.5, np.nan)
-        if not 5 < np.nanmedian(data["flux"]) < 30:
-            continue
-        near = np.abs(wave - nodes[:, None]) < 25
-        noise.append([np.nanmedian(sigma[n]) for n in near])
-        width.append([np.median(data["wdisp"][n]) * 69.03 for n in near])
-    return nodes, np.median(noise, axis=0), np.median(width, axis=0)
+        wave, good = 10 ** data["loglam"], data["ivar"] > 0
+        real = np.where(good, np.clip(data["ivar"], 1e-9, None), np.nan) ** -0.5
+        pixel, expected = pixel_noise(wave[good], data["flux"][good].astype(float), config)
+        near = [(np.abs(wave - n) < 25, np.abs(pixel - n) < 25) for n in nodes]
+        ratio.append([np.nanmedian(real[a]) / np.median(expected[b]) for a, b in near])
+        width.append([np.median(data["wdisp"][a]) * 69.03 for a, _ in near])
+    return nodes, np.array(ratio), np.nanmedian(width, axis=0)
 
 
 def sheet(real, simulated, path):
@@ -203,10 +205,10 @@ def main():
             rms, calibration, n, fwhm, *shape = row
             cells = " ".join(f"{v:7.3f}" for v in (fwhm * SCALE, *shape))
             print(f"  {band} {rms:.4f} {calibration:.5f} {n:4d} {cells}")
-    nodes, noise, width = measure_spectra(options.real / "spectra")
-    print("\nspectra of faint objects: wavelength, noise per pixel, line spread (km/s)")
-    for row in zip(nodes, noise, width, strict=True):
-        print("  {:6.0f} {:6.2f} {:6.1f}".format(*row))
+    nodes, ratio, width = measure_spectra(options.real / "spectra")
+    print("\nspectra: wavelength, real error over simulated (10, 50, 90 %), line spread (km/s)")
+    for node, row, spread in zip(nodes, np.nanpercentile(ratio, [10, 50, 90], 0).T, width):
+        print(f"  {node:6.0f} " + " ".join(f"{v:5.2f}" for v in row) + f" {spread:6.1f}")
     if options.figure:
         sheet(real, batch.image, options.figure)
 

@@ -24,7 +24,7 @@ __all__ = ["SpectrographConfig", "fibre_spectra", "observe"]
 
 _LOG_STEP = 1e-4
 
-# Strong telluric OH lines, vacuum Angstrom (Hanuschik 1996, UVES atlas; read at 1 A).
+# Strong airglow lines of OH, vacuum Angstrom, to about 1 A (Hanuschik 2003, A&A 407, 1157).
 _OH_LINES = np.array(
     [
         *(7279, 7286, 7318, 7331, 7343, 7361, 7371, 7404, 7440, 7526, 7573, 7714),
@@ -44,8 +44,8 @@ _OTHER_STRENGTH = np.array([5.0, 0.8, 0.4, 0.6, 0.25])
 class SpectrographConfig:
     """A fibre spectrograph.
 
-    The SDSS numbers are medians over the ten survey spectra of 2.2 to 3.6 hours that were at
-    hand, plates 266, 268 and 1045 (script benchmarks/simulation_images.py).
+    The SDSS numbers give the errors of ten galaxy spectra of plates 266, 268 and 1045, median
+    flux 13 to 90, within about 10 % (script benchmarks/simulation_images.py).
 
     Each field's meaning is its ``help`` metadata; tuples of one kind are linear in between.
     """
@@ -73,25 +73,26 @@ class SpectrographConfig:
     )
     noise_sigma: tuple[float, ...] = setting(
         (
-            *(2.7, 2.3, 1.6, 1.22, 1.0, 0.9, 0.84, 0.9, 0.76, 0.66),
-            *(0.6, 0.66, 0.74, 0.8, 1.05, 1.25),
+            *(2.5, 2.1, 1.38, 1.0, 0.76, 0.62, 0.58, 0.62, 0.52, 0.45),
+            *(0.42, 0.45, 0.5, 0.56, 0.8, 1.0),
         ),
         "standard deviation of a detector pixel (69 km/s) of a faint object away from sky lines, "
         "1e-17 erg/s/cm2/A",
         0,
         1000,
     )
-    noise_scatter: float = setting(0.18, "scatter of its logarithm from plate to plate", 0, 2)
+    noise_scatter: float = setting(0.12, "scatter of its logarithm from plate to plate", 0, 2)
     source_noise: float = setting(
-        0.022, "variance per unit flux at least sky noise; grows with the sky noise", 0, 100
+        0.016, "variance per unit flux at least sky noise; grows as sky noise^1.5", 0, 100
     )
+    flat_error: float = setting(0.013, "noise over flux, from flat fields and resampling", 0, 1)
     sky_residual: float = setting(
         0.7, "residuals of subtracted sky lines over their extra noise", 0, 10
     )
     gray_error: float = setting(
         0.04, "scatter of the flux calibration in ln(flux) (Adelman-McCarthy 2008: 4 %)", 0, 1
     )
-    tilt_error: float = setting(0.03, "the same from 4000 to 9000 A (ibid.: 5 %)", 0, 1)
+    tilt_error: float = setting(0.03, "the same from 4000 to 9000 A (ibid.)", 0, 1)
 
     def __post_init__(self):
         check_limits(self)
@@ -230,6 +231,34 @@ def fibre_spectra(spectra, totals, apertures, other, responses):
     return total
 
 
+def _variance(ops, native, config, factor):
+    """Variance of the detector's pixels, and the standard deviation that sky lines add."""
+    line = ops.line_sigma * factor
+    sky = np.hypot(ops.sky_sigma * factor, line)
+    throughput = (ops.sky_sigma / ops.sky_sigma.min()) ** 1.5
+    source = config.source_noise * np.maximum(native, 0) * throughput
+    return (sky**2 + source + (config.flat_error * native) ** 2).astype(np.float32), line
+
+
+def pixel_noise(wavelength, flux, config):
+    """Noise that the spectrograph would add to a spectrum, for comparison with real ones.
+
+    Parameters
+    ----------
+    wavelength, flux : ndarray
+        Shape (n_w,), Angstrom and 1e-17 erg/s/cm2/A.
+    config : SpectrographConfig
+
+    Returns
+    -------
+    pixel, sigma : ndarray
+        Shape (n_pix,): the detector's pixels, Angstrom, and their standard deviations.
+    """
+    ops = _operators(config, np.ascontiguousarray(wavelength, float).tobytes())
+    native = np.interp(ops.pixel, wavelength, flux)
+    return ops.pixel, np.sqrt(_variance(ops, native, config, 1.0)[0])
+
+
 def observe(wavelength, flux, config, rng):
     """Take fibre spectra through the spectrograph.
 
@@ -256,10 +285,7 @@ def observe(wavelength, flux, config, rng):
     factor = np.exp(config.noise_scatter * rng.standard_normal(n))
     gray = config.gray_error * rng.standard_normal(n)
     tilt = config.tilt_error * rng.standard_normal(n)
-    line = ops.line_sigma * factor[:, None]
-    sky = np.hypot(ops.sky_sigma * factor[:, None], line)
-    source = config.source_noise * np.maximum(native, 0) * ops.sky_sigma / ops.sky_sigma.min()
-    variance = (sky**2 + source).astype(np.float32)
+    variance, line = _variance(ops, native, config, factor[:, None])
     noise = np.sqrt(variance) * rng.standard_normal(native.shape, np.float32)
     # Sky lines leave residuals beyond the noise, alike over whole groups of lines.
     group = rng.standard_normal((n, 5))[:, np.digitize(ops.pixel, (6000, 7500, 8200, 8700))]

@@ -25,7 +25,7 @@ PITCH_ANGLES = (12.0, 16.0, 20.0, 25.0, 30.0)
 TRUNCATION = 8.0
 """Radius, in half-light radii, where profiles of index above 2 end, as in SDSS's photo pipeline.
 
-Stoughton et al. 2002 (AJ 123, 485, section 4.4.5.3) smooth the de Vaucouleurs profile to zero
+Stoughton et al. 2002 (AJ 123, 485) smooth the de Vaucouleurs profile to zero
 between 7 and 8 half-light radii.
 """
 

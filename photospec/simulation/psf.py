@@ -16,8 +16,7 @@ class PsfConfig:
 
     The SDSS numbers are Moffat fits to unsaturated stars of the frames 001043-5-0025 and
     001992-1-0087 and to stars in 35 cutouts of five runs (script
-    benchmarks/simulation_images.py): good seeing for the survey, whose median is 1.3 arcsec in r
-    (Abazajian et al. 2009, ApJS 182, 543).
+    benchmarks/simulation_images.py): good seeing for the survey, whose median is 1.3 arcsec in r.
 
     Ellipticities are e = (a^2 - b^2) / (a^2 + b^2); e1 is positive for elongation along +x.
     Each field's meaning is its ``help`` metadata.

@@ -41,7 +41,7 @@ class SceneConfig:
     arm_contrast: float = setting(
         0.35,
         "median amplitude in r of two-armed spirals over star-forming disks, scatter a factor "
-        "1.6, more in bluer bands (Kendall 2011, figure 8)",
+        "1.6, more in bluer bands (Kendall 2011)",
         0,
         0.75,
     )
@@ -58,7 +58,7 @@ _ARM_COLOUR = {"u": 1.25, "g": 1.12, "r": 1.0, "i": 0.93, "z": 0.88}
 
 # Mean colours of faint neighbours: u-g, g-r, r-i, i-z and their scatter.
 _GALAXY_COLOURS = np.array([1.2, 0.75, 0.38, 0.25]), np.array([0.45, 0.32, 0.14, 0.14])
-# Stellar locus against g-r (Covey et al. 2007, AJ 134, 2398, read off its figure 3).
+# Stellar locus against g-r, roughly (Covey et al. 2007, AJ 134, 2398).
 _LOCUS_GR = np.array([0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.35, 1.5])
 _LOCUS_UG = np.array([0.9, 1.1, 1.5, 1.9, 2.2, 2.5, 2.6, 2.6])
 _LOCUS_RI = np.array([0.05, 0.13, 0.22, 0.32, 0.42, 0.55, 0.85, 1.5])

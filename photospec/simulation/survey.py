@@ -123,7 +123,7 @@ class Survey:
     def desi_legacy(cls, seed=0):
         """DESI Bright Galaxy Survey with Legacy Surveys g, r, z images.
 
-        Seeing and depth: Dey et al. 2019 (AJ 157, 168, table 4); fibres of 1.5 arcsec and
+        Seeing and depth: Dey et al. 2019 (AJ 157, 168); fibres of 1.5 arcsec and
         resolution: DESI Collaboration 2022 (AJ 164, 207).
 
         Parameters

@@ -89,7 +89,9 @@ def test_noise_grows_in_the_blue_and_at_sky_lines():
 
 
 def test_calibration_errors_move_the_observed_flux_alone():
-    config = replace(PERFECT, gray_error=0.2, noise_sigma=(1e-3,) * 16, source_noise=0.0)
+    config = replace(
+        PERFECT, gray_error=0.2, noise_sigma=(1e-3,) * 16, source_noise=0.0, flat_error=0.0
+    )
     flux = np.full((200, GRID.size), 8.0)
     truth, observed, _, columns = observe(GRID, flux, config, np.random.default_rng(1))
     np.testing.assert_allclose(truth, 8.0, rtol=1e-5)
