@@ -1,8 +1,10 @@
 """Render one block of galaxies: everything between the population and the pair."""
 
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from photospec.apertures import aperture_weights
 from photospec.filters import band_weights
@@ -109,6 +111,18 @@ def simulate_block(survey, block, indices=()):
     -------
     Batch
     """
+    # A matrix product rounds differently on another number of threads, and the galaxies
+    # would depend on the machine.
+    with _thread_pools().limit(limits=1, user_api="blas"):
+        return _simulate_block(survey, block, indices)
+
+
+@lru_cache(maxsize=1)
+def _thread_pools():
+    return ThreadpoolController()
+
+
+def _simulate_block(survey, block, indices):
     streams = np.random.SeedSequence((survey.seed, block)).spawn(4)
     rng_galaxies, rng_scene, rng_image, rng_spectrum = map(np.random.default_rng, streams)
     bands, responses, fibre = survey.bands, tuple(survey.responses), survey.spectrograph
