@@ -251,14 +251,19 @@ def classify_bpt(lines, diagram="nii", *, min_snr=3.0, n_draws=1000, seed=0):
     n = len(abscissa)
     rng = np.random.default_rng(seed)
     draws = np.vstack([flux, flux + error * rng.standard_normal((n_draws, flux.size))])
-    ratio, upper, lower = draws[:, :n].sum(1) / draws[:, n], draws[:, n + 1], draws[:, n + 2]
+    ratio_flux, ha, upper, lower = (
+        draws[:, :n].sum(1),
+        draws[:, n],
+        draws[:, n + 1],
+        draws[:, n + 2],
+    )
     with np.errstate(invalid="ignore", divide="ignore"):
-        x = np.where((draws > 0).all(1), np.log10(np.abs(ratio)), np.nan)
-        y = np.where((draws > 0).all(1), np.log10(np.abs(upper / lower)), np.nan)
+        x = np.where((draws > 0).all(1), np.log10(np.abs(total / halpha)), np.nan)
+        y = np.where((draws > 0).all(1), np.log10(np.abs(oiii / hbeta)), np.nan)
     classes = classify_ratios(x, y, diagram)
-    total = np.append(flux[n:], flux[:n].sum())
-    total_error = np.append(error[n:], np.sqrt((error[:n] ** 2).sum()))
-    detected = bool(np.all(total > min_snr * total_error))
+    summed = np.append(flux[n:], flux[:n].sum())
+    summed_error = np.append(error[n:], np.sqrt((error[:n] ** 2).sum()))
+    detected = bool(np.all(summed > min_snr * summed_error))
     return BPTResult(
         bpt_class=classes[0] if detected else BPTClass.UNCLASSIFIED,
         probability=_probabilities(classes[1:], BPTClass),

@@ -1,10 +1,13 @@
 """From the weights of a fit to named numbers with errors."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from photospec.analysis.kinematics import fit_kinematics, losvd_convolve
+from photospec.analysis.population_errors import (
+    MODEL_ERROR,
+    draw_weights,
+    population_numbers,
+)
 from photospec.analysis.population_fit import MEASURED, PopulationFit
 from photospec.analysis.population_steps import Weights, gas_columns
 from photospec.analysis.templates import LIGHT
@@ -12,11 +15,8 @@ from photospec.dust import calzetti00
 
 __all__ = ["blank_fit", "finish", "weights_of_ppxf"]
 
-N_DRAWS = 24  # Monte-Carlo draws behind the errors of the populations
 GAS_DELTA_CHI2 = 25.0  # emission must gain that much for its kinematics to count
 LOW_SIGNAL = 5.0  # median signal-to-noise per pixel below which a fit is flagged
-# Draws of E(B-V): three equal points with the mean and variance of a Gaussian.
-THREE_POINTS = np.sqrt(1.5) * np.array([-1.0, 0.0, 1.0])
 
 
 def weights_of_ppxf(data, settings):
@@ -43,46 +43,9 @@ def weights_of_ppxf(data, settings):
         basis=basis * factor[:, None],
         lines=lines,
         smoothness=None,
+        averaged=False,
     )
     return kinematics, weights
-
-
-def _numbers(library, light):
-    mass = library.mass_weights(light)
-    return {
-        "age_light_weighted": np.log10(library.mean_age(light)),
-        "age_mass_weighted": np.log10(library.mean_age(mass)),
-        "metallicity_light_weighted": library.mean_metallicity(light),
-        "metallicity_mass_weighted": library.mean_metallicity(mass),
-        "mass_to_light": np.log10(library.mass_to_light(light)),
-    }
-
-
-def _draws(data, weights, n_bootstrap, rng):
-    """Numbers of fits to spectra with fresh noise, as arrays (n_draws,)."""
-    shape = data.library.light.shape
-    scale = np.sqrt(max(weights.chi2, 1.0))
-    curve = 10 ** (-0.4 * calzetti00(data.wavelength))
-    model = weights.continuum + weights.gas
-    known = np.isfinite(weights.ebv_error)
-    shifts = weights.ebv_error * THREE_POINTS if known else np.zeros(1)
-    shifts = np.unique((weights.ebv + shifts).clip(0) - weights.ebv) if known else shifts
-    results, n_draws = [], max(n_bootstrap, 0) or N_DRAWS
-    for index, shift in enumerate(shifts):
-        basis = weights.basis * (curve**shift)[:, None]
-        system = data.system(basis, weights.lines)
-        for _ in range(index, n_draws, len(shifts)):
-            if n_bootstrap:
-                sign = rng.choice([-1.0, 1.0], data.flux.size)
-                wild = replace(data, flux=model + (data.flux - model) * sign)
-                light, _ = wild.system(basis, weights.lines).solve(smoothness=weights.smoothness)
-            else:
-                noise = scale * rng.standard_normal(system.data.size)
-                light, _ = system.solve(noise, weights.smoothness)
-            light = light[: np.prod(shape)].reshape(shape)
-            if light.sum() > 0:
-                results.append(_numbers(data.library, light))
-    return {name: np.array([r[name] for r in results]) for name in results[0]}
 
 
 def finish(data, kinematics, weights, n_bootstrap, rng):
@@ -90,20 +53,21 @@ def finish(data, kinematics, weights, n_bootstrap, rng):
     if not weights.light.sum() > 0:
         return blank_fit(data.spectrum, data.library, "no template fits: all weights are zero")
     library, spectrum = data.library, data.spectrum
-    best, draws = _numbers(library, weights.light), _draws(data, weights, n_bootstrap, rng)
-    numbers = {}
-    for name, value in best.items():
-        spread = np.std(draws[name], ddof=1)
-        if name.startswith("metallicity"):
-            numbers[name], numbers[f"{name}_error"] = value, spread
-        else:  # logarithms so far
-            numbers[name] = 10**value
-            numbers[f"{name}_error"] = numbers[name] * np.log(10) * spread
-    numbers["ebv"], numbers["ebv_error"] = weights.ebv, weights.ebv_error
+    draws = draw_weights(data, weights, n_bootstrap, rng)
+    # A regularised solution is the smooth one already and stands as it is.
+    light = draws if weights.averaged else weights.light[None] / weights.light.sum()
+    numbers = population_numbers(library, light, draws)
+    numbers["ebv"] = weights.ebv
+    numbers["ebv_error"] = float(np.hypot(weights.ebv_error, MODEL_ERROR["ebv"]))
     stars = zip(kinematics.stars, kinematics.stars_error, strict=True)
     names = ("velocity", "velocity_dispersion", "h3", "h4")
     for name, (value, error) in zip(names, stars, strict=True):
         numbers[name], numbers[f"{name}_error"] = value, error
+    numbers["velocity_dispersion_error"] = float(
+        np.hypot(
+            kinematics.stars_error[1], MODEL_ERROR["velocity_dispersion"] * kinematics.stars[1]
+        )
+    )
     flags, gas = list(data.flags), _gas(data, kinematics, weights)
     for index, name in enumerate(("gas_velocity", "gas_velocity_dispersion")):
         numbers[name], numbers[f"{name}_error"] = (
@@ -117,7 +81,7 @@ def finish(data, kinematics, weights, n_bootstrap, rng):
     dispersion, floor = kinematics.stars[1], data.matched.floor
     if np.sqrt(max(dispersion**2 - floor**2, 0)) < 0.1 * spectrum.step * LIGHT:
         flags.append(f"velocity dispersion unresolved, below about {max(floor, 30):.0f} km/s")
-    return _assemble(data, weights, numbers, gas, flags, float(ratio))
+    return _assemble(data, weights, light, numbers, gas, flags, float(ratio))
 
 
 def _gas(data, kinematics, weights):
@@ -139,7 +103,7 @@ def _spread(spectrum, window, values, fill):
     return out
 
 
-def _assemble(data, weights, numbers, gas, flags, ratio):
+def _assemble(data, weights, light, numbers, gas, flags, ratio):
     spectrum, library, window = data.spectrum, data.library, data.window
     fitted = np.zeros(spectrum.wavelength.size, bool)
     fitted[window] = data.good
@@ -169,8 +133,8 @@ def _assemble(data, weights, numbers, gas, flags, ratio):
         else spectrum.lsf_sigma * (1 + spectrum.redshift),
         age=library.age,
         metallicity=library.metallicity,
-        light_weights=weights.light / weights.light.sum(),
-        mass_weights=library.mass_weights(weights.light),
+        light_weights=light.mean(0),
+        mass_weights=np.mean([library.mass_weights(one) for one in light], axis=0),
         templates=library.name,
     )
 

@@ -136,6 +136,8 @@ class Weights:
         Columns of the linear problem at the solution, for error draws.
     smoothness : ndarray or None
         Rows of the penalty that was used.
+    averaged : bool
+        Report the mean over error draws instead of this one solution.
     """
 
     light: np.ndarray
@@ -147,6 +149,7 @@ class Weights:
     basis: np.ndarray
     lines: np.ndarray
     smoothness: np.ndarray | None
+    averaged: bool
 
 
 def _polynomials(n_pixels, degree):
@@ -282,6 +285,7 @@ def population_weights(data, kinematics, mdegree=0, regularization=0.0):
         basis=basis,
         lines=lines,
         smoothness=smoothness,
+        averaged=smoothness is None,
     )
 
 
@@ -320,7 +324,8 @@ def _minimum(function, highest):
 def _polynomial(data, basis, lines, weights, mdegree, smoothness):
     """Multiplicative polynomial of mean one, by turns with the weights."""
     legendres, good = _polynomials(data.flux.size, mdegree), data.good
-    for _ in range(4):
+    before = np.inf
+    for _ in range(20):
         stars = basis @ (data.coefficients @ weights[: data.coefficients.shape[1]])
         gas = lines @ weights[data.coefficients.shape[1] :]
         columns = (legendres * (stars / data.sigma)[:, None])[good]
@@ -329,4 +334,7 @@ def _polynomial(data, basis, lines, weights, mdegree, smoothness):
         polynomial = (polynomial / polynomial.mean()).clip(0.1)
         system = data.system(basis * polynomial[:, None], lines)
         weights, chi2 = system.solve(smoothness=smoothness)
+        if before - chi2 < 0.1:
+            break
+        before = chi2
     return polynomial, weights, chi2
