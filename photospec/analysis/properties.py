@@ -5,6 +5,7 @@ import os
 import numpy as np
 
 from photospec.analysis._gate import gather
+from photospec.analysis._threads import one_thread
 from photospec.analysis.property_row import Options, failed_rows, measure_rows
 from photospec.analysis.property_table import assemble
 from photospec.errors import InputError
@@ -79,7 +80,7 @@ def measure_properties(
     ]
     results = []
     n_processes = _process_count(n_processes, len(tasks), n)
-    with _bar(n, progress) as bar:
+    with one_thread(), _bar(n, progress) as bar:
         for chunk in _run(tasks, n_processes):
             results += chunk
             bar.update(len(chunk))

@@ -14,6 +14,7 @@ from astropy.table import QTable
 from scipy.special import ndtr
 
 from photospec.analysis._gate import gather, reason_unusable
+from photospec.analysis._threads import one_thread
 from photospec.analysis.redshift_fit import Solutions, find_solutions
 from photospec.errors import InputError
 
@@ -140,7 +141,8 @@ def measure_redshift(spectrum, *, redshift_range=(0.0, 0.6), delta_chi2_min=50.0
             reasons[i] = reason_unusable(block, i - indices[0])
         usable = np.array([not reasons[i] for i in indices])
         if usable.any():
-            reason, coverage = find_solutions(block, usable, (low, high), found, indices)
+            with one_thread():
+                reason, coverage = find_solutions(block, usable, (low, high), found, indices)
             for i, text in zip(indices[usable], reason, strict=True):
                 reasons[i] = text
             warning[indices[usable]] |= RedshiftWarning.LITTLE_COVERAGE * (coverage < 0.6)
