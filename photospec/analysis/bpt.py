@@ -251,12 +251,7 @@ def classify_bpt(lines, diagram="nii", *, min_snr=3.0, n_draws=1000, seed=0):
     n = len(abscissa)
     rng = np.random.default_rng(seed)
     draws = np.vstack([flux, flux + error * rng.standard_normal((n_draws, flux.size))])
-    ratio_flux, ha, upper, lower = (
-        draws[:, :n].sum(1),
-        draws[:, n],
-        draws[:, n + 1],
-        draws[:, n + 2],
-    )
+    total, halpha, oiii, hbeta = draws[:, :n].sum(1), *draws[:, n:].T
     with np.errstate(invalid="ignore", divide="ignore"):
         x = np.where((draws > 0).all(1), np.log10(np.abs(total / halpha)), np.nan)
         y = np.where((draws > 0).all(1), np.log10(np.abs(oiii / hbeta)), np.nan)

@@ -322,18 +322,26 @@ def _minimum(function, highest):
 
 
 def _polynomial(data, basis, lines, weights, mdegree, smoothness):
-    """Multiplicative polynomial of mean one, by turns with the weights."""
-    legendres, good = _polynomials(data.flux.size, mdegree), data.good
-    before = np.inf
-    for _ in range(20):
-        stars = basis @ (data.coefficients @ weights[: data.coefficients.shape[1]])
-        gas = lines @ weights[data.coefficients.shape[1] :]
-        columns = (legendres * (stars / data.sigma)[:, None])[good]
-        target = ((data.flux - gas) / data.sigma)[good]
-        polynomial = legendres @ np.linalg.lstsq(columns, target, rcond=None)[0]
-        polynomial = (polynomial / polynomial.mean()).clip(0.1)
-        system = data.system(basis * polynomial[:, None], lines)
-        weights, chi2 = system.solve(smoothness=smoothness)
+    """Multiplicative polynomial of mean one, together with the weights.
+
+    Gauss-Newton: about the present stars the polynomial's change is linear, so that it can
+    be fitted with the weights; its part goes into the basis, and again.
+    """
+    legendres, good = _polynomials(data.flux.size, mdegree)[:, 1:], data.good
+    n_templates = data.coefficients.shape[1]
+    polynomial, before = np.ones(data.flux.size), np.inf
+    for _ in range(12):
+        scaled = basis * polynomial[:, None]
+        change = legendres * (scaled @ (data.coefficients @ weights[:n_templates]))[:, None]
+        system = data.system(scaled, lines, change)
+        weights, _ = system.solve(smoothness=smoothness)
+        stars = scaled @ (data.coefficients @ weights[:n_templates])
+        left = data.flux - stars - lines @ weights[n_templates:]
+        columns = (change / data.sigma[:, None])[good]
+        factors = np.linalg.lstsq(columns, (left / data.sigma)[good], rcond=None)[0]
+        polynomial = (polynomial * (1 + legendres @ factors)).clip(0.1)
+        polynomial /= polynomial.mean()
+        weights, chi2 = data.system(basis * polynomial[:, None], lines).solve(smoothness=smoothness)
         if before - chi2 < 0.1:
             break
         before = chi2
