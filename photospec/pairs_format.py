@@ -34,11 +34,11 @@ def open_pairs(path):
     try:
         if not h5py.is_hdf5(path):
             raise InputError(f"path: expected an HDF5 file of pairs, got {path} which is no HDF5")
-        try:
-            file = h5py.File(path, "r", locking=False)
-        except OSError:
-            # Being written, or left by a writer that was killed: whole all the same.
+        if _is_being_written(path):
+            # Now, or by a writer that was killed: whole all the same.
             file = h5py.File(path, "r", libver="latest", swmr=True, locking=False)
+        else:
+            file = h5py.File(path, "r", locking=False)
     except (OSError, RuntimeError) as error:
         raise damaged(path, error) from None
     try:
@@ -53,6 +53,23 @@ def open_pairs(path):
             raise damaged(path, error) from None
         raise
     return file
+
+
+def _is_being_written(path):
+    """Tell from the superblock whether the file is marked as open for writing.
+
+    Raises OSError where the file is shorter than it says: HDF5 itself would wait for the
+    rest for ever, in the mode that reads files which are being written.
+    """
+    with open(path, "rb") as file:
+        block = file.read(48)
+    if len(block) < 48 or block[8] < 2:
+        return False  # an older superblock; pairs files have version 3
+    end = int.from_bytes(block[28:36], "little")
+    size = path.stat().st_size
+    if size < end:
+        raise OSError(f"{size} of {end} bytes are there")
+    return bool(block[11] & 1)
 
 
 def row_datasets(file):
