@@ -77,11 +77,14 @@ def _pair(folder, row, columns):
     cutout, header = read_cutout(cutout_path(folder, row))
     if header["SPECOBJ"] != str(row["specobjid"]):
         raise InputError(f"cutout of {row['specobjid']} says SPECOBJ = {header['SPECOBJ']} inside")
-    flux, ivar = training_spectrum(folder / spectrum_name(row["plate"], row["mjd"], row["fiberid"]))
+    flux, ivar, lsf_sigma = training_spectrum(
+        folder / spectrum_name(row["plate"], row["mjd"], row["fiberid"])
+    )
     # Pixels off the frame are few; sky, which is zero, stands in for them.
     image = np.where(cutout.mask, 0.0, cutout.data)
     values = {name: _value(row.get(name), kind_of(name)) for name in columns}
     values["masked_fraction"] = float(cutout.mask.mean())
+    values["lsf_sigma"] = lsf_sigma
     return image, flux, ivar, values
 
 

@@ -55,12 +55,16 @@ def _measured(alias, names, *, prefix="mpa_", kind="float"):
     return {prefix + name: (f"{alias}.{name}", kind) for name in names}
 
 
-# One entry for each query; Lick indices are those with emission lines taken out ("_sub").
+# One entry for each query. Lick indices are those with emission lines taken out ("_sub");
+# equivalent widths have the sign of the tables: emission is negative.
 MEASUREMENTS = {
     "line fluxes": _measured("l", [f"{line}_flux{end}" for line in _LINES for end in _ENDS]),
     "equivalent widths": _measured("l", [f"{line}_eqw{end}" for line in _LINES for end in _ENDS]),
     "indices": _measured("x", ["d4000_n", "d4000_n_err", *(f"lick_{i}_sub" for i in _LICK)]),
-    "index errors": _measured("x", [f"lick_{i}_sub_err" for i in _LICK]),
+    # best_model_z is the stellar metallicity of the best of three: 0.2, 1 or 2.5 solar.
+    "index errors": _measured(
+        "x", [*(f"lick_{i}_sub_err" for i in _LICK), "best_model_z", "tauv_cont"]
+    ),
     "derived": _measured(
         "e", [f"{name}_p{p}" for name in ("lgm_tot", "sfr_tot", "oh") for p in (16, 50, 84)]
     )

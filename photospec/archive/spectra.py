@@ -63,6 +63,9 @@ def training_spectrum(path):
     -------
     flux, ivar : ndarray (4500,)
         Smoothed as all training spectra are, in 1e-17 erg/s/cm2/A and its inverse square.
+    lsf_sigma : float
+        Standard deviation of the spectrograph's line-spread function, Angstrom, before that
+        smoothing: median over the grid.
 
     Raises
     ------
@@ -87,7 +90,8 @@ def training_spectrum(path):
             f"spectrum: expected flux at 4000 to 8500 Angstrom, got none in {path.name}"
         )
     flux, ivar = to_training_grid(wavelength, arrays.flux[0, inside], ivar[inside])
-    return flux, ivar
+    lsf = np.nan if arrays.lsf is None else float(np.median(arrays.lsf[..., inside]))
+    return flux, ivar, lsf
 
 
 def _bad(path):

@@ -27,9 +27,9 @@ def quick():
         "requests_per_second": 1000.0,
         "queries_per_minute": 60000.0,
         "page_size": 5,
-        "connect_timeout": 2.0,
-        "read_timeout": 0.8,
-        "query_timeout": 5.0,
+        "connect_timeout": 10.0,
+        "read_timeout": 10.0,  # a busy machine is no fault of the server
+        "query_timeout": 10.0,
         "n_attempts": 8,
         "backoff": 0.01,
         "max_backoff": 0.1,

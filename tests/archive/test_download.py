@@ -16,6 +16,7 @@ from photospec.image import aperture_flux
 from photospec.pairs import PairsFile
 
 BAD_DAY = Faults(busy=0.10, stall=0.05, cut=0.05, damage=0.01)
+STALLED = {"read_timeout": 0.8, "query_timeout": 0.8}  # shorter than a stall of the server
 
 
 def assert_complete(report, sky, server, folder):
@@ -84,7 +85,7 @@ def test_download_gives_every_galaxy_its_own_image_and_spectrum(small_sky, serve
 def test_faults_cost_time_and_nothing_else(serve, tmp_path):
     sky = Sky.simulated(n_fields=4, n_per_field=3, seed=7)
     server, settings = serve(sky, faults=BAD_DAY, seed=3)
-    report = download(tmp_path, keep_frames=True, **settings)
+    report = download(tmp_path, keep_frames=True, **settings | STALLED)
     assert_complete(report, sky, server, tmp_path)
     kinds = sum(server.log.values(), start=type(server.log["x"])())
     assert all(kinds[kind] for kind in ("busy", "stall", "cut"))
@@ -94,7 +95,7 @@ def test_faults_cost_time_and_nothing_else(serve, tmp_path):
 def test_five_hundred_galaxies_on_a_bad_day(serve, tmp_path):
     sky = Sky.simulated(n_fields=100, n_per_field=5, seed=5)
     server, settings = serve(sky, faults=BAD_DAY, seed=8)
-    report = download(tmp_path, keep_frames=True, **settings | {"page_size": 100})
+    report = download(tmp_path, keep_frames=True, **settings | STALLED | {"page_size": 100})
     assert_complete(report, sky, server, tmp_path)
     kinds = sum(server.log.values(), start=type(server.log["x"])())
     assert all(kinds[kind] for kind in ("truncated", "changed", "html", "another"))

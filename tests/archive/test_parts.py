@@ -59,6 +59,23 @@ def test_every_query_fits_into_an_address():
         assert len(quote_plus(sql)) < 2048
 
 
+def test_columns_are_those_of_the_real_tables():
+    """Against the lists of columns that astroquery carries."""
+    import json
+
+    from astropy.utils.data import get_pkg_data_contents
+
+    there = {}
+    for alias, table in (("p", "PhotoObjAll"), ("s", "SpecObjAll")):
+        text = get_pkg_data_contents(f"data/{table}_dr12.json", package="astroquery.sdss")
+        there[alias] = {row["name"].lower() for row in json.loads(text)[0]["Rows"]}
+    for expression, _ in (IDENTIFIERS | PHOTOMETRY).values():
+        alias, name = expression.split(".")
+        assert name.lower() in there[alias]
+    for alias, name in ("p", "fieldid"), ("p", "clean"), ("s", "legacy_target1"), ("s", "zwarning"):
+        assert name in there[alias]
+
+
 def test_queries():
     config = DownloadConfig(where="x.d4000_n > 1.6")
     sql = catalogue_sql(config, 17, 100)
@@ -243,7 +260,8 @@ def test_real_spectra_on_the_grid_of_the_networks(shared):
     for path in paths:
         ids = [int(part) for part in path.stem.split("-")[1:]]
         check_spectrum(path, *ids)
-        flux, ivar = training_spectrum(path)
+        flux, ivar, lsf_sigma = training_spectrum(path)
+        assert 0.8 < lsf_sigma < 1.7  # R of about 2000
         data = fits.getdata(path, 1)
         assert flux.shape == ivar.shape == (4500,)
         assert np.isfinite(flux).all()
