@@ -87,8 +87,8 @@ class PopulationConfig:
 
     ionising_boost: float = _number(-0.36, "ionising light over BC03's, dex (Eldridge 2017); fit")
 
-    seyfert_fraction: float = _number(0.07, "Seyferts at 10^10.8 solar masses; fit")
-    liner_fraction: float = _number(0.2, "LINERs at 10^10.8 solar masses; fit")
+    seyfert_fraction: float = _number(0.09, "Seyferts at 10^10.8 solar masses; fit")
+    liner_fraction: float = _number(0.27, "LINERs at 10^10.8 solar masses; fit")
     retired_ew: float = _number(0.7, "H-alpha EW of gas ionised by old stars, A (Cid F. 2011)")
     extinction_median: float = _number(0.03, "median Galactic E(B-V), mag (SDSS footprint)")
 
