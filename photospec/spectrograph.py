@@ -1,6 +1,8 @@
 """PhotoSpectrograph: images in, spectra out."""
 
+import warnings
 import zlib
+from collections.abc import Iterable
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -13,50 +15,46 @@ from specutils import Spectrum
 
 from photospec.apertures import aperture_flux
 from photospec.candidates import CandidateSpectra
-from photospec.errors import InputError
+from photospec.errors import InputError, PhotospecWarning
 from photospec.filters import band_flux
 from photospec.image import ImageArray, prepare_image
-from photospec.spectrum import (
-    FIBRE_RADIUS,
-    FLUX_UNIT,
-    WAVELENGTH,
-    SpectrumArrays,
-    to_arrays,
-    to_training_grid,
-)
+from photospec.network_input import check_image, spectra_for_networks
+from photospec.networks.devices import DTYPES, check_device, check_dtype
+from photospec.spectrograph_config import SCALE_BAND, PublishedConfig
+from photospec.spectrum import FIBRE_RADIUS, FLUX_UNIT, WAVELENGTH
 from photospec.weights import load_cascade, save_cascade
 
 __all__ = ["PhotoSpectrograph"]
 
-#: Band whose fibre flux sets the flux scale of predicted spectra.
-_SCALE_BAND = "r"
 _BUNDLED = files("photospec") / "data" / "default"
-_DTYPES = {"float32": None, "bfloat16": torch.bfloat16}
+# Images or spectra that pass through the networks at once; bounds the memory.
+_AT_ONCE = 128
 
 
 class PhotoSpectrograph:
     """Predicts the optical spectrum of a galaxy from its photometric image.
 
-    Make one with `load`, or from a trained cascade with the constructor.
+    Make one with `load` or `from_published`, or from a trained cascade with the constructor.
 
     Parameters
     ----------
     cascade : photospec.networks.cascade.Cascade
-        Trained networks.
+        Trained networks; moved to the device, not copied.
     config : photospec.weights.SpectrographConfig
         Bands, sizes and provenance.
     device : str
         ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
     dtype : {None, "bfloat16", "float32"}
-        Precision inside the networks; by default bfloat16 where the processor has it.
+        Precision inside the networks; by default bfloat16 where the processor has it, and
+        float32 for the published networks.
     """
 
     def __init__(self, cascade, config, *, device="cpu", dtype=None):
-        self.device = _check_device(device)
-        self.dtype = _check_dtype(dtype, self.device)
+        self.device = check_device(device)
+        self.dtype = check_dtype(dtype or config.default_dtype, self.device)
         self.config = config
         self.cascade = cascade.to(self.device).eval()
-        self.cascade.set_precision(_DTYPES[self.dtype])
+        self.cascade.set_precision(DTYPES[self.dtype])
 
     @classmethod
     def load(cls, path=None, *, device=None, dtype=None):
@@ -80,12 +78,69 @@ class PhotoSpectrograph:
         InputError
             No such folder, a file missing or broken, an unavailable device.
         """
-        device = _check_device(device or "cpu")  # before the work of reading
+        device = check_device(device or "cpu")  # before the work of reading
         path = Path(str(_BUNDLED)) if path is None else Path(path)
         if path.name == "config.toml":
             path = path.parent
         cascade, config = load_cascade(path)
         return cls(cascade, config, device=str(device), dtype=dtype)
+
+    @classmethod
+    def from_published(
+        cls,
+        *,
+        base,
+        super_resolution,
+        contrastive,
+        base_contrastive=None,
+        image_mean=None,
+        image_std=None,
+        device=None,
+        dtype=None,
+    ):
+        """Make a spectrograph of the published networks from their authors' checkpoints.
+
+        Parameters
+        ----------
+        base, super_resolution, contrastive : path-like
+            Checkpoints (read without running anything in them), or state dicts. The moving
+            average of the weights is preferred.
+        base_contrastive : path-like, optional
+            Ranks the spectra of the base stage; `contrastive` does when left out.
+        image_mean, image_std : sequence of five floats, optional
+            Of each band's pixels in the training set, nanomaggies. Checkpoints do not hold
+            them, and without them images go in as they are, which the networks did not learn.
+        device, dtype : str, optional
+            See `load`.
+
+        Returns
+        -------
+        PhotoSpectrograph
+            `predict`, `sample`, `save` and the rest work as for other weights.
+
+        Raises
+        ------
+        InputError
+            A checkpoint missing, broken, with code in it, or of another network; networks that
+            do not go together.
+
+        Notes
+        -----
+        arXiv:2211.05556 and arXiv:2406.18175; see `photospec.networks.published`.
+        """
+        device = check_device(device or "cpu")
+        if image_mean is None and image_std is None:
+            warnings.warn(
+                "image_mean, image_std: expected the training set's, got none; images are not "
+                "standardised, which published networks expect",
+                PhotospecWarning,
+                stacklevel=2,
+            )
+        sources = {"base": base, "super_resolution": super_resolution, "contrastive": contrastive}
+        if base_contrastive is not None:
+            sources["base_contrastive"] = base_contrastive
+        config = PublishedConfig.of(sources, image_mean, image_std)
+        return cls(config.assemble(sources), config, device=str(device), dtype=dtype)
 
     def save(self, path, *, overwrite=False):
         """Write the spectrograph to a folder: ``config.toml`` and ``*.safetensors``."""
@@ -103,14 +158,15 @@ class PhotoSpectrograph:
 
     def prepare(self, image):
         """Check an image and cut it to what the networks take, an `ImageArray`."""
-        if isinstance(image, ImageArray):
-            return image
         config = self.config
-        prepared = prepare_image(
-            image, bands=config.bands, pixel_scale=config.pixel_scale, size=config.image_size
-        )
-        self._fibre_flux(prepared)
-        return prepared
+        if isinstance(image, ImageArray):
+            check_image(image, config.bands, config.pixel_scale, config.image_size)
+        else:
+            image = prepare_image(
+                image, bands=config.bands, pixel_scale=config.pixel_scale, size=config.image_size
+            )
+        self._fibre_flux(image)
+        return image
 
     def predict(self, image, *, seed=0, n_candidates=None):
         """Predict the spectrum of each image: its most similar candidate.
@@ -136,15 +192,18 @@ class PhotoSpectrograph:
         InputError
             For an image that cannot be used; in a sequence the message names which.
         """
-        single = isinstance(image, NDData | ImageArray)
-        images = self._prepare_all([image] if single else list(image))
         n_candidates = self._check_number(n_candidates)
-        flux, similarity, nfe = self._draw(images, n_candidates, seed)
-        rows = np.arange(len(images))
-        best = similarity.argmax(axis=1)
+        _check_seed(seed)
+        images, single = self._prepare_all(image)
+        best_flux, best_similarity = [], []
+        for part in _parts(images, max(1, _AT_ONCE // n_candidates)):
+            flux, similarity, nfe = self._draw(part, n_candidates, seed)
+            chosen = np.arange(len(part)), similarity.argmax(axis=1)
+            best_flux.append(flux[chosen])
+            best_similarity += similarity[chosen].tolist()
+        flux = np.concatenate(best_flux)
         meta = self._meta(images, seed, n_candidates, nfe)
-        meta["similarity"] = [float(s) for s in similarity[rows, best]]
-        flux = flux[rows, best]
+        meta["similarity"] = best_similarity
         if single:
             meta["similarity"], meta["flags"] = meta["similarity"][0], meta["flags"][0]
             flux = flux[0]
@@ -171,53 +230,94 @@ class PhotoSpectrograph:
                 f"image: expected one NDData, got {type(image).__name__}; sample takes one image, "
                 "predict takes many"
             )
-        images = self._prepare_all([image])
         n_candidates = self._check_number(n_candidates)
+        _check_seed(seed)
+        images, _ = self._prepare_all(image)
         flux, similarity, nfe = self._draw(images, n_candidates, seed)
         meta = self._meta(images, seed, n_candidates, nfe)
         meta["flags"] = meta["flags"][0]
         return CandidateSpectra(_spectrum(flux[0], meta), similarity[0])
 
     def embed_image(self, image):
-        """Unit vectors (n, embedding_size) of one or many images."""
-        single = isinstance(image, NDData | ImageArray)
-        images = self._prepare_all([image] if single else list(image))
-        return self.cascade.embed_image(self._tensor(images)).cpu().numpy()
+        """Unit vectors of images.
+
+        Parameters
+        ----------
+        image : NDData, or sequence of NDData
+            As in `predict`.
+
+        Returns
+        -------
+        ndarray (n_images, embedding_size)
+            Float32; one row for a single image.
+        """
+        images, _ = self._prepare_all(image)
+        parts = [self.cascade.embed_image(self._tensor(part)) for part in _parts(images)]
+        return torch.cat(parts).cpu().numpy()
 
     def embed_spectrum(self, spectrum):
-        """Unit vectors (n, embedding_size) of spectra on the training grid or covering it."""
-        return self.cascade.embed_spectrum(self._fluxes(spectrum)).cpu().numpy()
+        """Unit vectors of spectra.
+
+        Parameters
+        ----------
+        spectrum : specutils.Spectrum
+            One or n spectra that cover 4000 to 8499 Angstrom in the observed frame, predicted
+            or observed; the latter are smoothed as predicted ones are, and bad samples bridged.
+
+        Returns
+        -------
+        ndarray (n_spectra, embedding_size)
+            Float32.
+
+        Raises
+        ------
+        InputError
+            If spectra do not cover the range or have no light.
+        """
+        flux = torch.from_numpy(spectra_for_networks(spectrum)).to(self.device)
+        parts = [self.cascade.embed_spectrum(part) for part in flux.split(_AT_ONCE)]
+        return torch.cat(parts).cpu().numpy()
 
     def similarity(self, image, spectrum):
         """Cosine similarity (n_images, n_spectra) of every image with every spectrum."""
         return self.embed_image(image) @ self.embed_spectrum(spectrum).T
 
     def rank(self, image, spectrum):
-        """Indices of the spectra, most similar to the image first, (n_spectra,)."""
-        return np.argsort(-self.similarity(image, spectrum)[0], kind="stable")
+        """Order spectra by their similarity to an image.
 
-    def _fluxes(self, spectrum):
-        arrays = spectrum if isinstance(spectrum, SpectrumArrays) else to_arrays(spectrum)
-        flux = arrays.flux
-        if not np.array_equal(arrays.wavelength, WAVELENGTH):
-            flux = to_training_grid(arrays.wavelength, flux)
-        return torch.as_tensor(flux, dtype=torch.float32, device=self.device)
+        Parameters
+        ----------
+        image : NDData, or sequence of NDData
+            As in `predict`.
+        spectrum : specutils.Spectrum
+            As in `embed_spectrum`.
 
-    def _prepare_all(self, images):
+        Returns
+        -------
+        ndarray of int (n_spectra,), or (n_images, n_spectra) for a sequence
+            Indices of the spectra, the most similar first.
+        """
+        order = np.argsort(-self.similarity(image, spectrum), axis=1, kind="stable")
+        return order[0] if _as_list(image)[1] else order
+
+    def _prepare_all(self, image):
+        """Prepared images, and whether it was one rather than a sequence."""
+        images, single = _as_list(image)
         if not images:
             raise InputError("image: expected at least one image, got an empty sequence")
         prepared = []
-        for number, image in enumerate(images):
+        for number, one in enumerate(images):
             try:
-                prepared.append(self.prepare(image))
+                prepared.append(self.prepare(one))
             except InputError as error:
-                if len(images) == 1:
+                if single:
                     raise
                 raise InputError(f"image number {number} of {len(images)}: {error}") from None
-        return prepared
+        return prepared, single
 
     def _tensor(self, images):
-        return torch.from_numpy(np.stack([image.data for image in images])).to(self.device)
+        data = np.stack([image.data for image in images]).astype(np.float32, copy=False)
+        return torch.from_numpy(data).to(self.device)
 
     def _draw(self, images, n_candidates, seed):
         """Physical flux (n_images, n_candidates, n_wave), similarity, nfe."""
@@ -225,28 +325,28 @@ class PhotoSpectrograph:
         drawn = self.cascade.sample(self._tensor(images), n_candidates, generators)
         flux = drawn.flux.cpu().numpy().astype(float)
         wanted = np.array([self._fibre_flux(image) for image in images])
-        bands = [_SCALE_BAND]
+        bands = [SCALE_BAND]
         flux *= (wanted[:, None] / band_flux(WAVELENGTH, flux, bands)[..., 0])[..., None]
         return flux, drawn.similarity.cpu().numpy(), drawn.nfe
 
     def _fibre_flux(self, image):
         """Flux through the fibre aperture in the scale band, nanomaggies."""
-        band = image.bands.index(_SCALE_BAND)
-        flux = float(
-            aperture_flux(image.data[band], FIBRE_RADIUS, pixel_scale=image.pixel_scale)
-        )
+        band = image.bands.index(SCALE_BAND)
+        flux = float(aperture_flux(image.data[band], FIBRE_RADIUS, pixel_scale=image.pixel_scale))
         if not flux > 0:
             raise InputError(
                 f"image: expected light within {FIBRE_RADIUS} arcsec of the centre in band "
-                f"{_SCALE_BAND}, got {flux:.3g} nanomaggies; is the target elsewhere?"
+                f"{SCALE_BAND}, got {flux:.3g} nanomaggies; is the target elsewhere?"
             )
         return flux
 
     def _check_number(self, n_candidates):
         if n_candidates is None:
             return self.config.sampling.n_candidates
-        if not isinstance(n_candidates, int | np.integer) or n_candidates < 1:
-            raise InputError(f"n_candidates: expected a positive number, got {n_candidates!r}")
+        if not _is_whole(n_candidates) or n_candidates < 1:
+            raise InputError(
+                f"n_candidates: expected a positive whole number, got {n_candidates!r}"
+            )
         return int(n_candidates)
 
     def _meta(self, images, seed, n_candidates, nfe):
@@ -267,33 +367,26 @@ def _spectrum(flux, meta):
     return Spectrum(flux=flux * scale * unit, spectral_axis=WAVELENGTH * u.AA, meta=meta)
 
 
+def _as_list(image):
+    """Images as a list, and whether it was one image; what is neither is left to the gate."""
+    many = isinstance(image, Iterable) and not isinstance(image, NDData | np.ndarray | str)
+    return (list(image), False) if many else ([image], True)
+
+
+def _parts(items, size=_AT_ONCE):
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _is_whole(value):
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _check_seed(seed):
+    if not _is_whole(seed) or seed < 0:
+        raise InputError(f"seed: expected a whole number, zero or positive, got {seed!r}")
+
+
 def _generator(seed, data):
     """Noise of an image: decided by the seed and the pixels, so alone or in a batch alike."""
-    if not isinstance(seed, int | np.integer) or seed < 0:
-        raise InputError(f"seed: expected a whole number, zero or positive, got {seed!r}")
     state = np.random.SeedSequence((int(seed), zlib.crc32(np.ascontiguousarray(data))))
     return torch.Generator().manual_seed(int(state.generate_state(1, np.uint64)[0] >> np.uint64(1)))
-
-
-def _check_device(device):
-    try:
-        device = torch.device(device)
-    except (RuntimeError, TypeError):
-        raise InputError(f"device: expected cpu, cuda or cuda:N, got {device!r}") from None
-    if device.type not in ("cpu", "cuda"):
-        raise InputError(f"device: expected cpu, cuda or cuda:N, got {str(device)!r}")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(
-            f"device: expected one that is available, got {str(device)!r}; this machine and this "
-            f"build of torch offer {torch.cuda.device_count()} CUDA devices"
-        )
-    return device
-
-
-def _check_dtype(dtype, device):
-    if dtype is None:
-        has_bfloat16 = device.type == "cuda" or torch.cpu.get_capabilities().get("avx512_bf16")
-        return "bfloat16" if has_bfloat16 else "float32"
-    if dtype not in _DTYPES:
-        raise InputError(f"dtype: expected {' or '.join(_DTYPES)}, got {dtype!r}")
-    return dtype

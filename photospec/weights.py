@@ -1,11 +1,11 @@
-"""A spectrograph on disk: a folder with ``config.toml`` and three safetensors files.
+"""A spectrograph on disk: a folder with ``config.toml`` and safetensors files.
 
 Weights of others are untrusted: safetensors holds tensors only, and every name, shape and
 number is checked before use.
 """
 
 import os
-from dataclasses import dataclass, field
+import tomllib
 from pathlib import Path
 
 import torch
@@ -15,16 +15,16 @@ from safetensors.torch import save_file
 from photospec.config import read_toml, write_toml
 from photospec.errors import InputError
 from photospec.networks.cascade import Cascade
-from photospec.networks.sizes import (
-    BASE,
-    CONTRASTIVE,
-    SUPER_RESOLUTION,
-    ContrastiveSize,
-    StageSize,
-    build,
+from photospec.spectrograph_config import (
+    FORMAT,
+    PUBLISHED_FORMAT,
+    PublishedConfig,
+    Sampling,
+    SpectrographConfig,
 )
 
 __all__ = [
+    "PublishedConfig",
     "Sampling",
     "SpectrographConfig",
     "load_cascade",
@@ -33,7 +33,6 @@ __all__ = [
     "save_module",
 ]
 
-FORMAT = "photospec-spectrograph-1"
 CONFIG_NAME = "config.toml"
 FILES = {
     "base": "base.safetensors",
@@ -44,76 +43,35 @@ FILES = {
 _HALF_FROM = 4096
 
 
-def _help(default, text):
-    return field(default=default, metadata={"help": text})
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How spectra are drawn by default."""
-
-    sampler: str = _help("dpm-solver++", "ddpm, ddim, dpm-solver++ or heun.")
-    n_steps_base: int = _help(18, "Steps of the base stage.")
-    n_steps_super_resolution: int = _help(10, "Steps of the super-resolution stage.")
-    n_candidates: int = _help(8, "Candidates that predict draws and ranks.")
-
-
-@dataclass(frozen=True)
-class SpectrographConfig:
-    """A trained spectrograph."""
-
-    format: str = _help(FORMAT, "Version of this layout.")
-    bands: tuple[str, ...] = _help(("u", "g", "r", "i", "z"), "Bands of the images, in order.")
-    image_size: int = _help(64, "Pixels on a side.")
-    pixel_scale: float = _help(0.396, "Arcsec per pixel.")
-    lsf_wavelength: tuple[float, ...] = _help(
-        (4000.0, 8500.0), "Where the line-spread function of the spectra is given, Angstrom."
-    )
-    lsf_sigma: tuple[float, ...] = _help(
-        (2.2, 2.5), "Its standard deviation there, Angstrom, smoothing of the grid included."
-    )
-    sampling: Sampling = Sampling()
-    base: StageSize = BASE
-    super_resolution: StageSize = SUPER_RESOLUTION
-    contrastive: ContrastiveSize = CONTRASTIVE
-    provenance: dict[str, str] = field(
-        default_factory=dict, metadata={"help": "Where the weights come from."}
-    )
-
-    def size(self, stage):
-        """Network size of ``"base"``, ``"super-resolution"`` or ``"contrastive"``."""
-        return getattr(self, stage.replace("-", "_"))
-
-    def build(self, stage):
-        """The stage's module with random weights."""
-        return build(
-            stage,
-            self.size(stage),
-            n_bands=len(self.bands),
-            image_size=self.image_size,
-            pixel_scale=self.pixel_scale,
-        )
+_CONFIGS = {FORMAT: SpectrographConfig, PUBLISHED_FORMAT: PublishedConfig}
 
 
 def save_module(module, path, *, half=True):
     """Write a module's state as safetensors, large matrices in float16."""
-    state = {
-        name: (t.half() if half and t.numel() >= _HALF_FROM else t).detach().cpu().contiguous()
-        for name, t in module.state_dict().items()
-    }
+    _save_state(
+        {
+            name: t.half() if half and t.numel() >= _HALF_FROM else t
+            for name, t in module.state_dict().items()
+        },
+        path,
+    )
+
+
+def _save_state(state, path):
     temporary = Path(path).with_name(Path(path).name + ".partial")
-    save_file(state, temporary)
-    os.replace(temporary, path)
+    try:
+        save_file({k: t.detach().cpu().contiguous() for k, t in state.items()}, temporary)
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(
+            f"path: expected room to write {path}, got {error}; is the disk full or the folder "
+            "read-only?"
+        ) from None
 
 
-def load_module(module, path):
-    """Fill a module from a safetensors file, checking names, shapes and numbers.
-
-    Raises
-    ------
-    InputError
-        File missing or broken; missing, extra or misshapen tensors; values not finite.
-    """
+def _read_state(path):
+    """Tensors of a safetensors file by name, all of finite numbers."""
     path = Path(path)
     if not path.is_file():
         raise InputError(f"weights: expected the file {path.name} in {path.parent}, got none")
@@ -124,6 +82,21 @@ def load_module(module, path):
         raise InputError(
             f"weights: expected a safetensors file, got {path} ({error}); is it truncated?"
         ) from None
+    for name, tensor in state.items():
+        if tensor.is_complex() or not torch.isfinite(tensor.float()).all():
+            raise InputError(f"weights: expected finite numbers in {name} of {path}, got others")
+    return state
+
+
+def load_module(module, path):
+    """Fill a module from a safetensors file, checking names, shapes and numbers.
+
+    Raises
+    ------
+    InputError
+        File missing or broken; missing, extra or misshapen tensors; values not finite.
+    """
+    state = _read_state(path)
     wanted = module.state_dict()
     missing, extra = wanted.keys() - state.keys(), state.keys() - wanted.keys()
     if missing or extra:
@@ -138,10 +111,22 @@ def load_module(module, path):
                 f"weights: expected shape {tuple(wanted[name].shape)} of {name} in {path}, got "
                 f"{tuple(tensor.shape)}; do config.toml and weights belong together?"
             )
-        if not torch.isfinite(tensor).all():
-            raise InputError(f"weights: expected finite numbers in {name} of {path}, got others")
     module.load_state_dict({name: tensor.float() for name, tensor in state.items()})
     return module
+
+
+def _read_config(folder):
+    path = folder / CONFIG_NAME
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8")).get("format", FORMAT)
+    except (OSError, ValueError):
+        found = FORMAT  # what is wrong is for `read_toml` to say
+    if found not in list(_CONFIGS):
+        raise InputError(
+            f"weights: expected format {' or '.join(_CONFIGS)}, got {found!r} in {path}; "
+            "made by another version of photospec?"
+        )
+    return read_toml(_CONFIGS[found], path)
 
 
 def load_cascade(folder):
@@ -149,20 +134,34 @@ def load_cascade(folder):
 
     Returns
     -------
-    Cascade, SpectrographConfig
+    Cascade or PublishedAdapter
+    SpectrographConfig or PublishedConfig
+
+    Raises
+    ------
+    InputError
+        No such folder; `config.toml` or a file of weights missing, broken, or not of the other.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"weights: expected a folder with {CONFIG_NAME}, got {folder}")
-    config = read_toml(SpectrographConfig, folder / CONFIG_NAME)
-    if config.format != FORMAT:
-        raise InputError(
-            f"weights: expected format {FORMAT!r}, got {config.format!r} in {folder}; "
-            "made by another version of photospec?"
-        )
-    stages = {
-        stage: load_module(config.build(stage), folder / name) for stage, name in FILES.items()
-    }
+    config = _read_config(folder)
+    if isinstance(config, PublishedConfig):
+        names = ["base", "super_resolution", "contrastive"]
+        names += ["base_contrastive"] * config.base_contrastive
+        states = {name: _read_state(folder / f"{name}.safetensors") for name in names}
+        return config.assemble(states), config
+    stages = {}
+    for stage, name in FILES.items():
+        try:
+            module = config.build(stage)
+        except (RuntimeError, MemoryError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"weights: expected sizes of the {stage} network that fit this machine in "
+                f"{folder / CONFIG_NAME}, got others ({reason})"
+            ) from None
+        stages[stage] = load_module(module, folder / name)
     return assemble(stages, config), config
 
 
@@ -187,7 +186,17 @@ def save_cascade(folder, cascade, config, *, overwrite=False):
         raise InputError(
             f"path: expected a new folder, got {folder} which holds a spectrograph; overwrite it?"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    for stage, name in FILES.items():
-        save_module(getattr(cascade, stage.replace("-", "_")), folder / name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Interrupted half-way, the folder holds no spectrograph rather than a mixed one.
+        (folder / CONFIG_NAME).unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"path: expected a writable folder, got {folder} ({error})") from None
+    if isinstance(config, PublishedConfig):
+        # In full precision: these answer as their authors' do, to the last digit.
+        for name, state in cascade.published.state_dicts().items():
+            _save_state(state, folder / f"{name}.safetensors")
+    else:
+        for stage, name in FILES.items():
+            save_module(getattr(cascade, stage.replace("-", "_")), folder / name)
     write_toml(config, folder / CONFIG_NAME)

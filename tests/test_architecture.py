@@ -19,6 +19,7 @@ FLOORS = {
     "archive": 1,
     "candidates": 2,
     "spectrograph": 2,
+    "spectrograph_config": 2,
     "weights": 2,
     "training": 3,
     "evaluation": 3,

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from photospec.cli.arguments import add_seed, existing_file
+from photospec.cli.arguments import bounded_int, existing_file
 from photospec.cli.console import say
 
 __all__ = ["add_parser", "run"]
@@ -16,8 +16,11 @@ Train one network on pairs of image and spectrum, or all three one after the oth
   base              image to spectrum in 8 Angstrom steps
   super-resolution  base spectrum to 1 Angstrom steps
 
-The run folder holds the configuration, checkpoints and weights.safetensors. A run
-that was stopped goes on with --resume.
+The run folder holds the configuration, a checkpoint, a log and, when finished,
+weights.safetensors; that of 'all' has one for each network and the finished
+spectrograph, which 'photospec predict --weights' takes. A run that was stopped goes
+on with --resume. --write-config writes the settings of a preset, explained, to a
+file that --config takes after you have changed it.
 """
 
 
@@ -42,17 +45,30 @@ def add_parser(verbs, parents=()):
     )
     parser.add_argument("stage", choices=(*STAGES, "all"), help="which network")
     parser.add_argument(
-        "--pairs", type=existing_file, required=True, metavar="PAIRS.h5", help="training pairs"
+        "--pairs", type=existing_file, nargs="+", metavar="PAIRS.h5", help="training pairs"
     )
-    parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="RUN/", help="run folder"
-    )
+    parser.add_argument("-o", "--output", type=Path, metavar="RUN/", help="run folder")
     parser.add_argument(
         "--config", type=existing_file, metavar="TRAIN.toml", help="settings, instead of a preset"
     )
-    parser.add_argument("--preset", metavar="NAME", help="named settings, such as 'tiny'")
+    parser.add_argument(
+        "--preset", metavar="NAME", help="named settings: 'small' (default) or, for trials, 'tiny'"
+    )
+    parser.add_argument(
+        "--write-config", type=Path, metavar="TRAIN.toml", help="write the preset and train nothing"
+    )
+    for option, metavar, high, text in (
+        ("--seed", "S", 2**40, "seed of the random numbers: same seed, same weights"),
+        ("--max-steps", "N", None, "optimiser steps"),
+    ):
+        parser.add_argument(
+            option,
+            type=bounded_int(0 if option == "--seed" else 1, high),
+            metavar=metavar,
+            help=f"{text} (default: as in the settings)",
+        )
+    parser.add_argument("--device", default="cpu", metavar="D", help="cpu (default) or cuda")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
-    add_seed(parser)
     parser.set_defaults(run=run)
 
 
@@ -66,23 +82,56 @@ def run(args):
     """
     from photospec.cli.outputs import check_folder
     from photospec.errors import InputError
-    from photospec.training import train
 
     if args.config and args.preset:
         raise InputError("--config and --preset: expected at most one of them")
-    if args.output.exists():
-        check_folder(args.output, "-o")
-    else:
-        check_folder(args.output.parent, "-o")
-    for stage in STAGES if args.stage == "all" else (args.stage,):
-        output = args.output / stage if args.stage == "all" else args.output
-        train(
-            stage,
-            config=args.config,
-            pairs=args.pairs,
-            output=output,
-            resume=args.resume,
-            seed=args.seed,
-            preset=args.preset,
-        )
-        say(args, f"{output}: trained the {stage} network")
+    if args.write_config:
+        _write_config(args)
+        return
+    for option, value in (("--pairs", args.pairs), ("-o", args.output)):
+        if value is None:
+            raise InputError(f"{option}: expected in order to train, got none")
+    if args.config and args.stage == "all":
+        raise InputError("--config: expected none with 'all', whose networks differ; train one")
+    folder = args.output
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    check_folder(folder, "-o")
+
+    from photospec.training import train
+
+    train(
+        args.stage,
+        args.pairs,
+        args.output,
+        config=args.config,
+        preset=args.preset or "small",
+        seed=args.seed,
+        max_steps=args.max_steps,
+        resume=args.resume,
+        device=args.device,
+        progress=not args.quiet,
+    )
+    finished = "spectrograph" if args.stage == "all" else "weights.safetensors"
+    say(args, f"{args.output / finished}: trained on {len(args.pairs)} file(s) of pairs")
+
+
+def _write_config(args):
+    from dataclasses import replace
+
+    from photospec.cli.outputs import check_outputs
+    from photospec.config import write_toml
+    from photospec.errors import InputError
+    from photospec.training.config import preset
+
+    if args.stage == "all":
+        raise InputError("--write-config: expected one network, got 'all', whose networks differ")
+    if args.config:
+        raise InputError("--write-config: expected a preset, got --config")
+    check_outputs({"--write-config": args.write_config})
+    settings = preset(args.preset or "small", args.stage)
+    for name in ("seed", "max_steps"):
+        if getattr(args, name) is not None:
+            settings = replace(settings, **{name: getattr(args, name)})
+    write_toml(settings, args.write_config)
+    say(args, f"{args.write_config}: the settings of {args.preset or 'small'} for {args.stage}")

@@ -13,7 +13,7 @@ __all__ = ["Attention", "Block", "FeedForward", "fourier_features", "split_patch
 
 
 def fourier_features(x, n_features, *, max_frequency=16.0):
-    """Sines and cosines of ``2 pi f x`` with geometrically spaced f, ``(n,) -> (n, n_features)``."""
+    """Sines and cosines of ``2 pi f x``, f spaced geometrically: ``(n,) -> (n, n_features)``."""
     half = n_features // 2
     exponent = torch.linspace(0.0, 1.0, half, device=x.device, dtype=torch.float32)
     frequency = 0.25 * (4.0 * max_frequency) ** exponent
@@ -53,6 +53,11 @@ class Attention(nn.Module):
         return self._heads(key), self._heads(value)
 
     def forward(self, x, key_value=None):
+        """``x`` (n, length, width); a cross-attention gets ``key_value`` from `project`.
+
+        Keys and values may have fewer rows than ``x``, which then come galaxy by galaxy:
+        candidates of one galaxy share a row.
+        """
         if self.cross:
             query = self._heads(self.query(x))
             key, value = key_value

@@ -62,6 +62,7 @@ class ContrastiveNetwork(nn.Module):
         )
 
     def forward(self, image, spectrum):
+        """Both embeddings, ``(n, embedding_size)`` each."""
         return self.embed_image(image), self.embed_spectrum(spectrum)
 
 

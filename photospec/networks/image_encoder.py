@@ -113,6 +113,7 @@ class ImageEncoder(nn.Module):
         self.feature_std.copy_(features.std(dim=0).clamp_min(1e-3))
 
     def forward(self, image):
+        """Tokens ``(n, n_summary + n_patches, width)``: photometry first, then patches."""
         tokens = []
         if self.n_summary:
             features = (self.photometry(image) - self.feature_mean) / self.feature_std

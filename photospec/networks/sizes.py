@@ -2,7 +2,10 @@
 
 from dataclasses import asdict, dataclass, field
 
+from photospec.errors import InputError
+
 from .contrastive import ContrastiveNetwork
+from .scaling import N_FINE
 from .stage import BaseStage, SuperResolutionStage
 
 __all__ = ["STAGES", "ContrastiveSize", "EncoderSize", "StageSize", "TransformerSize", "build"]
@@ -10,8 +13,18 @@ __all__ = ["STAGES", "ContrastiveSize", "EncoderSize", "StageSize", "Transformer
 STAGES = ("contrastive", "base", "super-resolution")
 
 
-def _help(default, text):
-    return field(default=default, metadata={"help": text})
+def _help(default, text, least=1):
+    metadata = {"help": text}
+    # A flag is a number to Python, but not one with limits.
+    return field(
+        default=default,
+        metadata=metadata if isinstance(default, bool) else metadata | {"min": least},
+    )
+
+
+def _check_divides(whole, part, name, whole_name):
+    if part < 1 or whole % part:
+        raise InputError(f"{name}: expected a divisor of the {whole_name} {whole}, got {part}")
 
 
 @dataclass(frozen=True)
@@ -19,12 +32,17 @@ class EncoderSize:
     """Image encoder; see `photospec.networks.image_encoder.ImageEncoder`."""
 
     width: int = _help(224, "Width of the tokens.")
-    depth: int = _help(1, "Transformer blocks over the image tokens.")
+    depth: int = _help(1, "Transformer blocks over the image tokens.", 0)
     n_heads: int = _help(7, "Attention heads; divides the width.")
     patch_size: int = _help(8, "Edge of an image patch in pixels; divides the image size.")
-    n_summary: int = _help(4, "Tokens made from aperture photometry; 0 leaves them out.")
+    n_summary: int = _help(4, "Tokens made from aperture photometry; 0 leaves them out.", 0)
     use_patches: bool = _help(True, "Whether image patches are tokens.")
     ratio: int = _help(3, "Feed-forward width over token width.")
+
+    def __post_init__(self):
+        _check_divides(self.width, self.n_heads, "n_heads", "width")
+        if not (self.n_summary or self.use_patches):
+            raise InputError("n_summary: expected tokens of some kind, got 0 and no use_patches")
 
 
 @dataclass(frozen=True)
@@ -35,8 +53,11 @@ class TransformerSize:
     depth: int = _help(6, "Transformer blocks.")
     n_heads: int = _help(7, "Attention heads; divides the width.")
     patch_size: int = _help(16, "Samples of the spectrum per token.")
-    halo: int = _help(8, "Samples of each neighbour that a token sees too.")
+    halo: int = _help(8, "Samples of each neighbour that a token sees too.", 0)
     ratio: int = _help(3, "Feed-forward width over token width.")
+
+    def __post_init__(self):
+        _check_divides(self.width, self.n_heads, "n_heads", "width")
 
 
 @dataclass(frozen=True)
@@ -45,6 +66,13 @@ class StageSize:
 
     image: EncoderSize = EncoderSize()
     network: TransformerSize = TransformerSize()
+
+    def __post_init__(self):
+        if self.image.width != self.network.width:
+            raise InputError(
+                "width: expected the same in image and network, got "
+                f"{self.image.width} and {self.network.width}"
+            )
 
 
 @dataclass(frozen=True)
@@ -56,6 +84,9 @@ class ContrastiveSize:
     spectrum: TransformerSize = TransformerSize(
         width=128, depth=3, n_heads=4, patch_size=60, halo=10
     )
+
+    def __post_init__(self):
+        _check_divides(N_FINE, self.spectrum.patch_size, "patch_size", "number of samples")
 
 
 BASE = StageSize()
@@ -88,7 +119,14 @@ def build(stage, size, *, n_bands, image_size, pixel_scale):
     Returns
     -------
     torch.nn.Module
+
+    Raises
+    ------
+    InputError
+        If the image is not a whole number of patches.
     """
+    if size.image.use_patches:
+        _check_divides(image_size, size.image.patch_size, "patch_size", "image size")
     options = asdict(size)
     options["image"] |= {"n_bands": n_bands, "size": image_size, "pixel_scale": pixel_scale}
     return _MODULES[stage](**options)

@@ -1,9 +1,10 @@
 """From pairs to a PhotoSpectrograph: contrastive network, base and super-resolution stage."""
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
-from photospec.errors import InputError
+from photospec.errors import InputError, PhotospecWarning
 
 __all__ = ["train"]
 
@@ -40,7 +41,8 @@ def train(
     seed, max_steps : int, optional
         Instead of the one in the settings.
     resume : bool
-        Go on from the run folder's checkpoint.
+        Go on from the run folder's checkpoint; a run that was stopped before its first one
+        starts again.
     device : str
         ``"cpu"`` or ``"cuda"``.
     progress : bool
@@ -50,48 +52,50 @@ def train(
     ------
     InputError
         Unusable settings or pairs; a run folder that is not empty, or of other settings.
+    TrainingFailed
+        The loss is no number; see `photospec.training.loop`.
+    SystemExit
+        With status 143, after SIGTERM and a last checkpoint.
+
+    Warns
+    -----
+    PhotospecWarning
+        When there is no run yet that could be resumed.
     """
     from photospec.config import read_toml
+    from photospec.networks.devices import check_device
 
+    from .config import TrainConfig
     from .config import preset as named
 
+    device = str(check_device(device))
+    options = {"resume": resume, "device": device, "progress": progress}
     if stage == "all":
         if config is not None:
             raise InputError("config: expected none with stage 'all', whose stages differ")
-        runs = {}
-        for one in ("contrastive", "base", "super-resolution"):
-            runs[one] = Path(output) / one
-            if not (runs[one] / "weights.safetensors").is_file():
-                _train(
-                    _changed(named(preset, one), seed, max_steps),
-                    pairs,
-                    runs[one],
-                    resume=resume and (runs[one] / "checkpoint.pt").is_file(),
-                    device=device,
-                    progress=progress,
-                )
-        from .pack import pack
-
-        first = pairs if isinstance(pairs, str | Path) else pairs[0]
-        pack(runs, Path(output) / "spectrograph", pairs=first, overwrite=resume)
+        _train_all(named, preset, seed, max_steps, pairs, Path(output), options)
         return
-    settings = named(preset, stage) if config is None else read_toml(_config_class(), config)
+    settings = named(preset, stage) if config is None else read_toml(TrainConfig, config)
     if settings.stage != stage:
         raise InputError(f"config: expected stage {stage!r}, got {settings.stage!r} in {config}")
-    _train(
-        _changed(settings, seed, max_steps),
-        pairs,
-        Path(output),
-        resume=resume,
-        device=device,
-        progress=progress,
-    )
+    _train(_changed(settings, seed, max_steps), pairs, Path(output), **options)
 
 
-def _config_class():
-    from .config import TrainConfig
+def _train_all(named, preset, seed, max_steps, pairs, output, options):
+    from .pack import describe, pack
 
-    return TrainConfig
+    first = pairs if isinstance(pairs, str | Path) else next(iter(pairs), None)
+    if first is None:
+        raise InputError("pairs: expected at least one file, got none")
+    describe(first)  # what only packing would find, before hours of work
+    stages = ("contrastive", "base", "super-resolution")
+    runs = {stage: output / stage for stage in stages}
+    for stage in stages:
+        _check_folder(_changed(named(preset, stage), seed, max_steps), runs[stage], **options)
+    for stage in stages:
+        settings = _changed(named(preset, stage), seed, max_steps)
+        _train(settings, pairs, runs[stage], **options, begun=True)
+    pack(runs, output / "spectrograph", pairs=first, overwrite=options["resume"])
 
 
 def _changed(config, seed, max_steps):
@@ -99,11 +103,9 @@ def _changed(config, seed, max_steps):
     return replace(config, **{k: v for k, v in changes.items() if v is not None})
 
 
-def _train(config, pairs, output, *, resume, device, progress):
-    from photospec.config import read_toml, write_toml
-    from photospec.weights import save_module
-
-    from .loop import run
+def _check_folder(config, output, *, resume, **_):
+    """Refuse a folder with something else in it; whether there is a run to go on with."""
+    from photospec.config import read_toml
 
     settings = output / "config.toml"
     if resume and settings.is_file():
@@ -114,17 +116,27 @@ def _train(config, pairs, output, *, resume, device, progress):
                 f"resume: expected the settings of {settings}, got others; "
                 "use another run folder or the same --config, --preset and --seed"
             )
-    elif output.is_dir() and any(output.iterdir()):
+        return True
+    # A run killed early on may leave the beginning of a file, and nothing to lose.
+    if output.is_dir() and any(path.suffix != ".partial" for path in output.iterdir()):
+        expected = "a run" if resume else "a new or empty folder"
         raise InputError(
-            f"output: expected a new or empty folder, got {output} with files in it; "
-            "resume that run or choose another folder"
+            f"output: expected {expected}, got {output} with "
+            f"{'other ' if resume else ''}files in it; resume that run or choose another folder"
         )
-    elif resume:
-        raise InputError(f"resume: expected a run in {output}, got no config.toml there")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        write_toml(config, settings)
-    except OSError as error:
-        raise InputError(f"output: expected a writable folder, got {output} ({error})") from None
+    return False
+
+
+def _train(config, pairs, output, *, resume, device, progress, begun=False):
+    from photospec.weights import save_module
+
+    from .loop import run
+
+    if not _check_folder(config, output, resume=resume) and resume and not begun:
+        warnings.warn(
+            f"resume: expected a run in {output}, got none; it starts from the beginning",
+            PhotospecWarning,
+            stacklevel=3,
+        )
     network = run(config, pairs, output, resume=resume, device=device, progress=progress)
     save_module(network, output / "weights.safetensors", half=False)

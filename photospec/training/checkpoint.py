@@ -10,12 +10,25 @@ __all__ = ["load_checkpoint", "save_checkpoint", "write_aside"]
 
 
 def write_aside(path, write):
-    """Call ``write(temporary_path)`` and rename the result to `path` once it is on disk."""
+    """Call ``write(temporary_path)`` and rename the result to `path` once it is on disk.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written; a file of that name is then as it was.
+    """
     temporary = path.with_name(path.name + ".partial")
-    write(temporary)
-    with open(temporary, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        write(temporary)
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as the latter
+        temporary.unlink(missing_ok=True)
+        raise InputError(
+            f"output: expected room to write {path}, got {str(error).splitlines()[0]}; is the disk "
+            "full? The last good checkpoint is kept"
+        ) from None
 
 
 def save_checkpoint(path, state):

@@ -18,8 +18,8 @@ from photospec.networks.sizes import (
 __all__ = ["PRESETS", "Optimisation", "TrainConfig", "preset"]
 
 
-def _help(default, text):
-    return field(default=default, metadata={"help": text})
+def _help(default, text, **limits):
+    return field(default=default, metadata={"help": text, **limits})
 
 
 def _require(condition, name, expected, got):
@@ -32,32 +32,49 @@ class Optimisation:
     """Optimiser and its schedule (AdamW; warm-up, plateau, linear decay to zero)."""
 
     learning_rate: float = _help(7e-4, "On the plateau.")
-    warmup_steps: int = _help(200, "Steps of linear increase from zero.")
-    decay_fraction: float = _help(0.3, "Last part of all steps, over which it falls to zero.")
-    weight_decay: float = _help(0.01, "Decoupled weight decay.")
-    gradient_clip: float = _help(1.0, "Largest norm of the gradient; 0 does not clip.")
+    warmup_steps: int = _help(200, "Steps of linear increase from zero.", min=0)
+    decay_fraction: float = _help(
+        0.3, "Last part of all steps, over which it falls to zero.", min=0, max=1
+    )
+    weight_decay: float = _help(0.01, "Decoupled weight decay.", min=0)
+    gradient_clip: float = _help(1.0, "Largest norm of the gradient; 0 does not clip.", min=0)
     ema_decay: float = _help(0.998, "Decay per step of the moving average of the weights.")
 
     def __post_init__(self):
         _require(self.learning_rate > 0, "learning_rate", "a positive number", self.learning_rate)
-        _require(0 <= self.decay_fraction <= 1, "decay_fraction", "0 to 1", self.decay_fraction)
         _require(0 <= self.ema_decay < 1, "ema_decay", "0 to 1, 1 excluded", self.ema_decay)
+
+
+_COUNTS = (
+    "max_steps",
+    "batch_size",
+    "n_draws",
+    "validation_pairs",
+    "validate_every",
+    "checkpoint_every",
+)
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """One training run of one stage."""
 
-    stage: str = _help("base", "contrastive, base or super-resolution.")
-    seed: int = _help(0, "Same seed, same weights (on the same device).")
-    max_steps: int = _help(4000, "Optimiser steps.")
-    batch_size: int = _help(32, "Galaxies per step.")
-    n_draws: int = _help(4, "Noise levels per galaxy and step (diffusion stages).")
-    target: str = _help("truth", "truth: noiseless simulated spectra; observed: as measured.")
+    stage: str = _help("base", "What to train.", choices=STAGES)
+    seed: int = _help(0, "Same seed, same weights (on the same device).", min=0, max=2**40)
+    max_steps: int = _help(4000, "Optimiser steps.", min=1)
+    batch_size: int = _help(32, "Galaxies per step.", min=1)
+    n_draws: int = _help(4, "Noise levels per galaxy and step (diffusion stages).", min=1)
+    target: str = _help(
+        "truth",
+        "truth: noiseless simulated spectra; observed: as measured.",
+        choices=("truth", "observed"),
+    )
     augment: bool = _help(True, "Turn and mirror the images.")
-    validation_pairs: int = _help(512, "Pairs at the end of the file kept for validation.")
-    validate_every: int = _help(500, "Steps between validations.")
-    checkpoint_every: int = _help(200, "Steps between checkpoints.")
+    validation_pairs: int = _help(
+        512, "Pairs at the end of the first file kept for validation.", min=1
+    )
+    validate_every: int = _help(500, "Steps between validations.", min=1)
+    checkpoint_every: int = _help(200, "Steps between checkpoints.", min=1)
     temperature: float = _help(0.05, "Of the contrastive loss.")
     mixed_precision: bool = _help(True, "Run the networks in bfloat16.")
     optimisation: Optimisation = Optimisation()
@@ -67,7 +84,8 @@ class TrainConfig:
     def __post_init__(self):
         _require(self.stage in STAGES, "stage", " or ".join(STAGES), self.stage)
         _require(self.target in ("truth", "observed"), "target", "truth or observed", self.target)
-        for name in ("max_steps", "batch_size", "n_draws", "validate_every", "checkpoint_every"):
+        _require(0 <= self.seed <= 2**40, "seed", "0 to 2**40", self.seed)
+        for name in _COUNTS:
             _require(getattr(self, name) > 0, name, "a positive number", getattr(self, name))
         _require(self.temperature > 0, "temperature", "a positive number", self.temperature)
 

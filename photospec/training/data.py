@@ -1,5 +1,7 @@
 """Batches of pairs, streamed from disk in an order that only the seed decides."""
 
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +18,10 @@ def turn(image, swap, flip_x, flip_y):
     """One of the eight symmetries of the square about pixel ``(size // 2, size // 2)``."""
     if swap:
         image = image.transpose(-2, -1)
-    # A flip of an even number of pixels moves that pixel by one; rolling puts it back.
-    if flip_x:
-        image = image.flip(-1).roll(1, dims=-1)
-    if flip_y:
-        image = image.flip(-2).roll(1, dims=-2)
+    for wanted, axis in ((flip_x, -1), (flip_y, -2)):
+        if wanted:
+            # A flip of an even number of pixels moves that pixel by one; rolling puts it back.
+            image = image.flip(axis).roll(1 - image.shape[axis] % 2, dims=axis)
     return image
 
 
@@ -36,11 +37,23 @@ class PairsStream:
 
     def __init__(self, paths, config):
         paths = [paths] if isinstance(paths, str | Path) else list(paths)
-        first = PairsFile(paths[0])
-        self.files = [first, *(PairsFile(path, bands=first.bands) for path in paths[1:])]
+        if not paths:
+            raise InputError("pairs: expected at least one file, got none")
         self.config = config
+        self.files = []
+        try:
+            for path in paths:
+                bands = self.files[0].bands if self.files else None
+                self.files.append(PairsFile(path, bands=bands))
+            self._set_up()
+        except BaseException:
+            self.close()
+            raise
+
+    def _set_up(self):
+        config, first = self.config, self.files[0]
         for file in self.files:
-            _check(file, first)
+            _check(file, first, config.target)
         self.bands, self.pixel_scale = first.bands, first.pixel_scale
         self.image_size = first.image(0).shape[-1] if len(first) else 0
         # Training pairs of all files under one running number; validation ends the first.
@@ -54,6 +67,12 @@ class PairsStream:
                 f"and {sum(counts[1:])} in other files"
             )
         self._epoch = (-1, None)
+
+    @property
+    def signature(self):
+        """Hash that tells these pairs from others: numbers and origins, not every pixel."""
+        parts = [[len(file), file.bands, file.pixel_scale, file.provenance] for file in self.files]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def _order(self, epoch):
         if self._epoch[0] != epoch:
@@ -98,11 +117,12 @@ class PairsStream:
         return torch.from_numpy(file.image(index)), torch.from_numpy(flux)
 
     def close(self):
+        """Close the files; safe to call twice."""
         for file in self.files:
             file.close()
 
 
-def _check(file, first):
+def _check(file, first, target):
     if not np.array_equal(file.wavelength, WAVELENGTH):
         raise InputError(
             f"pairs: expected spectra on the training grid ({WAVELENGTH[0]:.0f} to "
@@ -114,3 +134,19 @@ def _check(file, first):
             f"pairs: expected the pixel scale of the first file, {first.pixel_scale} arcsec, "
             f"got {file.pixel_scale} in {file.path}"
         )
+    if not len(file):
+        return
+    shape, wanted = file.image(0).shape, first.image(0).shape if len(first) else None
+    if shape[-1] != shape[-2] or wanted not in (None, shape):
+        raise InputError(
+            f"pairs: expected square images of one size, got {shape[-1]} x {shape[-2]} pixels in "
+            f"{file.path}"
+        )
+    if target == "truth":
+        try:
+            file.truth_flux(0)
+        except InputError as error:
+            raise InputError(
+                f"pairs: expected noiseless spectra to learn from ({error}); set target to "
+                "'observed' for pairs without"
+            ) from None

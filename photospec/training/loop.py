@@ -5,112 +5,49 @@ step k come from (seed, k). So a run that was killed and resumed, with weights, 
 average and optimiser from its last checkpoint, ends with the same bits.
 """
 
-import copy
-import json
+import contextlib
+import logging
 import math
 import signal
-import time
+import threading
 from pathlib import Path
 
-import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import TerminateOnNan
 from tqdm import tqdm
 
+from photospec.config import write_toml
 from photospec.errors import InputError, PhotospecError
 
 from .checkpoint import load_checkpoint, save_checkpoint
 from .data import PairsStream
-from .stages import make_training
+from .log import Log
+from .trainer import Trainer
 
 __all__ = ["TrainingFailed", "run"]
+
+#: Exit status of a run that was asked to stop, as the shell reports SIGTERM.
+TERMINATED = 143
+_LOG_EVERY = 50
+_VALIDATION_LIMIT = 512
 
 
 class TrainingFailed(PhotospecError):
     """The loss stopped being a number."""
 
 
-def learning_rate(step, config):
-    """Trapezoid: linear warm-up, plateau, linear decay to zero at ``max_steps``."""
-    optimisation = config.optimisation
-    rise = (step + 1) / max(1, optimisation.warmup_steps)
-    left = (config.max_steps - step) / max(1, round(optimisation.decay_fraction * config.max_steps))
-    return optimisation.learning_rate * min(1.0, rise, left)
-
-
-def ema_decay(step, config):
-    """The moving average forgets faster early on, when the weights still race."""
-    return min(config.optimisation.ema_decay, (1 + step) / (10 + step))
-
-
-class Trainer:
-    """One stage in training: everything that a checkpoint has to hold."""
-
-    def __init__(self, config, stream, device):
-        self.config = config
-        self.stream = stream
-        self.device = torch.device(device)
-        self.training = make_training(config, stream).to(self.device)
-        self.ema = copy.deepcopy(self.training).requires_grad_(False).eval()
-        self.parameters = list(self.training.parameters())
-        self.optimiser = torch.optim.AdamW(
-            self.parameters,
-            lr=config.optimisation.learning_rate,
-            betas=(0.9, 0.99),
-            weight_decay=config.optimisation.weight_decay,
-        )
-        self.step = 0
-
-    def update(self, engine, step):
-        """One optimiser step; the number returned is the loss."""
-        config = self.config
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(step, config)
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-        image, flux = (x.to(self.device) for x in self.stream.batch(step))
-        self.training.train()
-        loss = self.training.loss(image, flux, generator)
-        if torch.isfinite(loss):
-            self.optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            clip = config.optimisation.gradient_clip
-            if clip:
-                torch.nn.utils.clip_grad_norm_(self.parameters, clip)
-            self.optimiser.step()
-            decay = ema_decay(step, config)
-            with torch.no_grad():
-                torch._foreach_lerp_(list(self.ema.parameters()), self.parameters, 1 - decay)
-            self.step = step + 1
-        return loss.item()
-
-    def validate(self, limit=None):
-        image, flux = self.stream.validation(limit)
-        batches = [
-            (i.to(self.device), f.to(self.device))
-            for i, f in zip(image.split(64), flux.split(64), strict=True)
-        ]
-        with torch.no_grad():
-            return self.ema.validate(batches)
-
-    def state(self):
-        return {
-            "step": self.step,
-            "training": self.training.state_dict(),
-            "ema": self.ema.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-        }
-
-    def load_state(self, state):
-        try:
-            self.training.load_state_dict(state["training"])
-            self.ema.load_state_dict(state["ema"])
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.step = state["step"]
-        except (KeyError, RuntimeError, ValueError):
-            raise InputError(
-                "resume: expected a checkpoint of the configured network, got another one; "
-                "does the run folder belong to another configuration?"
-            ) from None
+@contextlib.contextmanager
+def _termination():
+    """Collect SIGTERM instead of dying from it; only the main thread may."""
+    received = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    previous = signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)
 
 
 def run(config, pairs, output, *, resume=False, device="cpu", progress=False):
@@ -119,12 +56,12 @@ def run(config, pairs, output, *, resume=False, device="cpu", progress=False):
     Parameters
     ----------
     config : TrainConfig
-    pairs : path-like
-        Pairs file.
+    pairs : path-like or sequence of path-like
+        Pairs files.
     output : path-like
-        Run folder; exists. Gets ``checkpoint.pt`` and ``log.jsonl``.
+        Run folder, made if need be. Gets ``config.toml``, ``checkpoint.pt`` and ``log.jsonl``.
     resume : bool
-        Go on from the folder's checkpoint.
+        Go on from the folder's checkpoint, if there is one yet.
     device : str
     progress : bool
         Show a progress bar.
@@ -132,59 +69,77 @@ def run(config, pairs, output, *, resume=False, device="cpu", progress=False):
     Returns
     -------
     torch.nn.Module
+
+    Raises
+    ------
+    InputError
+        Unusable pairs or checkpoint; a folder that cannot be written.
+    TrainingFailed
+        The loss or its gradient is no number; the last good checkpoint is kept.
+    SystemExit
+        With status 143 after SIGTERM, once a checkpoint is written.
     """
     output = Path(output)
-    stream = PairsStream(pairs, config)
-    trainer = Trainer(config, stream, device)
     checkpoint = output / "checkpoint.pt"
-    if resume:
-        trainer.load_state(load_checkpoint(checkpoint))
-    first = trainer.step
-    engine = Engine(trainer.update)
-    bar = tqdm(total=config.max_steps, initial=first, disable=not progress, desc=config.stage)
-    recent = []
-    started = time.monotonic()
+    with _termination() as received, contextlib.closing(PairsStream(pairs, config)) as stream:
+        trainer = Trainer(config, stream, device)
+        if resume and checkpoint.exists():
+            trainer.load_state(load_checkpoint(checkpoint))
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+            write_toml(config, output / "config.toml")
+            log = Log(output / "log.jsonl", after=trainer.step)
+        except OSError as error:
+            raise InputError(
+                f"output: expected a writable folder, got {output} ({error})"
+            ) from None
+        if trainer.step < config.max_steps and not received:
+            _iterate(trainer, checkpoint, log, received, progress)
+        if trainer.step < config.max_steps:
+            save_checkpoint(checkpoint, trainer.state())
+            raise SystemExit(TERMINATED)
+    return trainer.ema.network
 
-    def log(**entry):
-        entry |= {"step": trainer.step, "seconds": round(time.monotonic() - started, 1)}
-        with open(output / "log.jsonl", "a") as file:
-            file.write(json.dumps(entry) + "\n")
+
+def _iterate(trainer, checkpoint, log, received, progress):
+    """Steps until the last one, a signal, or a loss that is no number."""
+    config = trainer.config
+    engine = Engine(trainer.update)
+    recent = []
+    bar = tqdm(
+        total=config.max_steps, initial=trainer.step, disable=not progress, desc=config.stage
+    )
+
+    def due(interval):
+        return trainer.step % interval == 0 or trainer.step == config.max_steps
 
     @engine.on(Events.ITERATION_COMPLETED)
     def _after_step(engine):
         if not math.isfinite(engine.state.output):
-            return
+            return  # TerminateOnNan ends the run
         recent.append(engine.state.output)
         bar.update()
-        if trainer.step % 50 == 0:
+        if trainer.step % _LOG_EVERY == 0:
             mean = sum(recent) / len(recent)
             recent.clear()
             bar.set_postfix(loss=f"{mean:.4f}")
-            log(train_loss=round(mean, 6))
-        if trainer.step % config.validate_every == 0 or trainer.step == config.max_steps:
-            log(**{f"validation_{k}": round(v, 6) for k, v in trainer.validate(512).items()})
-        if trainer.step % config.checkpoint_every == 0 or trainer.step == config.max_steps:
+            log(trainer.step, train_loss=round(mean, 6))
+        if due(config.validate_every):
+            found = trainer.validate(_VALIDATION_LIMIT)
+            log(trainer.step, **{f"validation_{k}": round(v, 6) for k, v in found.items()})
+        if due(config.checkpoint_every):
             save_checkpoint(checkpoint, trainer.state())
+        if received:
+            engine.terminate()
 
-    engine.add_event_handler(Events.ITERATION_COMPLETED, TerminateOnNan())
-
-    def stop(signum, frame):
-        engine.terminate()
-
-    previous = signal.signal(signal.SIGTERM, stop)
-    try:
-        if first < config.max_steps:
-            engine.run(range(first, config.max_steps), max_epochs=1)
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-        bar.close()
-        stream.close()
-    if trainer.step < config.max_steps:
-        if not math.isfinite(engine.state.output):
-            raise TrainingFailed(
-                f"loss: expected a number, got {engine.state.output} at step {trainer.step} "
-                f"(seed {config.seed}); the last good checkpoint is kept; lower the learning rate?"
-            )
-        save_checkpoint(checkpoint, trainer.state())
-        raise SystemExit(143)
-    return trainer.ema.network
+    terminate_on_nan = TerminateOnNan()
+    terminate_on_nan.logger.setLevel(logging.ERROR)  # `TrainingFailed` says it
+    engine.add_event_handler(Events.ITERATION_COMPLETED, terminate_on_nan)
+    with contextlib.closing(bar):
+        engine.run(range(trainer.step, config.max_steps), max_epochs=1)
+    if not math.isfinite(engine.state.output):
+        log(trainer.step, failed=str(engine.state.output), seed=config.seed)
+        raise TrainingFailed(
+            f"loss: expected a number, got {engine.state.output} at step {trainer.step} "
+            f"(seed {config.seed}); the last good checkpoint is kept; lower the learning rate?"
+        )

@@ -22,7 +22,7 @@ from photospec.weights import (
 
 from .config import TrainConfig
 
-__all__ = ["pack", "software"]
+__all__ = ["describe", "pack", "software"]
 
 _PACKAGES = ("photospec", "torch", "numpy", "pytorch-ignite")
 _C = 299792.458  # km/s
@@ -51,18 +51,40 @@ def software():
 
 
 def line_spread(provenance):
-    """Wavelength (4,) and Gaussian sigma (4,) of a simulated survey's spectra, Angstrom.
+    """Wavelength (10,) and Gaussian sigma (10,) of a simulated survey's spectra, Angstrom.
 
     Instrument and smoothing of the training grid in quadrature; None for pairs that do not
     say (`photospec.training.pack.pack` then keeps the defaults).
     """
-    spectrograph = provenance.get("survey", provenance).get("spectrograph")
-    if not spectrograph:
+    survey = provenance.get("survey", provenance)
+    spectrograph = survey.get("spectrograph") if isinstance(survey, dict) else None
+    if not isinstance(spectrograph, dict):
         return None
     wavelength = np.linspace(WAVELENGTH[0], WAVELENGTH[-1], 10)
     velocity = np.interp(wavelength, spectrograph["lsf_wavelength"], spectrograph["lsf_sigma"])
     sigma = np.hypot(velocity / _C * wavelength, SMOOTHING)
     return tuple(map(float, wavelength)), tuple(round(float(s), 4) for s in sigma)
+
+
+def describe(pairs):
+    """Configuration of a spectrograph for the images and spectra of a pairs file.
+
+    Raises
+    ------
+    InputError
+        If there are no pairs, or no spectrograph can be made for their bands.
+    """
+    with PairsFile(pairs) as file:
+        if not len(file):
+            raise InputError(f"pairs: expected pairs to train on, got none in {file.path}")
+        spread = line_spread(file.provenance)
+        lsf = dict(zip(("lsf_wavelength", "lsf_sigma"), spread)) if spread else {}
+        return SpectrographConfig(
+            bands=file.bands,
+            pixel_scale=file.pixel_scale,
+            image_size=file.image(0).shape[-1],
+            **lsf,
+        )
 
 
 def pack(runs, output, *, pairs, sampling=None, provenance=None, overwrite=False):
@@ -87,16 +109,7 @@ def pack(runs, output, *, pairs, sampling=None, provenance=None, overwrite=False
     -------
     SpectrographConfig
     """
-    with PairsFile(pairs) as file:
-        config = SpectrographConfig(
-            bands=file.bands,
-            pixel_scale=file.pixel_scale,
-            image_size=file.image(0).shape[-1],
-            sampling=sampling or Sampling(),
-        )
-        spread = line_spread(file.provenance)
-    if spread:
-        config = replace(config, lsf_wavelength=spread[0], lsf_sigma=spread[1])
+    config = replace(describe(pairs), sampling=sampling or Sampling())
     notes = {**software(), **(provenance or {})}
     for stage in FILES:
         folder = Path(runs[stage])

@@ -3,8 +3,9 @@
 import numpy as np
 import torch
 
+from photospec.errors import InputError
 from photospec.networks.contrastive import nt_xent
-from photospec.networks.scaling import upsample
+from photospec.networks.scaling import NORMALISATION, upsample
 from photospec.networks.sizes import build
 
 __all__ = ["StageTraining", "make_training"]
@@ -111,6 +112,21 @@ def make_training(config, stream):
             pixel_scale=stream.pixel_scale,
         )
     step = max(1, stream.n_train // _N_SCALING)
-    image, flux = stream.read(np.arange(0, stream.n_train, step))
+    chosen = np.arange(0, stream.n_train, step)
+    image, flux = stream.read(chosen)
+    _check_sample(chosen, image, flux)
     training.fit_scaling(image, flux)
     return training
+
+
+def _check_sample(numbers, image, flux):
+    """Moments of all are lost to a single pair that is not finite."""
+    usable = image.flatten(1).sum(dim=1).isfinite() & flux.sum(dim=1).isfinite()
+    usable &= flux[:, NORMALISATION].mean(dim=1) > 0
+    if not usable.all():
+        bad = numbers[~usable.numpy()]
+        raise InputError(
+            f"pairs: expected finite images and spectra with light at 5600 to 6900 Angstrom, got "
+            f"{len(bad)} others among {len(numbers)} looked at (the first is pair {bad[0]}); are "
+            "they masked throughout?"
+        )
