@@ -17,6 +17,7 @@ from scipy.special import erf
 
 from photospec.errors import InputError
 from photospec.filters import band_weights, effective_wavelength
+from photospec.simulation.sed import OBSERVED_WAVELENGTH
 from photospec.simulation.settings import check_limits, setting
 from photospec.wavelengths import WAVELENGTH, to_training_grid
 
@@ -254,7 +255,7 @@ def pixel_noise(wavelength, flux, config):
     pixel, sigma : ndarray
         Shape (n_pix,): the detector's pixels, Angstrom, and their standard deviations.
     """
-    ops = _operators(config, np.ascontiguousarray(wavelength, float).tobytes())
+    ops = _operators(config, OBSERVED_WAVELENGTH.tobytes())
     native = np.interp(ops.pixel, wavelength, flux)
     return ops.pixel, np.sqrt(_variance(ops, native, config, 1.0)[0])
 

@@ -223,8 +223,11 @@ class Survey:
         Batch
             Galaxies start to start + n - 1.
         """
-        if n < 1 or start < 0:
-            raise InputError(f"n, start: expected n >= 1 and start >= 0, got {n!r} and {start!r}")
+        whole = all(isinstance(value, int | np.integer) for value in (n, start))
+        if not whole or n < 1 or start < 0:
+            raise InputError(
+                f"n, start: expected whole numbers n >= 1 and start >= 0, got {n!r} and {start!r}"
+            )
         blocks = range(start // BLOCK, (start + n - 1) // BLOCK + 1)
         batch = Batch.concatenate([simulate_block(self, block, indices) for block in blocks])
         first = start - blocks[0] * BLOCK

@@ -3,6 +3,9 @@
 import multiprocessing
 import os
 import shutil
+from collections import deque
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -66,25 +69,36 @@ def _cut(packed, first, last):
 
 
 def _blocks(survey, indices, blocks, n_processes):
-    """Packed blocks in order; in this process or in spawned ones."""
-    if n_processes == 1:
+    """Packed blocks in order; from this process or from spawned ones."""
+    n_processes = min(n_processes, len(blocks))
+    if n_processes <= 1:
         for block in blocks:
             yield _pack(simulate_block(survey, block, indices))
         return
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, "1"))  # read when a child starts
+    pool = ProcessPoolExecutor(
+        n_processes,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(survey, indices),
+    )
     try:
-        context = multiprocessing.get_context("spawn")
-        with context.Pool(n_processes, _start_worker, (survey, indices)) as pool:
-            # Ask for a few blocks ahead only: memory stays bounded when the disk is slow.
-            ahead, waiting = 2 * n_processes, []
-            for block in blocks:
-                waiting.append(pool.apply_async(_work, (block,)))
-                if len(waiting) >= ahead:
-                    yield waiting.pop(0).get()
-            while waiting:
-                yield waiting.pop(0).get()
+        # Ask for a few blocks ahead only: memory stays bounded when the disk is slow.
+        ahead, waiting = 2 * n_processes, deque()
+        for block in blocks:
+            waiting.append(pool.submit(_work, block))
+            if len(waiting) >= ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool:
+        raise InputError(
+            f"n_processes: expected {n_processes} worker processes to live, got one that died; out "
+            "of memory, or a script that starts them outside `if __name__ == '__main__'`?"
+        ) from None
     finally:
+        pool.shutdown(cancel_futures=True)
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
@@ -141,10 +155,9 @@ def simulate_pairs(
     """
     survey = Survey.sdss_main() if survey is None else survey
     path = Path(path)
-    if n < 1:
-        raise InputError(f"n: expected at least 1 pair, got {n!r}")
-    if n_processes < 1:
-        raise InputError(f"n_processes: expected at least 1, got {n_processes!r}")
+    for name, value in (("n", n), ("n_processes", n_processes)):
+        if not isinstance(value, int | np.integer) or value < 1:
+            raise InputError(f"{name}: expected a whole number of at least 1, got {value!r}")
     if resume and overwrite:
         raise InputError("resume, overwrite: expected at most one of them; they contradict")
     if not path.parent.is_dir():

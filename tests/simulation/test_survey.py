@@ -8,7 +8,14 @@ import pytest
 from photospec.apertures import aperture_flux
 from photospec.errors import InputError
 from photospec.filters import band_flux
-from photospec.simulation import NoiseConfig, PopulationConfig, Survey
+from photospec.simulation import (
+    NoiseConfig,
+    PopulationConfig,
+    PsfConfig,
+    SceneConfig,
+    SpectrographConfig,
+    Survey,
+)
 from photospec.wavelengths import WAVELENGTH
 
 
@@ -124,7 +131,37 @@ def test_impossible_populations():
         Survey.sdss_main().replace(population=PopulationConfig(redshift_min=0.4))
 
 
-@pytest.mark.parametrize(("n", "start"), [(0, 0), (3, -1)])
+@pytest.mark.parametrize(("n", "start"), [(0, 0), (3, -1), (2.5, 0)])
 def test_impossible_numbers(n, start):
     with pytest.raises(InputError, match="n, start"):
         Survey.sdss_main().simulate(n, start)
+
+
+def test_surveys_are_files(tmp_path):
+    survey = Survey.desi_legacy(seed=7)
+    survey.write(tmp_path / "survey.toml")
+    assert Survey.read(tmp_path / "survey.toml") == survey
+    (tmp_path / "short.toml").write_text("seed = 4\n[psf]\nfwhm = [2, 2, 2, 2, 2]\n")
+    expected = Survey.sdss_main(seed=4).replace(psf=PsfConfig(fwhm=(2.0,) * 5))
+    assert Survey.read(tmp_path / "short.toml") == expected
+    (tmp_path / "wrong.toml").write_text("seed = 4\n[psf]\nseeing = 2\n")
+    with pytest.raises(InputError, match="line 3: expected one of fwhm"):
+        Survey.read(tmp_path / "wrong.toml")
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: PsfConfig(fwhm=(0.0,) * 5), "PsfConfig.fwhm: expected 0.2 to 10"),
+        (lambda: PsfConfig(beta=float("nan")), "PsfConfig.beta: expected"),
+        (lambda: NoiseConfig(sky_rms=("a",) * 5), "NoiseConfig.sky_rms: expected"),
+        (lambda: SceneConfig(merger_fraction=1.5), "SceneConfig.merger_fraction: expected"),
+        (lambda: SpectrographConfig(wavelength_range=(5000.0, 9000.0)), "wavelength_range"),
+        (lambda: SpectrographConfig(wavelength_range=(4000.0,)), "wavelength_range"),
+        (lambda: SpectrographConfig(lsf_sigma=(60.0,)), "lsf_wavelength: expected increasing"),
+    ],
+)
+def test_impossible_parts(make, words):
+    with pytest.raises(InputError, match=words) as caught:
+        make()
+    assert "\n" not in str(caught.value)

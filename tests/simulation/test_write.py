@@ -2,6 +2,7 @@
 
 import hashlib
 import multiprocessing
+import os
 import shutil
 import signal
 import time
@@ -71,13 +72,14 @@ def test_same_bytes_in_two_processes(reference, tmp_path):
     assert calls == [(64, 150), (128, 150), (150, 150)]
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes(reference, tmp_path):
     path = tmp_path / "killed.h5"
     process = multiprocessing.get_context("spawn").Process(
         target=simulate_pairs, args=(150, path, SURVEY, 1)
     )
     process.start()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while time.monotonic() < deadline:
         if path.exists():
             try:
@@ -143,6 +145,7 @@ def test_existing_output(tmp_path):
     ("arguments", "words"),
     [
         ({"n": 0}, "n: expected"),
+        ({"n": 1e3}, "n: expected a whole number"),
         ({"n": 10, "n_processes": 0}, "n_processes: expected"),
         ({"n": 10, "resume": True, "overwrite": True}, "at most one"),
         ({"n": 10, "path": "nowhere/pairs.h5"}, "existing folder"),
@@ -183,3 +186,13 @@ def test_disk_that_fills_up_leaves_whole_pairs(reference, tmp_path, monkeypatch)
     simulate_pairs(150, path, SURVEY, n_processes=1, resume=True)
     with PairsFile(path) as pairs, PairsFile(reference) as whole:
         np.testing.assert_array_equal(pairs.image(), whole.image())
+
+
+def _die(survey, indices):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_dies_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("photospec.simulation.write._start_worker", _die)
+    with pytest.raises(InputError, match="got one that died"):
+        simulate_pairs(150, tmp_path / "pairs.h5", SURVEY, n_processes=2)
