@@ -1,0 +1,70 @@
+"""Dust curves against numbers printed in the papers."""
+
+import numpy as np
+import pytest
+
+from photospec.dust import attenuate, calzetti00, cardelli89
+from photospec.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("wavelength", "expected"),
+    [
+        # Cardelli, Clayton & Mathis (1989), table 3: A(lambda)/A(V) at R_V = 3.1
+        (1e4 / 2.78, 1.569),
+        (1e4 / 2.29, 1.337),  # the table rounds its wavenumber of B
+        (1e4 / 1.82, 1.000),
+        (1e4 / 1.43, 0.751),
+        (1e4 / 1.11, 0.479),
+    ],
+)
+def test_cardelli_table(wavelength, expected):
+    assert cardelli89(wavelength) / 3.1 == pytest.approx(expected, abs=0.003)
+
+
+def test_cardelli_rv():
+    wavelength = np.array([2200.0, 4400.0, 5494.5, 9000.0])
+    assert cardelli89(5494.5, rv=5.0) == pytest.approx(5.0, rel=5e-3)
+    # E(B-V) is A_B - A_V by definition, whatever R_V
+    for rv in (2.5, 3.1, 5.0):
+        blue, visual = cardelli89(np.array([4405.3, 5470.0]), rv=rv)
+        assert blue - visual == pytest.approx(1.0, abs=0.06)
+    assert (np.diff(cardelli89(wavelength)) < 0).all()
+
+
+def test_calzetti_closed_form():
+    # eq. 4: k(V) close to R_V; k(B) - k(V) close to 1
+    assert calzetti00(5500.0) == pytest.approx(4.05, abs=0.01)
+    assert calzetti00(4400.0) - calzetti00(5500.0) == pytest.approx(1.0, abs=0.02)
+    # red branch typed in: 2.659 (-1.857 + 1.040 / 0.8) + 4.05
+    assert calzetti00(8000.0) == pytest.approx(2.659 * (-1.857 + 1.3) + 4.05, rel=1e-12)
+    # blue branch typed in at 0.2 micron: 1/x = 5
+    assert calzetti00(2000.0) == pytest.approx(
+        2.659 * (-2.156 + 7.545 - 4.95 + 1.375) + 4.05, rel=1e-12
+    )
+    assert calzetti00(np.ones((2, 3)) * 5000).shape == (2, 3)
+
+
+def test_branches_meet():
+    low, high = calzetti00(np.array([6299.999, 6300.0]))
+    assert low == pytest.approx(high, abs=0.03)
+
+
+def test_attenuate():
+    flux = np.ones((2, 3))
+    curve = np.array([4.0, 3.0, 1.0])
+    result = attenuate(flux, curve, np.array([0.0, 0.25]))
+    np.testing.assert_allclose(result[0], 1)
+    np.testing.assert_allclose(-2.5 * np.log10(result[1]), 0.25 * curve)
+    assert attenuate(flux[0], curve, 0.1).shape == (3,)
+
+
+def test_out_of_range():
+    with pytest.raises(InputError, match=r"Calzetti.*another unit"):
+        calzetti00(0.55)
+    with pytest.raises(InputError, match="Cardelli"):
+        cardelli89(np.array([5000.0, 5e4]))
+    with pytest.raises(InputError, match="rv: expected"):
+        cardelli89(5000.0, rv=0.1)
+    with pytest.raises(InputError, match="wavelength: expected"):
+        calzetti00([5000.0, np.nan])
