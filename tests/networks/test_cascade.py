@@ -1,0 +1,90 @@
+import pytest
+import torch
+
+from photospec.networks import cascade as cascade_module
+from photospec.networks.cascade import Cascade
+from photospec.networks.contrastive import ContrastiveNetwork
+from photospec.networks.scaling import N_FINE, NORMALISATION
+from photospec.networks.stage import BaseStage, SuperResolutionStage
+
+SMALL = {"width": 16, "depth": 1, "n_heads": 2}
+IMAGE = SMALL | {"patch_size": 16}
+NETWORK = SMALL | {"patch_size": 60}
+
+
+@pytest.fixture(scope="module")
+def cascade():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        stages = [cls(image=IMAGE, network=NETWORK) for cls in (BaseStage, SuperResolutionStage)]
+        contrastive = ContrastiveNetwork(embedding_size=8, image=IMAGE, spectrum=SMALL)
+        for stage in stages:
+            torch.nn.init.normal_(stage.network.head.weight, std=0.02)
+            torch.nn.init.normal_(stage.network.modulation.weight, std=0.02)
+            stage.scaling.std.fill_(0.3)
+            stage.scaling.detail_std.fill_(0.05)
+    cascade = Cascade(*stages, contrastive, n_steps_base=3, n_steps_super_resolution=2)
+    return cascade.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return torch.randn(5, 5, 64, 64, generator=torch.Generator().manual_seed(4))
+
+
+def generators(*seeds):
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def test_draws_are_positive_normalised_spectra(cascade, images):
+    drawn = cascade.sample(images[:2], 3, generators(1, 2))
+    assert drawn.flux.shape == (2, 3, N_FINE)
+    assert torch.isfinite(drawn.flux).all()
+    assert (drawn.flux > 0).all()
+    torch.testing.assert_close(drawn.flux[..., NORMALISATION].mean(-1), torch.ones(2, 3))
+    assert drawn.similarity.shape == (2, 3)
+    assert drawn.similarity.abs().max() <= 1 + 1e-6
+    assert drawn.nfe == 3 + 2
+    candidates = drawn.flux[0].log()
+    assert (candidates[0] - candidates[1]).abs().max() > 0.1
+
+
+def test_a_batch_gives_the_same_as_one_by_one(cascade, images, monkeypatch):
+    together = cascade.sample(images, 2, generators(1, 2, 3, 4, 5))
+    for i in range(5):
+        alone = cascade.sample(images[i : i + 1], 2, generators(i + 1))
+        torch.testing.assert_close(alone.flux[0], together.flux[i], rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(alone.similarity[0], together.similarity[i], atol=1e-4, rtol=0)
+    # ... whatever the size of the parts
+    monkeypatch.setattr(cascade_module, "_CHUNK", 4)
+    parts = cascade.sample(images, 2, generators(1, 2, 3, 4, 5))
+    torch.testing.assert_close(parts.flux, together.flux, rtol=1e-3, atol=1e-5)
+
+
+def test_noise_of_an_image_is_its_generators_alone(cascade, images):
+    a = cascade.sample(images[:3], 2, generators(1, 2, 3))
+    b = cascade.sample(images[:3], 2, generators(1, 9, 3))
+    torch.testing.assert_close(a.flux[[0, 2]], b.flux[[0, 2]], rtol=1e-3, atol=1e-5)
+    assert (a.flux[1] / b.flux[1]).log().abs().max() > 0.1
+    again = cascade.sample(images[:3], 2, generators(1, 2, 3))
+    assert torch.equal(again.flux, a.flux)
+
+
+def test_similarity_is_the_cosine_of_the_embeddings(cascade, images):
+    drawn = cascade.sample(images[:2], 3, generators(1, 2))
+    image = cascade.embed_image(images[:2])
+    for i in range(2):
+        spectra = cascade.embed_spectrum(7.0 * drawn.flux[i])  # in any unit
+        torch.testing.assert_close(spectra @ image[i], drawn.similarity[i], atol=1e-4, rtol=0)
+
+
+def test_precision(cascade, images):
+    exact = cascade.sample(images[:1], 2, generators(1))
+    cascade.set_precision(torch.bfloat16)
+    try:
+        half = cascade.sample(images[:1], 2, generators(1))
+    finally:
+        cascade.set_precision(None)
+    assert half.flux.dtype == half.similarity.dtype == torch.float32
+    assert not torch.equal(half.flux, exact.flux)
+    assert (half.flux / exact.flux).log().square().mean().sqrt() < 0.05
