@@ -53,7 +53,5 @@ def closure(todo):
 if __name__ == "__main__":
     pyproject = Path(__file__).resolve().parents[1] / "pyproject.toml"
     pins = closure(needed(tomllib.loads(pyproject.read_text())["project"]))
-    print(
-        "# Tested versions, from .ci/constraints.py. Use: pip install -c constraints.txt"
-    )
+    print("# Tested versions, from .ci/constraints.py. Use: pip install -c constraints.txt")
     print(*(pins[name] for name in sorted(pins)), sep="\n")

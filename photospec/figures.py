@@ -92,7 +92,7 @@ def plot_spectrum(axes, wavelength, flux, *, redshift=None, truth=None):
     if truth is not None:
         axes.plot(wavelength, truth, color="tab:orange", linewidth=0.9, label="truth")
         shown = np.concatenate([shown, truth])
-    axes.plot(wavelength, flux, color="black", linewidth=0.7, label="spectrum")
+    axes.plot(wavelength, flux, color="black", linewidth=0.7, label="predicted")
     if truth is not None:
         axes.legend(loc="lower right", fontsize=7)
     axes.set_xlim(wavelength[0], wavelength[-1])

@@ -1,6 +1,8 @@
 """What is declared agrees with what is used: dependencies, pins, commands, citations."""
 
 import ast
+import importlib
+import inspect
 import os
 import re
 import stat
@@ -32,7 +34,10 @@ def name_of(requirement):
 
 def test_what_is_imported_is_declared(project):
     extras = project["optional-dependencies"]
-    groups = [project["dependencies"], *(extras[name] for name in ("qp", "train", "simulate"))]
+    groups = [
+        project["dependencies"],
+        *(extras[name] for name in ("qp", "simulate", "survey", "train")),
+    ]
     declared = {name_of(text) for group in groups for text in group} | {"photospec"}
     distributions = packages_distributions()
     undeclared = {}
@@ -68,6 +73,25 @@ def test_constraints_pin_every_dependency_within_its_bounds(project, repository)
     # Unpinned, PyTorch would bring gigabytes of GPU libraries.
     assert pins["torch"] == "2.13.0"
     assert not [line for line in lines if "+" in line or "://" in line or "/" in line.split("#")[0]]
+
+
+PUBLIC = ("analysis", "archive", "config", "filters", "image", "simulation", "spectrum", "training")
+
+
+@pytest.mark.parametrize("room", PUBLIC)
+def test_public_functions_explain_their_parameters(room):
+    module = importlib.import_module(f"photospec.{room}")
+    silent = []
+    for name in module.__all__:
+        function = getattr(module, name)
+        if inspect.isfunction(function):
+            lines = (function.__doc__ or "").splitlines()
+            entries = {
+                part.strip(" *") for line in lines for part in line.partition(" :")[0].split(",")
+            }
+            wanted = set(inspect.signature(function).parameters)
+            silent += [f"{name}({parameter})" for parameter in sorted(wanted - entries)]
+    assert not silent
 
 
 def readme_commands(repository):

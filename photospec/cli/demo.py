@@ -174,6 +174,6 @@ def _comparison(table, batch):
 
 def _cell(value, form):
     """Write a table cell; a masked one as a dash."""
-    if getattr(value, "mask", False) is True or str(value) in ("--", "———"):
+    if getattr(value, "mask", False):
         return "-"
-    return format(str(value) if form == "" else float(getattr(value, "value", value)), form)
+    return str(value) if form == "" else format(float(getattr(value, "value", value)), form)

@@ -25,7 +25,7 @@ RESIZED, CROPPED = 71, 64  # pixels
 class PublishedCandidates:
     """What `PublishedCascade.sample` draws.
 
-    Parameters
+    Attributes
     ----------
     flux : array (n, n_candidates, 4500)
         Relative flux, of mean 1 over 6900-6950 Angstrom as far as the networks learnt it.
