@@ -1,7 +1,7 @@
 """Band fluxes of weights on the stellar basis without making the spectra.
 
 The flux of each basis row through each band is tabulated against redshift and attenuation, per dust
-law, and interpolated; the interpolation error stays below 0.002 mag (see the tests), so that
+law, and interpolated; the interpolation error stays below 0.0015 mag (0.006 in u; see the tests), so that
 selecting galaxies costs microseconds and agrees with their rendered spectra.
 """
 
@@ -25,7 +25,6 @@ LUMINOSITY_TO_FLUX = 3.828e33 / (4 * np.pi * 3.0856776e24**2) * 1e17
 _AV = np.array([0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0])
 _C = 2.99792458e18
 _NANOMAGGY = 3.631e-29
-_YOUNG_AV_MAX = _AV[-1]
 
 
 class PhotometryTable:
@@ -47,7 +46,6 @@ class PhotometryTable:
         wave = basis.wavelength
         pixel = wave * np.log(10) * 1e-4
         filters = [speclite.filters.load_filter(f"sdss2010-{b}") for b in BANDS]
-        # nanomaggies = sum(flux * projection) for flux in 1e-17 erg/s/cm2/A, photon weighting
         self._norm = np.array([_ab_norm(f) for f in filters])
         self._filters = filters
         curves = np.array([attenuation_curve(law, wave) for law in DUST_LAWS])

@@ -41,7 +41,9 @@ def without_lines(galaxies):
 def test_band_fluxes_are_those_of_the_selection(galaxies, spectra):
     total = (spectra.bulge + spectra.disk).astype(float)
     magnitude = 22.5 - 2.5 * np.log10(band_flux(spectra.wavelength, total))
-    np.testing.assert_allclose(magnitude, galaxies.magnitude, atol=2e-3)
+    np.testing.assert_allclose(magnitude[:, 1:], galaxies.magnitude[:, 1:], atol=1.5e-3)
+    # u runs over steep features of the ultraviolet between two redshifts of the table
+    np.testing.assert_allclose(magnitude[:, 0], galaxies.magnitude[:, 0], atol=6e-3)
     share = band_flux(spectra.wavelength, spectra.bulge.astype(float)) / band_flux(
         spectra.wavelength, total
     )

@@ -1,0 +1,41 @@
+"""The population against the real catalogues, where they are there."""
+
+import numpy as np
+import pytest
+from astropy.table import Table
+from scipy.spatial import cKDTree
+from scipy.stats import wasserstein_distance
+
+from photospec.simulation.correction import template_correction
+from photospec.simulation.population import PopulationConfig, draw_galaxies
+
+
+def test_colours_at_given_magnitude_and_redshift(shared):
+    """Distances of each colour of the main sample; 0.04 mag is the goal, the rest is noise."""
+    table = Table.read(shared / "real" / "catalogues" / "sdss_ugriz_redshift.fits")
+    flux = np.array([table[f"{b}_maggies"] for b in "ugriz"], float).T
+    ivar = np.array([table[f"{b}_maggies_ivar"] for b in "ugriz"], float).T
+    z = np.array(table["redshift"], float)
+    good = (flux > 0).all(1) & (ivar > 0).all(1) & (z > 0.05) & (z < 0.15)
+    good &= flux[:, 2] > 10 ** (0.4 * (22.5 - 17.77))
+    flux, ivar, z = flux[good], ivar[good], z[good]
+    rng = np.random.default_rng(4)
+    galaxies = draw_galaxies(PopulationConfig(), rng, 8000)
+    scale = np.array([0.005, 0.1])
+    r = 22.5 - 2.5 * np.log10(flux[:, 2])
+    tree = cKDTree(np.c_[galaxies.redshift, galaxies.magnitude[:, 2]] / scale)
+    _, near = tree.query(np.c_[z, r] / scale)
+    error = 1 / np.sqrt(ivar) / flux * rng.standard_normal(flux.shape)
+    fake = galaxies.magnitude[near] - 2.5 * np.log10(np.clip(1 + error, 0.05, None))
+    real = 22.5 - 2.5 * np.log10(flux)
+    for a, b in zip(-np.diff(real, axis=1).T, -np.diff(fake, axis=1).T, strict=True):
+        assert wasserstein_distance(a, b) < 0.05
+
+
+def test_template_correction_stays_small_in_the_optical():
+    wavelength = np.linspace(3400, 10000, 500)
+    factor = template_correction(wavelength)
+    assert abs(factor - 1).max() < 0.08
+    # no step between neighbouring pixels: a slope, never a feature
+    assert abs(np.diff(np.log(factor)) / np.diff(np.log(wavelength))).max() < 1.0
+    assert template_correction(np.array([5500.0])) == pytest.approx(0.95, abs=0.03)
