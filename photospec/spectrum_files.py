@@ -18,6 +18,7 @@ from astropy.table import QTable
 from specutils import Spectrum
 
 from photospec.errors import InputError
+from photospec.fits_files import open_fits
 
 __all__ = ["read_spectrum", "write_spectra"]
 
@@ -48,21 +49,19 @@ def read_spectrum(path):
     path = Path(path)
     if not path.is_file():
         raise InputError(f"path: expected a spectrum file, got {path} which does not exist")
-    try:
-        with fits.open(path, memmap=False) as hdus:
+    if _is_fits(path):
+        hdus = open_fits(path)
+        try:
             if len(hdus) > 1 and isinstance(hdus[1], fits.BinTableHDU):
                 names = {name.lower() for name in hdus[1].columns.names}
                 if hdus[1].header.get("FORMAT") == _FORMAT:
                     return _read_own(hdus)
                 if names >= _SDSS_COLUMNS:
                     return _read_sdss(hdus)
-    except (OSError, TypeError, KeyError, IndexError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        if path.suffix.lower() in (".fits", ".fit", ".gz", ".bz2"):
+        except (TypeError, KeyError, IndexError, ValueError) as error:
             raise InputError(
-                f"path: expected a FITS file with a spectrum, got {path} which cannot be read "
-                f"({_reason(error)}); is the download incomplete?"
+                f"path: expected a whole file of spectra, got {path} which lacks something "
+                f"({_reason(error)}); is it damaged?"
             ) from None
     try:
         spectrum = Spectrum.read(str(path))
@@ -75,6 +74,13 @@ def read_spectrum(path):
             f"path: expected spectra on one grid, got {type(spectrum).__name__} in {path}"
         )
     return spectrum
+
+
+def _is_fits(path):
+    with open(path, "rb") as file:
+        start = file.read(6)
+    suffixes = {suffix.lower() for suffix in path.suffixes}
+    return start == b"SIMPLE" or bool(suffixes & {".fits", ".fit"})
 
 
 def _reason(error):
@@ -93,7 +99,10 @@ def _read_sdss(hdus):
     if "wdisp" in names:
         # wdisp is in pixels of 1e-4 dex.
         pixel = 1e-4 * np.log(10) * wavelength
-        meta["lsf_sigma"] = data[names["wdisp"]].astype(float) * pixel
+        width = data[names["wdisp"]].astype(float)
+        known = width > 0
+        if known.any():  # zero where nothing was observed
+            meta["lsf_sigma"] = pixel * np.interp(loglam, loglam[known], width[known])
     header = hdus[0].header
     for key, card in (("ra", "PLUG_RA"), ("dec", "PLUG_DEC")):
         if card in header:
