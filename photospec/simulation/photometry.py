@@ -1,8 +1,8 @@
 """Band fluxes of weights on the stellar basis without making the spectra.
 
 The flux of each basis row through each band is tabulated against redshift and attenuation, per dust
-law, and interpolated; the interpolation error stays below 0.0015 mag (0.006 in u; see the tests), so that
-selecting galaxies costs microseconds and agrees with their rendered spectra.
+law, and interpolated. The interpolation error stays below 0.0015 mag (0.006 in u; see the tests),
+so that selecting galaxies costs microseconds and agrees with their rendered spectra.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-import speclite.filters
 
+from ..filters import load_band
 from .attenuation import attenuation_curve
 from .basis import stellar_basis
 from .galaxies import DUST_LAWS
@@ -45,7 +45,7 @@ class PhotometryTable:
         self.redshift = np.linspace(redshift_range[0], redshift_range[1], max(n_z, 2))
         wave = basis.wavelength
         pixel = wave * np.log(10) * 1e-4
-        filters = [speclite.filters.load_filter(f"sdss2010-{b}") for b in BANDS]
+        filters = [load_band(band) for band in BANDS]
         self._norm = np.array([_ab_norm(f) for f in filters])
         self._filters = filters
         curves = np.array([attenuation_curve(law, wave) for law in DUST_LAWS])
