@@ -364,7 +364,8 @@ class PhotoSpectrograph:
 def _spectrum(flux, meta):
     unit = u.Unit("erg / (s cm2 Angstrom)")
     scale = FLUX_UNIT.to(unit)
-    return Spectrum(flux=flux * scale * unit, spectral_axis=WAVELENGTH * u.AA, meta=meta)
+    axis = WAVELENGTH * u.AA
+    return Spectrum(flux=flux * scale * unit, spectral_axis=axis, spectral_axis_index=-1, meta=meta)
 
 
 def _as_list(image):

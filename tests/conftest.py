@@ -27,3 +27,33 @@ def shared():
 def repository():
     """Root of the checkout that the tests come from."""
     return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory):
+    """Folder of a spectrograph with small random networks: it predicts nonsense, at once."""
+    import torch
+
+    from photospec.networks.sizes import ContrastiveSize, EncoderSize, StageSize, TransformerSize
+    from photospec.weights import FILES, Sampling, SpectrographConfig, assemble, save_cascade
+
+    image = EncoderSize(width=16, depth=1, n_heads=2, patch_size=32, n_summary=2)
+    stage = StageSize(image, TransformerSize(width=16, depth=1, n_heads=2, patch_size=60))
+    config = SpectrographConfig(
+        sampling=Sampling(n_steps_base=3, n_steps_super_resolution=2, n_candidates=3),
+        base=stage,
+        super_resolution=stage,
+        contrastive=ContrastiveSize(8, image, stage.network),
+        lsf_sigma=(2.1, 2.7),
+        provenance={"trained": "never"},
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        modules = {stage: config.build(stage) for stage in FILES}
+        for name in ("base", "super-resolution"):
+            torch.nn.init.normal_(modules[name].network.head.weight, std=0.02)
+            modules[name].scaling.std.fill_(0.3)
+            modules[name].scaling.detail_std.fill_(0.05)
+    folder = tmp_path_factory.mktemp("tiny") / "weights"
+    save_cascade(folder, assemble(modules, config), config)
+    return folder
