@@ -140,61 +140,81 @@ def prepare_image(image, *, bands=SDSS_BANDS, pixel_scale=0.396, size=64, positi
         else:
             uncertainty = to_nanomaggies(uncertainty, image.unit, bands, area)
     center = target_pixel(data.shape, wcs, meta, position)
-    flags = []
-
     if all(abs(value / pixel_scale - 1) <= _SAME_SCALE for value in scale):
-        start = tuple(round(value) - size // 2 for value in center)
-        outside = crop(np.zeros(data.shape[1:], bool), start, size, True)
-        data, mask = crop(data, start, size, 0), crop(mask, start, size, True)
-        bad = ~np.isfinite(data)
-        _check_values(data, mask | bad, outside, bands)
-        if uncertainty is not None:
-            uncertainty = crop(uncertainty, start, size, np.inf)
-        center = (center[0] - start[0], center[1] - start[1])
-        wcs = _moved_wcs(wcs, start, (1.0, 1.0))
-        data = data.astype(np.float32)
-        mask = mask | bad
-        if mask.any():
-            data = fill_bad(data, mask)
-            data[:, outside] = 0
+        flags, put = [], _cut(data, mask, uncertainty, center, size, bands)
     else:
-        flags.append("resampled")
-        bad = ~np.isfinite(data)
-        _check_values(data, mask | bad, np.zeros(data.shape[1:], bool), bands)
         step = tuple(pixel_scale / value for value in scale)
-        if uncertainty is not None:
-            uncertainty = np.where(np.isfinite(uncertainty), uncertainty, 0)
-        mask = mask | bad
-        filled = fill_bad(np.where(bad, 0, data).astype(float), mask)
-        start = tuple(value - (size // 2) * width for value, width in zip(center, step))
-        data, mask, uncertainty, outside = resample(filled, mask, uncertainty, center, step, size)
-        _check_values(data, mask, outside, bands)
-        wcs = _moved_wcs(wcs, start, step)
-        center = (float(size // 2),) * 2
-        data = data.astype(np.float32)
+        flags, put = ["resampled"], _resample(data, mask, uncertainty, center, step, size, bands)
+    data, mask, uncertainty = put.data, put.mask, put.uncertainty
+    wcs = _moved_wcs(wcs, put.start, put.step)
 
-    if outside.any():
+    if put.outside.any():
         flags.append("padded")
-        warnings.warn(
-            f"image{name} does not cover all of the {size} x {size} crop: padded as masked",
-            PhotospecWarning,
-            stacklevel=2,
-        )
-    holes = mask & ~outside
-    if holes.any():
+        _warn(f"image{name} does not cover all of the {size} x {size} crop: padded as masked")
+    if (mask & ~put.outside).any():
         flags.append("masked_pixels")
-        if np.any(bad & ~outside if bad.shape == mask.shape else bad):
-            warnings.warn(
-                f"image{name} has pixels that are not finite: masked, and filled from the "
-                "pixels around them",
-                PhotospecWarning,
-                stacklevel=2,
-            )
+    if put.repaired:
+        _warn(
+            f"image{name} has pixels that are not finite: masked, and filled from the "
+            "pixels around them"
+        )
     if uncertainty is not None:
         uncertainty = np.where(mask, np.inf, uncertainty).astype(np.float32)
-    flags += _quality(data, mask, center, pixel_scale, bands)
-    meta.update(center=center, bands=bands)
+    flags += _quality(data, mask, put.center, pixel_scale, bands)
+    meta.update(center=put.center, bands=bands)
     return ImageArray(data, mask, uncertainty, bands, float(pixel_scale), wcs, tuple(flags), meta)
+
+
+def _warn(text):
+    warnings.warn(text, PhotospecWarning, stacklevel=3)
+
+
+@dataclass
+class _Put:
+    """Pixels in their new place: start and step of the new grid on the old one."""
+
+    data: np.ndarray
+    mask: np.ndarray
+    uncertainty: np.ndarray | None
+    outside: np.ndarray
+    center: tuple
+    start: tuple
+    step: tuple
+    repaired: bool
+
+
+def _cut(data, mask, uncertainty, center, size, bands):
+    """Cut whole pixels; they keep their values."""
+    start = tuple(round(value) - size // 2 for value in center)
+    outside = crop(np.zeros(data.shape[1:], bool), start, size, True)
+    data, mask = crop(data, start, size, 0), crop(mask, start, size, True)
+    bad = ~np.isfinite(data)
+    mask |= bad
+    _check_values(data, mask, outside, bands)
+    if uncertainty is not None:
+        uncertainty = crop(uncertainty, start, size, np.inf)
+    data = data.astype(np.float32)
+    if mask.any():
+        data = fill_bad(data, mask)
+        data[:, outside] = 0
+    center = (center[0] - start[0], center[1] - start[1])
+    return _Put(data, mask, uncertainty, outside, center, start, (1.0, 1.0), bad.any())
+
+
+def _resample(data, mask, uncertainty, center, step, size, bands):
+    """Put the target on the middle of a grid with other pixels."""
+    bad = ~np.isfinite(data)
+    mask = mask | bad
+    _check_values(data, mask, np.zeros(data.shape[1:], bool), bands)
+    if uncertainty is not None:
+        uncertainty = np.where(np.isfinite(uncertainty), uncertainty, 0)
+    filled = fill_bad(np.where(bad, 0, data).astype(float), mask)
+    start = tuple(value - (size // 2) * width for value, width in zip(center, step))
+    data, mask, uncertainty, outside = resample(filled, mask, uncertainty, center, step, size)
+    _check_values(data, mask, outside, bands)
+    center = (float(size // 2),) * 2
+    data = data.astype(np.float32)
+    return _Put(data, mask, uncertainty, outside, center, start, step, bad.any())
 
 
 def _arrays(image):
