@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from astropy import units as u
-from astropy.nddata import NDData, StdDevUncertainty
 from astropy.wcs import WCS
 from scipy.ndimage import gaussian_filter
 
 from photospec.apertures import aperture_flux, aperture_weights
 from photospec.errors import InputError, PhotospecWarning
 from photospec.filters import SDSS_BANDS
+from photospec.image_checks import check_values, choose_bands, image_arrays
 from photospec.image_files import read_image
 from photospec.image_pixels import crop, fill_bad, resample, sky_noise
 from photospec.image_units import (
@@ -37,9 +37,6 @@ __all__ = [
 
 # Pixel scales this close to the wanted one (relative) are taken as equal.
 _SAME_SCALE = 0.005
-# Least part of the crop that must be on the image, and of each band that must be good.
-_LEAST_COVERED = 0.5
-_LEAST_GOOD = 0.5
 # The target counts as seen above this signal-to-noise ratio within the fibre.
 _LOW_SIGNAL = 5.0
 _FIBRE_RADIUS = 1.5  # arcsec
@@ -126,9 +123,9 @@ def prepare_image(image, *, bands=SDSS_BANDS, pixel_scale=0.396, size=64, positi
     PhotospecWarning
         If not-finite pixels were filled or the image was padded.
     """
-    data, mask, uncertainty = _arrays(image)
+    data, mask, uncertainty = image_arrays(image)
     bands = band_names(bands)
-    data, mask, uncertainty, name = _choose_bands(image, data, mask, uncertainty, bands)
+    data, mask, uncertainty, name = choose_bands(image, data, mask, uncertainty, bands)
     meta = dict(image.meta)
     wcs = image.wcs if isinstance(image.wcs, WCS) and image.wcs.has_celestial else None
     scale = pixel_scales(wcs, meta)
@@ -190,7 +187,7 @@ def _cut(data, mask, uncertainty, center, size, bands):
     data, mask = crop(data, start, size, 0), crop(mask, start, size, True)
     bad = ~np.isfinite(data)
     mask |= bad
-    _check_values(data, mask, outside, bands)
+    check_values(data, mask, outside, bands)
     if uncertainty is not None:
         uncertainty = crop(uncertainty, start, size, np.inf)
     data = data.astype(np.float32)
@@ -205,114 +202,16 @@ def _resample(data, mask, uncertainty, center, step, size, bands):
     """Put the target on the middle of a grid with other pixels."""
     bad = ~np.isfinite(data)
     mask = mask | bad
-    _check_values(data, mask, np.zeros(data.shape[1:], bool), bands)
+    check_values(data, mask, np.zeros(data.shape[1:], bool), bands)
     if uncertainty is not None:
         uncertainty = np.where(np.isfinite(uncertainty), uncertainty, 0)
     filled = fill_bad(np.where(bad, 0, data).astype(float), mask)
     start = tuple(value - (size // 2) * width for value, width in zip(center, step))
     data, mask, uncertainty, outside = resample(filled, mask, uncertainty, center, step, size)
-    _check_values(data, mask, outside, bands)
+    check_values(data, mask, outside, bands)
     center = (float(size // 2),) * 2
     data = data.astype(np.float32)
     return _Put(data, mask, uncertainty, outside, center, start, step, bad.any())
-
-
-def _arrays(image):
-    if not isinstance(image, NDData):
-        raise InputError(
-            f"image: expected an astropy NDData, got {type(image).__name__}; "
-            "wrap arrays as NDData(data, unit='nmgy', meta={'bands': 'ugriz', 'pixel_scale': ...})"
-        )
-    data = np.asarray(image.data)
-    if data.dtype.kind not in "fiu":
-        raise InputError(f"image: expected real numbers, got {data.dtype}")
-    if data.ndim != 3 or 0 in data.shape:
-        cause = "is it a single band?" if data.ndim == 2 else "give one galaxy at a time"
-        raise InputError(f"image: expected shape (n_bands, ny, nx), got {data.shape}; {cause}")
-    if data.dtype.kind != "f" or not data.dtype.isnative:
-        data = data.astype(np.float32 if data.dtype.kind == "f" else float)
-    mask = np.zeros(data.shape, bool)
-    if image.mask is not None:
-        try:
-            mask |= np.asarray(image.mask, dtype=bool)
-        except ValueError:
-            raise InputError(
-                f"image.mask: expected shape {data.shape}, got {np.shape(image.mask)}"
-            ) from None
-    uncertainty = None
-    if image.uncertainty is not None:
-        try:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                deviation = image.uncertainty.represent_as(StdDevUncertainty)
-            unit = deviation.unit or image.unit
-            uncertainty = np.asarray(deviation.array, dtype=float)
-            if unit is not None and unit != image.unit:
-                uncertainty = uncertainty * unit.to(image.unit)
-            uncertainty = np.broadcast_to(uncertainty, data.shape)
-        except (TypeError, AttributeError, ValueError):
-            raise InputError(
-                "image.uncertainty: expected a standard deviation, variance or inverse variance "
-                f"of shape {data.shape} in the unit of the image, got "
-                f"{type(image.uncertainty).__name__}"
-            ) from None
-    return data, mask, uncertainty
-
-
-def _choose_bands(image, data, mask, uncertainty, bands):
-    there = image.meta.get("bands") if image.meta is not None else None
-    if there is None:
-        raise InputError(
-            f"meta['bands']: expected the names of the {len(data)} bands, got none; "
-            "set it, for example to ('u', 'g', 'r', 'i', 'z')"
-        )
-    there = band_names(there, "meta['bands']")
-    if len(there) != len(data):
-        last = " (bands come first, not last)" if data.shape[-1] == len(there) else ""
-        raise InputError(
-            f"image: expected {len(there)} bands ({', '.join(there)}) along the first axis, got "
-            f"shape {data.shape}{last}"
-        )
-    missing = [band for band in bands if band not in there]
-    if missing:
-        raise InputError(
-            f"image: expected bands {', '.join(bands)}, got {', '.join(there)}: no "
-            f"{', '.join(missing)}; predictions need all bands that the weights were trained on"
-        )
-    name = image.meta.get("name")
-    name = f" {name}" if isinstance(name, str) else ""
-    if there == bands:
-        return data, mask, uncertainty, name
-    order = [there.index(band) for band in bands]
-    return data[order], mask[order], None if uncertainty is None else uncertainty[order], name
-
-
-def _check_values(data, bad, outside, bands):
-    size = outside.size
-    covered = 1 - np.count_nonzero(outside) / size
-    if covered < _LEAST_COVERED:
-        raise InputError(
-            f"image: expected at least {_LEAST_COVERED:.0%} of the crop on the image, got "
-            f"{covered:.0%} of {outside.shape[0]} x {outside.shape[1]} pixels; is the image too "
-            "small or the target at its edge?"
-        )
-    good_fraction = 1 - np.count_nonzero(bad & ~outside, axis=(1, 2)) / (size * covered)
-    for band, values, hidden, good in zip(bands, data, bad, good_fraction):
-        if good < 1e-9:
-            raise InputError(
-                f"image: expected numbers, got none in band {band} (all NaN or masked); "
-                "is the target outside the survey, or the band missing?"
-            )
-        if good < _LEAST_GOOD:
-            raise InputError(
-                f"image: expected at least {_LEAST_GOOD:.0%} good pixels, got {good:.0%} in band "
-                f"{band}; is the target at the edge of the survey?"
-            )
-        use = values[~hidden] if hidden.any() else values
-        if use.min() == use.max():
-            raise InputError(
-                f"image: expected a signal, got {use.flat[0]:g} in every pixel of band {band}; "
-                "is the band missing?"
-            )
 
 
 def _moved_wcs(wcs, start, step):
