@@ -14,8 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 from photospec.grids import nebular_grid, stellar_grid
-
-from .correction import template_correction
+from photospec.simulation.correction import template_correction
 
 __all__ = ["AGE_EDGES", "LOG_STEP", "REST_WAVELENGTH", "StellarBasis", "stellar_basis"]
 

@@ -6,9 +6,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from .attenuation import attenuation_curve
-from .basis import stellar_basis
-from .galaxies import DUST_LAWS
+from photospec.simulation.attenuation import attenuation_curve
+from photospec.simulation.basis import stellar_basis
+from photospec.simulation.galaxies import DUST_LAWS
 
 __all__ = [
     "agn_ratios",

@@ -11,10 +11,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..filters import load_band
-from .attenuation import attenuation_curve
-from .basis import stellar_basis
-from .galaxies import DUST_LAWS
+from photospec.filters import load_band
+from photospec.simulation.attenuation import attenuation_curve
+from photospec.simulation.basis import stellar_basis
+from photospec.simulation.galaxies import DUST_LAWS
 
 __all__ = ["BANDS", "LUMINOSITY_TO_FLUX", "PhotometryTable", "photometry_table"]
 

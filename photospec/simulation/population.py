@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import gas, relations
-from .basis import AGE_EDGES
-from .cosmology import luminosity_distance, redshift_mass_sampler, universe_age
-from .galaxies import Galaxies
-from .photometry import photometry_table
-from .population_config import PopulationConfig
-from .star_formation import delayed_tau, metallicity_shares, tau_from_ssfr, top_hat, weights
+from photospec.simulation import gas, relations
+from photospec.simulation.basis import AGE_EDGES
+from photospec.simulation.cosmology import luminosity_distance, redshift_mass_sampler, universe_age
+from photospec.simulation.galaxies import Galaxies
+from photospec.simulation.photometry import photometry_table
+from photospec.simulation.population_config import PopulationConfig
+from photospec.simulation.star_formation import (
+    delayed_tau,
+    metallicity_shares,
+    tau_from_ssfr,
+    top_hat,
+    weights,
+)
 
 __all__ = ["PopulationConfig", "draw_galaxies"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .cosmology import kpc_per_arcsec
+from photospec.simulation.cosmology import kpc_per_arcsec
 
 __all__ = [
     "agn_line_ratios", "agn_log_ew", "agn_type", "disk_av", "disk_axis_ratio", "gas_metallicity",

@@ -9,13 +9,13 @@ import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.special import erf
 
-from .attenuation import attenuation_curve, galactic_transmission
-from .basis import LOG_STEP, stellar_basis
-from .cosmology import luminosity_distance
-from .galaxies import DUST_LAWS
-from .gas import line_index
-from .photometry import LUMINOSITY_TO_FLUX
-from .population_config import PopulationConfig
+from photospec.simulation.attenuation import attenuation_curve, galactic_transmission
+from photospec.simulation.basis import LOG_STEP, stellar_basis
+from photospec.simulation.cosmology import luminosity_distance
+from photospec.simulation.galaxies import DUST_LAWS
+from photospec.simulation.gas import line_index
+from photospec.simulation.photometry import LUMINOSITY_TO_FLUX
+from photospec.simulation.population_config import PopulationConfig
 
 __all__ = ["OBSERVED_WAVELENGTH", "ComponentSpectra", "render_spectra"]
 

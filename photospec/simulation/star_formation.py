@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .basis import AGE_EDGES
+from photospec.simulation.basis import AGE_EDGES
 
 __all__ = ["delayed_tau", "metallicity_shares", "tau_from_ssfr", "top_hat", "weights"]
 
