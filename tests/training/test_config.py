@@ -1,0 +1,99 @@
+from dataclasses import replace
+
+import pytest
+
+from photospec.config import read_toml, write_toml
+from photospec.errors import InputError
+from photospec.networks.sizes import DEFAULT_SIZES, STAGES
+from photospec.training.config import Optimisation, TrainConfig, preset
+from photospec.training.trainer import ema_decay, learning_rate
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("name", ["small", "tiny"])
+def test_presets_survive_toml(name, stage, tmp_path):
+    config = preset(name, stage)
+    assert config.stage == stage
+    write_toml(config, tmp_path / "train.toml")
+    assert read_toml(TrainConfig, tmp_path / "train.toml") == config
+    text = (tmp_path / "train.toml").read_text()
+    assert "# Galaxies per step. (at least 1)" in text
+
+
+def test_small_preset_has_the_default_sizes():
+    for stage in STAGES:
+        assert preset("small", stage).size == DEFAULT_SIZES[stage]
+
+
+def test_keys_left_out_take_their_default(tmp_path):
+    path = tmp_path / "train.toml"
+    path.write_text('stage = "contrastive"\n[optimisation]\nlearning_rate = 1e-4\n')
+    config = read_toml(TrainConfig, path)
+    assert config == TrainConfig(stage="contrastive", optimisation=Optimisation(learning_rate=1e-4))
+    assert config.size is config.contrastive
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("batch_sise = 3", "line 1: .*'batch_sise'; is it misspelt"),
+        ("\nbatch_size = 0", "line 2: batch_size: expected at least 1, got 0"),
+        ("batch_size = 3.5", "line 1: batch_size: expected a whole number, got 3.5"),
+        ("seed = -1", "seed: expected 0 to .*, got -1"),
+        ("augment = 1", "augment: expected true or false, got 1"),
+        ('stage = "middle"', "stage: expected one of contrastive, base, super-resolution"),
+        ('target = "both"', "target: expected one of truth, observed"),
+        ("temperature = 0.0", "temperature: expected a positive number"),
+        ("[optimisation]\nlearning_rate = -1.0", "line 1: learning_rate: expected a positive"),
+        ("[optimisation]\ndecay_fraction = 2.0", "line 2: .*expected 0 to 1"),
+        ("[optimisation]\nema_decay = 1.0", "ema_decay: expected 0 to 1, 1 excluded"),
+        ("[diffusion.image]\nn_heads = 5", "line 1: n_heads: expected a divisor of the width 224"),
+        ("[diffusion.image]\nwidth = 448", "got 448 and 224"),
+        ("batch_size = ", "expected TOML"),
+    ],
+)
+def test_bad_settings_name_file_and_line(text, message, tmp_path):
+    path = tmp_path / "train.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message) as error:
+        read_toml(TrainConfig, path)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_bad_names():
+    with pytest.raises(InputError, match="preset: expected small or tiny, got 'huge'"):
+        preset("huge", "base")
+    with pytest.raises(InputError, match="stage: expected contrastive or base"):
+        preset("tiny", "all")
+
+
+def test_learning_rate_is_a_trapezoid():
+    config = TrainConfig(
+        max_steps=100,
+        optimisation=Optimisation(learning_rate=2.0, warmup_steps=10, decay_fraction=0.25),
+    )
+    rates = [learning_rate(step, config) for step in range(101)]
+    assert rates[0] == pytest.approx(0.2)
+    assert rates[4] == pytest.approx(1.0)
+    assert rates[9:76] == pytest.approx([2.0] * 67)
+    assert rates[80] == pytest.approx(2.0 * 20 / 25)
+    assert rates[99] == pytest.approx(2.0 / 25)
+    assert rates[100] == 0
+    assert max(rates) == 2.0
+
+
+def test_learning_rate_without_warm_up_or_decay():
+    flat = TrainConfig(max_steps=10, optimisation=Optimisation(warmup_steps=0, decay_fraction=0.0))
+    assert {learning_rate(step, flat) for step in range(10)} == {7e-4}
+    # warm-up that meets the decay: the lower of both
+    short = replace(flat, optimisation=Optimisation(warmup_steps=10, decay_fraction=1.0))
+    assert learning_rate(1, short) == pytest.approx(7e-4 * 0.2)
+    assert learning_rate(8, short) == pytest.approx(7e-4 * 0.2)
+
+
+def test_moving_average_forgets_faster_early_on():
+    config = TrainConfig(optimisation=Optimisation(ema_decay=0.99))
+    assert ema_decay(0, config) == pytest.approx(0.1)
+    assert ema_decay(90, config) == pytest.approx(0.91)
+    assert ema_decay(10_000, config) == 0.99
