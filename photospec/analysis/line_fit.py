@@ -6,7 +6,7 @@ import numpy as np
 from scipy.ndimage import median_filter
 from scipy.optimize import least_squares
 
-from photospec.analysis.line_model import GROUPS, group_profiles, line_profiles, pixel_edges
+from photospec.analysis.line_model import GROUPS, group_profiles, line_windows, pixel_edges
 from photospec.analysis.templates import LIGHT
 from photospec.lines import LINES
 
@@ -227,10 +227,9 @@ def _inflation(residual, dispersion):
         return 1.0
     centre = residual.wavelength[index]
     sigma = np.hypot(residual.lsf_sigma[index], centre * dispersion / LIGHT)
-    profiles = line_profiles(pixel_edges(residual.wavelength), centre, sigma)
-    profiles *= calm[:, None]
-    weight = np.where(calm, residual.sigma, np.inf)[:, None] ** -2
-    flux_over_error = ((profiles * weight).T @ residual.flux) / np.sqrt(
-        (profiles**2 * weight).sum(0)
-    )
+    pixel, profile = line_windows(pixel_edges(residual.wavelength), centre, sigma)
+    profile = profile * calm[pixel]
+    weight = np.where(calm, residual.sigma, np.inf)[pixel] ** -2
+    flux = (profile * weight * residual.flux[pixel]).sum(1)
+    flux_over_error = flux / np.sqrt((profile**2 * weight).sum(1))
     return float(max(1.0, 1.4826 * np.median(np.abs(flux_over_error))))

@@ -7,7 +7,9 @@ from scipy.special import erf
 
 from photospec.lines import LINES
 
-__all__ = ["GROUPS", "LineGroup", "line_profiles", "pixel_edges"]
+__all__ = ["GROUPS", "LineGroup", "group_profiles", "line_windows", "pixel_edges"]
+
+LIGHT = 299792.458  # km/s
 
 
 @dataclass(frozen=True)
@@ -60,32 +62,33 @@ def pixel_edges(wavelength):
     return np.append(wavelength / half, wavelength[-1] * half)
 
 
-def line_profiles(edges, centre, sigma):
-    """Gaussians of unit area, averaged over pixels.
+def line_windows(edges, centre, sigma):
+    """Gaussians of unit area averaged over the pixels around them.
 
     Parameters
     ----------
     edges : ndarray, shape (n_pixels + 1,)
-        Pixel borders, Angstrom.
-    centre, sigma : array_like, shape (n_lines,)
+        Pixel borders, Angstrom, uniform in the logarithm.
+    centre, sigma : ndarray, shape (n_lines,)
         Angstrom.
 
     Returns
     -------
-    ndarray, shape (n_pixels, n_lines)
-        Per Angstrom.
+    pixel : ndarray of int, shape (n_lines, n_window)
+        Pixel numbers, clipped to the spectrum.
+    value : ndarray, shape (n_lines, n_window)
+        Per Angstrom; 0 outside the spectrum.
     """
-    centre, sigma = np.atleast_1d(centre), np.atleast_1d(sigma)
-    profiles = np.zeros((edges.size - 1, centre.size))
-    for column, (middle, width) in enumerate(zip(centre, sigma, strict=True)):
-        first, last = np.searchsorted(edges, [middle - 6 * width, middle + 6 * width])
-        first, last = max(first - 1, 0), min(last + 1, edges.size)
-        if last - first < 2:
-            continue
-        near = edges[first:last]
-        cumulative = 0.5 * erf((near - middle) / (np.sqrt(2) * width))
-        profiles[first : last - 1, column] = np.diff(cumulative) / np.diff(near)
-    return profiles
+    n_pixels = edges.size - 1
+    step = np.log(edges[-1] / edges[0]) / n_pixels
+    middle = np.floor(np.log(centre / edges[0]) / step).astype(int)
+    reach = int(np.ceil(6 * np.max(sigma / centre) / step)) + 1
+    pixel = middle[:, None] + np.arange(-reach, reach + 1)
+    inside = (pixel >= 0) & (pixel < n_pixels)
+    border = edges[0] * np.exp(step * np.arange(-reach, reach + 2)) * np.exp(step * middle)[:, None]
+    cumulative = 0.5 * erf((border - centre[:, None]) / (np.sqrt(2) * sigma[:, None]))
+    value = np.diff(cumulative, axis=1) / np.diff(border, axis=1)
+    return pixel.clip(0, n_pixels - 1), np.where(inside, value, 0.0)
 
 
 def group_profiles(wavelength, lsf_sigma, velocity, dispersion, groups=GROUPS):
@@ -106,12 +109,18 @@ def group_profiles(wavelength, lsf_sigma, velocity, dispersion, groups=GROUPS):
     ndarray, shape (n_pixels, n_groups)
         Per Angstrom; the first line of a group has unit area.
     """
-    edges = pixel_edges(wavelength)
     columns = np.zeros((wavelength.size, len(groups)))
-    for column, group in enumerate(groups):
-        v, s = velocity[int(group.balmer)], dispersion[int(group.balmer)]
-        centre = np.array([LINES[name].wavelength for name in group.names]) * np.exp(v / 299792.458)
-        lsf = 0.0 if lsf_sigma is None else np.interp(centre, wavelength, lsf_sigma)
-        sigma = np.hypot(lsf, centre * s / 299792.458)
-        columns[:, column] = line_profiles(edges, centre, sigma) @ np.array(group.ratios)
+    if not len(groups):
+        return columns
+    members = [
+        (column, LINES[name].wavelength, ratio, int(group.balmer))
+        for column, group in enumerate(groups)
+        for name, ratio in zip(group.names, group.ratios, strict=True)
+    ]
+    column, centre, ratio, balmer = (np.array(part) for part in zip(*members, strict=True))
+    centre = centre * np.exp(np.asarray(velocity)[balmer] / LIGHT)
+    lsf = 0.0 if lsf_sigma is None else np.interp(centre, wavelength, lsf_sigma)
+    sigma = np.hypot(lsf, centre * np.asarray(dispersion)[balmer] / LIGHT)
+    pixel, value = line_windows(pixel_edges(wavelength), centre, sigma)
+    np.add.at(columns, (pixel, column[:, None]), value * ratio[:, None])
     return columns

@@ -65,11 +65,25 @@ def build_system(basis, coefficients, other, flux, sigma, free=None):
     """
     parts = [basis, other, flux[:, None]] if free is None else [free, basis, other, flux[:, None]]
     n_free = 0 if free is None else free.shape[1]
-    triangle = np.linalg.qr(np.hstack(parts) / sigma[:, None], mode="r")[n_free:, n_free:]
+    triangle = _triangle(np.hstack(parts) / sigma[:, None])[n_free:, n_free:]
     n_basis = basis.shape[1]
     rows = triangle[:-1]
     matrix = np.hstack([rows[:, :n_basis] @ coefficients, rows[:, n_basis:-1]])
     return LinearSystem(matrix, rows[:, -1].copy(), float(triangle[-1, -1] ** 2))
+
+
+def _triangle(columns):
+    """R of the QR decomposition, by Cholesky where that is accurate: half the time."""
+    norm = np.sqrt(np.einsum("ij,ij->j", columns, columns))
+    norm[norm == 0] = 1.0
+    gram = columns.T @ columns / np.outer(norm, norm)
+    try:
+        triangle = np.linalg.cholesky(gram).T
+    except np.linalg.LinAlgError:
+        triangle = np.zeros((1, 1))
+    if np.min(np.diag(triangle)) < 1e-5:  # rounding of the Gram matrix would show
+        return np.linalg.qr(columns, mode="r")
+    return triangle * norm
 
 
 def smoothness_rows(shape, strength, n_other):
