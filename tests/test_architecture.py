@@ -20,6 +20,7 @@ FLOORS = {
     "candidates": 2,
     "spectrograph": 2,
     "spectrograph_config": 2,
+    "network_input": 2,
     "weights": 2,
     "training": 3,
     "evaluation": 3,
