@@ -192,6 +192,7 @@ def _die(survey, indices):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr("photospec.simulation.write._start_worker", _die)
     with pytest.raises(InputError, match="got one that died"):
