@@ -59,6 +59,7 @@ plot_spectrum(
     batch.flux[galaxy],
     redshift=float(table["redshift"][0]),
     truth=batch.truth_flux[galaxy],
+    label="observed",
 )
 axes.set_xlabel("Observed wavelength in vacuum [Å]")
 axes.set_ylabel(r"Flux [$10^{-17}$ erg s$^{-1}$ cm$^{-2}$ Å$^{-1}$]")

@@ -72,7 +72,7 @@ def rgb_image(image, *, stretch=None, q=8):
     return make_lupton_rgb(red, green, blue, minimum=-3 * noise, stretch=stretch, Q=q)
 
 
-def plot_spectrum(axes, wavelength, flux, *, redshift=None, truth=None):
+def plot_spectrum(axes, wavelength, flux, *, redshift=None, truth=None, label="predicted"):
     """Draw a spectrum and mark its lines.
 
     Parameters
@@ -87,12 +87,14 @@ def plot_spectrum(axes, wavelength, flux, *, redshift=None, truth=None):
         Where the lines are; none are marked if absent or not finite.
     truth : array, (n_wave,), optional
         The true flux, drawn under the spectrum, with a legend.
+    label : str
+        What the spectrum is, for the legend.
     """
     shown = np.asarray(flux)
     if truth is not None:
         axes.plot(wavelength, truth, color="tab:orange", linewidth=0.9, label="truth")
         shown = np.concatenate([shown, truth])
-    axes.plot(wavelength, flux, color="black", linewidth=0.7, label="predicted")
+    axes.plot(wavelength, flux, color="black", linewidth=0.7, label=label)
     if truth is not None:
         axes.legend(loc="lower right", fontsize=7)
     axes.set_xlim(wavelength[0], wavelength[-1])
