@@ -58,6 +58,11 @@ def add_arguments(parser):
     parser.add_argument(
         "--keep-frames", action="store_true", help=settings["keep_frames"].metadata["help"]
     )
+    parser.add_argument(
+        "--retry-failed",
+        action="store_true",
+        help="try galaxies again that an earlier run gave up for good",
+    )
     for option, name in _OPTIONS.items():
         setting = settings[name]
         default = "astroquery's" if setting.default == "" else setting.default
@@ -103,6 +108,7 @@ def run(args):
         catalogue=args.catalogue,
         config=config.replace(**changes),
         dry_run=args.dry_run,
+        retry_failed=args.retry_failed,
         progress=not quiet,
     )
     if args.dry_run or not quiet:

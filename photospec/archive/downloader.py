@@ -8,7 +8,6 @@ frame for each connection, however many galaxies there are.
 
 import csv
 import errno
-import fcntl
 import json
 import sqlite3
 import sys
@@ -30,6 +29,11 @@ from photospec.archive.settings import DownloadConfig
 from photospec.archive.store import Store
 from photospec.archive.transfer import Client
 from photospec.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # Windows: two downloads in one folder are not kept apart there
+    fcntl = None
 
 __all__ = ["DownloadReport", "download"]
 
@@ -68,7 +72,16 @@ class DownloadReport:
         return "\n".join(lines)
 
 
-def download(folder, *, catalogue=None, config=None, dry_run=False, progress=True, **settings):
+def download(
+    folder,
+    *,
+    catalogue=None,
+    config=None,
+    dry_run=False,
+    retry_failed=False,
+    progress=True,
+    **settings,
+):
     """Download galaxies from the SDSS and write them as pairs.
 
     Parameters
@@ -83,6 +96,9 @@ def download(folder, *, catalogue=None, config=None, dry_run=False, progress=Tru
         All settings.
     dry_run : bool
         Only ask how many galaxies there are and estimate disk and time.
+    retry_failed : bool
+        Try galaxies again that an earlier run gave up for good (no such file on the server,
+        on the edge of a frame).
     progress : bool
         Print progress on standard error.
     **settings
@@ -111,7 +127,7 @@ def download(folder, *, catalogue=None, config=None, dry_run=False, progress=Tru
             return _dry_run(folder, rows, config)
         with _opened(folder, config) as store:
             try:
-                return _Download(folder, config, store, progress).run(rows)
+                return _Download(folder, config, store, progress).run(rows, retry_failed)
             except (OSError, sqlite3.OperationalError) as error:
                 if _is_full(error):
                     raise InputError(
@@ -130,7 +146,7 @@ class _Download:
         self.fetch = FieldFetcher(config, folder, self.client, store)
         self._verbose = progress
 
-    def run(self, rows):
+    def run(self, rows, retry_failed):
         if not self.store.get("catalogue_complete", False):
             self._reach()
             if rows is None:
@@ -141,7 +157,7 @@ class _Download:
         counts = self.store.counts()
         n_galaxies = sum(counts.values())
         # What failed for good stays so; what was put off, or was in flight, is tried again.
-        self.store.reopen("later")
+        self.store.reopen("later", *(["failed"] if retry_failed else []))
         pending = self.store.counts().get("pending", 0)
         cost = estimate(self.config, self.folder, pending, self.store.n_fields())
         require_space(cost, self.folder)
@@ -265,7 +281,8 @@ def _opened(folder, config):
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if fcntl is not None:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise InputError(f"folder: another download is running in {folder}") from None
         store = Store(folder / "state.sqlite")

@@ -19,8 +19,8 @@ CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT);
 CREATE TABLE IF NOT EXISTS galaxy (
     specobjid TEXT PRIMARY KEY, run INTEGER, rerun INTEGER, camcol INTEGER, field INTEGER,
     row TEXT, state TEXT DEFAULT 'pending', reason TEXT DEFAULT '');
-CREATE INDEX IF NOT EXISTS by_field ON galaxy (run, camcol, field, rerun, state);
-CREATE INDEX IF NOT EXISTS by_state ON galaxy (state);
+CREATE INDEX IF NOT EXISTS by_field ON galaxy (state, run, camcol, field, rerun);
+CREATE INDEX IF NOT EXISTS by_state ON galaxy (state, specobjid);
 CREATE TABLE IF NOT EXISTS file (
     url TEXT PRIMARY KEY, path TEXT, size INTEGER, sha256 TEXT, date TEXT,
     n_attempts INTEGER, state TEXT, reason TEXT);
@@ -122,11 +122,11 @@ class Store:
     def pending(self, run, rerun, camcol, field):
         """Return the pending galaxies of one field (list of dict)."""
         found = self._all(
-            "SELECT row FROM galaxy WHERE state = 'pending'"
-            " AND run = ? AND camcol = ? AND field = ? AND rerun = ? ORDER BY specobjid",
+            "SELECT specobjid, row FROM galaxy WHERE state = 'pending'"
+            " AND run = ? AND camcol = ? AND field = ? AND rerun = ?",
             (run, camcol, field, rerun),
         )
-        return [_row(text) for (text,) in found]
+        return [_row(text) for _, text in sorted(found)]
 
     def galaxies(self, state):
         """Yield the galaxies in a state, in order of identifier, without holding them all."""

@@ -153,6 +153,9 @@ def test_what_never_comes_is_reported_and_the_rest_arrives(small_sky, serve, tmp
     report = download(tmp_path, **settings)
     assert (report.n_done, report.n_failed) == (11, 1)
     assert len(PairsFile(tmp_path / "pairs.h5")) == 11
+    # What the server did not have is asked for again only on demand.
+    assert download(tmp_path, retry_failed=True, **settings).n_done == 12
+    assert len(PairsFile(tmp_path / "pairs.h5")) == 12
 
 
 def test_limit_and_selection(small_sky, serve, tmp_path):

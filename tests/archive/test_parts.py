@@ -103,6 +103,33 @@ def test_identifiers_beyond_signed_integers_stay_whole(tmp_path):
     store.close()
 
 
+def test_no_query_of_the_state_reads_all_galaxies(tmp_path, monkeypatch):
+    """Each is asked thousands of times: it must go through an index, and sort nothing."""
+    store = Store(tmp_path / "s")
+    asked = []
+    original = Store._all
+
+    def spy(self, sql, values=()):
+        asked.append((sql, values))
+        return original(self, sql, values)
+
+    monkeypatch.setattr(Store, "_all", spy)
+    place = {"rerun": 301, "camcol": 1}
+    store.add_galaxies([{"specobjid": i, "run": i % 3, "field": i % 2} | place for i in range(9)])
+    assert list(store.fields()) == sorted(store.fields())
+    assert [row["specobjid"] for row in store.pending(1, 301, 1, 1)] == [1, 7]
+    assert len(list(store.galaxies("pending"))) == 9
+    store.add_file("http://a", "a", size=1)
+    store.write_manifest(tmp_path / "manifest.csv")
+    for sql, values in asked:
+        plan = " ".join(str(row) for row in original(store, f"EXPLAIN QUERY PLAN {sql}", values))
+        assert "SCAN" not in plan, sql
+        assert "TEMP B-TREE" not in plan, sql
+        if "camcol = ?" in sql or "> (?" in sql:
+            assert "by_field" in plan, sql
+    store.close()
+
+
 @pytest.mark.parametrize(
     "text",
     [
