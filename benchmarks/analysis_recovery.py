@@ -74,28 +74,52 @@ def measure(n, signal_to_noise, seed=0, n_processes=None):
 
 
 def summarise(results):
-    """Table of bias, scatter and coverage from ``{signal_to_noise: rows}``."""
-    summary = Table(names=("property",), dtype=("U30",))
-    first = next(iter(results.values()))
-    for name, *_ in first:
-        summary.add_row((name,))
-    for snr, rows in results.items():
-        bias, scatter, covered, share = [], [], [], []
-        for _, difference, error, _ in rows:
+    """Table of bias, scatter and coverage from ``{signal_to_noise: rows}``, as text."""
+    summary = {}
+    for rows in results.values():
+        for name, difference, error, _ in rows:
             good = np.isfinite(difference) & np.isfinite(error)
-            delta = difference[good]
-            bias.append(np.median(delta) if delta.size else np.nan)
-            scatter.append(1.4826 * np.median(np.abs(delta - bias[-1])) if delta.size else np.nan)
-            covered.append(100 * np.mean(np.abs(delta) < error[good]) if delta.size else np.nan)
-            share.append(100 * good.mean())
-        for label, values, form in (
-            ("bias", bias, "+.3g"), ("scatter", scatter, ".3g"), ("within 1 sigma", covered, ".0f"),
-            ("measured", share, ".0f"),
-        ):  # fmt: skip
-            column = f"{label} S/N {snr}" + (" [%]" if form == ".0f" else "")
-            summary[column] = values
-            summary[column].info.format = form
-    return summary
+            delta, error = difference[good], error[good]
+            if delta.size < 0.05 * good.size:
+                numbers = ["--"] * 4
+            else:
+                bias = np.median(delta)
+                scatter = 1.4826 * np.median(np.abs(delta - bias))
+                inside = 100 * np.mean(np.abs(delta) < error)
+                numbers = [f"{bias:+.2g}", f"{scatter:.2g}", f"{inside:.0f}"]
+                numbers.append(f"{100 * good.mean():.0f}")
+            summary.setdefault(name, []).append(numbers)
+    labels = ("bias", "scatter", "within 1 sigma [%]", "compared [%]")
+    table = Table({"property": list(summary)})
+    for column, label in enumerate(labels):
+        table[label] = [" / ".join(row[column] for row in rows) for rows in summary.values()]
+    return table
+
+
+def write_page(summary, n, path):
+    """Table and figure as a piece of reStructuredText that the documentation includes."""
+    rows = [f"   {', '.join(row)}" for row in summary]
+    text = f"""What is recovered
+-----------------
+
+{n} simulated galaxies (bulge and disk with star-formation histories, dust and dispersions of
+their own, from the same BC03-MILES models) at a signal-to-noise of 10 / 20 / 50 per pixel,
+measured without knowing the redshift. Bias is the median of measured less true, scatter
+1.4826 times the median absolute deviation; ages in dex, dispersion and line fluxes as fractions of
+the truth, everything else in its unit. Lines are compared where the true flux is above three
+sigma. Made by ``benchmarks/analysis_recovery.py``.
+
+.. csv-table::
+   :header: {", ".join(summary.colnames)}
+   :widths: auto
+
+{chr(10).join(rows)}
+
+.. figure:: analysis_recovery.png
+
+   Measured less true against truth, at signal-to-noise 10 (grey), 20 (blue), 50 (red).
+"""
+    path.write_text(text)
 
 
 def figure(results, path):
@@ -139,7 +163,7 @@ def main():
     summary = summarise(results)
     summary.pprint(max_lines=-1, max_width=-1)
     if options.write:
-        summary.write(options.write / "analysis_recovery.csv", overwrite=True)
+        write_page(summary, options.n, options.write / "analysis_recovery.inc")
         figure(results, options.write / "analysis_recovery.png")
 
 

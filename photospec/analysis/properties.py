@@ -1,6 +1,7 @@
 """All properties of one spectrum or of thousands, as a table with one row per spectrum."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 
@@ -73,7 +74,8 @@ def measure_properties(
         raise InputError(
             f"galactic_ebv: expected no negative number, got {galactic_ebv.min():g}; is it A_V?"
         )
-    arrays = list(rows)
+    # What else a spectrum carries (headers, a WCS) need not, and may not, travel to a worker.
+    arrays = [row if isinstance(row, str) else replace(row, meta={}) for row in rows]
     tasks = [
         (arrays[i : i + CHUNK], redshift[i : i + CHUNK], galactic_ebv[i : i + CHUNK], options)
         for i in range(0, n, CHUNK)

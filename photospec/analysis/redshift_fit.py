@@ -14,7 +14,7 @@ __all__ = ["Solutions", "find_solutions"]
 
 COARSE = 3  # template pixels per pixel of the coarse scan: 207 km/s
 MODEL_ERROR = 0.02  # what the templates miss, as a share of the smooth flux
-TEMPLATE_ERROR = 1e-5  # of 1 + z: scatter on noiseless models outside the library
+TEMPLATE_ERROR = 3e-6  # of 1 + z: scatter on simulated galaxies at high signal-to-noise
 SEPARATION = 1500.0  # km/s between two solutions that count as different
 REFINE = 60.0  # solutions within this scaled delta chi2 of the best get a fine fit
 MARGIN = 0.12  # of ln(1 + z), searched beyond the range asked for, but not far below zero
