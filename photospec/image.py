@@ -40,6 +40,8 @@ _SAME_SCALE = 0.005
 # The target counts as seen above this signal-to-noise ratio within the fibre.
 _LOW_SIGNAL = 5.0
 _FIBRE_RADIUS = 1.5  # arcsec
+# Beyond this a number is no flux but a broken pixel (and would overflow in single precision).
+_HUGE = 1e30
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +158,8 @@ def prepare_image(image, *, bands=SDSS_BANDS, pixel_scale=0.396, size=64, positi
             "pixels around them"
         )
     if uncertainty is not None:
-        uncertainty = np.where(mask, np.inf, uncertainty).astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            uncertainty = np.where(mask, np.inf, uncertainty).astype(np.float32)
     flags += _quality(data, mask, put.center, pixel_scale, bands)
     meta.update(center=put.center, bands=bands)
     return ImageArray(data, mask, uncertainty, bands, float(pixel_scale), wcs, tuple(flags), meta)
@@ -185,12 +188,12 @@ def _cut(data, mask, uncertainty, center, size, bands):
     start = tuple(round(value) - size // 2 for value in center)
     outside = crop(np.zeros(data.shape[1:], bool), start, size, True)
     data, mask = crop(data, start, size, 0), crop(mask, start, size, True)
-    bad = ~np.isfinite(data)
+    bad = ~(np.abs(data) < _HUGE)
     mask |= bad
     check_values(data, mask, outside, bands)
     if uncertainty is not None:
         uncertainty = crop(uncertainty, start, size, np.inf)
-    data = data.astype(np.float32)
+    data = np.where(bad, 0, data).astype(np.float32)
     if mask.any():
         data = fill_bad(data, mask)
         data[:, outside] = 0
@@ -200,7 +203,7 @@ def _cut(data, mask, uncertainty, center, size, bands):
 
 def _resample(data, mask, uncertainty, center, step, size, bands):
     """Put the target on the middle of a grid with other pixels."""
-    bad = ~np.isfinite(data)
+    bad = ~(np.abs(data) < _HUGE)
     mask = mask | bad
     check_values(data, mask, np.zeros(data.shape[1:], bool), bands)
     if uncertainty is not None:

@@ -45,7 +45,7 @@ def image_arrays(image):
         cause = "is it a single band?" if data.ndim == 2 else "give one galaxy at a time"
         raise InputError(f"image: expected shape (n_bands, ny, nx), got {data.shape}; {cause}")
     if data.dtype.kind != "f" or not data.dtype.isnative:
-        data = data.astype(np.float32 if data.dtype.kind == "f" else float)
+        data = data.astype(data.dtype.newbyteorder("=") if data.dtype.kind == "f" else float)
     mask = np.zeros(data.shape, bool)
     if image.mask is not None:
         try:

@@ -1,9 +1,11 @@
 """Images from files: cubes, one extension per band, one file per band, SDSS frames."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 from astropy import units as u
+from astropy.io import fits
 from astropy.nddata import NDData, StdDevUncertainty
 
 from photospec.errors import InputError
@@ -54,20 +56,34 @@ def read_image(path, *, position=None, bands=None, size=None):
     """
     if size is not None and not (isinstance(size, int | np.integer) and size > 0):
         raise InputError(f"size: expected a positive whole number of pixels, got {size!r}")
-    if isinstance(path, str | Path):
-        path = Path(path)
-        if not path.is_dir():
-            return _read_file(path, position, bands, size)
-        paths = sorted(path.glob("frame-*.fits*")) or sorted(path.glob("*.fits*"))
-        if not paths:
-            raise InputError(f"path: expected FITS files in the folder, got none in {path}")
-    else:
-        paths = [Path(item) for item in path]
+    paths = _list_files(path)
+    try:
         if len(paths) == 1:
             return _read_file(paths[0], position, bands, size)
+        return read_frames(paths, position, bands, size)
+    except InputError:
+        raise
+    except (fits.VerifyError, ValueError, TypeError, KeyError, IndexError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:100]
+        raise InputError(
+            f"path: expected an intact image, got {paths[0]} with a header or data that make no "
+            f"sense ({reason}); is the file damaged?"
+        ) from None
+
+
+def _list_files(path):
+    if not isinstance(path, str | os.PathLike):
+        paths = [Path(item) for item in path]
         if not paths:
             raise InputError("path: expected at least one file, got an empty list")
-    return read_frames(paths, position, bands, size)
+        return paths
+    path = Path(path)
+    if not path.is_dir():
+        return [path]
+    paths = sorted(path.glob("frame-*.fits*")) or sorted(path.glob("*.fits*"))
+    if not paths:
+        raise InputError(f"path: expected FITS files in the folder, got none in {path}")
+    return paths
 
 
 def _read_file(path, position, bands, size):
@@ -106,13 +122,18 @@ def _read_file(path, position, bands, size):
         uncertainty = None if uncertainty is None else uncertainty[box]
         wcs = None if wcs is None else wcs.slice((slice(y, None), slice(x, None)))
     return NDData(
-        data.astype(np.float32),
+        _single(data),
         unit=NANOMAGGY,
         wcs=wcs,
         mask=mask if mask.any() else None,
         uncertainty=None if uncertainty is None else StdDevUncertainty(uncertainty),
         meta=meta,
     )
+
+
+def _single(data):
+    with np.errstate(over="ignore", invalid="ignore"):  # broken pixels become infinite
+        return data.astype(np.float32)
 
 
 def _from_cube(hdu, images, bands, path):

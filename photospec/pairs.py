@@ -69,7 +69,7 @@ class PairsFile:
         except InputError:
             self.close()
             raise
-        except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
             self.close()
             raise damaged(self.path, error) from None
 
@@ -149,11 +149,16 @@ class PairsFile:
             raise damaged(self.path, error) from None
 
     def _table(self, group):
+        if self._file is None:
+            raise InputError(f"path: expected an open file, got {self.path} after close()")
         table = Table()
-        for name, dataset in self._file.get(group, {}).items():
-            if dataset.ndim == 1:
-                column = dataset[: self._n]
-                table[name] = np.char.decode(column) if column.dtype.kind == "S" else column
+        try:
+            for name, dataset in self._file.get(group, {}).items():
+                if dataset.ndim == 1:
+                    column = dataset[: self._n]
+                    table[name] = np.char.decode(column) if column.dtype.kind == "S" else column
+        except (OSError, RuntimeError, AttributeError, UnicodeDecodeError) as error:
+            raise damaged(self.path, error) from None
         return table
 
     def close(self):

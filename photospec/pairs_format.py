@@ -49,7 +49,7 @@ def open_pairs(path):
             raise InputError(f"path: expected a count of pairs, got none in {path}")
     except BaseException as error:
         file.close()
-        if isinstance(error, OSError | RuntimeError | KeyError):
+        if isinstance(error, OSError | RuntimeError | KeyError | UnicodeDecodeError):
             raise damaged(path, error) from None
         raise
     return file

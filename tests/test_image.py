@@ -265,6 +265,17 @@ def test_not_finite_pixels_are_masked_filled_and_reported():
     assert result.data[1, 24, 34] == pytest.approx(truth[1, 40, 50], rel=0.15)
 
 
+@pytest.mark.parametrize("scale", [0.396, 0.5])
+def test_absurd_numbers_count_as_not_finite(scale):
+    image = galaxy(scale=scale)
+    data = image.data.astype(float)
+    data[2, 40, 40] = 1e300
+    with pytest.warns(PhotospecWarning, match="not finite"):
+        result = prepare_image(NDData(data, unit="nmgy", meta=image.meta))
+    assert result.mask[2].any()
+    assert np.abs(result.data).max() < 100
+
+
 def test_given_mask_is_filled_without_warning():
     image = galaxy()
     mask = np.zeros(image.data.shape, bool)

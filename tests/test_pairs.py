@@ -376,3 +376,22 @@ def edit(path, change):
 )
 def test_damaged_files_are_refused(tmp_path, change, match):
     refused(edit(write(tmp_path / "a.h5", 12), change), match)
+
+
+def test_random_damage_is_read_or_refused(tmp_path):
+    whole = write(tmp_path / "a.h5", 4).read_bytes()
+    rng = np.random.default_rng(1)
+    path = tmp_path / "b.h5"
+    refusals = []
+    for _ in range(60):
+        broken = bytearray(whole)
+        for place in rng.integers(0, len(whole), 8):
+            broken[place] = rng.integers(0, 256)
+        path.write_bytes(broken)
+        try:
+            with PairsFile(path) as file:
+                _ = file.image(), file.flux(), file.object, file.truth
+        except InputError as error:
+            refusals.append(str(error))
+    assert 5 < len(refusals) < 60
+    assert not any("\n" in text for text in refusals)
