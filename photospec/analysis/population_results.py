@@ -9,7 +9,7 @@ from photospec.analysis.population_errors import (
     population_numbers,
 )
 from photospec.analysis.population_fit import MEASURED, PopulationFit
-from photospec.analysis.population_steps import Weights, gas_columns
+from photospec.analysis.population_weights import Weights, gas_columns
 from photospec.analysis.templates import LIGHT
 from photospec.dust import calzetti00
 
@@ -63,11 +63,8 @@ def finish(data, kinematics, weights, n_bootstrap, rng):
     names = ("velocity", "velocity_dispersion", "h3", "h4")
     for name, (value, error) in zip(names, stars, strict=True):
         numbers[name], numbers[f"{name}_error"] = value, error
-    numbers["velocity_dispersion_error"] = float(
-        np.hypot(
-            kinematics.stars_error[1], MODEL_ERROR["velocity_dispersion"] * kinematics.stars[1]
-        )
-    )
+    model_error = MODEL_ERROR["velocity_dispersion"] * kinematics.stars[1]
+    numbers["velocity_dispersion_error"] = float(np.hypot(kinematics.stars_error[1], model_error))
     flags, gas = list(data.flags), _gas(data, kinematics, weights)
     for index, name in enumerate(("gas_velocity", "gas_velocity_dispersion")):
         numbers[name], numbers[f"{name}_error"] = (

@@ -1,4 +1,4 @@
-"""The steps of a population fit: prepare, choose templates, weigh them, draw errors."""
+"""First steps of a population fit: prepare the spectrum, choose templates, clip outliers."""
 
 from dataclasses import dataclass, replace
 
@@ -11,22 +11,20 @@ from photospec.analysis.kinematics import losvd_convolve
 from photospec.analysis.line_model import GROUPS, group_profiles
 from photospec.analysis.resolution import MatchedTemplates, match_templates
 from photospec.analysis.templates import LIGHT
-from photospec.analysis.weights import build_system, smoothness_rows
-from photospec.dust import calzetti00
+from photospec.analysis.weights import build_system
 from photospec.lines import LINES
 
 __all__ = [
     "FitData",
-    "Weights",
     "choose_templates",
     "clip_outliers",
-    "population_weights",
+    "polynomials",
+    "seen_groups",
 ]
 
 LEAST_PIXELS = 200
 CLIP = 4.0  # residuals beyond so many robust sigmas are left out
 LINE_ZONE = 800.0  # km/s around lines where nothing is clipped
-EBV_MAX = 1.5
 AGE_SLACK = 1.05  # templates may be so much older than the universe
 
 
@@ -119,40 +117,8 @@ class FitData:
         )  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False)
-class Weights:
-    """Weights of the templates at fixed kinematics.
-
-    Attributes
-    ----------
-    light : ndarray, shape (n_ages, n_metallicities)
-        Light of each template, not normalised.
-    ebv, ebv_error : float
-    chi2 : float
-        Reduced.
-    continuum, gas : ndarray, shape (n_pixels,)
-        Best-fitting stars and lines.
-    basis, lines : ndarray, shapes (n_pixels, n_basis), (n_pixels, n_groups)
-        Columns of the linear problem at the solution, for error draws.
-    smoothness : ndarray or None
-        Rows of the penalty that was used.
-    averaged : bool
-        Report the mean over error draws instead of this one solution.
-    """
-
-    light: np.ndarray
-    ebv: float
-    ebv_error: float
-    chi2: float
-    continuum: np.ndarray
-    gas: np.ndarray
-    basis: np.ndarray
-    lines: np.ndarray
-    smoothness: np.ndarray | None
-    averaged: bool
-
-
-def _polynomials(n_pixels, degree):
+def polynomials(n_pixels, degree):
+    """Legendre polynomials up to a degree, shape (n_pixels, degree + 1)."""
     return legendre.legvander(np.linspace(-1, 1, n_pixels), degree)
 
 
@@ -196,10 +162,10 @@ def choose_templates(data, degree, n_gas=1):
     dispersion : float
         The better of the two, km/s.
     """
-    free = _polynomials(data.flux.size, max(degree, 0))
+    free = polynomials(data.flux.size, max(degree, 0))
     zero, wide = (0.0, 0.0), (120.0, 120.0)
     lines = group_profiles(data.wavelength, data.lsf_sigma, zero, wide)
-    lines = lines[:, _seen(lines, data)] if n_gas else lines[:, :0]
+    lines = lines[:, seen_groups(lines, data)] if n_gas else lines[:, :0]
     chosen, best = set(), (np.inf, None, None)
     for dispersion in (110.0, 220.0):
         basis = losvd_convolve(data.matched, np.array([0.0, dispersion, np.nan, np.nan]))
@@ -218,131 +184,7 @@ def choose_templates(data, degree, n_gas=1):
     return data, np.array(sorted(chosen)), dispersion
 
 
-def _seen(lines, data):
+def seen_groups(lines, data):
     """Groups with at least a third of their (strongest) line on good pixels."""
     width = data.spectrum.step * data.wavelength
     return (lines * (width * data.good)[:, None]).sum(0) > 0.33
-
-
-def gas_columns(data, kinematics):
-    """Line groups that good pixels see, at the kinematics of the gas."""
-    if not len(kinematics.gas):
-        return np.zeros((data.flux.size, 0))
-    balmer, forbidden = kinematics.gas[0], kinematics.gas[-1]
-    lines = group_profiles(
-        data.wavelength, data.lsf_sigma, (forbidden[0], balmer[0]), (forbidden[1], balmer[1])
-    )
-    return lines[:, _seen(lines, data)]
-
-
-def population_weights(data, kinematics, mdegree=0, regularization=0.0):
-    """Fit all templates at fixed kinematics.
-
-    Parameters
-    ----------
-    data : FitData
-    kinematics : Kinematics
-    mdegree : int
-        Multiplicative polynomials on top of the dust, when above 0.
-    regularization : float
-        pPXF's ``regul``.
-
-    Returns
-    -------
-    Weights
-    """
-    basis = losvd_convolve(data.matched, kinematics.stars)
-    lines = gas_columns(data, kinematics)
-    shape = data.library.light.shape
-    smoothness = (
-        smoothness_rows(shape, regularization, lines.shape[1]) if regularization > 0 else None
-    )
-    curve = 10 ** (-0.4 * calzetti00(data.wavelength))
-    solved = {}
-
-    def chi2_at(ebv):
-        ebv = round(float(ebv), 6)
-        if ebv not in solved:
-            system = data.system(basis * (curve**ebv)[:, None], lines)
-            solved[ebv] = system.solve(smoothness=smoothness)
-        return solved[ebv][1]
-
-    ebv, error = _minimum(chi2_at, EBV_MAX)
-    weights, chi2 = solved[round(float(ebv), 6)]
-    basis = basis * (curve**ebv)[:, None]
-    polynomial = np.ones(data.flux.size)
-    if mdegree > 0:
-        polynomial, weights, chi2 = _polynomial(data, basis, lines, weights, mdegree, smoothness)
-        basis = basis * polynomial[:, None]
-    stars = weights[: np.prod(shape)]
-    return Weights(
-        light=stars.reshape(shape),
-        ebv=ebv,
-        ebv_error=error,
-        chi2=chi2 / max(data.good.sum() - 5 - max(mdegree, 0), 1),
-        continuum=basis @ (data.coefficients @ stars),
-        gas=lines @ weights[stars.size :],
-        basis=basis,
-        lines=lines,
-        smoothness=smoothness,
-        averaged=smoothness is None,
-    )
-
-
-def _minimum(function, highest):
-    """Minimum of chi2 over [0, highest] and its one-sigma width, by parabolas.
-
-    Returns
-    -------
-    position, width : float
-    """
-    nodes = [0.0, 0.1, 0.3, 0.6]
-    values = [function(node) for node in nodes]
-    while values[-1] == min(values) and nodes[-1] < highest:
-        nodes.append(min(nodes[-1] + 0.3, highest))
-        values.append(function(nodes[-1]))
-    width = np.nan
-    for _ in range(3):
-        order = np.argsort(nodes)
-        nodes, values = [nodes[i] for i in order], [values[i] for i in order]
-        lowest = int(np.argmin(values))
-        middle = int(np.clip(lowest, 1, len(nodes) - 2))
-        x = np.array(nodes[middle - 1 : middle + 2])
-        y = np.array(values[middle - 1 : middle + 2])
-        curvature, slope, _ = np.polyfit(x - x[1], y - y[1], 2)
-        if curvature <= 0:
-            break
-        width = 1 / np.sqrt(curvature)
-        position = float(np.clip(x[1] - 0.5 * slope / curvature, 0.0, highest))
-        if min(abs(position - node) for node in nodes) < 0.003:
-            break
-        nodes.append(position)
-        values.append(function(position))
-    return nodes[int(np.argmin(values))], width
-
-
-def _polynomial(data, basis, lines, weights, mdegree, smoothness):
-    """Multiplicative polynomial of mean one, together with the weights.
-
-    Gauss-Newton: about the present stars the polynomial's change is linear, so that it can
-    be fitted with the weights; its part goes into the basis, and again.
-    """
-    legendres, good = _polynomials(data.flux.size, mdegree)[:, 1:], data.good
-    n_templates = data.coefficients.shape[1]
-    polynomial, before = np.ones(data.flux.size), np.inf
-    for _ in range(12):
-        scaled = basis * polynomial[:, None]
-        change = legendres * (scaled @ (data.coefficients @ weights[:n_templates]))[:, None]
-        system = data.system(scaled, lines, change)
-        weights, _ = system.solve(smoothness=smoothness)
-        stars = scaled @ (data.coefficients @ weights[:n_templates])
-        left = data.flux - stars - lines @ weights[n_templates:]
-        columns = (change / data.sigma[:, None])[good]
-        factors = np.linalg.lstsq(columns, (left / data.sigma)[good], rcond=None)[0]
-        polynomial = (polynomial * (1 + legendres @ factors)).clip(0.1)
-        polynomial /= polynomial.mean()
-        weights, chi2 = data.system(basis * polynomial[:, None], lines).solve(smoothness=smoothness)
-        if before - chi2 < 0.1:
-            break
-        before = chi2
-    return polynomial, weights, chi2

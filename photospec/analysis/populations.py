@@ -15,11 +15,8 @@ from photospec.analysis._log_spectrum import one_spectrum, to_log_spectrum
 from photospec.analysis.kinematics import PPXFSettings, fit_kinematics
 from photospec.analysis.population_fit import PopulationFit
 from photospec.analysis.population_results import blank_fit, finish, weights_of_ppxf
-from photospec.analysis.population_steps import (
-    FitData,
-    choose_templates,
-    population_weights,
-)
+from photospec.analysis.population_steps import FitData, choose_templates
+from photospec.analysis.population_weights import population_weights
 from photospec.analysis.templates import load_templates
 from photospec.errors import InputError
 
