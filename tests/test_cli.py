@@ -33,7 +33,9 @@ class FakeSpectrograph:
         self.settings.update(settings)
         level = [prepare_image(image).data[2].sum() for image in images]
         flux = np.array(level)[:, None] * np.linspace(1, 2, WAVELENGTH.size)
-        return from_arrays(WAVELENGTH, flux, lsf=2.0, meta={"flags": [""] * len(images)})
+        return from_arrays(
+            WAVELENGTH, flux, lsf=2.0, meta={"flags": [["padded", "resampled"]] * len(images)}
+        )
 
 
 def fake_measure(spectrum, **settings):
@@ -98,6 +100,7 @@ def test_predict_writes_spectra_table_and_figure(fakes, in_folder, capsys):
     assert spectra.meta["images"] == images
     table = QTable.read("t.ecsv")
     assert list(table["image"]) == images
+    assert set(table["image_flags"]) == {"padded; resampled"}
     assert (in_folder / "f.png").read_bytes().startswith(b"\x89PNG")
     assert FakeSpectrograph.settings["seed"] == 4
     assert FakeSpectrograph.settings["n_candidates"] == 7
@@ -354,7 +357,7 @@ def test_version_and_help_answer_at_once(tmp_path):
     assert elapsed < 3
     help_ = run_photospec("--help", cwd=tmp_path)
     assert help_.returncode == 0
-    for verb in ("predict", "measure", "demo", "simulate", "download", "train"):
+    for verb in ("predict", "measure", "demo", "simulate", "download", "train", "evaluate"):
         assert f"\n    {verb} " in help_.stdout
 
 

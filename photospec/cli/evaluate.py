@@ -33,7 +33,7 @@ def add_parser(verbs, parents=()):
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("what", choices=("pairs", "images"))
+    parser.add_argument("what", choices=("pairs", "images"), help="against what")
     parser.add_argument("files", nargs="+", type=existing_file, help="a pairs file, or images")
     parser.add_argument("--weights", type=Path, metavar="W", help="folder (default: bundled)")
     parser.add_argument("-n", type=bounded_int(1), default=500, metavar="N", help="pairs used")

@@ -106,7 +106,7 @@ def run(args):
     check_outputs(
         outputs,
         suffixes={
-            "-o": (".fits", ".fits.gz"),
+            "-o": (".fits",),
             "--table": TABLE_SUFFIXES,
             "--figure": FIGURE_SUFFIXES,
         },
@@ -245,6 +245,11 @@ def _write(args, names, spectra, pictures):
 
     table = measure_properties(spectra, progress=not args.quiet)
     table.add_column(names, name="image", index=0)
+    # What the image and the prediction say of themselves, beside what is measured.
+    if "flags" in spectra.meta:
+        table["image_flags"] = ["; ".join(flags) for flags in spectra.meta["flags"]]
+    if "similarity" in spectra.meta:
+        table["similarity"] = spectra.meta["similarity"]
     if args.table:
         with replacing(args.table) as path:
             write_table(table, path)
