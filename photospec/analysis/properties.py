@@ -21,7 +21,7 @@ def measure_properties(
     spectrum,
     *,
     redshift=None,
-    redshift_range=(0.0, 0.6),
+    redshift_range=(0.0, 0.8),
     templates="bc03",
     galactic_ebv=0.0,
     n_bootstrap=0,

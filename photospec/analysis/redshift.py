@@ -107,7 +107,7 @@ def warning_names(bits):
     return "|".join(flag.name for flag in RedshiftWarning if flag & int(bits))
 
 
-def measure_redshift(spectrum, *, redshift_range=(0.0, 0.6), delta_chi2_min=50.0):
+def measure_redshift(spectrum, *, redshift_range=(0.0, 0.8), delta_chi2_min=50.0):
     """Measure the redshift of galaxies from their spectra.
 
     Parameters
@@ -210,7 +210,7 @@ def _first(fit):
     return RedshiftFit(**picked)
 
 
-def redshift_density(candidates, *, redshift_range=(0.0, 0.6)):
+def redshift_density(candidates, *, redshift_range=(0.0, 0.8)):
     """Probability density of redshift over a set of candidate spectra of one object.
 
     Every candidate counts the same; within a candidate its solutions count by their

@@ -124,7 +124,7 @@ def test_rest_frame_given_as_observed_is_flagged(make_galaxy):
 
 @pytest.mark.parametrize(
     ("redshift", "limits"),
-    [(0.25, (0, 0.2)), (0.05, (0.1, 0.3)), (0.7, (0, 0.6)), (0.9, (0, 0.6)), (1.1, (0, 0.6))],
+    [(0.25, (0, 0.2)), (0.05, (0.1, 0.3)), (0.7, (0, 0.6)), (1.1, (0, 0.8)), (1.3, (0, 0.8))],
 )
 def test_redshift_out_of_range_is_flagged(make_galaxy, redshift, limits):
     fit = measure_redshift(make_galaxy(redshift, signal_to_noise=15), redshift_range=limits)
