@@ -224,10 +224,10 @@ class PublishedCascade:
         )
         similarity = self.contrastive.similarity(images, fine)
         return PublishedCandidates(
-            flux=fine.exp().cpu().numpy(),
-            similarity=similarity.cpu().numpy(),
-            base_flux=base.exp().cpu().numpy(),
-            base_similarity=base_similarity.cpu().numpy(),
+            flux=fine.float().exp().cpu().numpy(),
+            similarity=similarity.float().cpu().numpy(),
+            base_flux=base.float().exp().cpu().numpy(),
+            base_similarity=base_similarity.float().cpu().numpy(),
             parent=parent.cpu().numpy(),
             nfe=self.base.unet.n_times + self.super_resolution.unet.n_times,
         )
