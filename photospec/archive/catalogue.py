@@ -10,7 +10,7 @@ import requests
 
 from photospec.archive.columns import IDENTIFIERS, MEASUREMENTS, PHOTOMETRY, kind_of
 from photospec.archive.queries import catalogue_sql, count_sql, measurement_sql
-from photospec.archive.transfer import _short, _unreachable, html_summary
+from photospec.archive.transfer import html_summary, is_unreachable, short_reason
 from photospec.errors import InputError
 
 __all__ = ["SkyServer", "check_catalogue"]
@@ -64,8 +64,8 @@ class SkyServer:
             except _NotATable as error:
                 reason = str(error)
             except requests.RequestException as error:
-                reason = _short(error)
-                if _unreachable(error):
+                reason = short_reason(error)
+                if is_unreachable(error):
                     self._outage(reason)
                     continue
             else:

@@ -20,7 +20,17 @@ import urllib3
 
 from photospec.errors import InputError, PhotospecError
 
-__all__ = ["Client", "Fetched", "FileRefused", "GiveUp", "Missing", "Stopped", "html_summary"]
+__all__ = [
+    "Client",
+    "Fetched",
+    "FileRefused",
+    "GiveUp",
+    "Missing",
+    "Stopped",
+    "html_summary",
+    "is_unreachable",
+    "short_reason",
+]
 
 CHUNK = 1 << 16
 
@@ -131,10 +141,10 @@ class Client:
                 reason = str(error)
             except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
                 partial.unlink(missing_ok=True)
-                if _unreachable(error):
+                if is_unreachable(error):
                     self._wait_for_network(url)
                     continue
-                reason = _short(error)
+                reason = short_reason(error)
             except OSError as error:
                 partial.unlink(missing_ok=True)
                 raise _no_space(error, path) from None
@@ -163,10 +173,10 @@ class Client:
         try:
             self._session().head(url, timeout=self.config.connect_timeout)
         except requests.RequestException as error:
-            if _unreachable(error):
+            if is_unreachable(error):
                 raise InputError(
-                    f"network: expected to reach {_host(url)}, got {_short(error)}; no network,"
-                    " a wrong address, or the server is down"
+                    f"network: expected to reach {_host(url)}, got {short_reason(error)};"
+                    " no network, a wrong address, or the server is down"
                 ) from None
 
     def _transfer(self, url, partial):
@@ -220,7 +230,7 @@ class Client:
                 self._session().head(url, timeout=self.config.connect_timeout)
                 return
             except requests.RequestException as error:
-                if not _unreachable(error):
+                if not is_unreachable(error):
                     return
             if time.monotonic() > deadline:
                 raise InputError(
@@ -267,7 +277,7 @@ def html_summary(text):
     return " ".join(words.split())[:80] or "no text"
 
 
-def _unreachable(error):
+def is_unreachable(error):
     """Whether a failure says that no connection could be made at all."""
     if isinstance(error, requests.ConnectTimeout):
         return True
@@ -277,7 +287,7 @@ def _unreachable(error):
     )
 
 
-def _short(error):
+def short_reason(error):
     """One line about a network failure, without the objects that requests puts in."""
     inner = error.args[0] if error.args else error
     inner = getattr(inner, "reason", inner) or inner

@@ -1,9 +1,13 @@
 """Tests of the archive run against a server of their own on loopback."""
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
+
+# A proxy cannot reach the server of a test.
+os.environ["NO_PROXY"] = ",".join(filter(None, [os.environ.get("NO_PROXY"), "127.0.0.1"]))
 
 # The local server is a module of the tests, used by the benchmark too.
 sys.path.insert(0, str(Path(__file__).parent))
