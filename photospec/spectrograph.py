@@ -26,6 +26,8 @@ from photospec.weights import load_cascade, save_cascade
 
 __all__ = ["PhotoSpectrograph"]
 
+#: Flag of images unlike those of the training.
+OUT_OF_DISTRIBUTION = "out_of_distribution"
 _BUNDLED = files("photospec") / "data" / "default"
 # Images or spectra that pass through the networks at once; bounds the memory.
 _AT_ONCE = 128
@@ -353,12 +355,43 @@ class PhotoSpectrograph:
         return {
             "lsf_sigma": self.line_spread(),
             "wavelength_medium": "vacuum",
-            "flags": [list(image.flags) for image in images],
+            "flags": [
+                [*image.flags, *([OUT_OF_DISTRIBUTION] if strange > 1 else [])]
+                for image, strange in zip(images, self._strangeness(images), strict=True)
+            ],
             "seed": seed,
             "n_candidates": n_candidates,
             "nfe": nfe,
             "provenance": {"photospec": version("photospec"), **self.config.provenance},
         }
+
+    def strangeness(self, image):
+        """How unlikely the photometry of images is among the training images.
+
+        Zero is the median training image; above one, where 1 % of them lie, the prediction is flagged ``"out_of_distribution"``: a star, an artefact, a
+        saturated core, or a galaxy beyond the redshifts and magnitudes of the training.
+
+        Parameters
+        ----------
+        image : NDData, or sequence of NDData
+            As in `predict`.
+
+        Returns
+        -------
+        float, or ndarray (n_images,)
+            Negative log-likelihood under a mixture of Gaussians, scaled so that the median
+            training image has 0 and the most unlikely 1 % more than 1; NaN where the weights
+            do not tell.
+        """
+        images, single = self._prepare_all(image)
+        values = self._strangeness(images)
+        return float(values[0]) if single else values
+
+    def _strangeness(self, images):
+        parts = [self.cascade.strangeness(self._tensor(part)) for part in _parts(images)]
+        if parts[0] is None:
+            return np.full(len(images), np.nan)
+        return torch.cat(parts).cpu().numpy()
 
 
 def _spectrum(flux, meta):

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from photospec.config import read_toml, write_toml
 from photospec.errors import InputError
 from photospec.networks.cascade import Cascade
+from photospec.networks.domain import ImageDomain
 from photospec.spectrograph_config import (
     FORMAT,
     PUBLISHED_FORMAT,
@@ -39,6 +40,8 @@ FILES = {
     "super-resolution": "super_resolution.safetensors",
     "contrastive": "contrastive.safetensors",
 }
+# Where the training images lie; optional.
+DOMAIN_FILE = "domain.safetensors"
 # Matrices go to disk in half precision; scales, means and other vectors stay exact.
 _HALF_FROM = 4096
 
@@ -162,7 +165,11 @@ def load_cascade(folder):
                 f"{folder / CONFIG_NAME}, got others ({reason})"
             ) from None
         stages[stage] = load_module(module, folder / name)
-    return assemble(stages, config), config
+    cascade = assemble(stages, config)
+    if (folder / DOMAIN_FILE).exists():
+        domain = ImageDomain.like(cascade.base.encoder)
+        cascade.domain = load_module(domain, folder / DOMAIN_FILE).eval()
+    return cascade, config
 
 
 def assemble(stages, config):
@@ -199,4 +206,6 @@ def save_cascade(folder, cascade, config, *, overwrite=False):
     else:
         for stage, name in FILES.items():
             save_module(getattr(cascade, stage.replace("-", "_")), folder / name)
+        if cascade.domain is not None:
+            save_module(cascade.domain, folder / DOMAIN_FILE, half=False)
     write_toml(config, folder / CONFIG_NAME)

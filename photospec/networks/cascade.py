@@ -40,6 +40,8 @@ class Cascade(nn.Module):
     base : BaseStage
     super_resolution : SuperResolutionStage
     contrastive : ContrastiveNetwork
+    domain : ImageDomain, optional
+        Tells images that are unlike the training images.
     sampler : str
         Name in `photospec.networks.samplers.SAMPLERS`.
     n_steps_base, n_steps_super_resolution : int
@@ -51,6 +53,7 @@ class Cascade(nn.Module):
         base,
         super_resolution,
         contrastive,
+        domain=None,
         *,
         sampler="dpm-solver++",
         n_steps_base=18,
@@ -60,6 +63,7 @@ class Cascade(nn.Module):
         self.base = base
         self.super_resolution = super_resolution
         self.contrastive = contrastive
+        self.domain = domain
         self.sampler = sampler
         self.n_steps_base = n_steps_base
         self.n_steps_super_resolution = n_steps_super_resolution
@@ -127,6 +131,16 @@ class Cascade(nn.Module):
         fine = self.contrastive.scaling.fine(flux)
         with self._autocast(flux):
             return self.contrastive.embed_spectrum(fine)
+
+    @torch.no_grad()
+    def strangeness(self, image):
+        """How unlikely images are among the training images, ``(n,)``; above one is outside.
+
+        None when the spectrograph has no `ImageDomain`.
+        """
+        if self.domain is None:
+            return None
+        return self.domain(self.base.encoder.standardised(image))
 
     def similarity(self, image, flux):
         """Cosine ``(n, m)`` of images ``(n, ...)`` with their spectra ``(n, m, N_FINE)``."""

@@ -101,6 +101,10 @@ class ImageEncoder(nn.Module):
         colour = luptitude[..., 1:] - luptitude[..., :-1]
         return torch.cat([luptitude.flatten(1), colour.flatten(1)], dim=1)
 
+    def standardised(self, image):
+        """Photometry in units of the training images' scatter, ``(n, n_features)``."""
+        return (self.photometry(image) - self.feature_mean) / self.feature_std
+
     @torch.no_grad()
     def fit_scaling(self, images):
         """Set softening (sky noise per pixel and band) and feature moments from images."""
@@ -116,7 +120,7 @@ class ImageEncoder(nn.Module):
         """Tokens ``(n, n_summary + n_patches, width)``: photometry first, then patches."""
         tokens = []
         if self.n_summary:
-            features = (self.photometry(image) - self.feature_mean) / self.feature_std
+            features = self.standardised(image)
             summary = self.summary_in(features.clamp(-8.0, 8.0))
             summary = summary + self.summary_mix(torch.nn.functional.gelu(summary))
             tokens.append(self.summary_out(summary).unflatten(1, (self.n_summary, -1)))

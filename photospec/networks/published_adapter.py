@@ -64,6 +64,10 @@ class PublishedAdapter:
         )
         return Drawn(flux, similarity, drawn[0].nfe)
 
+    def strangeness(self, image):
+        """None: checkpoints do not say where their training images lie."""
+        return None
+
     @torch.no_grad()
     def embed_image(self, image):
         """Unit vectors ``(n, embedding_size)`` of images in nanomaggies."""

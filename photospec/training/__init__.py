@@ -95,7 +95,7 @@ def _train_all(named, preset, seed, max_steps, pairs, output, options):
     for stage in stages:
         settings = _changed(named(preset, stage), seed, max_steps)
         _train(settings, pairs, runs[stage], **options, begun=True)
-    pack(runs, output / "spectrograph", pairs=first, overwrite=options["resume"])
+    pack(runs, output / "spectrograph", pairs=pairs, overwrite=options["resume"])
 
 
 def _changed(config, seed, max_steps):

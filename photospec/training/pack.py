@@ -6,9 +6,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from photospec.config import read_toml
 from photospec.errors import InputError
+from photospec.networks.domain import ImageDomain
 from photospec.pairs import PairsFile
 from photospec.spectrum import SMOOTHING, WAVELENGTH
 from photospec.weights import (
@@ -22,10 +24,12 @@ from photospec.weights import (
 
 from .config import TrainConfig
 
-__all__ = ["describe", "pack", "software"]
+__all__ = ["describe", "fit_domain", "pack", "software"]
 
 _PACKAGES = ("photospec", "torch", "numpy", "pytorch-ignite")
 _C = 299792.458  # km/s
+# Images per file behind the `ImageDomain`, and how many are looked at together.
+_N_DOMAIN, _AT_ONCE = 8192, 256
 
 
 def software():
@@ -96,8 +100,9 @@ def pack(runs, output, *, pairs, sampling=None, provenance=None, overwrite=False
         Run folder of each stage: ``"base"``, ``"super-resolution"``, ``"contrastive"``.
     output : path-like
         Folder to write.
-    pairs : path-like
-        First pairs file of the training: bands, pixel scale and line-spread function.
+    pairs : path-like or sequence of path-like
+        Pairs files of the training: bands, pixel scale and line-spread function of the first,
+        the images of all for the `ImageDomain`.
     sampling : Sampling, optional
         How to draw by default.
     provenance : dict of str, optional
@@ -109,7 +114,8 @@ def pack(runs, output, *, pairs, sampling=None, provenance=None, overwrite=False
     -------
     SpectrographConfig
     """
-    config = replace(describe(pairs), sampling=sampling or Sampling())
+    pairs = [pairs] if isinstance(pairs, str | Path) else list(pairs)
+    config = replace(describe(pairs[0]), sampling=sampling or Sampling())
     notes = {**software(), **(provenance or {})}
     for stage in FILES:
         folder = Path(runs[stage])
@@ -128,5 +134,20 @@ def pack(runs, output, *, pairs, sampling=None, provenance=None, overwrite=False
         stage: load_module(config.build(stage), Path(runs[stage]) / "weights.safetensors")
         for stage in FILES
     }
-    save_cascade(output, assemble(stages, config), config, overwrite=overwrite)
+    cascade = assemble(stages, config)
+    cascade.domain = fit_domain(cascade.base.encoder, pairs)
+    save_cascade(output, cascade, config, overwrite=overwrite)
     return config
+
+
+def fit_domain(encoder, paths):
+    """`ImageDomain` of the images in pairs files, some thousands of each."""
+    features = []
+    for path in paths:
+        with PairsFile(path) as file:
+            for start in range(0, min(len(file), _N_DOMAIN), _AT_ONCE):
+                image = torch.from_numpy(file.image(slice(start, start + _AT_ONCE)))
+                features.append(encoder.standardised(image))
+    domain = ImageDomain.like(encoder)
+    domain.fit(torch.cat(features))
+    return domain
