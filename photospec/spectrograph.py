@@ -368,8 +368,9 @@ class PhotoSpectrograph:
     def strangeness(self, image):
         """How unlikely the photometry of images is among the training images.
 
-        Zero is the median training image; above one, where 1 % of them lie, the prediction is flagged ``"out_of_distribution"``: a star, an artefact, a
-        saturated core, or a galaxy beyond the redshifts and magnitudes of the training.
+        Zero is the median training image. Above one, where 1 % of them lie, the prediction is
+        flagged ``"out_of_distribution"``: a star, an artefact, a saturated core, or a galaxy
+        beyond the redshifts and magnitudes of the training.
 
         Parameters
         ----------
