@@ -61,14 +61,15 @@ def compare(table, truth):
 
 def measure(n, signal_to_noise, seed=0, n_processes=None):
     """Property table and truth of n simulated galaxies, and the seconds it took."""
-    wavelength, clean, _, lsf, truth = make_sample(n, np.inf, seed=seed)
+    wavelength, clean, sigma, lsf, truth = make_sample(n, np.inf, seed=seed)
+    sigma = sigma * 1000 / signal_to_noise  # noiseless spectra say 1000
+    noise = np.random.default_rng([seed, signal_to_noise]).standard_normal(clean.shape)
     exact = measure_indices(from_arrays(wavelength, clean), redshift=truth["redshift"])
     for name in INDICES:
         column = name if name == "dn4000" else f"lick_{name}"
         truth[column] = exact[name]
-    wavelength, flux, sigma, lsf, _ = make_sample(n, signal_to_noise, seed=seed)
     start = time.perf_counter()
-    spectra = from_arrays(wavelength, flux, sigma=sigma, lsf=lsf)
+    spectra = from_arrays(wavelength, clean + sigma * noise, sigma=sigma, lsf=lsf)
     table = measure_properties(spectra, n_processes=n_processes, progress=True)
     return table, truth, time.perf_counter() - start
 

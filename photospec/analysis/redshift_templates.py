@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from photospec.dust import calzetti00
-from photospec.grids import stellar_grid
+from photospec.grids import nebular_grid, stellar_grid
 from photospec.lines import LINES
 
 __all__ = ["RedshiftTemplates", "redshift_templates"]
@@ -21,17 +21,19 @@ TEMPLATE_RANGE = (1700.0, 11000.0)  # rest-frame Angstrom
 BROADENING = 165.0  # km/s: R ~ 2000 and a typical galaxy together
 SPEED_OF_LIGHT = 299792.458  # km/s
 
-# Ratios inside a group are those of case B (Osterbrock & Ferland 2006, table 4.4) and
-# of the transition probabilities of the doublets. Two Balmer templates, one of them
-# behind E(B-V) ~ 1, span every reddening between with amplitudes >= 0.
+# Lines of one group keep the ratios of the nebular grid: case B and the transition
+# probabilities of doublets fix them. Two Balmer templates, one of them behind E(B-V) = 1,
+# span every reddening between with amplitudes >= 0.
+_BALMER = ("halpha", "hbeta", "hgamma", "hdelta")
 LINE_GROUPS = {
-    "balmer": {"halpha": 2.86, "hbeta": 1.0, "hgamma": 0.468, "hdelta": 0.259},
-    "balmer_reddened": {"halpha": 8.6, "hbeta": 1.0, "hgamma": 0.37, "hdelta": 0.18},
-    "oii": {"oii_3726": 1.0, "oii_3729": 1.3},
-    "oiii": {"oiii_5007": 2.98, "oiii_4959": 1.0},
-    "nii": {"nii_6584": 3.05, "nii_6548": 1.0},
-    "sii": {"sii_6716": 1.3, "sii_6731": 1.0},
+    "balmer": _BALMER,
+    "balmer_reddened": _BALMER,
+    "oii": ("oii_3726", "oii_3729"),
+    "oiii": ("oiii_5007", "oiii_4959"),
+    "nii": ("nii_6584", "nii_6548"),
+    "sii": ("sii_6716", "sii_6731"),
 }
+NEBULA = {"log_u": -3.0, "metallicity": 0.02, "age": 3e6}  # of the grid; ratios hardly depend on it
 
 
 @dataclass(frozen=True)
@@ -105,16 +107,30 @@ def broaden(flux, step, velocity):
     return gaussian_filter1d(flux, velocity / SPEED_OF_LIGHT / step, axis=-1, mode="nearest")
 
 
+def line_strengths():
+    """Relative strength of the lines of each group: ``{group: {line: strength}}``, maximum one."""
+    grid = nebular_grid((6000.0, 6010.0))  # only the lines are wanted, not the continuum
+    at = tuple(np.argmin(np.abs(getattr(grid, name) - value)) for name, value in NEBULA.items())
+    luminosity = dict(zip(grid.line_names, grid.line_luminosity[at].astype(float), strict=True))
+    strengths = {}
+    for group, names in LINE_GROUPS.items():
+        ebv = 1.0 if group.endswith("_reddened") else 0.0
+        wavelength = np.array([LINES[name].wavelength for name in names])
+        values = np.array([luminosity[name] for name in names])
+        values = values * 10 ** (-0.4 * ebv * calzetti00(wavelength))
+        strengths[group] = dict(zip(names, values / values.max(), strict=True))
+    return strengths
+
+
 def _line_templates(log_wavelength):
     """Gaussian lines (n_groups, n_wave), strongest line of each group at peak one."""
     sigma = BROADENING / SPEED_OF_LIGHT
     templates = []
-    for group in LINE_GROUPS.values():
-        strongest = max(group.values())
+    for group in line_strengths().values():
         template = np.zeros_like(log_wavelength)
-        for name, ratio in group.items():
+        for name, strength in group.items():
             offset = (log_wavelength - np.log(LINES[name].wavelength)) / sigma
-            template += ratio / strongest * np.exp(-0.5 * offset**2)
+            template += strength * np.exp(-0.5 * offset**2)
         templates.append(template)
     return np.array(templates)
 

@@ -7,7 +7,6 @@ the run. No more than one chunk per worker is ever in flight: memory stays bound
 """
 
 import os
-import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -59,13 +58,6 @@ def serve(descriptor):
             except EOFError:
                 return
             connection.send(function(*arguments))
-
-
-def die_on_two(number):
-    """Square of a number; at 2 the process is killed, as by a lack of memory (for tests)."""
-    if number == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return number**2
 
 
 def map_in_processes(function, tasks, n_processes, on_death):
