@@ -63,6 +63,8 @@ sphinx_gallery_conf = {
 html_theme = "pydata_sphinx_theme"
 html_title = f"photospec {release}"
 html_show_sourcelink = False
+# Pages of the first level have no sections to navigate.
+html_sidebars = {"*": []}
 html_theme_options = {
     "show_prev_next": False,
     "navigation_with_keys": False,
