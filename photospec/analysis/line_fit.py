@@ -15,6 +15,9 @@ __all__ = ["GroupFit", "Residual", "fit_groups"]
 LINE_ZONE = 1200.0  # km/s on either side of a line that belong to it
 BACKGROUND = 151  # pixels of the running median that levels the residuals
 FREE_SNR = 5.0  # lines of a kind must have this much for their own kinematics
+# Gas is no single Gaussian: what that costs, from simulated galaxies of two components
+# (benchmarks/analysis_recovery.py), as a factor on the noise and a part of the flux.
+SHAPE_FACTOR, SHAPE_ERROR = 1.05, 0.01
 DISPERSION_RANGE = (5.0, 700.0)  # km/s
 VELOCITY_RANGE = 600.0  # km/s
 
@@ -147,9 +150,9 @@ def fit_groups(residual, groups, start):
             break
         kinematics, own = np.array([start, start], float), again
     covariance, error = _full_covariance(columns, data, kinematics, own, flux)
-    scale = inflation**2
+    covariance = covariance * (SHAPE_FACTOR * inflation) ** 2 + np.diag((SHAPE_ERROR * flux) ** 2)
     return GroupFit(
-        flux, covariance * scale, kinematics, error * inflation, tuple(map(bool, own)), inflation
+        flux, covariance, kinematics, error * inflation, tuple(map(bool, own)), inflation
     )
 
 

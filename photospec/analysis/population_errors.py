@@ -12,7 +12,7 @@ import numpy as np
 
 from photospec.dust import calzetti00
 
-__all__ = ["MODEL_ERROR", "draw_weights", "population_numbers"]
+__all__ = ["MODEL_ERROR", "draw_weights", "full_error", "population_numbers"]
 
 N_DRAWS = 24
 # Draws of E(B-V): three equal points with the mean and variance of a Gaussian.
@@ -20,15 +20,26 @@ THREE_POINTS = np.sqrt(1.5) * np.array([-1.0, 0.0, 1.0])
 # Errors that do not shrink with noise (one dust screen, binned ages, one dispersion for
 # all stars), added in quadrature: from benchmarks/analysis_recovery.py, whose simulated
 # galaxies have two components with dust and dispersions of their own. Ages and mass-to-
-# light in dex, dispersion as a fraction.
+# light in dex, dispersion as a fraction. Mass-to-light has no truth there: a guess.
 MODEL_ERROR = {
-    "age_light_weighted": 0.06,
-    "age_mass_weighted": 0.06,
+    "age_light_weighted": 0.065,
+    "age_mass_weighted": 0.045,
     "metallicity_light_weighted": 0.035,
-    "metallicity_mass_weighted": 0.04,
+    "metallicity_mass_weighted": 0.028,
     "mass_to_light": 0.03,
-    "ebv": 0.01,
-    "velocity_dispersion": 0.02,
+    "ebv": 0.022,
+    "velocity_dispersion": 0.04,
+}
+# Scatter of the result over that of its draws, from the same benchmark: the mean over the
+# draws is steadier than each of them, the kinematics' and dust's part is not in them.
+DRAW_SCALE = {
+    "age_light_weighted": 1.05,
+    "age_mass_weighted": 0.7,
+    "metallicity_light_weighted": 1.0,
+    "metallicity_mass_weighted": 0.85,
+    "mass_to_light": 1.0,
+    "ebv": 1.2,
+    "velocity_dispersion": 1.05,
 }
 _LOGARITHMIC = ("age_light_weighted", "age_mass_weighted", "mass_to_light")
 
@@ -94,12 +105,17 @@ def population_numbers(library, light, draws):
     spread = [_means(library, d[None], library.mass_weights(d)) for d in draws]
     numbers = {}
     for name, value in best.items():
-        error = np.hypot(np.std([s[name] for s in spread], ddof=1), MODEL_ERROR[name])
+        error = full_error(name, np.std([s[name] for s in spread], ddof=1))
         if name in _LOGARITHMIC:
             value = 10**value
             error = value * np.log(10) * error
         numbers[name], numbers[f"{name}_error"] = float(value), float(error)
     return numbers
+
+
+def full_error(name, noise, value=1.0):
+    """Error of a number from that of its noise; the model's part is relative to `value`."""
+    return float(np.hypot(DRAW_SCALE[name] * noise, MODEL_ERROR[name] * value))
 
 
 def _means(library, light, mass):

@@ -4,8 +4,8 @@ import numpy as np
 
 from photospec.analysis.kinematics import fit_kinematics, losvd_convolve
 from photospec.analysis.population_errors import (
-    MODEL_ERROR,
     draw_weights,
+    full_error,
     population_numbers,
 )
 from photospec.analysis.population_fit import MEASURED, PopulationFit
@@ -58,13 +58,14 @@ def finish(data, kinematics, weights, n_bootstrap, rng):
     light = draws if weights.averaged else weights.light[None] / weights.light.sum()
     numbers = population_numbers(library, light, draws)
     numbers["ebv"] = weights.ebv
-    numbers["ebv_error"] = float(np.hypot(weights.ebv_error, MODEL_ERROR["ebv"]))
+    numbers["ebv_error"] = full_error("ebv", weights.ebv_error)
     stars = zip(kinematics.stars, kinematics.stars_error, strict=True)
     names = ("velocity", "velocity_dispersion", "h3", "h4")
     for name, (value, error) in zip(names, stars, strict=True):
         numbers[name], numbers[f"{name}_error"] = value, error
-    model_error = MODEL_ERROR["velocity_dispersion"] * kinematics.stars[1]
-    numbers["velocity_dispersion_error"] = float(np.hypot(kinematics.stars_error[1], model_error))
+    numbers["velocity_dispersion_error"] = full_error(
+        "velocity_dispersion", kinematics.stars_error[1], kinematics.stars[1]
+    )
     flags, gas = list(data.flags), _gas(data, kinematics, weights)
     for index, name in enumerate(("gas_velocity", "gas_velocity_dispersion")):
         numbers[name], numbers[f"{name}_error"] = (
