@@ -1,11 +1,48 @@
-"""What enters the networks: spectra put in order, prepared images checked."""
+"""What enters the networks: spectra put in order, prepared images and numbers checked."""
+
+import zlib
+from collections.abc import Iterable
 
 import numpy as np
+from astropy.nddata import NDData
 
 from photospec.errors import InputError
 from photospec.spectrum import WAVELENGTH, SpectrumArrays, to_arrays, to_training_grid
 
-__all__ = ["check_image", "spectra_for_networks"]
+__all__ = [
+    "as_list",
+    "check_draws",
+    "check_image",
+    "image_seed",
+    "spectra_for_networks",
+]
+
+
+def as_list(image):
+    """Images as a list, and whether it was one image; what is neither is left to the gate."""
+    many = isinstance(image, Iterable) and not isinstance(image, NDData | np.ndarray | str)
+    return (list(image), False) if many else ([image], True)
+
+
+def _is_whole(value):
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def check_draws(n_candidates, seed, default):
+    """Number of candidates to draw, `default` for None; refuse what is no seed."""
+    if n_candidates is None:
+        n_candidates = default
+    if not _is_whole(n_candidates) or n_candidates < 1:
+        raise InputError(f"n_candidates: expected a positive whole number, got {n_candidates!r}")
+    if not _is_whole(seed) or seed < 0:
+        raise InputError(f"seed: expected a whole number, zero or positive, got {seed!r}")
+    return int(n_candidates)
+
+
+def image_seed(seed, data):
+    """Seed of an image's noise: of the seed and the pixels, so alone or in a batch alike."""
+    state = np.random.SeedSequence((int(seed), zlib.crc32(np.ascontiguousarray(data))))
+    return int(state.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def check_image(image, bands, pixel_scale, size):

@@ -1,8 +1,6 @@
 """PhotoSpectrograph: images in, spectra out."""
 
 import warnings
-import zlib
-from collections.abc import Iterable
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -18,7 +16,13 @@ from photospec.candidates import CandidateSpectra
 from photospec.errors import InputError, PhotospecWarning
 from photospec.filters import band_flux
 from photospec.image import ImageArray, prepare_image
-from photospec.network_input import check_image, spectra_for_networks
+from photospec.network_input import (
+    as_list,
+    check_draws,
+    check_image,
+    image_seed,
+    spectra_for_networks,
+)
 from photospec.networks.devices import DTYPES, check_device, check_dtype
 from photospec.spectrograph_config import SCALE_BAND, PublishedConfig
 from photospec.spectrum import FIBRE_RADIUS, FLUX_UNIT, WAVELENGTH
@@ -194,8 +198,7 @@ class PhotoSpectrograph:
         InputError
             For an image that cannot be used; in a sequence the message names which.
         """
-        n_candidates = self._check_number(n_candidates)
-        _check_seed(seed)
+        n_candidates = check_draws(n_candidates, seed, self.config.sampling.n_candidates)
         images, single = self._prepare_all(image)
         best_flux, best_similarity = [], []
         for part in _parts(images, max(1, _AT_ONCE // n_candidates)):
@@ -232,8 +235,7 @@ class PhotoSpectrograph:
                 f"image: expected one NDData, got {type(image).__name__}; sample takes one image, "
                 "predict takes many"
             )
-        n_candidates = self._check_number(n_candidates)
-        _check_seed(seed)
+        n_candidates = check_draws(n_candidates, seed, self.config.sampling.n_candidates)
         images, _ = self._prepare_all(image)
         flux, similarity, nfe = self._draw(images, n_candidates, seed)
         meta = self._meta(images, seed, n_candidates, nfe)
@@ -300,11 +302,11 @@ class PhotoSpectrograph:
             Indices of the spectra, the most similar first.
         """
         order = np.argsort(-self.similarity(image, spectrum), axis=1, kind="stable")
-        return order[0] if _as_list(image)[1] else order
+        return order[0] if as_list(image)[1] else order
 
     def _prepare_all(self, image):
         """Prepared images, and whether it was one rather than a sequence."""
-        images, single = _as_list(image)
+        images, single = as_list(image)
         if not images:
             raise InputError("image: expected at least one image, got an empty sequence")
         prepared = []
@@ -323,7 +325,9 @@ class PhotoSpectrograph:
 
     def _draw(self, images, n_candidates, seed):
         """Physical flux (n_images, n_candidates, n_wave), similarity, nfe."""
-        generators = [_generator(seed, image.data) for image in images]
+        generators = [
+            torch.Generator().manual_seed(image_seed(seed, image.data)) for image in images
+        ]
         drawn = self.cascade.sample(self._tensor(images), n_candidates, generators)
         flux = drawn.flux.cpu().numpy().astype(float)
         wanted = np.array([self._fibre_flux(image) for image in images])
@@ -341,15 +345,6 @@ class PhotoSpectrograph:
                 f"{SCALE_BAND}, got {flux:.3g} nanomaggies; is the target elsewhere?"
             )
         return flux
-
-    def _check_number(self, n_candidates):
-        if n_candidates is None:
-            return self.config.sampling.n_candidates
-        if not _is_whole(n_candidates) or n_candidates < 1:
-            raise InputError(
-                f"n_candidates: expected a positive whole number, got {n_candidates!r}"
-            )
-        return int(n_candidates)
 
     def _meta(self, images, seed, n_candidates, nfe):
         return {
@@ -396,32 +391,10 @@ class PhotoSpectrograph:
 
 
 def _spectrum(flux, meta):
-    unit = u.Unit("erg / (s cm2 Angstrom)")
-    scale = FLUX_UNIT.to(unit)
+    flux = (flux * FLUX_UNIT).to("erg / (s cm2 Angstrom)")
     axis = WAVELENGTH * u.AA
-    return Spectrum(flux=flux * scale * unit, spectral_axis=axis, spectral_axis_index=-1, meta=meta)
-
-
-def _as_list(image):
-    """Images as a list, and whether it was one image; what is neither is left to the gate."""
-    many = isinstance(image, Iterable) and not isinstance(image, NDData | np.ndarray | str)
-    return (list(image), False) if many else ([image], True)
+    return Spectrum(flux=flux, spectral_axis=axis, spectral_axis_index=-1, meta=meta)
 
 
 def _parts(items, size=_AT_ONCE):
     return [items[start : start + size] for start in range(0, len(items), size)]
-
-
-def _is_whole(value):
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
-def _check_seed(seed):
-    if not _is_whole(seed) or seed < 0:
-        raise InputError(f"seed: expected a whole number, zero or positive, got {seed!r}")
-
-
-def _generator(seed, data):
-    """Noise of an image: decided by the seed and the pixels, so alone or in a batch alike."""
-    state = np.random.SeedSequence((int(seed), zlib.crc32(np.ascontiguousarray(data))))
-    return torch.Generator().manual_seed(int(state.generate_state(1, np.uint64)[0] >> np.uint64(1)))
