@@ -1,14 +1,17 @@
 """From chi-square over redshift to the best few solutions of each spectrum."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
-from photospec.analysis._gate import good_pixels
+from photospec.analysis._gate import N_PIXELS_MIN, good_pixels, take
 from photospec.analysis.redshift_scan import chi2_at_shifts, chi2_scan, resample_log
-from photospec.analysis.redshift_templates import LOG_STEP, SPEED_OF_LIGHT
-from photospec.errors import InputError
+from photospec.analysis.redshift_templates import (
+    LOG_STEP,
+    SPEED_OF_LIGHT,
+    TEMPLATE_RANGE,
+)
 
 __all__ = ["Solutions", "find_solutions"]
 
@@ -20,6 +23,7 @@ REFINE = 60.0  # solutions within this scaled delta chi2 of the best get a fine 
 MARGIN = 0.12  # of ln(1 + z), searched beyond the range asked for, but not far below zero
 N_REFINED = 3
 N_PARAMETERS = 20
+NOT_COVERED = "too few pixels inside the wavelength range of the templates"
 BATCH = 64  # spectra resampled at a time: keeps memory flat
 
 
@@ -109,32 +113,40 @@ def find_solutions(block, usable, redshift_range, found, indices):
     coverage : ndarray
         Share of the wavelength range with data.
     """
-    from photospec.analysis._gate import take
-
     rows = np.flatnonzero(usable)
+    stretch = np.exp(np.log1p(redshift_range[1]) + MARGIN)
+    inside = block.wavelength > TEMPLATE_RANGE[0]
+    inside &= block.wavelength < TEMPLATE_RANGE[1] * stretch
+    if np.count_nonzero(inside) < N_PIXELS_MIN:
+        return [NOT_COVERED] * rows.size, np.zeros(rows.size)
+    block = replace(take(block, rows), meta={})
     reasons, coverage = [], np.zeros(rows.size)
     for first in range(0, rows.size, BATCH):
-        batch = rows[first : first + BATCH]
-        arrays = take(block, batch)
-        ivar = _inverse_variance(arrays)
-        coverage[first : first + BATCH] = np.mean(ivar > 0, axis=1)
-        flux = np.where(ivar > 0, arrays.flux, 0.0)
-        # Chi-square must neither over- nor underflow whatever the flux unit.
-        scale = np.sqrt(np.mean(flux**2, axis=1, keepdims=True))
-        flux, ivar = flux / scale, ivar * scale**2
-        try:
-            coarse, fine = (
-                _with_model_error(resample_log(arrays.wavelength, flux, ivar, factor))
-                for factor in (COARSE, 1)
-            )
-        except InputError as error:
-            reasons += [str(error)] * batch.size
-            continue
+        batch = slice(first, first + BATCH)
+        wavelength, flux, ivar = _scaled(take(block, batch), inside)
+        coverage[batch] = np.mean(ivar > 0, axis=1)
+        coarse, fine = (
+            _with_model_error(resample_log(wavelength, flux, ivar, factor))
+            for factor in (COARSE, 1)
+        )
         shifts = _shift_range(redshift_range)
         chi2 = chi2_scan(coarse, *shifts)
-        for i, row in enumerate(batch):
+        for i, row in enumerate(rows[batch]):
             reasons.append(_refine(coarse, fine, i, chi2[i], shifts[0], found, indices[row]))
     return reasons, coverage
+
+
+def _scaled(arrays, inside):
+    """Wavelength, flux and inverse variance `inside`, scaled so that squares stay in range."""
+    flux = np.where(good_pixels(arrays), arrays.flux, 0.0)
+    scale = np.abs(flux).max(axis=1, keepdims=True)
+    sigma = None if arrays.sigma is None else arrays.sigma / scale
+    arrays = replace(arrays, flux=arrays.flux / scale, sigma=sigma)
+    ivar = _inverse_variance(arrays)[:, inside]
+    flux = np.where(ivar > 0, arrays.flux[:, inside], 0.0)
+    level = np.sqrt(np.mean(flux**2, axis=1, keepdims=True))
+    level = np.where(level > 0, level, 1.0)
+    return arrays.wavelength[inside], flux / level, ivar * level**2
 
 
 def _shift_range(redshift_range):
@@ -175,7 +187,7 @@ def _refine(coarse, fine, row, chi2, shift_low, found, out):
         return "no minimum of chi-square inside the redshift range"
     n_free = np.count_nonzero(coarse.weight[row]) - N_PARAMETERS
     if n_free < 20:
-        return "too few pixels inside the wavelength range of the templates"
+        return NOT_COVERED
     scale = max(1.0, chi2[minima[0]] / n_free)
     delta = (chi2[minima] - chi2[minima[0]]) / scale
     log1z, error = np.empty(minima.size), np.empty(minima.size)

@@ -166,6 +166,20 @@ def test_three_pixels():
     assert fit.reason == "only 3 pixels"
 
 
+@pytest.mark.parametrize("limits", [(100, 300), (900, 1400), (25000, 30000)])
+def test_wavelengths_without_templates(limits):
+    flux = 10 + np.random.default_rng(0).normal(size=600)
+    fit = measure_redshift(from_arrays(np.linspace(*limits, 600), flux))
+    assert "wavelength range of the templates" in fit.reason
+
+
+@pytest.mark.parametrize("scale", [1e-250, 1e250])
+def test_any_scale_of_flux(galaxies, scale):
+    flux = galaxies[2].flux.value
+    fit = measure_redshift(from_arrays(galaxies[2].spectral_axis.value, flux * scale))
+    assert fit.redshift == pytest.approx(REDSHIFTS[2], abs=1e-4)
+
+
 @pytest.mark.parametrize("limits", [(0.3, 0.1), (0, 5), (0.1,), "ab", (0, np.nan)])
 def test_bad_range(galaxies, limits):
     with pytest.raises(InputError, match="redshift_range: expected two increasing numbers"):
