@@ -241,16 +241,17 @@ def test_twenty_kills_at_random_moments(pairs, settings, tmp_path):
     whole = time.monotonic() - start
     rng = np.random.default_rng(1)
     folder = tmp_path / "killed"
+    log = folder / "log.jsonl"
+
+    def written():
+        return log.stat().st_mtime_ns if log.exists() else 0
+
     for _ in range(20):
         resume = ["--resume"] if folder.exists() else []
+        before = written()
         process = subprocess.Popen(command(*arguments, folder, *resume), stderr=subprocess.DEVNULL)
         if rng.random() < 0.7:  # the rest die while they start
-            before = (folder / "log.jsonl").stat().st_mtime_ns if resume else 0
-            deadline = time.monotonic() + 120
-            log = folder / "log.jsonl"
-            while time.monotonic() < deadline and not (
-                log.exists() and log.stat().st_mtime_ns != before
-            ):
+            while process.poll() is None and written() == before:
                 time.sleep(0.002)
             time.sleep(rng.uniform(0, whole / 20))
         else:
