@@ -298,14 +298,21 @@ def test_unwritable_folder_is_named_at_once(fakes, in_folder, monkeypatch, capsy
     one_error(capsys, "-o", "Read-only file system")
 
 
-def test_failure_while_writing_leaves_no_half_file(fakes, in_folder, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    "reason",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError("Not enough space on disk: requested 144316, available 0."),  # astropy's
+    ],
+)
+def test_full_disk_leaves_no_half_file(reason, fakes, in_folder, monkeypatch, capsys):
     def full(figures, path):
         path.write_bytes(b"half a figure")
-        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        raise reason
 
     monkeypatch.setattr("photospec.figures.save_figure", full)
     assert main(["predict", save("image.fits"), "--figure", "f.png", "--quiet"]) == 2
-    one_error(capsys, "No space left", "free some space")
+    one_error(capsys, "f.png: No space left", "free some space")
     assert [path.name for path in in_folder.iterdir()] == ["image.fits"]
 
 

@@ -118,7 +118,7 @@ def guarded(run, args):
             if isinstance(exception, PhotospecError):
                 error(exception)
                 return BAD_INPUT
-            if isinstance(exception, OSError) and exception.errno is not None:
+            if isinstance(exception, OSError):
                 error(_describe_os_error(exception))
                 return BAD_INPUT
             if isinstance(exception, ModuleNotFoundError) and not _is_ours(exception):
@@ -134,11 +134,14 @@ def guarded(run, args):
 
 def _describe_os_error(exception):
     """Say which file, what happened, and for a full disk what to do."""
-    where = f"{exception.filename}: " if exception.filename else ""
+    what = exception.strerror or " ".join(map(str, exception.args))
     hint = ""
-    if exception.errno in (errno.ENOSPC, errno.EDQUOT):
+    # astropy finds out by itself that the disk is full, and sets no number.
+    if exception.errno in (errno.ENOSPC, errno.EDQUOT) or "Not enough space" in what:
+        what = "No space left on device"
         hint = " (free some space or choose another folder; nothing half-written was left)"
-    return f"{where}{exception.strerror or exception}{hint}"
+    where = f"{exception.filename}: " if exception.filename else ""
+    return f"{where}{what}{hint}"
 
 
 def _is_ours(exception):

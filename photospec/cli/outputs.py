@@ -7,7 +7,7 @@ from pathlib import Path
 
 from photospec.errors import InputError
 
-__all__ = ["check_outputs", "replacing"]
+__all__ = ["check_folder", "check_outputs", "naming", "replacing"]
 
 
 def check_outputs(outputs, *, suffixes=None, overwrite=False, inputs=()):
@@ -80,6 +80,22 @@ def check_folder(folder, option):
 
 
 @contextlib.contextmanager
+def naming(path):
+    """Let errors of the operating system name the output, not a temporary file or nothing.
+
+    Parameters
+    ----------
+    path : path
+        The output that is being written.
+    """
+    try:
+        yield
+    except OSError as exception:
+        exception.filename = str(path)
+        raise
+
+
+@contextlib.contextmanager
 def replacing(path):
     """Give a temporary name beside ``path``; move it there when all went well.
 
@@ -97,7 +113,8 @@ def replacing(path):
     path = Path(path)
     temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with naming(path):
+            yield temporary
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

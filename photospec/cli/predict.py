@@ -232,12 +232,13 @@ def _join_meta(key, parts):
 
 def _write(args, names, spectra, pictures):
     """Write the spectra at once, then measure and draw if asked for."""
-    from photospec.cli.outputs import replacing
+    from photospec.cli.outputs import naming, replacing
     from photospec.cli.tables import draw, write_table
     from photospec.spectrum import write_spectra
 
     if args.output:
-        write_spectra(args.output, spectra, overwrite=args.overwrite)
+        with naming(args.output):
+            write_spectra(args.output, spectra, overwrite=args.overwrite)
         say(args, f"{args.output}: {len(names)} spectra")
     if not (args.table or args.figure):
         return
