@@ -99,7 +99,7 @@ def summarise(results):
 
 def write_page(summary, n, path):
     """Table and figure as a piece of reStructuredText that the documentation includes."""
-    rows = [f"   {', '.join(row)}" for row in summary]
+    rows = [f"   {', '.join(row)}" for row in summary if set(row["bias"]) - set("-/ ")]
     text = f"""What is recovered
 -----------------
 

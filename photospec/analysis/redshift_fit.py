@@ -16,8 +16,9 @@ from photospec.analysis.redshift_templates import (
 __all__ = ["Solutions", "find_solutions"]
 
 COARSE = 3  # template pixels per pixel of the coarse scan: 207 km/s
-MODEL_ERROR = 0.02  # what the templates miss, as a share of the smooth flux
-TEMPLATE_ERROR = 3e-6  # of 1 + z: scatter on simulated galaxies at high signal-to-noise
+MODEL_ERROR = 0.01  # what the templates miss, as a share of the smooth flux
+TEMPLATE_ERROR = 2e-6  # of 1 + z: scatter on simulated galaxies at high signal-to-noise
+RESAMPLED_CHI2, MIN_ERROR_SCALE = 0.72, 0.6  # so that errors cover on simulated galaxies
 SEPARATION = 1500.0  # km/s between two solutions that count as different
 REFINE = 60.0  # solutions within this scaled delta chi2 of the best get a fine fit
 MARGIN = 0.12  # of ln(1 + z), searched beyond the range asked for, but not far below zero
@@ -196,15 +197,15 @@ def _refine(coarse, fine, row, chi2, shift_low, found, out):
     for rank, index in enumerate(minima):
         offset, _, curvature = _parabola(chi2[index - 1 : index + 2])
         log1z[rank] = (shift_low + index + offset) * step
-        error[rank] = step * np.sqrt(2 * scale / curvature) if curvature > 0 else step
+        variance = 2 * _error_scale(chi2[minima[0]] / n_free) / curvature if curvature > 0 else 1
+        error[rank] = step * np.sqrt(variance)
         if rank < N_REFINED and delta[rank] < REFINE:
             shift, value, curvature, model = _fine_fit(fine, row, log1z[rank] / LOG_STEP)
             log1z[rank] = shift * LOG_STEP
             fine_chi2.append(value)
             fine_free = max(np.count_nonzero(fine.weight[row]) - N_PARAMETERS, 1)
-            fine_scale = max(1.0, value / fine_free)
             if curvature > 0:
-                error[rank] = LOG_STEP * np.sqrt(2 * fine_scale / curvature)
+                error[rank] = LOG_STEP * np.sqrt(2 * _error_scale(value / fine_free) / curvature)
             best_model = model if best_model is None or value <= min(fine_chi2) else best_model
     best_fine = min(fine_chi2)
     fine_free = max(np.count_nonzero(fine.weight[row]) - N_PARAMETERS, 1)
@@ -218,6 +219,11 @@ def _refine(coarse, fine, row, chi2, shift_low, found, out):
     found.reduced_chi2[out] = best_fine / fine_free
     found.negative[out] = np.mean(best_model) <= 0
     return ""
+
+
+def _error_scale(reduced_chi2):
+    """Factor on squared errors: resampling makes neighbours share noise, and chi-square small."""
+    return max(reduced_chi2 / RESAMPLED_CHI2, MIN_ERROR_SCALE)
 
 
 def _fine_fit(fine, row, start):
