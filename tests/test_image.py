@@ -5,7 +5,6 @@ import time
 import numpy as np
 import pytest
 from astropy import units as u
-from astropy.coordinates import SkyCoord
 from astropy.nddata import (
     CCDData,
     InverseVariance,
@@ -16,7 +15,7 @@ from astropy.nddata import (
 from astropy.wcs import WCS
 
 from photospec.errors import InputError, PhotospecWarning
-from photospec.image import NANOMAGGY, aperture_flux, prepare_image, read_image
+from photospec.image import aperture_flux, prepare_image, read_image
 
 BANDS = ("u", "g", "r", "i", "z")
 COLOURS = np.array([1.0, 3.0, 6.0, 8.0, 10.0])
@@ -378,120 +377,3 @@ def test_prepared_in_two_milliseconds(shared):
         prepare_image(image)
         times.append(time.process_time() - start)
     assert np.median(times) < 3e-3  # 1.3 ms on an idle core
-
-
-# ---------------------------------------------------------------- refusals
-
-
-def test_refuses_what_is_no_image():
-    refused(np.zeros((5, 64, 64)), "image: expected an astropy NDData, got ndarray")
-    refused(NDData(np.zeros((64, 64)), unit="nmgy"), "n_bands, ny, nx.*single band")
-    refused(NDData(np.zeros((2, 5, 64, 64)), unit="nmgy"), "one galaxy at a time")
-    refused(NDData(np.zeros((5, 0, 64)), unit="nmgy"), "expected shape")
-    refused(NDData(np.full((5, 64, 64), 1j), unit="nmgy"), "real numbers")
-
-
-def test_refuses_wrong_bands():
-    refused(galaxy(bands=None), "meta.'bands'.*got none")
-    refused(galaxy(bands="ugri"), "expected 4 bands")
-    refused(galaxy(bands=("u", "g", "r", "i", "y")), "got 'y'")
-    refused(galaxy(bands=("u", "g", "r", "i", "i")), "each band once")
-    refused(galaxy(bands=7), "band names")
-    image = galaxy()
-    refused(NDData(image.data[1:], unit="nmgy", meta={**image.meta, "bands": "griz"}), "no u")
-    last = NDData(np.moveaxis(image.data, 0, -1), unit="nmgy", meta=image.meta)
-    refused(last, "bands come first, not last")
-    refused(image, "got 'q'", bands="ugq")
-
-
-def test_refuses_wrong_units():
-    image = galaxy()
-    refused(NDData(image.data, meta=image.meta), "unit: expected a flux unit .* got none")
-    for unit in ("", "adu", "electron / s", "m", "mag", u.mag(u.ct), "nmgy / s"):
-        refused(galaxy(unit=u.Unit(unit)), "unit: expected a flux unit .*uncalibrated counts")
-
-
-def test_refuses_unknown_pixel_scale():
-    for scale in (None, 0.396, 0.396 * u.m, -1 * u.arcsec, np.nan * u.arcsec, [1, 2] * u.arcsec):
-        image = galaxy()
-        image.meta["pixel_scale"] = scale
-        refused(image, "pixel_scale")
-
-
-@pytest.mark.parametrize("scale", [0.396, 0.5])
-def test_refuses_nothing_to_see(scale):
-    image = galaxy(scale=scale)
-    image.data[:] = np.nan
-    refused(image, "got none in band u")
-    image = galaxy(scale=scale)
-    image.data[2] = np.nan
-    refused(image, "got none in band r")
-    image = galaxy(scale=scale)
-    image.data[:] = 0
-    refused(image, "got 0 in every pixel of band u")
-    image = galaxy(scale=scale)
-    image.data[4] = 0
-    refused(image, "got 0 in every pixel of band z")
-    image = galaxy(scale=scale)
-    image.data[1, :, :60] = np.nan
-    refused(image, "good pixels, got .* in band g")
-
-
-def test_refuses_too_small_or_off_the_edge():
-    refused(galaxy(40), "of the crop on the image")
-    refused(galaxy(16, scale=0.8), "of the crop on the image")
-    wcs = tan_wcs()
-    image = galaxy(wcs=wcs)
-    refused(image, "of the crop on the image", position=wcs.pixel_to_world(2, 2))
-    refused(image, "position: expected a position on", position=SkyCoord(10, 10, unit="deg"))
-    refused(image, "position: expected a SkyCoord", position="here")
-    refused(image, "position: .*swapped", position=(2.0, 150.0))
-    refused(galaxy(), "image with a celestial WCS", position=(150.0, 2.0))
-
-
-def test_refuses_broken_mask_and_uncertainty():
-    refused(galaxy(mask=np.zeros((4, 96, 96), bool)), "image.mask")
-    refused(galaxy(uncertainty=StdDevUncertainty(np.ones((7, 3)))), "image.uncertainty")
-
-
-# ---------------------------------------------------------------- apertures
-
-
-def test_aperture_flux_of_a_flat_image_is_its_area():
-    data = np.full((3, 5, 64, 64), 2.0)
-    radius = 1.5
-    area = np.pi * (radius / 0.396) ** 2
-    np.testing.assert_allclose(aperture_flux(data, radius), np.full((3, 5), 2 * area), rtol=1e-12)
-
-
-def test_aperture_flux_against_closed_form():
-    width, center = 5.0, (30.2, 33.7)
-    data = gaussian(64, 64, center, width, 7.0)[None]
-    radius = 3.0
-    # Pixels blur twice: when light is summed into them, and when they count as flat.
-    variance = width**2 + 2 / 12
-    expected = 7.0 * (1 - np.exp(-((radius / 0.396) ** 2) / (2 * variance)))
-    np.testing.assert_allclose(aperture_flux(data, radius, center=center), [expected], rtol=5e-4)
-
-
-def test_aperture_flux_against_fine_subpixels():
-    rng = np.random.default_rng(1)
-    data = rng.random((2, 21, 21))
-    center, radius, n = (9.4, 10.9), 4.3, 200
-    fine = (np.arange(21 * n) + 0.5) / n - 0.5
-    inside = (fine[None] - center[0]) ** 2 + (fine[:, None] - center[1]) ** 2 < radius**2
-    weight = inside.reshape(21, n, 21, n).mean(axis=(1, 3))
-    expected = (data * weight).sum(axis=(1, 2))
-    result = aperture_flux(data, radius, pixel_scale=1.0, center=center)
-    np.testing.assert_allclose(result, expected, rtol=1e-4)
-
-
-def test_aperture_beyond_the_image_is_refused():
-    with pytest.raises(InputError, match="radius: expected an aperture within"):
-        aperture_flux(np.ones((5, 64, 64)), 20.0)
-    with pytest.raises(InputError, match="data: expected"):
-        aperture_flux(np.ones(5), 1.0)
-
-
-def test_unit_name_is_astropy_s():
-    assert u.Unit("nmgy") == NANOMAGGY

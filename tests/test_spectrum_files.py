@@ -1,0 +1,129 @@
+"""Spectra to files and back; what is refused."""
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.io import fits
+from specutils import Spectrum
+
+from photospec.errors import InputError
+from photospec.spectrum import (
+    FLUX_UNIT,
+    from_arrays,
+    read_spectrum,
+    to_arrays,
+    to_training_grid,
+    write_spectra,
+)
+
+CENTRES = np.linspace(4000.0, 8000.0, 400)
+FLUX = 1 + np.random.default_rng(3).random((2, 400))
+
+
+def spectrum(**kwargs):
+    return Spectrum(**{"flux": FLUX * FLUX_UNIT, "spectral_axis": CENTRES * u.AA, **kwargs})
+
+
+def test_written_spectra_are_read_back(tmp_path):
+    path = tmp_path / "spectra.fits"
+    made = from_arrays(
+        CENTRES,
+        FLUX,
+        sigma=FLUX / 10,
+        mask=FLUX > 1.9,
+        lsf=CENTRES / 4000,
+        redshift=[0.1, 0.2],
+        meta={"name": ["a", "b"], "seed": np.int64(3), "nested": {"x": (1, 2.5)}, "no": None},
+    )
+    write_spectra(path, made)
+    found = read_spectrum(path)
+    ours, theirs = to_arrays(made), to_arrays(found)
+    for name in ("wavelength", "flux", "sigma", "mask", "lsf", "redshift"):
+        np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
+    assert found.meta["name"] == ["a", "b"]
+    assert found.meta["nested"] == {"x": [1, 2.5]}
+    assert found.meta["seed"] == 3
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_single_spectrum_file(tmp_path):
+    write_spectra(tmp_path / "a.fits", from_arrays(CENTRES, FLUX[0], lsf=1.0))
+    found = read_spectrum(tmp_path / "a.fits")
+    assert found.flux.shape == (400,)
+    assert found.uncertainty is None
+    assert found.mask is None
+
+
+def test_specutils_reads_our_files(tmp_path):
+    path = tmp_path / "spectra.fits"
+    write_spectra(path, from_arrays(CENTRES, FLUX, sigma=FLUX / 10))
+    found = Spectrum.read(path, format="tabular-fits")
+    np.testing.assert_allclose(found.flux.to_value(FLUX_UNIT), FLUX)
+    np.testing.assert_allclose(found.spectral_axis.to_value(u.AA), CENTRES)
+    np.testing.assert_allclose(found.uncertainty.array, FLUX / 10)
+
+
+def test_existing_files_are_kept_unless_told(tmp_path):
+    path = tmp_path / "a.fits"
+    path.write_text("mine")
+    with pytest.raises(InputError, match="which exists"):
+        write_spectra(path, spectrum())
+    assert path.read_text() == "mine"
+    write_spectra(path, spectrum(), overwrite=True)
+    assert read_spectrum(path).flux.shape == (2, 400)
+    with pytest.raises(InputError, match="existing folder"):
+        write_spectra(tmp_path / "no" / "a.fits", spectrum())
+
+
+def test_files_of_specutils(tmp_path):
+    spectrum(flux=FLUX[0] * FLUX_UNIT).write(tmp_path / "a.fits", format="tabular-fits")
+    arrays = to_arrays(read_spectrum(tmp_path / "a.fits"))
+    np.testing.assert_allclose(arrays.flux[0], FLUX[0])
+
+
+def test_bad_files(tmp_path):
+    def refused(name, match):
+        with pytest.raises(InputError, match=match) as caught:
+            read_spectrum(tmp_path / name)
+        assert "\n" not in str(caught.value)
+
+    refused("no.fits", "does not exist")
+    (tmp_path / "empty.fits").write_bytes(b"")
+    refused("empty.fits", "cannot be read|empty")
+    (tmp_path / "text.fits").write_text("no FITS " * 1000)
+    refused("text.fits", "cannot be read")
+    (tmp_path / "text.txt").write_text("no spectrum")
+    refused("text.txt", "that specutils can read")
+    table = fits.BinTableHDU.from_columns([fits.Column("flux", "E", array=[1.0])])
+    table.header["FORMAT"] = "photospec-spectra-1"
+    table.writeto(tmp_path / "part.fits")
+    refused("part.fits", "lacks something")
+    fits.PrimaryHDU(np.ones((5, 9, 9))).writeto(tmp_path / "image.fits")
+    refused("image.fits", "expected")
+    write_spectra(tmp_path / "a.fits", spectrum())
+    whole = (tmp_path / "a.fits").read_bytes()
+    (tmp_path / "cut.fits").write_bytes(whole[: len(whole) // 2])
+    refused("cut.fits", "cannot be read")
+
+
+def test_sdss_files(shared):
+    """Against what the survey says of its own spectra."""
+    for path in sorted((shared / "real" / "spectra").glob("*.fits")):
+        found = read_spectrum(path)
+        arrays = to_arrays(found)
+        with fits.open(path) as hdus:
+            data, row = hdus[1].data, hdus[2].data[0]
+            np.testing.assert_allclose(arrays.wavelength, 10 ** data["loglam"].astype(float))
+            np.testing.assert_allclose(arrays.flux[0], data["flux"], rtol=1e-6)
+            good = data["ivar"] > 0
+            np.testing.assert_array_equal(arrays.mask[0], ~good)
+            np.testing.assert_allclose(arrays.sigma[0][good], data["ivar"][good] ** -0.5, rtol=1e-5)
+            assert found.meta["sdss"]["z"] == pytest.approx(row["Z"])
+        assert arrays.redshift is None  # a reference must not become a hint
+        assert found.meta["identifier"] == path.stem.removeprefix("spec-")
+        # a resolving power of about 1500 to 2500, as the survey has
+        assert (arrays.lsf > 0).all()
+        assert 1300 < np.median(arrays.wavelength / (2.3548 * arrays.lsf)) < 2600
+        flux = to_training_grid(arrays.wavelength, arrays.flux)
+        assert flux.shape == (1, 4500)
+        assert np.isfinite(flux).all()
