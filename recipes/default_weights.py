@@ -19,7 +19,7 @@ from photospec.training import train
 # The main sample as it is, and a deeper one: users' images go to r = 19 and beyond.
 PAIRS = {
     "main": {"n": 40_000, "seed": 100, "r_limit": 17.77},
-    "deep": {"n": 16_000, "seed": 101, "r_limit": 19.3},
+    "deep": {"n": 12_000, "seed": 101, "r_limit": 19.3},
     "test": {"n": 3_000, "seed": 7, "r_limit": 17.77},  # never trained on
 }
 TRAINING_SEED = 1
