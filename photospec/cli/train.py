@@ -122,7 +122,7 @@ def _write_config(args):
     from photospec.cli.outputs import check_outputs
     from photospec.config import write_toml
     from photospec.errors import InputError
-    from photospec.training.config import preset
+    from photospec.training.presets import preset
 
     if args.stage == "all":
         raise InputError("--write-config: expected one network, got 'all', whose networks differ")

@@ -66,7 +66,7 @@ def train(
     from photospec.networks.devices import check_device
 
     from .config import TrainConfig
-    from .config import preset as named
+    from .presets import preset as named
 
     device = str(check_device(device))
     options = {"resume": resume, "device": device, "progress": progress}

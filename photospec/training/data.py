@@ -3,6 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +12,35 @@ from photospec.errors import InputError
 from photospec.pairs import PairsFile
 from photospec.spectrum import WAVELENGTH
 
-__all__ = ["PairsStream"]
+__all__ = ["Batch", "PairsStream"]
+
+
+class Batch(NamedTuple):
+    """Some pairs as tensors, on one device.
+
+    Attributes
+    ----------
+    image : tensor (n, n_bands, ny, nx)
+        Nanomaggies.
+    flux : tensor (n, n_wave)
+    ivar : tensor (n, n_wave) or None
+        Of observed spectra, 0 where bad; noiseless ones have none.
+    """
+
+    image: torch.Tensor
+    flux: torch.Tensor
+    ivar: torch.Tensor | None = None
+
+    def to(self, device):
+        """The same on a device."""
+        return Batch(*(None if part is None else part.to(device) for part in self))
+
+    def split(self, size):
+        """Parts of at most `size` pairs."""
+        starts = range(0, len(self.flux), size)
+        return [
+            Batch(*(None if part is None else part[i : i + size] for part in self)) for i in starts
+        ]
 
 
 def turn(image, swap, flip_x, flip_y):
@@ -81,16 +110,16 @@ class PairsStream:
         return self._epoch[1]
 
     def batch(self, step):
-        """Image ``(n, n_bands, ny, nx)`` and flux ``(n, n_wave)`` tensors of a step."""
+        """The `Batch` of a step."""
         per_epoch = self.n_train // self.config.batch_size
         epoch, place = divmod(step, per_epoch)
         start = place * self.config.batch_size
         chosen = self._order(epoch)[start : start + self.config.batch_size]
-        image, flux = self.read(np.sort(chosen))
+        batch = self.read(np.sort(chosen))
         if self.config.augment:
             rng = np.random.default_rng((self.config.seed, epoch, place, 1))
-            image = turn(image, *rng.integers(2, size=3))
-        return image, flux
+            batch = batch._replace(image=turn(batch.image, *rng.integers(2, size=3)))
+        return batch
 
     def validation(self, limit=None):
         """All validation pairs, or the first `limit` of them."""
@@ -100,7 +129,7 @@ class PairsStream:
         return self._tensors(self.files[0], slice(start, stop))
 
     def read(self, index):
-        """Training pairs by their running numbers, increasing, as float32 tensors."""
+        """Training pairs by their running numbers, increasing, as a `Batch`."""
         borders = np.searchsorted(index, self._starts)
         parts = [
             self._tensors(file, index[low:high] - start)
@@ -109,12 +138,15 @@ class PairsStream:
             )
             if high > low
         ]
-        return tuple(torch.cat(part) for part in zip(*parts, strict=True))
+        return Batch(
+            *(None if part[0] is None else torch.cat(part) for part in zip(*parts, strict=True))
+        )
 
     def _tensors(self, file, index):
-        truth = self.config.target == "truth"
-        flux = file.truth_flux(index) if truth else file.flux(index)
-        return torch.from_numpy(file.image(index)), torch.from_numpy(flux)
+        image = torch.from_numpy(file.image(index))
+        if self.config.target == "truth":
+            return Batch(image, torch.from_numpy(file.truth_flux(index)))
+        return Batch(image, *(torch.from_numpy(read(index)) for read in (file.flux, file.ivar)))
 
     def close(self):
         """Close the files; safe to call twice."""

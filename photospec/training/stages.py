@@ -48,14 +48,16 @@ class DiffusionTraining(StageTraining):
         self.network.encoder.fit_scaling(image)
         self.network.scaling.fit(flux)
 
-    def loss(self, image, flux, generator):
-        losses = self.network.loss(image, flux, n_draws=self.config.n_draws, generator=generator)
+    def loss(self, batch, generator):
+        losses = self.network.loss(
+            batch.image, batch.flux, n_draws=self.config.n_draws, generator=generator
+        )
         return losses.mean()
 
     def validate(self, batches):
         """Mean denoising loss over held-out batches, the same noise every time."""
         generator = torch.Generator().manual_seed(self.config.seed)
-        losses = [self.loss(image, flux, generator) for image, flux in batches]
+        losses = [self.loss(batch, generator) for batch in batches]
         return {"loss": torch.stack(losses).mean().item()}
 
 
@@ -70,7 +72,8 @@ class ContrastiveTraining(StageTraining):
         self.network.image_encoder.fit_scaling(image)
         self.network.scaling.fit(flux)
 
-    def _embed(self, image, flux, coarse):
+    def _embed(self, batch, coarse):
+        image, flux, _ = batch
         scaling = self.network.scaling
         fine = scaling.fine(flux)
         if coarse.any():
@@ -79,16 +82,16 @@ class ContrastiveTraining(StageTraining):
         with torch.autocast(image.device.type, dtype=dtype, enabled=self.config.mixed_precision):
             return self.network(image, fine)
 
-    def loss(self, image, flux, generator):
-        coarse = (torch.rand(len(flux), generator=generator) < 0.5).to(flux.device)
-        return nt_xent(*self._embed(image, flux, coarse), self.config.temperature)
+    def loss(self, batch, generator):
+        coarse = torch.rand(len(batch.flux), generator=generator) < 0.5
+        return nt_xent(*self._embed(batch, coarse.to(batch.flux.device)), self.config.temperature)
 
     def validate(self, batches):
         """Loss and the part of spectra found first, and among ten, by their image."""
         coarse = False
         embedded = [
-            self._embed(image, flux, torch.full((len(flux),), coarse, device=flux.device))
-            for image, flux in batches
+            self._embed(batch, torch.full((len(batch.flux),), coarse, device=batch.flux.device))
+            for batch in batches
         ]
         image, spectrum = (torch.cat(e) for e in zip(*embedded, strict=True))
         similarity = image @ spectrum.T
@@ -113,9 +116,9 @@ def make_training(config, stream):
         )
     step = max(1, stream.n_train // _N_SCALING)
     chosen = np.arange(0, stream.n_train, step)
-    image, flux = stream.read(chosen)
-    _check_sample(chosen, image, flux)
-    training.fit_scaling(image, flux)
+    batch = stream.read(chosen)
+    _check_sample(chosen, batch.image, batch.flux)
+    training.fit_scaling(batch.image, batch.flux)
     return training
 
 

@@ -59,9 +59,9 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(step, config)
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-        image, flux = (x.to(self.device) for x in self.stream.batch(step))
+        batch = self.stream.batch(step).to(self.device)
         self.training.train()
-        loss = self.training.loss(image, flux, generator)
+        loss = self.training.loss(batch, generator)
         if not torch.isfinite(loss):
             return loss.item()
         self.optimiser.zero_grad(set_to_none=True)
@@ -78,11 +78,7 @@ class Trainer:
 
     def validate(self, limit=None):
         """Numbers that the moving average reaches on (at most `limit`) held-out pairs."""
-        image, flux = self.stream.validation(limit)
-        batches = [
-            (i.to(self.device), f.to(self.device))
-            for i, f in zip(image.split(64), flux.split(64), strict=True)
-        ]
+        batches = [part.to(self.device) for part in self.stream.validation(limit).split(64)]
         with torch.no_grad():
             return self.ema.validate(batches)
 

@@ -5,7 +5,8 @@ import pytest
 from photospec.config import read_toml, write_toml
 from photospec.errors import InputError
 from photospec.networks.sizes import DEFAULT_SIZES, STAGES
-from photospec.training.config import Optimisation, TrainConfig, preset
+from photospec.training.config import Optimisation, TrainConfig
+from photospec.training.presets import preset
 from photospec.training.trainer import ema_decay, learning_rate
 
 

@@ -173,8 +173,8 @@ def spoil_loss(monkeypatch, spoilt):
     """Of step 6 in seed 3."""
     loss = DiffusionTraining.loss
 
-    def changed(self, image, flux, generator):
-        value = loss(self, image, flux, generator)
+    def changed(self, batch, generator):
+        value = loss(self, batch, generator)
         bad = generator.initial_seed() == 3 * 1_000_003 + 6
         return spoilt(self, value) if bad else value
 
@@ -286,12 +286,13 @@ def test_pairs_that_spoil_the_scaling_are_named(spoil, settings, pairs, tmp_path
     read = PairsStream.read
 
     def changed(self, index):
-        image, flux = read(self, index)
+        batch = read(self, index)
+        image, flux, _ = batch
         if spoil == "image":
             image[7, 0, 3, 3] = float("nan")
         else:
             flux[7] = float("inf") if spoil == "flux" else 0.0
-        return image, flux
+        return batch
 
     monkeypatch.setattr(PairsStream, "read", changed)
     with pytest.raises(InputError, match=r"1 others among 56 looked at \(the first is pair 7"):

@@ -19,10 +19,10 @@ from photospec.config import read_toml, write_toml
 from photospec.errors import InputError, PhotospecWarning
 from photospec.image import NANOMAGGY
 from photospec.pairs import PairsFile
-from photospec.training import config as config_module
-from photospec.training import train
-from photospec.training.config import TrainConfig, preset
+from photospec.training import presets, train
+from photospec.training.config import TrainConfig
 from photospec.training.pack import describe, pack
+from photospec.training.presets import preset
 
 STAGES = ("base", "super-resolution", "contrastive")
 
@@ -30,7 +30,7 @@ STAGES = ("base", "super-resolution", "contrastive")
 @pytest.fixture(autouse=True)
 def mini(settings, monkeypatch):
     """A preset for runs of a few steps."""
-    monkeypatch.setitem(config_module.PRESETS, "mini", lambda stage: settings(stage, max_steps=2))
+    monkeypatch.setitem(presets.PRESETS, "mini", lambda stage: settings(stage, max_steps=2))
 
 
 @pytest.fixture
