@@ -37,13 +37,15 @@ class ContrastiveNetwork(nn.Module):
         Dimension of the embeddings.
     image, spectrum : dict
         Options of `ImageEncoder` and of the spectrum transformer.
+    spectral_scaling : {"log", "arcsinh", "none"}
+        Of the spectra, see `SpectrumScaling`.
     """
 
-    def __init__(self, *, embedding_size=128, image=None, spectrum=None):
+    def __init__(self, *, embedding_size=128, image=None, spectrum=None, spectral_scaling="log"):
         super().__init__()
         self.image_encoder = ImageEncoder(**(image or {}))
         self.spectrum_encoder = SpectrumEncoder(**(spectrum or {}))
-        self.scaling = SpectrumScaling()
+        self.scaling = SpectrumScaling(spectral_scaling)
         self.autocast = None
         self.image_head = nn.Linear(self.image_encoder.norm.normalized_shape[0], embedding_size)
         self.spectrum_head = nn.Linear(

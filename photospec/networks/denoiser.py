@@ -117,18 +117,22 @@ class Denoiser(nn.Module):
         x_0 = c_skip * x_t + c_out * self._answer(c_in * x_t, t, condition)
         return x_0 if self.clip is None else x_0.clamp(*self.clip)
 
-    def loss(self, x_0, t, noise, condition=None):
+    def loss(self, x_0, t, noise, condition=None, weight=None):
         """Mean square error of the network's answer for each example, (n,).
 
         The parametrisation decides the weight of each noise level: the answer's target has
-        unit variance in "edm" and, for unit data, in "v".
+        unit variance in "edm" and, for unit data, in "v". ``weight`` (n, ...) counts samples
+        of the spectra differently; its mean over all examples is taken out.
         """
         t = self._expand(t, x_0)
         alpha, sigma = _like(self.schedule.alpha(t), x_0), _like(self.schedule.sigma(t), x_0)
         _, _, c_in, of_data, of_noise = (_like(c, x_0) for c in self._coefficients(t))
         answer = self._answer(c_in * (alpha * x_0 + sigma * noise), t, condition)
         error = answer - (of_data * x_0 + of_noise * noise)
-        return error.square().flatten(1).mean(1)
+        if weight is None:
+            return error.square().flatten(1).mean(1)
+        mean = weight.mean().clamp_min(torch.finfo(weight.dtype).tiny)
+        return (weight * error.square()).flatten(1).mean(1) / mean
 
     @staticmethod
     def _expand(t, x):
