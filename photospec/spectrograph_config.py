@@ -91,6 +91,14 @@ class SpectrographConfig(_Config):
     super_resolution: StageSize = SUPER_RESOLUTION
     contrastive: ContrastiveSize = CONTRASTIVE
 
+    def __post_init__(self):
+        super().__post_init__()
+        if self.super_resolution.redshift and not self.base.redshift:
+            raise InputError(
+                "super_resolution.redshift: expected false with a base stage that draws no "
+                "redshift, got true"
+            )
+
     def size(self, stage):
         """Network size of ``"base"``, ``"super-resolution"`` or ``"contrastive"``."""
         return getattr(self, stage.replace("-", "_"))

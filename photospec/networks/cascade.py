@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from .redshift_density import stratified_uniform
 from .scaling import N_BASE, N_FINE
 
 __all__ = ["Cascade", "Drawn"]
@@ -25,11 +26,14 @@ class Drawn:
         Cosine of image and spectrum embeddings.
     nfe : int
         Network evaluations per candidate, both stages together.
+    redshift : tensor (n_images, n_candidates) or None
+        At which they were drawn, by networks that draw the redshift first.
     """
 
     flux: torch.Tensor
     similarity: torch.Tensor
     nfe: int
+    redshift: torch.Tensor | None = None
 
 
 class Cascade(nn.Module):
@@ -94,8 +98,11 @@ class Cascade(nn.Module):
             self._sample(image[i : i + per_call], n_candidates, generators[i : i + per_call])
             for i in range(0, len(image), per_call)
         ]
-        flux, similarity = (torch.cat(x) for x in zip(*(p[:2] for p in parts), strict=True))
-        return Drawn(flux, similarity, parts[0][2])
+        flux, similarity, redshift = (
+            None if x[0] is None else torch.cat(x)
+            for x in zip(*((p.flux, p.similarity, p.redshift) for p in parts), strict=True)
+        )
+        return Drawn(flux, similarity, parts[0].nfe, redshift)
 
     def _sample(self, image, n_candidates, generators):
         n = len(image)
@@ -104,20 +111,31 @@ class Cascade(nn.Module):
             drawn = [torch.randn(n_candidates, length, generator=g) for g in generators]
             return torch.cat(drawn).to(image.device)
 
+        context = self.base.encode(image)
+        redshift = None
+        if self.base.density is not None:
+            uniform = torch.stack([stratified_uniform(n_candidates, g) for g in generators])
+            redshift = self.base.draw_redshift(image, context, uniform)
         base, nfe_base = self.base.sample(
-            self.base.encode(image), noise(N_BASE), sampler=self.sampler, n_steps=self.n_steps_base
+            context,
+            noise(N_BASE),
+            redshift=redshift,
+            sampler=self.sampler,
+            n_steps=self.n_steps_base,
         )
         fine, nfe_fine = self.super_resolution.sample(
             self.super_resolution.encode(image),
             base,
             noise(N_FINE),
             noise(N_BASE),
+            redshift=redshift,
             sampler=self.sampler,
             n_steps=self.n_steps_super_resolution,
         )
-        flux = self.super_resolution.scaling.flux(fine)
-        similarity = self.similarity(image, flux.view(n, n_candidates, -1))
-        return flux.view(n, n_candidates, -1), similarity, nfe_base + nfe_fine
+        flux = self.super_resolution.scaling.flux(fine).view(n, n_candidates, -1)
+        similarity = self.similarity(image, flux)
+        redshift = None if redshift is None else redshift.view(n, n_candidates)
+        return Drawn(flux, similarity, nfe_base + nfe_fine, redshift)
 
     @torch.no_grad()
     def embed_image(self, image):

@@ -89,6 +89,11 @@ class ImageEncoder(nn.Module):
         self.blocks = nn.ModuleList(Block(width, n_heads, ratio=ratio) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
 
+    @property
+    def sizes(self):
+        """Number of photometric features and width of the tokens."""
+        return len(self.feature_mean), self.norm.normalized_shape[0]
+
     def photometry(self, image):
         """Arcsinh aperture fluxes and colours, ``(n, n_features)``, not yet standardised.
 

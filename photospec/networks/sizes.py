@@ -66,6 +66,9 @@ class StageSize:
 
     image: EncoderSize = EncoderSize()
     network: TransformerSize = TransformerSize()
+    redshift: bool = _help(
+        False, "Draw a candidate's redshift first and tell tokens their rest wavelength."
+    )
 
     def __post_init__(self):
         if self.image.width != self.network.width:

@@ -6,14 +6,20 @@ and its keys and values are projected once per stage (`Condition`), however many
 candidates and steps follow.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from .blocks import Block, fourier_features, split_patches
+from .scaling import WAVELENGTH_RANGE
 
 __all__ = ["Condition", "SpectrumTransformer"]
+
+# Periods of the features of a token's rest wavelength, in its logarithm: from the whole
+# spectrum to some pixels.
+_LONGEST, _SHORTEST, _N_REST = 2.4, 0.002, 64
 
 
 class Condition(NamedTuple):
@@ -27,11 +33,14 @@ class Condition(NamedTuple):
         Base-stage spectrum on the fine grid ``(n, length)``; super-resolution only.
     augmentation : tensor or None
         Noise level ``(n,)`` that was added to ``low_resolution``.
+    redshift : tensor or None
+        Redshifts ``(n,)``; for networks made with ``redshift`` only.
     """
 
     key_values: list
     low_resolution: torch.Tensor | None = None
     augmentation: torch.Tensor | None = None
+    redshift: torch.Tensor | None = None
 
 
 class SpectrumTransformer(nn.Module):
@@ -47,6 +56,8 @@ class SpectrumTransformer(nn.Module):
         Size of the transformer.
     low_resolution : bool
         Whether a base-stage spectrum is a second input channel (super-resolution stage).
+    redshift : bool
+        Whether tokens are told the rest wavelength of their centre.
     """
 
     def __init__(
@@ -60,6 +71,7 @@ class SpectrumTransformer(nn.Module):
         n_heads=8,
         ratio=4,
         low_resolution=False,
+        redshift=False,
     ):
         super().__init__()
         self.length = length
@@ -72,6 +84,14 @@ class SpectrumTransformer(nn.Module):
         self.position = nn.Parameter(0.02 * torch.randn(n_tokens, width))
         self.level = nn.Sequential(nn.Linear(128, width), nn.SiLU(), nn.Linear(width, width))
         self.augmentation = nn.Linear(128, width) if low_resolution else None
+        self.rest = nn.Linear(_N_REST, width, bias=False) if redshift else None
+        if redshift:
+            nn.init.zeros_(self.rest.weight)
+            low, high = WAVELENGTH_RANGE
+            centre = (torch.arange(n_tokens) + 0.5) * patch_size / length
+            self.register_buffer(
+                "log_wavelength", (low + (high - low) * centre).log(), persistent=False
+            )
         self.blocks = nn.ModuleList(
             Block(width, n_heads, cross=True, modulated=True, ratio=ratio) for _ in range(depth)
         )
@@ -83,10 +103,20 @@ class SpectrumTransformer(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def condition(self, context, low_resolution=None, augmentation=None):
+    def condition(self, context, low_resolution=None, augmentation=None, redshift=None):
         """Project the image context ``(n_galaxies, m, width)`` to a `Condition`."""
         key_values = [block.cross_attention.project(context) for block in self.blocks]
-        return Condition(key_values, low_resolution, augmentation)
+        return Condition(key_values, low_resolution, augmentation, redshift)
+
+    def _rest_features(self, redshift):
+        """Sines and cosines ``(n, n_tokens, _N_REST)`` of the tokens' log rest wavelength."""
+        rest = self.log_wavelength - torch.log1p(redshift.float())[:, None]
+        # About the middle of the range, so that the longest period is not folded.
+        rest = rest - self.log_wavelength.mean()
+        steps = torch.linspace(0.0, 1.0, _N_REST // 2, device=rest.device)
+        period = _LONGEST * (_SHORTEST / _LONGEST) ** steps
+        phase = 2.0 * math.pi * rest[..., None] / period
+        return torch.cat([phase.sin(), phase.cos()], dim=-1)
 
     def _patches(self, x):
         x = nn.functional.pad(x[:, None], (0, self.padding), mode="replicate")[:, 0]
@@ -109,6 +139,8 @@ class SpectrumTransformer(nn.Module):
             patches = torch.cat([patches, self._patches(condition.low_resolution)], dim=-1)
             embedded = embedded + self.augmentation(fourier_features(condition.augmentation, 128))
         tokens = self.embed(patches) + self.position
+        if self.rest is not None:
+            tokens = tokens + self.rest(self._rest_features(condition.redshift))
         modulation = self.modulation(embedded).unflatten(1, (9, -1))
         for block, key_value in zip(self.blocks, condition.key_values, strict=True):
             tokens = block(tokens, modulation=modulation, key_value=key_value)

@@ -5,6 +5,7 @@ from torch import nn
 
 from .denoiser import Denoiser
 from .image_encoder import ImageEncoder
+from .redshift_density import RedshiftDensity
 from .samplers import SAMPLERS
 from .scaling import N_BASE, N_FINE, SpectrumScaling, upsample
 from .schedule import EDMSchedule
@@ -41,11 +42,15 @@ class Stage(nn.Module):
         ):
             return self.encoder(image)
 
-    def _condition(self, context, *args):
+    def _condition(self, context, *args, **options):
         with torch.autocast(
             context.device.type, dtype=self.autocast or torch.bfloat16, enabled=bool(self.autocast)
         ):
-            return self.network.condition(context, *args)
+            return self.network.condition(context, *args, **options)
+
+    def _check_redshift(self, redshift):
+        if self.network.rest is not None and redshift is None:
+            raise ValueError("redshift: expected redshifts, which this network takes, got none")
 
     def _diffusion_loss(self, target, condition, generator):
         t = SCHEDULE.draw_times(len(target), generator, *self.log_noise)
@@ -64,25 +69,51 @@ class BaseStage(Stage):
     ----------
     image, network : dict
         Options of `ImageEncoder` and `SpectrumTransformer`.
+    redshift : bool
+        Whether a candidate's redshift is drawn first, from the stage's `RedshiftDensity`.
     """
 
     length = N_BASE
     log_noise = (0.5, 1.8)  # mean and standard deviation of log sigma in training
+    density_weight = 0.03  # of the redshift density in the loss: as much as denoising
 
-    def __init__(self, *, image=None, network=None):
-        super().__init__(image or {}, SpectrumTransformer(N_BASE, **(network or {})))
+    def __init__(self, *, image=None, network=None, redshift=False):
+        network = SpectrumTransformer(N_BASE, redshift=redshift, **(network or {}))
+        super().__init__(image or {}, network)
+        #: `RedshiftDensity` that redshifts of candidates come from, or None.
+        self.density = RedshiftDensity(*self.encoder.sizes) if redshift else None
 
-    def loss(self, image, flux, *, n_draws=1, generator=None):
-        """Denoising loss ``(n * n_draws,)`` of images and fluxes ``(n, N_FINE)``.
+    def loss(self, image, flux, *, redshift=None, n_draws=1, generator=None):
+        """Loss ``(n * n_draws,)`` of images and fluxes ``(n, N_FINE)``: denoising and density.
 
         Every galaxy is encoded once and noised ``n_draws`` times.
         """
+        self._check_redshift(redshift)
+        context = self.encode(image)
         target = self.scaling.base(flux).repeat_interleave(n_draws, dim=0)
-        return self._diffusion_loss(target, self._condition(self.encode(image)), generator)
+        if self.density is None:
+            return self._diffusion_loss(target, self._condition(context), generator)
+        density = self.density.loss(self.encoder.standardised(image), context, redshift)
+        told = redshift.repeat_interleave(n_draws)
+        loss = self._diffusion_loss(target, self._condition(context, redshift=told), generator)
+        return loss + self.density_weight * density.repeat_interleave(n_draws)
 
-    def sample(self, context, noise, *, sampler="dpm-solver++", n_steps=18):
+    def draw_redshift(self, image, context, uniform):
+        """Redshifts ``(n_galaxies * n_candidates,)`` from the density.
+
+        Parameters
+        ----------
+        image : tensor (n_galaxies, n_bands, size, size)
+        context : tensor (n_galaxies, m, width)
+        uniform : tensor (n_galaxies, n_candidates)
+            Quantiles of each galaxy's density.
+        """
+        return self.density.draw(self.encoder.standardised(image), context, uniform).flatten()
+
+    def sample(self, context, noise, *, redshift=None, sampler="dpm-solver++", n_steps=18):
         """Base spectra for noise ``(n_galaxies * n_candidates, N_BASE)`` and the nfe."""
-        return self._sample(noise, self._condition(context), sampler, n_steps)
+        self._check_redshift(redshift)
+        return self._sample(noise, self._condition(context, redshift=redshift), sampler, n_steps)
 
 
 class SuperResolutionStage(Stage):
@@ -99,13 +130,15 @@ class SuperResolutionStage(Stage):
     max_augmentation = 0.1
     inference_augmentation = 0.02
 
-    def __init__(self, *, image=None, network=None):
-        super().__init__(
-            image or {}, SpectrumTransformer(N_FINE, low_resolution=True, **(network or {}))
+    def __init__(self, *, image=None, network=None, redshift=False):
+        network = SpectrumTransformer(
+            N_FINE, low_resolution=True, redshift=redshift, **(network or {})
         )
+        super().__init__(image or {}, network)
 
-    def loss(self, image, flux, *, n_draws=1, generator=None):
-        """As `BaseStage.loss`."""
+    def loss(self, image, flux, *, redshift=None, n_draws=1, generator=None):
+        """As `BaseStage.loss`, of denoising alone."""
+        self._check_redshift(redshift)
         fine = self.scaling.fine(flux).repeat_interleave(n_draws, dim=0)
         base = self.scaling.base(flux).repeat_interleave(n_draws, dim=0)
         n = len(fine)
@@ -113,11 +146,22 @@ class SuperResolutionStage(Stage):
         noise = torch.randn(base.shape, generator=generator).to(fine.device)
         low = upsample(base + level[:, None] * noise)
         target = self.scaling.detail(fine, low)
-        condition = self._condition(self.encode(image), low, level / self.max_augmentation)
+        told = None if redshift is None else redshift.repeat_interleave(n_draws)
+        condition = self._condition(
+            self.encode(image), low, level / self.max_augmentation, redshift=told
+        )
         return self._diffusion_loss(target, condition, generator)
 
     def sample(
-        self, context, base, noise, augmentation_noise, *, sampler="dpm-solver++", n_steps=10
+        self,
+        context,
+        base,
+        noise,
+        augmentation_noise,
+        *,
+        redshift=None,
+        sampler="dpm-solver++",
+        n_steps=10,
     ):
         """Fine spectra for base spectra ``(n, N_BASE)`` and the nfe.
 
@@ -130,9 +174,13 @@ class SuperResolutionStage(Stage):
             Starting noise.
         augmentation_noise : tensor (n, N_BASE)
             Unit noise added to the condition at the level `inference_augmentation`.
+        redshift : tensor (n,), optional
+            For networks that take it.
         """
+        self._check_redshift(redshift)
         level = self.inference_augmentation
         low = upsample(base + level * augmentation_noise)
         told = torch.full((len(base),), level / self.max_augmentation, device=base.device)
-        detail, nfe = self._sample(noise, self._condition(context, low, told), sampler, n_steps)
+        condition = self._condition(context, low, told, redshift=redshift)
+        detail, nfe = self._sample(noise, condition, sampler, n_steps)
         return self.scaling.add_detail(detail, low), nfe
