@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from photospec.config import read_toml, write_toml
 from photospec.errors import InputError
@@ -49,21 +49,30 @@ _HALF_FROM = 4096
 _CONFIGS = {FORMAT: SpectrographConfig, PUBLISHED_FORMAT: PublishedConfig}
 
 
-def save_module(module, path, *, half=True):
-    """Write a module's state as safetensors, large matrices in float16."""
+def save_module(module, path, *, half=True, metadata=None):
+    """Write a module's state as safetensors, large matrices in float16.
+
+    `metadata`, text by name, goes into the file's header.
+    """
     _save_state(
         {
             name: t.half() if half and t.numel() >= _HALF_FROM else t
             for name, t in module.state_dict().items()
         },
         path,
+        metadata,
     )
 
 
-def _save_state(state, path):
+def _save_state(state, path, metadata=None):
     temporary = Path(path).with_name(Path(path).name + ".partial")
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     try:
-        save_file({k: t.detach().cpu().contiguous() for k, t in state.items()}, temporary)
+        # Safetensors' own way to write a file leaves it readable by nobody else.
+        with open(temporary, "wb") as file:
+            file.write(save(state, metadata))
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
         temporary.unlink(missing_ok=True)

@@ -79,10 +79,10 @@ class Process:
                 raise InputError(
                     f"{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}"
                 )
-        if self.max_augmentation and self.inference_augmentation > self.max_augmentation:
+        if self.inference_augmentation > self.max_augmentation:
             raise InputError(
                 f"inference_augmentation: expected at most max_augmentation = "
-                f"{self.max_augmentation}, got {self.inference_augmentation}"
+                f"{self.max_augmentation}, which training sees, got {self.inference_augmentation}"
             )
 
     def noise_schedule(self):

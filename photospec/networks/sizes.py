@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass, field
 from photospec.errors import InputError
 
 from .contrastive import ContrastiveNetwork
-from .scaling import N_FINE
+from .process import Process
+from .scaling import N_FINE, SPECTRAL_SCALINGS
 from .stage import BaseStage, SuperResolutionStage
 
 __all__ = ["STAGES", "ContrastiveSize", "EncoderSize", "StageSize", "TransformerSize", "build"]
@@ -69,6 +70,7 @@ class StageSize:
     redshift: bool = _help(
         False, "Draw a candidate's redshift first and tell tokens their rest wavelength."
     )
+    process: Process = field(default_factory=Process)
 
     def __post_init__(self):
         if self.image.width != self.network.width:
@@ -83,6 +85,14 @@ class ContrastiveSize:
     """Contrastive network."""
 
     embedding_size: int = _help(128, "Dimension of the embeddings.")
+    spectral_scaling: str = field(
+        default="log",
+        kw_only=True,
+        metadata={
+            "help": "Of relative fluxes before they are standardised.",
+            "choices": tuple(SPECTRAL_SCALINGS),
+        },
+    )
     image: EncoderSize = EncoderSize(width=128, depth=2, n_heads=4)
     spectrum: TransformerSize = TransformerSize(
         width=128, depth=3, n_heads=4, patch_size=60, halo=10

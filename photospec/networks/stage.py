@@ -3,37 +3,45 @@
 import torch
 from torch import nn
 
-from .denoiser import Denoiser
+from .denoiser import Denoiser, GuidedDenoiser
 from .image_encoder import ImageEncoder
+from .process import NOISE_SCHEDULES, Process
 from .redshift_density import RedshiftDensity
 from .samplers import SAMPLERS
 from .scaling import N_BASE, N_FINE, SpectrumScaling, upsample
-from .schedule import EDMSchedule
 from .spectrum_transformer import SpectrumTransformer
 
 __all__ = ["BaseStage", "SuperResolutionStage"]
 
-# Spectra enter with unit variance (`SpectrumScaling`). Neighbouring bins are strongly
-# correlated: the colour of a spectrum of N bins shows through white noise of sqrt(N) times
-# its amplitude, so the noisiest level has to lie far above one, and training noise too.
-SCHEDULE = EDMSchedule(sigma_min=0.002, sigma_max=160.0)
+SCHEDULE = NOISE_SCHEDULES["edm"]
 
 
 class Stage(nn.Module):
     """Shared by both stages; subclasses say what is denoised and under which condition."""
 
-    def __init__(self, image, network):
+    def __init__(self, image, network, process=None):
         super().__init__()
+        self.process = Process(**(process or {}))
         self.encoder = ImageEncoder(**image)
         self.network = network
-        self.scaling = SpectrumScaling()
+        self.scaling = SpectrumScaling(self.process.spectral_scaling)
         self.autocast = None
+        #: Of samples, see `GuidedDenoiser`; other than one needs weights trained with
+        #: condition dropout.
+        self.guidance = 1.0
         #: Noise level put on, and told about, a base spectrum; super-resolution only.
         self.augmentation = None
 
     @property
     def denoiser(self):
-        return Denoiser(self.network, SCHEDULE, "edm", autocast=self.autocast)
+        process = self.process
+        return Denoiser(
+            self.network,
+            process.noise_schedule(),
+            process.parametrisation,
+            clip=process.clip,
+            autocast=self.autocast,
+        )
 
     def encode(self, image):
         """Context tokens ``(n_galaxies, m, width)``; once per galaxy."""
@@ -52,13 +60,28 @@ class Stage(nn.Module):
         if self.network.rest is not None and redshift is None:
             raise ValueError("redshift: expected redshifts, which this network takes, got none")
 
-    def _diffusion_loss(self, target, condition, generator):
-        t = SCHEDULE.draw_times(len(target), generator, *self.log_noise)
+    def _hide(self, context, generator):
+        """Context tokens with those of some galaxies put to zero, while training."""
+        if not (self.training and self.process.condition_dropout):
+            return context
+        seen = torch.rand(len(context), generator=generator) >= self.process.condition_dropout
+        return context * seen.to(context)[:, None, None]
+
+    def _diffusion_loss(self, target, condition, generator, variance=None):
+        t = self.process.draw_times(len(target), generator, self.log_noise)
         noise = torch.randn(target.shape, generator=generator).to(target.device)
-        return self.denoiser.loss(target, t, noise, condition)
+        # Noise of the target adds to the scatter of spectra, one in these units.
+        weight = None if variance is None else 1 / (1 + variance)
+        return self.denoiser.loss(target, t, noise, condition, weight)
 
     def _sample(self, noise, condition, sampler, n_steps):
-        sampler = SAMPLERS[sampler](self.denoiser, n_steps)
+        denoiser = self.denoiser
+        if self.guidance != 1.0:
+            # One token of zeros is looked at like many of them.
+            nothing = noise.new_zeros(1, 1, self.encoder.norm.normalized_shape[0])
+            hidden = condition._replace(key_values=self._condition(nothing).key_values)
+            denoiser = GuidedDenoiser(denoiser, hidden, self.guidance)
+        sampler = SAMPLERS[sampler](denoiser, n_steps)
         return sampler.sample(noise, condition), sampler.nfe
 
 
@@ -67,8 +90,8 @@ class BaseStage(Stage):
 
     Parameters
     ----------
-    image, network : dict
-        Options of `ImageEncoder` and `SpectrumTransformer`.
+    image, network, process : dict
+        Options of `ImageEncoder`, `SpectrumTransformer` and `Process`.
     redshift : bool
         Whether a candidate's redshift is drawn first, from the stage's `RedshiftDensity`.
     """
@@ -77,25 +100,31 @@ class BaseStage(Stage):
     log_noise = (0.5, 1.8)  # mean and standard deviation of log sigma in training
     density_weight = 0.03  # of the redshift density in the loss: as much as denoising
 
-    def __init__(self, *, image=None, network=None, redshift=False):
+    def __init__(self, *, image=None, network=None, redshift=False, process=None):
         network = SpectrumTransformer(N_BASE, redshift=redshift, **(network or {}))
-        super().__init__(image or {}, network)
+        super().__init__(image or {}, network, process)
         #: `RedshiftDensity` that redshifts of candidates come from, or None.
         self.density = RedshiftDensity(*self.encoder.sizes) if redshift else None
 
-    def loss(self, image, flux, *, redshift=None, n_draws=1, generator=None):
+    def loss(self, image, flux, *, redshift=None, n_draws=1, generator=None, ivar=None):
         """Loss ``(n * n_draws,)`` of images and fluxes ``(n, N_FINE)``: denoising and density.
 
-        Every galaxy is encoded once and noised ``n_draws`` times.
+        Every galaxy is encoded once and noised ``n_draws`` times. With inverse variances
+        ``(n, N_FINE)`` of the fluxes noisy bins count less, and those with 0 nothing.
         """
         self._check_redshift(redshift)
         context = self.encode(image)
         target = self.scaling.base(flux).repeat_interleave(n_draws, dim=0)
+        variance = None
+        if ivar is not None:
+            variance = self.scaling.base_variance(flux, ivar).repeat_interleave(n_draws, dim=0)
+        shown = self._hide(context, generator)
         if self.density is None:
-            return self._diffusion_loss(target, self._condition(context), generator)
+            return self._diffusion_loss(target, self._condition(shown), generator, variance)
         density = self.density.loss(self.encoder.standardised(image), context, redshift)
         told = redshift.repeat_interleave(n_draws)
-        loss = self._diffusion_loss(target, self._condition(context, redshift=told), generator)
+        condition = self._condition(shown, redshift=told)
+        loss = self._diffusion_loss(target, condition, generator, variance)
         return loss + self.density_weight * density.repeat_interleave(n_draws)
 
     def draw_redshift(self, image, context, uniform):
@@ -130,13 +159,16 @@ class SuperResolutionStage(Stage):
     max_augmentation = 0.1
     inference_augmentation = 0.02
 
-    def __init__(self, *, image=None, network=None, redshift=False):
+    def __init__(self, *, image=None, network=None, redshift=False, process=None):
         network = SpectrumTransformer(
             N_FINE, low_resolution=True, redshift=redshift, **(network or {})
         )
-        super().__init__(image or {}, network)
+        super().__init__(image or {}, network, process)
+        if process is not None:
+            self.max_augmentation = self.process.max_augmentation
+            self.inference_augmentation = self.process.inference_augmentation
 
-    def loss(self, image, flux, *, redshift=None, n_draws=1, generator=None):
+    def loss(self, image, flux, *, redshift=None, n_draws=1, generator=None, ivar=None):
         """As `BaseStage.loss`, of denoising alone."""
         self._check_redshift(redshift)
         fine = self.scaling.fine(flux).repeat_interleave(n_draws, dim=0)
@@ -147,10 +179,18 @@ class SuperResolutionStage(Stage):
         low = upsample(base + level[:, None] * noise)
         target = self.scaling.detail(fine, low)
         told = None if redshift is None else redshift.repeat_interleave(n_draws)
-        condition = self._condition(
-            self.encode(image), low, level / self.max_augmentation, redshift=told
-        )
-        return self._diffusion_loss(target, condition, generator)
+        context = self._hide(self.encode(image), generator)
+        condition = self._condition(context, low, self._told(level), redshift=told)
+        variance = None
+        if ivar is not None:
+            scale = self.scaling.std / self.scaling.detail_std
+            variance = self.scaling.fine_variance(flux, ivar) * scale**2
+            variance = variance.repeat_interleave(n_draws, dim=0)
+        return self._diffusion_loss(target, condition, generator, variance)
+
+    def _told(self, level):
+        """Noise levels of the base spectrum as the network is told them, 0 to 1."""
+        return level / self.max_augmentation if self.max_augmentation else level
 
     def sample(
         self,
@@ -180,7 +220,7 @@ class SuperResolutionStage(Stage):
         self._check_redshift(redshift)
         level = self.inference_augmentation
         low = upsample(base + level * augmentation_noise)
-        told = torch.full((len(base),), level / self.max_augmentation, device=base.device)
+        told = self._told(torch.full((len(base),), level, device=base.device))
         condition = self._condition(context, low, told, redshift=redshift)
         detail, nfe = self._sample(noise, condition, sampler, n_steps)
         return self.scaling.add_detail(detail, low), nfe
