@@ -25,11 +25,14 @@ class Batch(NamedTuple):
     flux : tensor (n, n_wave)
     ivar : tensor (n, n_wave) or None
         Of observed spectra, 0 where bad; noiseless ones have none.
+    redshift : tensor (n,) or None
+        None where the pairs file has none.
     """
 
     image: torch.Tensor
     flux: torch.Tensor
     ivar: torch.Tensor | None = None
+    redshift: torch.Tensor | None = None
 
     def to(self, device):
         """The same on a device."""
@@ -95,6 +98,9 @@ class PairsStream:
                 f"{config.validation_pairs} for validation, got {len(first)} in {first.path} "
                 f"and {sum(counts[1:])} in other files"
             )
+        self._redshift = [_redshift(file, config) for file in self.files]
+        if any(redshift is None for redshift in self._redshift):
+            self._redshift = [None] * len(self.files)
         self._epoch = (-1, None)
 
     @property
@@ -126,15 +132,15 @@ class PairsStream:
         start, stop = int(self._starts[1]), len(self.files[0])
         if limit is not None:
             stop = min(stop, start + limit)
-        return self._tensors(self.files[0], slice(start, stop))
+        return self._tensors(0, slice(start, stop))
 
     def read(self, index):
         """Training pairs by their running numbers, increasing, as a `Batch`."""
         borders = np.searchsorted(index, self._starts)
         parts = [
-            self._tensors(file, index[low:high] - start)
-            for file, start, low, high in zip(
-                self.files, self._starts, borders[:-1], borders[1:], strict=False
+            self._tensors(number, index[low:high] - start)
+            for number, (start, low, high) in enumerate(
+                zip(self._starts, borders[:-1], borders[1:], strict=False)
             )
             if high > low
         ]
@@ -142,16 +148,38 @@ class PairsStream:
             *(None if part[0] is None else torch.cat(part) for part in zip(*parts, strict=True))
         )
 
-    def _tensors(self, file, index):
-        image = torch.from_numpy(file.image(index))
-        if self.config.target == "truth":
-            return Batch(image, torch.from_numpy(file.truth_flux(index)))
-        return Batch(image, *(torch.from_numpy(read(index)) for read in (file.flux, file.ivar)))
+    def _tensors(self, number, index):
+        file, redshift = self.files[number], self._redshift[number]
+        truth = self.config.target == "truth"
+        reads = (file.image, file.truth_flux) if truth else (file.image, file.flux, file.ivar)
+        batch = Batch(*(torch.from_numpy(read(index)) for read in reads))
+        if redshift is None:
+            return batch
+        return batch._replace(redshift=torch.from_numpy(redshift[index]))
 
     def close(self):
         """Close the files; safe to call twice."""
         for file in self.files:
             file.close()
+
+
+def _redshift(file, config):
+    """Redshifts (n,) float32 of a file that all have one, else None."""
+    needed = config.stage != "contrastive" and config.diffusion.redshift
+    if "redshift" not in file.object.colnames:
+        found, missing = None, len(file)
+    else:
+        # Masked or missing ones come as no number.
+        column = np.ma.filled(np.ma.asarray(file.object["redshift"]).astype(float), np.nan)
+        missing = int((~(np.isfinite(column) & (column > -0.01))).sum())
+        found = column.astype(np.float32)
+    if needed and missing:
+        raise InputError(
+            f"pairs: expected redshifts in object/redshift, which the settings put into the "
+            f"network, got {missing} of {len(file)} without in {file.path}; set diffusion.redshift "
+            "to false for such pairs"
+        )
+    return None if missing else found
 
 
 def _check(file, first, target):

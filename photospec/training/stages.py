@@ -44,13 +44,19 @@ class StageTraining(torch.nn.Module):
 class DiffusionTraining(StageTraining):
     """Base or super-resolution stage: denoising loss at random noise levels."""
 
-    def fit_scaling(self, image, flux):
-        self.network.encoder.fit_scaling(image)
-        self.network.scaling.fit(flux)
+    def fit_scaling(self, batch):
+        self.network.encoder.fit_scaling(batch.image)
+        self.network.scaling.fit(batch.flux)
+        if getattr(self.network, "density", None) is not None:
+            self.network.density.fit_scaling(batch.redshift)
 
     def loss(self, batch, generator):
         losses = self.network.loss(
-            batch.image, batch.flux, n_draws=self.config.n_draws, generator=generator
+            batch.image,
+            batch.flux,
+            redshift=batch.redshift,
+            n_draws=self.config.n_draws,
+            generator=generator,
         )
         return losses.mean()
 
@@ -68,12 +74,12 @@ class ContrastiveTraining(StageTraining):
     the cascade can be ranked.
     """
 
-    def fit_scaling(self, image, flux):
-        self.network.image_encoder.fit_scaling(image)
-        self.network.scaling.fit(flux)
+    def fit_scaling(self, batch):
+        self.network.image_encoder.fit_scaling(batch.image)
+        self.network.scaling.fit(batch.flux)
 
     def _embed(self, batch, coarse):
-        image, flux, _ = batch
+        image, flux = batch.image, batch.flux
         scaling = self.network.scaling
         fine = scaling.fine(flux)
         if coarse.any():
@@ -118,7 +124,7 @@ def make_training(config, stream):
     chosen = np.arange(0, stream.n_train, step)
     batch = stream.read(chosen)
     _check_sample(chosen, batch.image, batch.flux)
-    training.fit_scaling(batch.image, batch.flux)
+    training.fit_scaling(batch)
     return training
 
 
