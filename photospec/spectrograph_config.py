@@ -45,6 +45,12 @@ class Sampling:
     n_steps_base: int = _help(18, "Steps of the base stage.", min=1)
     n_steps_super_resolution: int = _help(10, "Steps of the super-resolution stage.", min=1)
     n_candidates: int = _help(8, "Candidates that predict draws and ranks.", min=1)
+    guidance: float = _help(
+        1.0,
+        "Classifier-free guidance: above one exaggerates what the image says; needs weights\n"
+        "trained with condition_dropout.",
+        min=0,
+    )
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,18 @@ class SpectrographConfig(_Config):
                 "super_resolution.redshift: expected false with a base stage that draws no "
                 "redshift, got true"
             )
+        scalings = [s.process.spectral_scaling for s in (self.base, self.super_resolution)]
+        if scalings[0] != scalings[1]:
+            raise InputError(
+                "spectral_scaling: expected the same in base and super_resolution, got "
+                f"{' and '.join(scalings)}"
+            )
+        for name in ("base", "super_resolution"):
+            if self.sampling.guidance != 1.0 and not getattr(self, name).process.condition_dropout:
+                raise InputError(
+                    f"sampling: expected guidance 1 for a {name} stage that always saw its images, "
+                    f"got {self.sampling.guidance}; train with condition_dropout"
+                )
 
     def size(self, stage):
         """Network size of ``"base"``, ``"super-resolution"`` or ``"contrastive"``."""

@@ -184,6 +184,8 @@ def load_cascade(folder):
 def assemble(stages, config):
     """Join the three stages' modules to a `Cascade`."""
     sampling = config.sampling
+    for stage in ("base", "super-resolution"):
+        stages[stage].guidance = sampling.guidance
     cascade = Cascade(
         stages["base"],
         stages["super-resolution"],
