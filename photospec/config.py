@@ -59,7 +59,8 @@ def read_toml(cls, path):
         raise InputError(f"{path}: expected TOML, got something else: {error}") from None
 
     def where(keys):
-        line = _line(text, keys)
+        # Of the key or, where it is not in the file, of its table.
+        line = next(filter(None, (_line(text, keys[:n]) for n in range(len(keys), 0, -1))), 0)
         return f"{path}, line {line}" if line else f"{path}"
 
     return _build(cls, data, (), where)
@@ -225,7 +226,9 @@ def _build(cls, data, keys, where):
     try:
         return cls(**values)
     except InputError as error:
-        raise InputError(f"{where(keys)}: {error}") from None
+        # The settings that do not agree: their error begins with a key, "table.key: expected".
+        at = (*keys, *str(error).partition(":")[0].split("."))
+        raise InputError(f"{where(at)}: {error}") from None
     except (ValueError, TypeError) as error:
         raise InputError(f"{where(keys)}: expected settings that agree, got: {error}") from None
 

@@ -7,6 +7,8 @@ project's own (Karras et al. 2022, arXiv:2206.00364); ``epsilon`` on the ``cosin
 
 from dataclasses import dataclass, field
 
+import torch
+
 from photospec.errors import InputError
 
 from .denoiser import PARAMETRISATIONS
@@ -96,7 +98,7 @@ class Process:
 
     def draw_times(self, n, generator, log_noise):
         """Times of `n` training examples; ``log_noise`` is mean and std of log sigma (edm)."""
-        schedule = self.noise_schedule()
         if self.schedule == "edm":
-            return schedule.draw_times(n, generator, *log_noise)
-        return schedule.draw_times(n, generator)
+            return self.noise_schedule().draw_times(n, generator, *log_noise)
+        # Independent of each other, as published, and so of how a batch is shared out.
+        return torch.rand(n, generator=generator, dtype=torch.float64)
