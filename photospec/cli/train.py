@@ -68,6 +68,13 @@ def add_parser(verbs, parents=()):
             help=f"{text} (default: as in the settings)",
         )
     parser.add_argument("--device", default="cpu", metavar="D", help="cpu (default) or cuda")
+    parser.add_argument(
+        "--processes",
+        type=bounded_int(1),
+        default=1,
+        metavar="N",
+        help="processes that train together, on cuda each with its GPU (default: 1)",
+    )
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     parser.set_defaults(run=run)
 
@@ -100,7 +107,7 @@ def run(args):
 
     from photospec.training import train
 
-    train(
+    made = train(
         args.stage,
         args.pairs,
         args.output,
@@ -111,9 +118,10 @@ def run(args):
         resume=args.resume,
         device=args.device,
         progress=not args.quiet,
+        processes=args.processes,
     )
-    finished = "spectrograph" if args.stage == "all" else "weights.safetensors"
-    say(args, f"{args.output / finished}: trained on {len(args.pairs)} file(s) of pairs")
+    if made:
+        say(args, f"{made}: trained on {len(args.pairs)} file(s) of pairs")
 
 
 def _write_config(args):

@@ -1,12 +1,14 @@
 """From pairs to a PhotoSpectrograph: contrastive network, base and super-resolution stage."""
 
-import warnings
+import os
 from dataclasses import replace
 from pathlib import Path
 
-from photospec.errors import InputError, PhotospecWarning
+from photospec.errors import InputError
 
 __all__ = ["train"]
+
+_STAGES = ("contrastive", "base", "super-resolution")
 
 
 def train(
@@ -21,6 +23,7 @@ def train(
     resume=False,
     device="cpu",
     progress=False,
+    processes=1,
 ):
     """Train one stage, or all of them, and write the weights.
 
@@ -32,8 +35,8 @@ def train(
     pairs : path-like or sequence of path-like
         Pairs files.
     output : path-like
-        Run folder. Gets ``config.toml``, ``checkpoint.pt``, ``log.jsonl`` and, when finished,
-        ``weights.safetensors``.
+        Run folder. Gets ``config.toml``, ``provenance.json``, ``checkpoint.pt``, ``best.pt``,
+        ``log.jsonl`` and, when finished, ``weights.safetensors``.
     config : path-like, optional
         TOML file of a `photospec.training.config.TrainConfig`; not together with "all".
     preset : str
@@ -47,6 +50,16 @@ def train(
         ``"cpu"`` or ``"cuda"``.
     progress : bool
         Show progress bars.
+    processes : int
+        Processes to start on this machine, which train together: each with a batch of its
+        own, on ``"cuda"`` each with a GPU of its own. Not under torchrun or SLURM, which
+        start them.
+
+    Returns
+    -------
+    pathlib.Path or None
+        The weights, or the spectrograph of "all"; None in other processes than the first of
+        those that torchrun or SLURM started.
 
     Raises
     ------
@@ -54,6 +67,8 @@ def train(
         Unusable settings or pairs; a run folder that is not empty, or of other settings.
     TrainingFailed
         The loss is no number; see `photospec.training.loop`.
+    PhotospecError
+        A process died.
     SystemExit
         With status 143, after SIGTERM and a last checkpoint.
 
@@ -66,77 +81,65 @@ def train(
     from photospec.networks.devices import check_device
 
     from .config import TrainConfig
+    from .distributed import is_first, joined
     from .presets import preset as named
 
     device = str(check_device(device))
-    options = {"resume": resume, "device": device, "progress": progress}
-    if stage == "all":
-        if config is not None:
-            raise InputError("config: expected none with stage 'all', whose stages differ")
-        _train_all(named, preset, seed, max_steps, pairs, Path(output), options)
-        return
-    settings = named(preset, stage) if config is None else read_toml(TrainConfig, config)
-    if settings.stage != stage:
-        raise InputError(f"config: expected stage {stage!r}, got {settings.stage!r} in {config}")
-    _train(_changed(settings, seed, max_steps), pairs, Path(output), **options)
+    _check_processes(processes)
+    with joined(device) as device:
+        options = {"device": device, "progress": progress, "processes": processes}
+        if stage == "all":
+            if config is not None:
+                raise InputError("config: expected none with stage 'all', whose stages differ")
+            settings = {name: _changed(named(preset, name), seed, max_steps) for name in _STAGES}
+            made = _train_all(settings, pairs, Path(output), resume, options)
+        else:
+            one = named(preset, stage) if config is None else read_toml(TrainConfig, config)
+            if one.stage != stage:
+                raise InputError(f"config: expected stage {stage!r}, got {one.stage!r} in {config}")
+            made = _train_one(_changed(one, seed, max_steps), pairs, Path(output), resume, options)
+        return made if is_first() else None
 
 
-def _train_all(named, preset, seed, max_steps, pairs, output, options):
+def _check_processes(processes):
+    if not isinstance(processes, int) or processes < 1:
+        raise InputError(f"processes: expected 1 or more, got {processes!r}")
+    if processes > 1 and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError(
+            f"processes: expected none beside those that torchrun started, got {processes}"
+        )
+
+
+def _train_one(settings, pairs, output, resume, options):
+    from .runs import WEIGHTS, train_stage
+
+    train_stage(settings, pairs, output, resume=resume, **options)
+    return output / WEIGHTS
+
+
+def _train_all(settings, pairs, output, resume, options):
+    from .distributed import on_first
     from .pack import describe, pack
+    from .runs import check_folder, train_stage
 
     first = pairs if isinstance(pairs, str | Path) else next(iter(pairs), None)
     if first is None:
         raise InputError("pairs: expected at least one file, got none")
     describe(first)  # what only packing would find, before hours of work
-    stages = ("contrastive", "base", "super-resolution")
-    runs = {stage: output / stage for stage in stages}
-    for stage in stages:
-        _check_folder(_changed(named(preset, stage), seed, max_steps), runs[stage], **options)
-    for stage in stages:
-        settings = _changed(named(preset, stage), seed, max_steps)
-        _train(settings, pairs, runs[stage], **options, begun=True)
-    pack(runs, output / "spectrograph", pairs=pairs, overwrite=options["resume"])
+    runs = {stage: output / stage for stage in _STAGES}
+
+    def check():
+        for stage in _STAGES:
+            check_folder(settings[stage], runs[stage], resume=resume)
+
+    on_first(check)
+    for stage in _STAGES:
+        train_stage(settings[stage], pairs, runs[stage], resume=resume, begun=True, **options)
+    made = output / "spectrograph"
+    on_first(lambda: pack(runs, made, pairs=pairs, overwrite=resume) and None)
+    return made
 
 
 def _changed(config, seed, max_steps):
     changes = {"seed": seed, "max_steps": max_steps}
     return replace(config, **{k: v for k, v in changes.items() if v is not None})
-
-
-def _check_folder(config, output, *, resume, **_):
-    """Refuse a folder with something else in it; whether there is a run to go on with."""
-    from photospec.config import read_toml
-
-    settings = output / "config.toml"
-    if resume and settings.is_file():
-        before = read_toml(type(config), settings)
-        # A run may be made longer or shorter; anything else would be another run.
-        if replace(before, max_steps=config.max_steps) != config:
-            raise InputError(
-                f"resume: expected the settings of {settings}, got others; "
-                "use another run folder or the same --config, --preset and --seed"
-            )
-        return True
-    # A run killed early on may leave the beginning of a file, and nothing to lose.
-    if output.is_dir() and any(path.suffix != ".partial" for path in output.iterdir()):
-        expected = "a run" if resume else "a new or empty folder"
-        raise InputError(
-            f"output: expected {expected}, got {output} with "
-            f"{'other ' if resume else ''}files in it; resume that run or choose another folder"
-        )
-    return False
-
-
-def _train(config, pairs, output, *, resume, device, progress, begun=False):
-    from photospec.weights import save_module
-
-    from .loop import run
-
-    if not _check_folder(config, output, resume=resume) and resume and not begun:
-        warnings.warn(
-            f"resume: expected a run in {output}, got none; it starts from the beginning",
-            PhotospecWarning,
-            stacklevel=3,
-        )
-    network = run(config, pairs, output, resume=resume, device=device, progress=progress)
-    save_module(network, output / "weights.safetensors", half=False)

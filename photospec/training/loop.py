@@ -6,30 +6,31 @@ average and optimiser from its last checkpoint, ends with the same bits.
 """
 
 import contextlib
-import logging
 import math
 import signal
 import threading
+from dataclasses import replace
 from pathlib import Path
 
-from ignite.engine import Engine, Events
-from ignite.handlers import TerminateOnNan
-from tqdm import tqdm
+from ignite.engine import Engine
 
 from photospec.config import write_toml
 from photospec.errors import InputError, PhotospecError
 
 from .checkpoint import load_checkpoint, save_checkpoint
 from .data import PairsStream
+from .distributed import agree, on_first, world_size
+from .handlers import attach_handlers, is_finished, make_handlers, quiet
 from .log import Log
-from .trainer import Trainer
+from .provenance import write_provenance
+from .reading import batches
+from .trackers import check_trackers
+from .trainer import Trainer, step_seed
 
-__all__ = ["TrainingFailed", "run"]
+__all__ = ["TrainingFailed", "run", "termination"]
 
 #: Exit status of a run that was asked to stop, as the shell reports SIGTERM.
 TERMINATED = 143
-_LOG_EVERY = 50
-_VALIDATION_LIMIT = 512
 
 
 class TrainingFailed(PhotospecError):
@@ -37,8 +38,14 @@ class TrainingFailed(PhotospecError):
 
 
 @contextlib.contextmanager
-def _termination():
-    """Collect SIGTERM instead of dying from it; only the main thread may."""
+def termination():
+    """Collect SIGTERM instead of dying from it; only the main thread may.
+
+    Yields
+    ------
+    list
+        Of signals, as they come.
+    """
     received = []
     if threading.current_thread() is not threading.main_thread():
         yield received
@@ -53,13 +60,18 @@ def _termination():
 def run(config, pairs, output, *, resume=False, device="cpu", progress=False):
     """Train one stage; returns the moving average of its network.
 
+    Several processes that call this together (`photospec.training.distributed.joined`) train
+    one network; only the first of them writes files.
+
     Parameters
     ----------
     config : TrainConfig
     pairs : path-like or sequence of path-like
         Pairs files.
     output : path-like
-        Run folder, made if need be. Gets ``config.toml``, ``checkpoint.pt`` and ``log.jsonl``.
+        Run folder, made if need be. Gets ``config.toml``, ``provenance.json``,
+        ``checkpoint.pt``, ``best.pt`` and ``log.jsonl``, and where the settings ask for them
+        ``pictures`` and what trackers write.
     resume : bool
         Go on from the folder's checkpoint, if there is one yet.
     device : str
@@ -73,7 +85,8 @@ def run(config, pairs, output, *, resume=False, device="cpu", progress=False):
     Raises
     ------
     InputError
-        Unusable pairs or checkpoint; a folder that cannot be written.
+        Unusable pairs or checkpoint; a folder that cannot be written; a tracker that is not
+        installed.
     TrainingFailed
         The loss or its gradient is no number; the last good checkpoint is kept.
     SystemExit
@@ -81,65 +94,57 @@ def run(config, pairs, output, *, resume=False, device="cpu", progress=False):
     """
     output = Path(output)
     checkpoint = output / "checkpoint.pt"
-    with _termination() as received, contextlib.closing(PairsStream(pairs, config)) as stream:
+    check_trackers(config)
+    together = replace(config, batch_size=config.batch_size * world_size())
+    with termination() as received, contextlib.closing(PairsStream(pairs, together)) as stream:
         trainer = Trainer(config, stream, device)
-        if resume and checkpoint.exists():
-            trainer.load_state(load_checkpoint(checkpoint))
-        try:
-            output.mkdir(parents=True, exist_ok=True)
-            write_toml(config, output / "config.toml")
-            log = Log(output / "log.jsonl", after=trainer.step)
-        except OSError as error:
-            raise InputError(
-                f"output: expected a writable folder, got {output} ({error})"
-            ) from None
-        if trainer.step < config.max_steps and not received:
-            _iterate(trainer, checkpoint, log, received, progress)
-        if trainer.step < config.max_steps:
-            save_checkpoint(checkpoint, trainer.state())
+        trainer.received = received
+        engine = quiet(Engine(trainer.update))
+        handlers = make_handlers(engine, trainer, output)
+        if resume and on_first(checkpoint.exists):
+            trainer.load_state_dict(load_checkpoint(checkpoint))
+        on_first(_prepare, output, config, stream, device)
+        log = _log_of_first(output, trainer.step)
+        if not (is_finished(trainer) or agree(received)):
+            close = attach_handlers(
+                engine, trainer, output, log, handlers=handlers, progress=progress
+            )
+            try:
+                steps = range(trainer.step, config.max_steps)
+                engine.run(batches(stream, steps), max_epochs=1, epoch_length=len(steps))
+            finally:
+                close()
+            _check_loss(engine.state.output, trainer, log)
+        if not is_finished(trainer):
+            on_first(save_checkpoint, checkpoint, trainer.state_dict())
             raise SystemExit(TERMINATED)
+        if config.run.keep == "best":
+            trainer.ema.network.load_state_dict(load_checkpoint(output / "best.pt")["network"])
     return trainer.ema.network
 
 
-def _iterate(trainer, checkpoint, log, received, progress):
-    """Steps until the last one, a signal, or a loss that is no number."""
-    config = trainer.config
-    engine = Engine(trainer.update)
-    recent = []
-    bar = tqdm(
-        total=config.max_steps, initial=trainer.step, disable=not progress, desc=config.stage
+def _prepare(output, config, stream, device):
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        write_toml(config, output / "config.toml")
+    except OSError as error:
+        raise InputError(f"output: expected a writable folder, got {output} ({error})") from None
+    write_provenance(output, config, stream, device)
+
+
+def _log_of_first(output, step):
+    """A `Log` of which all processes know whether it could be written."""
+    logs = []
+    on_first(lambda: logs.append(Log(output / "log.jsonl", after=step)))
+    return lambda step, **entry: on_first(lambda: logs[0](step, **entry))
+
+
+def _check_loss(loss, trainer, log):
+    if math.isfinite(loss):
+        return
+    config, step = trainer.config, trainer.step
+    log(step, failed=str(loss), seed=config.seed, step_seed=step_seed(step, config))
+    raise TrainingFailed(
+        f"loss: expected a number, got {loss} at step {step} (seed {config.seed}); the last good "
+        "checkpoint is kept; lower the learning rate?"
     )
-
-    def due(interval):
-        return trainer.step % interval == 0 or trainer.step == config.max_steps
-
-    @engine.on(Events.ITERATION_COMPLETED)
-    def _after_step(engine):
-        if not math.isfinite(engine.state.output):
-            return  # TerminateOnNan ends the run
-        recent.append(engine.state.output)
-        bar.update()
-        if trainer.step % _LOG_EVERY == 0:
-            mean = sum(recent) / len(recent)
-            recent.clear()
-            bar.set_postfix(loss=f"{mean:.4f}")
-            log(trainer.step, train_loss=round(mean, 6))
-        if due(config.validate_every):
-            found = trainer.validate(_VALIDATION_LIMIT)
-            log(trainer.step, **{f"validation_{k}": round(v, 6) for k, v in found.items()})
-        if due(config.checkpoint_every):
-            save_checkpoint(checkpoint, trainer.state())
-        if received:
-            engine.terminate()
-
-    terminate_on_nan = TerminateOnNan()
-    terminate_on_nan.logger.setLevel(logging.ERROR)  # `TrainingFailed` says it
-    engine.add_event_handler(Events.ITERATION_COMPLETED, terminate_on_nan)
-    with contextlib.closing(bar):
-        engine.run(range(trainer.step, config.max_steps), max_epochs=1)
-    if not math.isfinite(engine.state.output):
-        log(trainer.step, failed=str(engine.state.output), seed=config.seed)
-        raise TrainingFailed(
-            f"loss: expected a number, got {engine.state.output} at step {trainer.step} "
-            f"(seed {config.seed}); the last good checkpoint is kept; lower the learning rate?"
-        )

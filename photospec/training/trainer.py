@@ -1,15 +1,21 @@
 """One stage in training: its network, moving average and optimiser."""
 
-import copy
 import math
 
 import torch
+from ignite.engine import Events
+from ignite.handlers import EMAHandler
 
 from photospec.errors import InputError
 
+from .distributed import (
+    average_gradients,
+    draw_own_rows,
+    same_start,
+)
 from .stages import make_training
 
-__all__ = ["Trainer", "ema_decay", "learning_rate"]
+__all__ = ["Trainer", "ema_decay", "learning_rate", "step_seed"]
 
 
 def learning_rate(step, config):
@@ -25,6 +31,11 @@ def ema_decay(step, config):
     return min(config.optimisation.ema_decay, (1 + step) / (10 + step))
 
 
+def step_seed(step, config):
+    """Seed of the noise of a step."""
+    return config.seed * 1_000_003 + step
+
+
 class Trainer:
     """One stage in training: everything that a checkpoint has to hold.
 
@@ -33,6 +44,13 @@ class Trainer:
     config : TrainConfig
     stream : PairsStream
     device : str
+
+    Attributes
+    ----------
+    step : int
+        Steps taken.
+    stop : bool
+        Whether any process was asked to stop, as of the last step.
     """
 
     def __init__(self, config, stream, device):
@@ -40,7 +58,10 @@ class Trainer:
         self.stream = stream
         self.device = torch.device(device)
         self.training = make_training(config, stream).to(self.device)
-        self.ema = copy.deepcopy(self.training).requires_grad_(False).eval()
+        same_start(self.training)
+        # Its momentum is set step by step, see `attach`.
+        self._average = EMAHandler(self.training, momentum=0.5)
+        self.ema = self._average.ema_model.requires_grad_(False)
         self.parameters = list(self.training.parameters())
         self.optimiser = torch.optim.AdamW(
             self.parameters,
@@ -49,32 +70,52 @@ class Trainer:
             weight_decay=config.optimisation.weight_decay,
         )
         self.step = 0
+        self.stop = False
+        #: Asks whether this process was told to stop.
+        self.received = ()
+        #: Objects with ``state_dict`` and ``load_state_dict`` that go into the checkpoint too.
+        self.others = {}
 
-    def update(self, engine, step):
+    def attach(self, engine):
+        """Keep the moving average after each step of an engine that runs `update`."""
+
+        @engine.on(Events.ITERATION_COMPLETED)
+        def _forget(engine):
+            engine.state.ema_momentum = 1 - ema_decay(self.step - 1, self.config)
+
+        self._average.attach(engine, warn_if_exists=False)
+
+    def update(self, engine, item):
         """One optimiser step; the number returned is the loss.
 
         Where the loss or its gradient is no number nothing is changed and NaN returned.
+
+        Parameters
+        ----------
+        engine : ignite.engine.Engine
+        item : (int, Batch)
+            Number of the step and its pairs, those of this process.
         """
+        step, batch = item
         config = self.config
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(step, config)
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-        batch = self.stream.batch(step).to(self.device)
+        generator = torch.Generator().manual_seed(step_seed(step, config))
         self.training.train()
-        loss = self.training.loss(batch, generator)
-        if not torch.isfinite(loss):
-            return loss.item()
+        with draw_own_rows(generator):
+            loss = self.training.loss(batch.to(self.device), generator)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        loss, stop = average_gradients(self.parameters, loss.item(), float(bool(self.received)))
+        self.stop = stop > 0
+        if not math.isfinite(loss):
+            return loss
         clip = config.optimisation.gradient_clip or math.inf
         if not torch.isfinite(torch.nn.utils.clip_grad_norm_(self.parameters, clip)):
             return math.nan
         self.optimiser.step()
-        decay = ema_decay(step, config)
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.ema.parameters()), self.parameters, 1 - decay)
         self.step = step + 1
-        return loss.item()
+        return loss
 
     def validate(self, limit=None):
         """Numbers that the moving average reaches on (at most `limit`) held-out pairs."""
@@ -82,7 +123,7 @@ class Trainer:
         with torch.no_grad():
             return self.ema.validate(batches)
 
-    def state(self):
+    def state_dict(self):
         """What a checkpoint holds."""
         return {
             "step": self.step,
@@ -90,9 +131,10 @@ class Trainer:
             "training": self.training.state_dict(),
             "ema": self.ema.state_dict(),
             "optimiser": self.optimiser.state_dict(),
+            **{name: dict(other.state_dict()) for name, other in self.others.items()},
         }
 
-    def load_state(self, state):
+    def load_state_dict(self, state):
         """Go back to a checkpoint.
 
         Raises
@@ -105,6 +147,8 @@ class Trainer:
             self.training.load_state_dict(state["training"])
             self.ema.load_state_dict(state["ema"])
             self.optimiser.load_state_dict(state["optimiser"])
+            for name in self.others.keys() & state.keys():  # none in older checkpoints
+                self.others[name].load_state_dict(state[name])
         except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
             raise InputError(
                 "resume: expected a checkpoint of the configured network, got another one; "

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from ignite.engine import Engine
 
 from photospec.errors import InputError
 from photospec.networks.contrastive import ContrastiveNetwork
@@ -15,10 +16,12 @@ from photospec.training import loop
 from photospec.training.checkpoint import load_checkpoint, save_checkpoint
 from photospec.training.data import PairsStream
 from photospec.training.loop import TrainingFailed, run
+from photospec.training.reading import batches
 from photospec.training.stages import DiffusionTraining
 from photospec.training.trainer import Trainer
 
 STAGES = ("base", "super-resolution", "contrastive")
+NAMES = {"config.toml", "provenance.json", "checkpoint.pt", "best.pt", "log.jsonl"}
 
 
 def weights(network):
@@ -68,7 +71,7 @@ def die():
 def test_a_run_leaves_config_checkpoint_and_log(settings, pairs, tmp_path):
     network = run(settings(), pairs, tmp_path / "new" / "run")
     folder = tmp_path / "new" / "run"
-    assert {path.name for path in folder.iterdir()} == {"config.toml", "checkpoint.pt", "log.jsonl"}
+    assert {path.name for path in folder.iterdir()} == NAMES
     state = load_checkpoint(folder / "checkpoint.pt")
     assert state["step"] == 10
     assert_same_bits(
@@ -287,7 +290,7 @@ def test_pairs_that_spoil_the_scaling_are_named(spoil, settings, pairs, tmp_path
 
     def changed(self, index):
         batch = read(self, index)
-        image, flux, _ = batch
+        image, flux, *_ = batch
         if spoil == "image":
             image[7, 0, 3, 3] = float("nan")
         else:
@@ -322,8 +325,9 @@ def test_validation_is_of_the_moving_average(settings, pairs):
     start = weights(trainer.ema)
     before = trainer.validate()
     assert trainer.validate() == before  # the same noise every time
-    for step in range(3):
-        trainer.update(None, step)
+    engine = Engine(trainer.update)
+    trainer.attach(engine)
+    engine.run(batches(stream, range(3)), epoch_length=3)
     moved, raw = weights(trainer.ema), weights(trainer.training)
     name = "network.network.position"
     # (1 + step) / (10 + step) of the old one is kept, from the first step on
