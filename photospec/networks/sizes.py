@@ -102,10 +102,11 @@ class ContrastiveSize:
         _check_divides(N_FINE, self.spectrum.patch_size, "patch_size", "number of samples")
 
 
-BASE = StageSize()
+BASE = StageSize(redshift=True)
 SUPER_RESOLUTION = StageSize(
     EncoderSize(width=160, n_heads=5),
     TransformerSize(width=160, depth=4, n_heads=5, patch_size=60, halo=16, ratio=2),
+    redshift=True,
 )
 CONTRASTIVE = ContrastiveSize()
 DEFAULT_SIZES = {"base": BASE, "super-resolution": SUPER_RESOLUTION, "contrastive": CONTRASTIVE}

@@ -27,7 +27,7 @@ def rows(flux, path):
 
 def test_batches_are_pairs(stream_of, pairs):
     stream = stream_of(pairs)
-    image, flux, _ = stream.batch(0)
+    image, flux, *_ = stream.batch(0)
     assert image.shape == (8, 5, 64, 64)
     assert image.dtype == flux.dtype == torch.float32
     with PairsFile(pairs) as file:
@@ -106,7 +106,7 @@ def test_augmentation_turns_images_and_leaves_spectra(stream_of, pairs):
     plain, turned = stream_of(pairs), stream_of(pairs, augment=True)
     changed = 0
     for step in range(7):
-        (image, flux, _), (image2, flux2, _) = plain.batch(step), turned.batch(step)
+        (image, flux, *_), (image2, flux2, *_) = plain.batch(step), turned.batch(step)
         assert torch.equal(flux, flux2)
         assert torch.equal(image[..., 32, 32], image2[..., 32, 32])
         changed += not torch.equal(image, image2)
