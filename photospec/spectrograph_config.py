@@ -8,6 +8,7 @@ from photospec.errors import InputError
 from photospec.networks.published_adapter import PublishedAdapter
 from photospec.networks.published_cascade import PublishedCascade
 from photospec.networks.samplers import SAMPLERS
+from photospec.networks.scaling import SPECTRAL_SCALINGS
 from photospec.networks.sizes import (
     BASE,
     CONTRASTIVE,
@@ -150,6 +151,9 @@ class PublishedConfig(_Config):
     )
     image_std: tuple[float, ...] = _help((), "Their standard deviations.")
     base_contrastive: bool = _help(False, "Whether the base stage has its own ranking network.")
+    spectral_scaling: str = _help(
+        "log", "Of the spectra that the networks draw.", choices=tuple(SPECTRAL_SCALINGS)
+    )
     sampling: PublishedSampling = PublishedSampling()
     default_dtype: ClassVar[str | None] = "float32"
 
@@ -179,7 +183,10 @@ class PublishedConfig(_Config):
     def assemble(self, sources):
         """Networks from state dicts or the authors' checkpoints, a `PublishedAdapter`."""
         cascade = PublishedCascade.from_checkpoints(
-            **sources, image_mean=self.image_mean or None, image_std=self.image_std or None
+            **sources,
+            image_mean=self.image_mean or None,
+            image_std=self.image_std or None,
+            spectral_scaling=self.spectral_scaling,
         )
         return PublishedAdapter(cascade, n_keep=self.sampling.n_keep)
 

@@ -207,6 +207,8 @@ def _denoiser_options(state_dict, name):
     }
     if conditioning != "none":
         options["image_width"] = _size(state_dict, first, name)
+    if conditioning == "concatenation":
+        options["length"] = _size(state_dict, "unet.first_layer_image_enc.weight", name)
     if "diffusion.betas" in state_dict:
         options["n_times"] = len(state_dict["diffusion.betas"])
     return options

@@ -5,7 +5,7 @@ import torch
 
 from .cascade import Drawn
 from .published_cascade import prepare_images
-from .scaling import FLOOR
+from .scaling import FLOOR, SPECTRAL_SCALINGS
 
 __all__ = ["PublishedAdapter"]
 
@@ -81,7 +81,10 @@ class PublishedAdapter:
         """Unit vectors ``(n, embedding_size)`` of fluxes ``(n, N_FINE)`` in any unit."""
         relative = flux / flux[..., _WINDOW].mean(-1, keepdim=True)
         with self._context():
-            # The logarithm in single precision, whatever the networks run in.
+            # Scaled in single precision, whatever the networks run in.
+            kind, relative = self.published.spectral_scaling, relative.float()
+            if kind == "log":
+                relative = relative.clamp_min(FLOOR)
             return self.published.contrastive.embed_spectrum(
-                relative.float().clamp_min(FLOOR).log()
+                SPECTRAL_SCALINGS[kind][0](relative)
             ).float()

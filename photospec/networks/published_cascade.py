@@ -14,6 +14,7 @@ from photospec.errors import InputError
 
 from .published import load_contrastive, load_denoiser, read_checkpoint
 from .samplers import draw_noise, seeded_generators
+from .scaling import SPECTRAL_SCALINGS
 
 __all__ = ["PublishedCandidates", "PublishedCascade", "prepare_images"]
 
@@ -96,6 +97,8 @@ class PublishedCascade:
         Ranks those of the base stage; the same network when left out, which takes any length.
     image_mean, image_std : array (n_bands,), optional
         See `prepare_images`.
+    spectral_scaling : {"log", "arcsinh", "none"}
+        Of the relative flux that the networks draw.
     """
 
     def __init__(
@@ -107,6 +110,7 @@ class PublishedCascade:
         base_contrastive=None,
         image_mean=None,
         image_std=None,
+        spectral_scaling="log",
     ):
         for name, denoiser, n_channels in (
             ("base", base, 1),
@@ -123,6 +127,7 @@ class PublishedCascade:
         self.contrastive = contrastive
         self.base_contrastive = contrastive if base_contrastive is None else base_contrastive
         self.image_mean, self.image_std = image_mean, image_std
+        self.spectral_scaling = spectral_scaling
 
     @classmethod
     def from_checkpoints(
@@ -223,10 +228,11 @@ class PublishedCascade:
             self.super_resolution, images, low, n_candidates, lengths[1], (seed, 1), batch_size
         )
         similarity = self.contrastive.similarity(images, fine)
+        back = SPECTRAL_SCALINGS[self.spectral_scaling][1]
         return PublishedCandidates(
-            flux=fine.float().exp().cpu().numpy(),
+            flux=back(fine.float()).cpu().numpy(),
             similarity=similarity.float().cpu().numpy(),
-            base_flux=base.float().exp().cpu().numpy(),
+            base_flux=back(base.float()).cpu().numpy(),
             base_similarity=base_similarity.float().cpu().numpy(),
             parent=parent.cpu().numpy(),
             nfe=self.base.unet.n_times + self.super_resolution.unet.n_times,

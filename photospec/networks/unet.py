@@ -102,6 +102,8 @@ class UNet(nn.Module):
         Number of discrete times; time t in 0 ... n_times - 1 enters as 2 t / n_times - 1.
     n_bands, image_width : int
         Bands of the image; channels of the first group of its ResNet-18.
+    length : int
+        Samples of the spectra, which "concatenation" fixes.
     """
 
     def __init__(
@@ -115,6 +117,7 @@ class UNet(nn.Module):
         n_times=250,
         n_bands=5,
         image_width=64,
+        length=CONCATENATION_LENGTH,
     ):
         super().__init__()
         if conditioning not in CONDITIONINGS:
@@ -130,7 +133,7 @@ class UNet(nn.Module):
             self.condition_encoder = _Tokens(n_bands, image_width)
         elif conditioning == "concatenation":
             self.condition_encoder = resnet18(n_bands=n_bands, width=image_width)
-            self.first_layer_image_enc = nn.Linear(context_width, CONCATENATION_LENGTH)
+            self.first_layer_image_enc = nn.Linear(context_width, length)
             n_channels += 1
         attends = conditioning == "cross-attention"
 
@@ -160,7 +163,7 @@ class UNet(nn.Module):
     def encode(self, image):
         """What the network wants to know of images (n, n_bands, ny, nx); once per galaxy.
 
-        Tokens (n, n_tokens, 8 image_width), a channel (n, 1, 3598), or None.
+        Tokens (n, n_tokens, 8 image_width), a channel (n, 1, length), or None.
         """
         if self.conditioning == "none":
             return None
