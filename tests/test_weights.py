@@ -1,9 +1,11 @@
 """Spectrographs on disk: what is written is read again, and nothing else is."""
 
+import os
 import shutil
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from photospec.errors import InputError
@@ -79,7 +81,7 @@ def test_interrupted_overwrite_leaves_no_mixture(tiny_weights, folder, monkeypat
     def stop(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("photospec.weights.save_file", stop)
+    monkeypatch.setattr("photospec.weights.save", stop)
     with pytest.raises(KeyboardInterrupt):
         save_cascade(folder, cascade, config, overwrite=True)
     with pytest.raises(InputError, match=r"config\.toml which does not exist"):
@@ -202,3 +204,16 @@ def test_defaults_of_the_configuration_agree_with_each_other():
     config = SpectrographConfig()
     assert config.size("super-resolution") is config.super_resolution
     assert len(config.lsf_sigma) == len(config.lsf_wavelength)
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_files_follow_the_umask(umask, tmp_path):
+    before = os.umask(umask)
+    try:
+        save_module(torch.nn.Linear(2, 2), tmp_path / "a.safetensors", metadata={"seed": "3"})
+    finally:
+        os.umask(before)
+    path = tmp_path / "a.safetensors"
+    assert path.stat().st_mode & 0o777 == 0o666 & ~umask
+    with safe_open(path, "pt") as file:
+        assert file.metadata() == {"seed": "3"}

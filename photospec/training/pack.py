@@ -1,5 +1,6 @@
 """Three finished runs to one spectrograph folder."""
 
+import json
 import subprocess
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import safe_open
 
 from photospec.config import read_toml
 from photospec.errors import InputError
@@ -116,7 +118,7 @@ def pack(runs, output, *, pairs, sampling=None, provenance=None, overwrite=False
     """
     pairs = [pairs] if isinstance(pairs, str | Path) else list(pairs)
     config = replace(describe(pairs[0]), sampling=sampling or Sampling())
-    notes = {**software(), **(provenance or {})}
+    notes, sizes = {**software(), **(provenance or {})}, {}
     for stage in FILES:
         folder = Path(runs[stage])
         if not (folder / "weights.safetensors").is_file():
@@ -127,9 +129,12 @@ def pack(runs, output, *, pairs, sampling=None, provenance=None, overwrite=False
         trained = read_toml(TrainConfig, folder / "config.toml")
         if trained.stage != stage:
             raise InputError(f"runs: expected a {stage} run in {folder}, got {trained.stage}")
-        config = replace(config, **{stage.replace("-", "_"): trained.size})
+        sizes[stage.replace("-", "_")] = trained.size
         notes[stage] = f"{trained.max_steps} steps of {trained.batch_size}, seed {trained.seed}"
-    config = replace(config, provenance={k: str(v) for k, v in notes.items()})
+        hashes = _pairs_hashes(folder / "weights.safetensors")
+        if hashes:
+            notes[f"{stage}-pairs"] = hashes
+    config = replace(config, **sizes, provenance={k: str(v) for k, v in notes.items()})
     stages = {
         stage: load_module(config.build(stage), Path(runs[stage]) / "weights.safetensors")
         for stage in FILES
@@ -138,6 +143,13 @@ def pack(runs, output, *, pairs, sampling=None, provenance=None, overwrite=False
     cascade.domain = fit_domain(cascade.base.encoder, pairs)
     save_cascade(output, cascade, config, overwrite=overwrite)
     return config
+
+
+def _pairs_hashes(path):
+    """Name and hash of the files that weights were trained on, where they say so."""
+    with safe_open(path, "pt") as file:
+        files = json.loads((file.metadata() or {}).get("pairs", "[]"))
+    return ", ".join(f"{one['file']} sha256:{one['sha256']}" for one in files)
 
 
 def fit_domain(encoder, paths):
