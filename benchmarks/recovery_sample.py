@@ -4,15 +4,23 @@ Galaxies come from the simulator, at SDSS sampling and resolution; the empirical
 correction of its templates is divided out again, because the question here is what the
 fits make of their own models. The truth of a light-weighted number is weighted with the
 light that leaves the galaxy, in 5070-5950 Angstrom.
+
+The simulator takes the resolution of its templates off as one number in km/s, which is
+exact at 5000 Angstrom only. Here the stars are blurred by what remains at each wavelength, so
+that their dispersion is known to the instrument's 65 km/s everywhere.
 """
+
+from dataclasses import replace
 
 import numpy as np
 
+from photospec.analysis.templates import bc03_templates
 from photospec.simulation import PopulationConfig, draw_galaxies, render_spectra
 from photospec.simulation.attenuation import attenuation_curve
 from photospec.simulation.basis import stellar_basis
 from photospec.simulation.correction import template_correction
 from photospec.simulation.galaxies import DUST_LAWS
+from photospec.simulation.sed import TEMPLATE_DISPERSION
 
 LSF = 65.0  # km/s, standard deviation
 LIGHT = 299792.458
@@ -45,12 +53,7 @@ def make_sample(n, snr, seed=0):
     spectra = render_spectra(galaxies, config=config)
     wave = np.asarray(spectra.wavelength, float)
     rest = wave / (1 + galaxies.redshift[:, None])
-    flux = (spectra.bulge + spectra.disk).astype(float) / template_correction(rest)
-    step = np.log(wave[1] / wave[0])
-    frequency = np.fft.rfftfreq(2 * wave.size) * 2 * np.pi
-    padded = np.pad(flux, [(0, 0), (0, wave.size)], mode="edge")
-    kernel = np.exp(-0.5 * (frequency * LSF / LIGHT / step) ** 2)
-    flux = np.fft.irfft(np.fft.rfft(padded, axis=1) * kernel, axis=1)[:, : wave.size]
+    flux = _observed(galaxies, spectra, config, rest) / template_correction(rest)
     inside = (wave > SPAN[0]) & (wave < SPAN[1])
     wave, flux, rest = wave[inside], flux[:, inside], rest[:, inside]
     # Noise of sky and source together: flat in the middle, growing to the blue and the red.
@@ -63,36 +66,59 @@ def make_sample(n, snr, seed=0):
     return wave, flux, sigma, wave * LSF / LIGHT, _truth(galaxies, spectra)
 
 
+def _observed(galaxies, spectra, config, rest):
+    """Flux (n, n_w) with the line-spread function of 65 km/s in stars and lines alike."""
+    dark = {
+        f"{part}_line_luminosity": 0 * getattr(galaxies, f"{part}_line_luminosity")
+        for part in ("bulge", "disk")
+    }
+    bare = render_spectra(replace(galaxies, **dark), config=config)
+    stars = (bare.bulge + bare.disk).astype(float)
+    lines = (spectra.bulge + spectra.disk).astype(float) - stars
+    library = bc03_templates()
+    own = np.interp(rest, library.wavelength, library.lsf_sigma) / rest * LIGHT
+    # What is to be added to reach 65 km/s, and the templates' own put back; km/s squared.
+    wanted = (LSF**2 + TEMPLATE_DISPERSION**2 - own**2).clip(0)
+    knots = np.linspace(0, wanted.max(), 12)
+    step = np.log(spectra.wavelength[1] / spectra.wavelength[0])
+    flux = _blur(lines, LSF / LIGHT / step)
+    for knot in knots:  # linear between the knots
+        share = (1 - np.abs(wanted - knot) / knots[1]).clip(0)
+        flux += share * _blur(stars, np.sqrt(knot) / LIGHT / step)
+    return flux
+
+
+def _blur(flux, sigma):
+    """Convolve rows with a Gaussian of so many pixels."""
+    n_w = flux.shape[1]
+    frequency = np.fft.rfftfreq(2 * n_w) * 2 * np.pi
+    padded = np.pad(flux, [(0, 0), (0, n_w)], mode="edge")
+    kernel = np.exp(-0.5 * (frequency * sigma) ** 2)
+    return np.fft.irfft(np.fft.rfft(padded, axis=1) * kernel, axis=1)[:, :n_w]
+
+
 def _truth(galaxies, spectra):
     basis = stellar_basis(corrected=False)
     inside = (basis.wavelength > 5070) & (basis.wavelength < 5950)
     light = basis.luminosity[:, inside].mean(1)
-    blue = (basis.wavelength > 4300) & (basis.wavelength < 4500)
-    colour = basis.luminosity[:, blue].mean(1)
     curves = [attenuation_curve(law, np.array([4400.0, 5500.0])) for law in DUST_LAWS]
     curve = np.array(curves)[galaxies.dust_law]
     screens = {
         "bulge": (galaxies.bulge_av, 0 * galaxies.bulge_av),
         "disk": (galaxies.disk_av, galaxies.birth_cloud_av),
     }
-    v_light, b_light, v_bare, b_bare, mass = 0, 0, 0, 0, 0
+    v_light, reddening, mass = 0, 0, 0
     for name, (av, cloud) in screens.items():
         weight = getattr(galaxies, f"{name}_weights")
         screen = av[:, None] + cloud[:, None] * basis.young
-        through_b, through_v = (10 ** (-0.4 * screen * curve[:, i : i + 1]) for i in (0, 1))
-        v_light, b_light = (
-            v_light + weight * light * through_v,
-            b_light + weight * colour * through_b,
-        )
-        v_bare, b_bare, mass = v_bare + weight * light, b_bare + weight * colour, mass + weight
+        seen = weight * light * 10 ** (-0.4 * screen * curve[:, 1:])
+        v_light, mass = v_light + seen, mass + weight
+        reddening = reddening + (seen * screen).sum(1) * (curve[:, 0] - curve[:, 1])
     n_age = basis.age.size
     log_age = np.tile(np.log10(basis.age / 1e9), basis.metallicity.size)
     metal = np.repeat(basis.metallicity, n_age)
-    a_b, a_v = (
-        -2.5 * np.log10(seen.sum(1) / bare.sum(1))
-        for seen, bare in ((b_light, b_bare), (v_light, v_bare))
-    )
-    truth = {"redshift": galaxies.redshift, "ebv": a_b - a_v}
+    # Of the stars that are seen; those hidden in birth clouds count little.
+    truth = {"redshift": galaxies.redshift, "ebv": reddening / v_light.sum(1)}
     for name, weight in (("light", v_light), ("mass", mass)):
         total = weight.sum(1)
         truth[f"age_{name}_weighted"] = 10 ** ((weight @ log_age) / total)
@@ -102,7 +128,9 @@ def _truth(galaxies, spectra):
     truth["bulge_light_fraction"] = bulge
     # The simulator cannot make stars colder than its templates are blurred.
     bulge_sigma, disk_sigma = (
-        np.maximum(getattr(galaxies, f"{name}_velocity_dispersion"), np.hypot(64.0, 35.0))
+        np.maximum(
+            getattr(galaxies, f"{name}_velocity_dispersion"), np.hypot(TEMPLATE_DISPERSION, 35.0)
+        )
         for name in screens
     )
     truth["velocity_dispersion"] = np.sqrt(bulge * bulge_sigma**2 + (1 - bulge) * disk_sigma**2)

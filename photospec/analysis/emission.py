@@ -25,6 +25,9 @@ DETECTED = 3.0  # sigmas
 # set of models against the next moves Hbeta by 0.35 Angstrom (Groves, Brinchmann & Walcher
 # 2012, MNRAS 419, 1402), the continua of the SDSS pipeline against ours by 0.5 and more.
 ABSORPTION_ERROR = 0.2
+# Of the flux of the weaker line of a doublet: dust dims the bluer one by one per cent more per
+# magnitude of A_V, and transition probabilities are not known better either.
+TIED_ERROR = 0.01
 COVERED = 0.9  # part of a line that must lie on good pixels
 DEFAULT_DISPERSION = 100.0  # km/s, of gas that shows none of its own
 
@@ -194,13 +197,15 @@ def _named(fit, residual, groups, lines, names, by_name):
     n_lines, stretch = len(names), 1 + fit.redshift
     # Row i of this matrix makes line i from the groups.
     share = np.zeros((n_lines, len(groups)))
-    balmer, measured = np.zeros(n_lines, int), np.zeros(n_lines, bool)
+    balmer, (measured, tied) = np.zeros(n_lines, int), np.zeros((2, n_lines), bool)
     for column, group in enumerate(groups):
         for name, ratio in zip(group.names, group.ratios, strict=True):
             row = names.index(name)
             share[row, column], balmer[row], measured[row] = ratio, group.balmer, True
+            tied[row] = name != group.names[0]
     flux = np.where(measured, share @ lines.flux * stretch, np.nan)
     covariance = share @ lines.covariance @ share.T * stretch**2
+    covariance += np.diag(np.where(tied, TIED_ERROR * flux, 0.0) ** 2)
     covariance[~measured] = covariance[:, ~measured] = np.nan
     error = np.sqrt(np.diag(covariance))
     continuum = np.full(n_lines, np.nan)

@@ -15,9 +15,12 @@ __all__ = ["GroupFit", "Residual", "fit_groups"]
 LINE_ZONE = 1200.0  # km/s on either side of a line that belong to it
 BACKGROUND = 151  # pixels of the running median that levels the residuals
 FREE_SNR = 5.0  # lines of a kind must have this much for their own kinematics
-# Gas is no single Gaussian: what that costs, from simulated galaxies of two components
-# (benchmarks/analysis_recovery.py), as a factor on the noise and a part of the flux.
-SHAPE_FACTOR, SHAPE_ERROR = 1.05, 0.01
+# What the noise does not know, from simulated galaxies of two components with gas of their
+# own (benchmarks/analysis_recovery.py). Lines are no single Gaussians: a factor on the
+# noise and a part of the flux, more for [O III], whose width is its own where it comes from the
+# nucleus. Stars under a line: Angstrom of their continuum, most for Balmer lines.
+SHAPE_FACTOR, SHAPE_ERROR, SHAPE_ERROR_OIII = 1.03, 0.006, 0.02
+STARS_ERROR, STARS_ERROR_BALMER = 0.02, 0.08
 DISPERSION_RANGE = (5.0, 700.0)  # km/s
 VELOCITY_RANGE = 600.0  # km/s
 
@@ -150,7 +153,8 @@ def fit_groups(residual, groups, start):
             break
         kinematics, own = np.array([start, start], float), again
     covariance, error = _full_covariance(columns, data, kinematics, own, flux)
-    covariance = covariance * (SHAPE_FACTOR * inflation) ** 2 + np.diag((SHAPE_ERROR * flux) ** 2)
+    covariance = covariance * (SHAPE_FACTOR * inflation) ** 2
+    covariance += np.diag(_model_variance(residual, groups, flux))
     return GroupFit(
         flux, covariance, kinematics, error * inflation, tuple(map(bool, own)), inflation
     )
@@ -217,6 +221,15 @@ def _full_covariance(columns, data, kinematics, own, flux):
     error = np.full((2, 2), np.nan)
     error[own] = np.sqrt(np.diag(covariance)[flux.size :]).reshape(-1, 2)
     return covariance[: flux.size, : flux.size], error
+
+
+def _model_variance(residual, groups, flux):
+    """Variance (n_groups,) of fluxes from line shapes and from the stars under the lines."""
+    strongest = [LINES[group.names[0]].wavelength for group in groups]
+    stars = np.interp(strongest, residual.wavelength, residual.continuum)
+    balmer = np.array([group.balmer for group in groups])
+    shape = [SHAPE_ERROR_OIII if "oiii_5007" in g.names else SHAPE_ERROR for g in groups]
+    return (shape * flux) ** 2 + (np.where(balmer, STARS_ERROR_BALMER, STARS_ERROR) * stars) ** 2
 
 
 def _inflation(residual, dispersion):

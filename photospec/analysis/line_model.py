@@ -31,13 +31,13 @@ class LineGroup:
     balmer: bool = False
 
 
-# Ratios: [O III] and [N II], Storey & Zeippen 2000, MNRAS 312, 813; [O I], NIST.
+# Ratios: [O III] and [N II], Storey & Zeippen 2000, MNRAS 312, 813; [O I], [Ne III], NIST.
 GROUPS = (
     LineGroup(("oii_3726",)),
     LineGroup(("oii_3729",)),
     LineGroup(("h_theta",), balmer=True),
     LineGroup(("h_eta",), balmer=True),
-    LineGroup(("neiii_3869", "neiii_3968"), (1.0, 0.301)),
+    LineGroup(("neiii_3869", "neiii_3968"), (1.0, 0.304)),
     LineGroup(("h_zeta",), balmer=True),
     LineGroup(("h_epsilon",), balmer=True),
     LineGroup(("hdelta",), balmer=True),
@@ -47,7 +47,7 @@ GROUPS = (
     LineGroup(("hbeta",), balmer=True),
     LineGroup(("oiii_5007", "oiii_4959"), (1.0, 0.335)),
     LineGroup(("hei_5876",), balmer=True),
-    LineGroup(("oi_6300", "oi_6364"), (1.0, 0.328)),
+    LineGroup(("oi_6300", "oi_6364"), (1.0, 0.320)),
     LineGroup(("nii_6584", "nii_6548"), (1.0, 0.328)),
     LineGroup(("halpha",), balmer=True),
     LineGroup(("sii_6716",)),

@@ -17,29 +17,29 @@ __all__ = ["MODEL_ERROR", "draw_weights", "full_error", "population_numbers"]
 N_DRAWS = 24
 # Draws of E(B-V): three equal points with the mean and variance of a Gaussian.
 THREE_POINTS = np.sqrt(1.5) * np.array([-1.0, 0.0, 1.0])
-# Errors that do not shrink with noise (one dust screen, binned ages, one dispersion for
-# all stars), added in quadrature: from benchmarks/analysis_recovery.py, whose simulated
+# Errors that do not shrink with noise (one dust screen and law, binned ages, one dispersion
+# for all stars), added in quadrature: from benchmarks/analysis_recovery.py, whose simulated
 # galaxies have two components with dust and dispersions of their own. Ages and mass-to-
-# light in dex, dispersion as a fraction. Mass-to-light has no truth there: a guess.
+# light in dex, dispersion and E(B-V) as fractions. Mass-to-light has no truth there: a guess.
 MODEL_ERROR = {
-    "age_light_weighted": 0.065,
+    "age_light_weighted": 0.08,
     "age_mass_weighted": 0.045,
-    "metallicity_light_weighted": 0.035,
+    "metallicity_light_weighted": 0.04,
     "metallicity_mass_weighted": 0.028,
     "mass_to_light": 0.03,
-    "ebv": 0.022,
-    "velocity_dispersion": 0.04,
+    "ebv": 0.3,
+    "velocity_dispersion": 0.022,
 }
 # Scatter of the result over that of its draws, from the same benchmark: the mean over the
 # draws is steadier than each of them, the kinematics' and dust's part is not in them.
 DRAW_SCALE = {
-    "age_light_weighted": 1.05,
+    "age_light_weighted": 0.95,
     "age_mass_weighted": 0.7,
     "metallicity_light_weighted": 1.0,
     "metallicity_mass_weighted": 0.85,
     "mass_to_light": 1.0,
-    "ebv": 1.2,
-    "velocity_dispersion": 1.05,
+    "ebv": 0.75,
+    "velocity_dispersion": 1.1,
 }
 _LOGARITHMIC = ("age_light_weighted", "age_mass_weighted", "mass_to_light")
 

@@ -58,7 +58,7 @@ def finish(data, kinematics, weights, n_bootstrap, rng):
     light = draws if weights.averaged else weights.light[None] / weights.light.sum()
     numbers = population_numbers(library, light, draws)
     numbers["ebv"] = weights.ebv
-    numbers["ebv_error"] = full_error("ebv", weights.ebv_error)
+    numbers["ebv_error"] = full_error("ebv", weights.ebv_error, weights.ebv)
     stars = zip(kinematics.stars, kinematics.stars_error, strict=True)
     names = ("velocity", "velocity_dispersion", "h3", "h4")
     for name, (value, error) in zip(names, stars, strict=True):

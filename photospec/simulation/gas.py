@@ -18,6 +18,10 @@ __all__ = [
     "star_forming_lines",
 ]
 
+# Doublets of one upper level, strong over weak: Storey & Zeippen 2000, MNRAS 312, 813. Cloudy's
+# older transition probabilities give 2.89 and 2.95.
+_DOUBLETS = (("oiii_5007", "oiii_4959", 2.98), ("nii_6584", "nii_6548", 3.05))
+
 
 @lru_cache
 def line_index(name):
@@ -48,6 +52,8 @@ def star_forming_lines(hbeta, gas_metallicity, log_u, nitrogen, sulphur):
     for label, offset in (("ni", nitrogen), ("si", sulphur)):
         these = [k for k, x in enumerate(basis.line_names) if x.startswith(label)]
         out[:, these] += offset[:, None]
+    for strong, weak, ratio in _DOUBLETS:
+        out[:, line_index(weak)] = out[:, line_index(strong)] - np.log10(ratio)
     return hbeta[:, None] * 10**out
 
 

@@ -17,7 +17,7 @@ LIGHT = 299792.458
 FLUXES = {
     "halpha": 300.0, "hbeta": 90.0, "nii_6584": 120.0, "nii_6548": 120.0 * 0.328,
     "oiii_5007": 60.0, "oiii_4959": 60.0 * 0.335, "sii_6716": 50.0, "sii_6731": 40.0,
-    "oii_3726": 70.0, "oii_3729": 90.0, "oi_6300": 10.0, "oi_6364": 3.28,
+    "oii_3726": 70.0, "oii_3729": 90.0, "oi_6300": 10.0, "oi_6364": 3.20,
 }  # fmt: skip
 
 
@@ -64,6 +64,16 @@ def test_exact_on_noiseless_lines(template_fit):
     assert lines.log_ratio("nii_6584", "halpha")[0] == pytest.approx(np.log10(0.4), abs=0.005)
     ratio = lines.log_ratio(("sii_6716", "sii_6731"), "halpha")[0]
     assert ratio == pytest.approx(np.log10(0.3), abs=0.005)
+
+
+def test_errors_hold_what_noise_does_not_know(template_fit):
+    """Line shapes, the stars below, and the ratio of a doublet, however good the spectrum."""
+    lines = measure_lines(_with_lines(template_fit, sigma=1e-4))
+    strong, weak = lines["oiii_5007"], lines["oiii_4959"]
+    stars = 20.0 * (1 + template_fit.redshift)
+    assert strong[1] == pytest.approx(np.hypot(0.02 * 60, 0.02 * stars), rel=0.05)
+    assert weak[1] == pytest.approx(np.hypot(0.335 * strong[1], 0.01 * weak[0]), rel=1e-3)
+    assert lines["hbeta"][1] == pytest.approx(np.hypot(0.006 * 90, 0.08 * stars), rel=0.05)
 
 
 def test_balmer_lines_may_have_their_own_width(template_fit):
