@@ -30,6 +30,7 @@ __all__ = [
     "SpectrographConfig",
     "load_cascade",
     "load_module",
+    "read_config",
     "save_cascade",
     "save_module",
 ]
@@ -127,7 +128,18 @@ def load_module(module, path):
     return module
 
 
-def _read_config(folder):
+def read_config(folder):
+    """What a spectrograph folder says of itself.
+
+    Returns
+    -------
+    SpectrographConfig or PublishedConfig
+
+    Raises
+    ------
+    InputError
+        No ``config.toml`` there, a broken one, or one of an unknown format.
+    """
     path = folder / CONFIG_NAME
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8")).get("format", FORMAT)
@@ -157,7 +169,7 @@ def load_cascade(folder):
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"weights: expected a folder with {CONFIG_NAME}, got {folder}")
-    config = _read_config(folder)
+    config = read_config(folder)
     if isinstance(config, PublishedConfig):
         names = ["base", "super_resolution", "contrastive"]
         names += ["base_contrastive"] * config.base_contrastive

@@ -91,7 +91,7 @@ class _PublishedStage(nn.Module):
         if self.size.spectral_scaling == "log":
             relative = relative.clamp_min(FLOOR)
         slope = SPECTRAL_SCALINGS[self.size.spectral_scaling][2](relative) / level
-        return torch.where(ivar > 0, ivar / (ivar + slope**2), 0)
+        return 1 / (1 + slope**2 / ivar)
 
     def _mixed(self, x):
         dtype = self.autocast or torch.bfloat16
@@ -125,6 +125,11 @@ class PublishedDiffusionStage(_PublishedStage):
             image_width=size.image_width,
             length=self.length,
         )
+
+    @property
+    def published(self):
+        """The network without what it is trained with."""
+        return self.denoiser
 
     def loss(self, image, flux, *, n_draws=1, generator=None, crop=0, ivar=None):
         """Mean square error ``(n * n_draws,)`` of the predicted noise, at uniform times.
@@ -202,6 +207,11 @@ class PublishedContrastiveStage(_PublishedStage):
             n_bands=n_bands,
             image_width=size.image_width,
         )
+
+    @property
+    def published(self):
+        """The network without what it is trained with."""
+        return self.contrastive
 
     def forward(self, image, flux, *, crop=0, generator=None):
         """Both embeddings, ``(n, embedding_size)`` each, in the order of the galaxies.

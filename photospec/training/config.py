@@ -2,13 +2,26 @@
 
 from dataclasses import dataclass, field
 
+from photospec.networks.published_sizes import PublishedSize
 from photospec.networks.sizes import BASE, CONTRASTIVE, STAGES, ContrastiveSize, StageSize
 
+from .settings_checks import check_together
 from .settings_common import explained, require
+from .settings_data import DataSettings
+from .settings_fine_tuning import FineTuning
 from .settings_optimisation import Optimisation
 from .settings_run import RunSettings
 
-__all__ = ["Optimisation", "RunSettings", "TrainConfig"]
+__all__ = [
+    "ARCHITECTURES",
+    "DataSettings",
+    "FineTuning",
+    "Optimisation",
+    "RunSettings",
+    "TrainConfig",
+]
+
+ARCHITECTURES = ("transformer", "published")
 
 _COUNTS = (
     "max_steps",
@@ -25,27 +38,51 @@ class TrainConfig:
     """One training run of one stage."""
 
     stage: str = explained("base", "What to train.", choices=STAGES)
+    architecture: str = explained(
+        "transformer",
+        "transformer: the networks of [diffusion] and [contrastive]; published: those of\n"
+        "[published], about thirty times slower.",
+        choices=ARCHITECTURES,
+    )
     seed: int = explained(0, "Same seed, same weights (on the same device).", min=0, max=2**40)
     max_steps: int = explained(4000, "Optimiser steps.", min=1)
-    batch_size: int = explained(32, "Galaxies per step.", min=1)
-    n_draws: int = explained(4, "Noise levels per galaxy and step (diffusion stages).", min=1)
+    max_epochs: int = explained(
+        0,
+        "Passes over the training pairs, instead of max_steps, which then follows; 0: max_steps\n"
+        "counts (published: 500 contrastive, 1000 otherwise).",
+        min=0,
+    )
+    batch_size: int = explained(
+        32, "Galaxies per step (published: 2048 contrastive, 512 otherwise).", min=1
+    )
+    n_draws: int = explained(
+        4, "Noise levels per galaxy and step, diffusion stages (published: 1).", min=1
+    )
     target: str = explained(
         "truth",
-        "truth: noiseless simulated spectra; observed: as measured.",
+        "truth: noiseless simulated spectra; observed: as measured (published).",
         choices=("truth", "observed"),
     )
-    augment: bool = explained(True, "Turn and mirror the images.")
+    augment: bool = explained(True, "Change the images at random, in the ways of [data].")
     validation_pairs: int = explained(
-        512, "Pairs at the end of the first file kept for validation.", min=1
+        512, "Pairs kept for validation (published: 512); [data] says which.", min=1
     )
     validate_every: int = explained(500, "Steps between validations.", min=1)
     checkpoint_every: int = explained(200, "Steps between checkpoints.", min=1)
-    temperature: float = explained(0.05, "Of the contrastive loss.")
-    mixed_precision: bool = explained(True, "Run the networks in bfloat16.")
+    temperature: float = explained(0.05, "Of the contrastive loss (published: 0.05).")
+    mixed_precision: bool = explained(
+        True, "Run the networks in bfloat16, all else in float32 (published: false)."
+    )
+    compile: bool = explained(
+        False, "Compile the networks (torch.compile): minutes at first, then faster on a GPU."
+    )
     optimisation: Optimisation = field(default_factory=Optimisation)
     run: RunSettings = field(default_factory=RunSettings)
+    data: DataSettings = field(default_factory=DataSettings)
+    fine_tuning: FineTuning = field(default_factory=FineTuning)
     diffusion: StageSize = BASE
     contrastive: ContrastiveSize = CONTRASTIVE
+    published: PublishedSize = field(default_factory=PublishedSize)
 
     def __post_init__(self):
         require(self.stage in STAGES, "stage", " or ".join(STAGES), self.stage)
@@ -54,8 +91,11 @@ class TrainConfig:
         for name in _COUNTS:
             require(getattr(self, name) > 0, name, "a positive number", getattr(self, name))
         require(self.temperature > 0, "temperature", "a positive number", self.temperature)
+        check_together(self)
 
     @property
     def size(self):
         """Size of the network of this stage."""
+        if self.architecture == "published":
+            return self.published
         return self.contrastive if self.stage == "contrastive" else self.diffusion

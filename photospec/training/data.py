@@ -9,10 +9,15 @@ import numpy as np
 import torch
 
 from photospec.errors import InputError
+from photospec.networks.scaling import NORMALISATION
 from photospec.pairs import PairsFile
 from photospec.spectrum import WAVELENGTH
 
-__all__ = ["Batch", "PairsStream"]
+from .augmentation import augment
+from .missing import bridge, fill_images
+from .selection import select, split
+
+__all__ = ["Batch", "PairsStream", "usable_batch"]
 
 
 class Batch(NamedTuple):
@@ -24,7 +29,8 @@ class Batch(NamedTuple):
         Nanomaggies.
     flux : tensor (n, n_wave)
     ivar : tensor (n, n_wave) or None
-        Of observed spectra, 0 where bad; noiseless ones have none.
+        Of observed spectra, 0 where bad, infinite where the settings count all good bins
+        alike; noiseless spectra have none.
     redshift : tensor (n,) or None
         None where the pairs file has none.
     """
@@ -46,32 +52,30 @@ class Batch(NamedTuple):
         ]
 
 
-def turn(image, swap, flip_x, flip_y):
-    """One of the eight symmetries of the square about pixel ``(size // 2, size // 2)``."""
-    if swap:
-        image = image.transpose(-2, -1)
-    for wanted, axis in ((flip_x, -1), (flip_y, -2)):
-        if wanted:
-            # A flip of an even number of pixels moves that pixel by one; rolling puts it back.
-            image = image.flip(axis).roll(1 - image.shape[axis] % 2, dims=axis)
-    return image
-
-
 class PairsStream:
     """Batch ``step`` of a run, for any step at once: resuming needs no replay.
 
     Parameters
     ----------
     paths : path-like or sequence of path-like
-        Pairs files; the last pairs of the first one are kept for validation.
+        Pairs files.
     config : TrainConfig
+    chosen : list of ndarray of bool, optional
+        Which pairs of each file to use, where another stream has found out (its `chosen`).
+
+    Attributes
+    ----------
+    rows : Split
+        Numbers, through all files, of the pairs for training, validation and tests.
+    n_train : int
     """
 
-    def __init__(self, paths, config):
+    def __init__(self, paths, config, *, chosen=None):
         paths = [paths] if isinstance(paths, str | Path) else list(paths)
         if not paths:
             raise InputError("pairs: expected at least one file, got none")
         self.config = config
+        self.chosen = chosen
         self.files = []
         try:
             for path in paths:
@@ -88,15 +92,20 @@ class PairsStream:
             _check(file, first, config.target)
         self.bands, self.pixel_scale = first.bands, first.pixel_scale
         self.image_size = first.image(0).shape[-1] if len(first) else 0
-        # Training pairs of all files under one running number; validation ends the first.
-        counts = [max(0, len(first) - config.validation_pairs), *map(len, self.files[1:])]
-        self._starts = np.cumsum([0, *counts])
-        self.n_train = int(self._starts[-1])
-        if self.n_train < config.batch_size or counts[0] == 0:
+        self._starts = np.cumsum([0, *map(len, self.files)])
+        if self.chosen is None:
+            self.chosen = select(self.files, config)
+        self.rows = split(self.chosen, config)
+        self.n_train = len(self.rows.train)
+        n_first = int(self.chosen[0].sum())
+        small = config.data.split == "end" and n_first <= config.validation_pairs
+        if self.n_train < config.batch_size or small:
+            tests = len(self.rows.test)
             raise InputError(
                 f"pairs: expected at least {config.batch_size} pairs (one batch) beside "
-                f"{config.validation_pairs} for validation, got {len(first)} in {first.path} "
-                f"and {sum(counts[1:])} in other files"
+                f"{config.validation_pairs} for validation{f' and {tests} for tests' * (tests > 0)}"
+                f", got {n_first} in {first.path} "
+                f"and {sum(map(np.count_nonzero, self.chosen[1:]))} in other files"
             )
         self._redshift = [_redshift(file, config) for file in self.files]
         if any(redshift is None for redshift in self._redshift):
@@ -109,6 +118,11 @@ class PairsStream:
         parts = [[len(file), file.bands, file.pixel_scale, file.provenance] for file in self.files]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
+    @property
+    def steps_per_epoch(self):
+        """Whole batches in the training pairs."""
+        return self.n_train // self.config.batch_size
+
     def _order(self, epoch):
         if self._epoch[0] != epoch:
             rng = np.random.default_rng((self.config.seed, epoch))
@@ -117,28 +131,28 @@ class PairsStream:
 
     def batch(self, step):
         """The `Batch` of a step."""
-        per_epoch = self.n_train // self.config.batch_size
-        epoch, place = divmod(step, per_epoch)
+        epoch, place = divmod(step, self.steps_per_epoch)
         start = place * self.config.batch_size
-        chosen = self._order(epoch)[start : start + self.config.batch_size]
-        batch = self.read(np.sort(chosen))
+        chosen = np.sort(self._order(epoch)[start : start + self.config.batch_size])
+        batch = self.read(chosen)
+        self._check_usable(batch, chosen)
         if self.config.augment:
             rng = np.random.default_rng((self.config.seed, epoch, place, 1))
-            batch = batch._replace(image=turn(batch.image, *rng.integers(2, size=3)))
+            batch = batch._replace(image=augment(batch.image, rng, self.config))
         return batch
 
     def validation(self, limit=None):
         """All validation pairs, or the first `limit` of them."""
-        start, stop = int(self._starts[1]), len(self.files[0])
-        if limit is not None:
-            stop = min(stop, start + limit)
-        return self._tensors(0, slice(start, stop))
+        return self._read_rows(self.rows.validation[:limit])
 
     def read(self, index):
         """Training pairs by their running numbers, increasing, as a `Batch`."""
-        borders = np.searchsorted(index, self._starts)
+        return self._read_rows(self.rows.train[index])
+
+    def _read_rows(self, rows):
+        borders = np.searchsorted(rows, self._starts)
         parts = [
-            self._tensors(number, index[low:high] - start)
+            self._tensors(number, rows[low:high] - start)
             for number, (start, low, high) in enumerate(
                 zip(self._starts, borders[:-1], borders[1:], strict=False)
             )
@@ -150,12 +164,36 @@ class PairsStream:
 
     def _tensors(self, number, index):
         file, redshift = self.files[number], self._redshift[number]
-        truth = self.config.target == "truth"
-        reads = (file.image, file.truth_flux) if truth else (file.image, file.flux, file.ivar)
-        batch = Batch(*(torch.from_numpy(read(index)) for read in reads))
+        image, weights = file.image(index), self.config.data.weights
+        if self.config.target == "truth":
+            arrays = image, file.truth_flux(index)
+        elif weights == "none":
+            arrays = image, file.flux(index)
+        else:
+            flux, ivar = bridge(file.flux(index), file.ivar(index))
+            if weights == "mask":  # all good bins alike
+                ivar = np.where(ivar > 0, np.inf, 0).astype(np.float32)
+            arrays = fill_images(image), flux, ivar.astype(np.float32, copy=False)
+        batch = Batch(*map(torch.from_numpy, arrays))
         if redshift is None:
             return batch
         return batch._replace(redshift=torch.from_numpy(redshift[index]))
+
+    def _check_usable(self, batch, index):
+        """Name the first pair of a batch that would spoil a step."""
+        good = usable_batch(batch)
+        if not good.all():
+            raise InputError(
+                f"pairs: expected finite images and spectra with light at 5600 to 6900 Angstrom, "
+                f"got another in {self.name_of(index[int((~good).numpy().argmax())])}; is it "
+                "masked throughout? data.selection 'usable' leaves such pairs out"
+            )
+
+    def name_of(self, index):
+        """File and number in it of a training pair."""
+        row = int(self.rows.train[index])
+        number = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return f"pair {row - int(self._starts[number])} of {self.files[number].path}"
 
     def close(self):
         """Close the files; safe to call twice."""
@@ -163,9 +201,22 @@ class PairsStream:
             file.close()
 
 
+def usable_batch(batch):
+    """Whether each pair of a `Batch` can be learnt from, tensor ``(n,)`` of bool."""
+    good = batch.image.flatten(1).sum(dim=1).isfinite() & batch.flux.sum(dim=1).isfinite()
+    good &= batch.flux[:, NORMALISATION].mean(dim=1) > 0
+    if batch.ivar is not None:
+        good &= (batch.ivar > 0).any(dim=1)
+    return good
+
+
 def _redshift(file, config):
     """Redshifts (n,) float32 of a file that all have one, else None."""
-    needed = config.stage != "contrastive" and config.diffusion.redshift
+    needed = (
+        config.stage != "contrastive"
+        and config.architecture != "published"
+        and config.diffusion.redshift
+    )
     if "redshift" not in file.object.colnames:
         found, missing = None, len(file)
     else:

@@ -97,6 +97,8 @@ def run(config, pairs, output, *, resume=False, device="cpu", progress=False):
     check_trackers(config)
     together = replace(config, batch_size=config.batch_size * world_size())
     with termination() as received, contextlib.closing(PairsStream(pairs, together)) as stream:
+        if config.max_epochs:
+            config = replace(config, max_steps=config.max_epochs * stream.steps_per_epoch)
         trainer = Trainer(config, stream, device)
         trainer.received = received
         engine = quiet(Engine(trainer.update))

@@ -25,6 +25,7 @@ from photospec.weights import (
 )
 
 from .config import TrainConfig
+from .pack_published import pack_published
 
 __all__ = ["describe", "fit_domain", "pack", "software"]
 
@@ -114,11 +115,11 @@ def pack(runs, output, *, pairs, sampling=None, provenance=None, overwrite=False
 
     Returns
     -------
-    SpectrographConfig
+    SpectrographConfig or PublishedConfig
     """
     pairs = [pairs] if isinstance(pairs, str | Path) else list(pairs)
-    config = replace(describe(pairs[0]), sampling=sampling or Sampling())
-    notes, sizes = {**software(), **(provenance or {})}, {}
+    config = describe(pairs[0])
+    notes, sizes, architectures = {**software(), **(provenance or {})}, {}, set()
     for stage in FILES:
         folder = Path(runs[stage])
         if not (folder / "weights.safetensors").is_file():
@@ -130,11 +131,19 @@ def pack(runs, output, *, pairs, sampling=None, provenance=None, overwrite=False
         if trained.stage != stage:
             raise InputError(f"runs: expected a {stage} run in {folder}, got {trained.stage}")
         sizes[stage.replace("-", "_")] = trained.size
+        architectures.add(trained.architecture)
         notes[stage] = f"{trained.max_steps} steps of {trained.batch_size}, seed {trained.seed}"
         hashes = _pairs_hashes(folder / "weights.safetensors")
         if hashes:
             notes[f"{stage}-pairs"] = hashes
-    config = replace(config, **sizes, provenance={k: str(v) for k, v in notes.items()})
+    if len(architectures) > 1:
+        raise InputError(
+            f"runs: expected stages of one architecture, got {' and '.join(sorted(architectures))}"
+        )
+    config = replace(config, provenance={k: str(v) for k, v in notes.items()})
+    if architectures == {"published"}:
+        return pack_published(runs, output, config, sizes, overwrite=overwrite)
+    config = replace(config, **sizes, sampling=sampling or Sampling())
     stages = {
         stage: load_module(config.build(stage), Path(runs[stage]) / "weights.safetensors")
         for stage in FILES

@@ -12,7 +12,7 @@ from photospec.networks.sizes import (
     TransformerSize,
 )
 
-from .config import Optimisation, TrainConfig
+from .config import DataSettings, Optimisation, RunSettings, TrainConfig
 from .settings_common import require
 
 __all__ = ["PRESETS", "preset"]
@@ -53,7 +53,42 @@ def _tiny(stage):
     )
 
 
-PRESETS = {"small": _small, "tiny": _tiny}
+def _published(stage):
+    """The published training and networks (arXiv:2406.18175), but for the published bugs."""
+    contrastive = stage == "contrastive"
+    return TrainConfig(
+        stage=stage,
+        architecture="published",
+        max_epochs=500 if contrastive else 1000,
+        batch_size=2048 if contrastive else 512,
+        n_draws=1,
+        target="observed",
+        mixed_precision=False,
+        optimisation=Optimisation(
+            optimiser="adam",
+            betas=(0.9, 0.999),
+            weight_decay=1e-3 if contrastive else 0.0,
+            learning_rate=1e-4,
+            schedule="linear",
+            warmup_steps=0,
+            final_learning_rate=1e-6,
+            gradient_clip=0.0,
+            ema_decay=0.9999,
+            ema_warmup=False,
+        ),
+        data=DataSettings(
+            selection="positive",
+            split="random",
+            weights="none",
+            rotations=False,
+            crop=4,
+            each_image=True,
+        ),
+        run=RunSettings(keep="best"),
+    )
+
+
+PRESETS = {"small": _small, "tiny": _tiny, "published": _published}
 
 
 def preset(name, stage):

@@ -31,12 +31,12 @@ class _Steps(Dataset):
 
     def __init__(self, stream):
         self._paths = [file.path for file in stream.files]
-        self._config = stream.config
+        self._config, self._chosen = stream.config, stream.chosen
         self._stream = None
 
     def __getitem__(self, step):
         if self._stream is None:
-            self._stream = PairsStream(self._paths, self._config)
+            self._stream = PairsStream(self._paths, self._config, chosen=self._chosen)
         return step, _own(self._stream.batch(step))
 
 

@@ -43,7 +43,8 @@ def check_folder(config, output, *, resume):
         before = read_toml(type(config), settings)
         # A run may be made longer or shorter and be looked at in other ways; anything else
         # would be another run.
-        if replace(before, max_steps=config.max_steps, run=config.run) != config:
+        length = {"max_steps": config.max_steps, "max_epochs": config.max_epochs}
+        if replace(before, **length, run=config.run) != config:
             raise InputError(
                 f"resume: expected the settings of {settings}, got others; "
                 "use another run folder or the same --config, --preset and --seed"

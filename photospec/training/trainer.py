@@ -13,22 +13,10 @@ from .distributed import (
     draw_own_rows,
     same_start,
 )
+from .optimisers import ema_decay, learning_rate, make_optimiser
 from .stages import make_training
 
-__all__ = ["Trainer", "ema_decay", "learning_rate", "step_seed"]
-
-
-def learning_rate(step, config):
-    """Trapezoid: linear warm-up, plateau, linear decay to zero at ``max_steps``."""
-    optimisation = config.optimisation
-    rise = (step + 1) / max(1, optimisation.warmup_steps)
-    left = (config.max_steps - step) / max(1, round(optimisation.decay_fraction * config.max_steps))
-    return optimisation.learning_rate * min(1.0, rise, left)
-
-
-def ema_decay(step, config):
-    """The moving average forgets faster early on, when the weights still race."""
-    return min(config.optimisation.ema_decay, (1 + step) / (10 + step))
+__all__ = ["Trainer", "step_seed"]
 
 
 def step_seed(step, config):
@@ -62,13 +50,8 @@ class Trainer:
         # Its momentum is set step by step, see `attach`.
         self._average = EMAHandler(self.training, momentum=0.5)
         self.ema = self._average.ema_model.requires_grad_(False)
-        self.parameters = list(self.training.parameters())
-        self.optimiser = torch.optim.AdamW(
-            self.parameters,
-            lr=config.optimisation.learning_rate,
-            betas=(0.9, 0.99),
-            weight_decay=config.optimisation.weight_decay,
-        )
+        self.parameters = [p for p in self.training.parameters() if p.requires_grad]
+        self.optimiser = make_optimiser(self.parameters, config)
         self.step = 0
         self.stop = False
         #: Asks whether this process was told to stop.

@@ -6,19 +6,19 @@ from photospec.config import read_toml, write_toml
 from photospec.errors import InputError
 from photospec.networks.sizes import DEFAULT_SIZES, STAGES
 from photospec.training.config import Optimisation, TrainConfig
-from photospec.training.presets import preset
-from photospec.training.trainer import ema_decay, learning_rate
+from photospec.training.optimisers import ema_decay, learning_rate
+from photospec.training.presets import PRESETS, preset
 
 
 @pytest.mark.parametrize("stage", STAGES)
-@pytest.mark.parametrize("name", ["small", "tiny"])
+@pytest.mark.parametrize("name", sorted(PRESETS))
 def test_presets_survive_toml(name, stage, tmp_path):
     config = preset(name, stage)
     assert config.stage == stage
     write_toml(config, tmp_path / "train.toml")
     assert read_toml(TrainConfig, tmp_path / "train.toml") == config
     text = (tmp_path / "train.toml").read_text()
-    assert "# Galaxies per step. (at least 1)" in text
+    assert "# Galaxies per step (published: 2048 contrastive, 512 otherwise). (at least 1)" in text
 
 
 def test_small_preset_has_the_default_sizes():
@@ -63,7 +63,7 @@ def test_bad_settings_name_file_and_line(text, message, tmp_path):
 
 
 def test_bad_names():
-    with pytest.raises(InputError, match="preset: expected small or tiny, got 'huge'"):
+    with pytest.raises(InputError, match="preset: expected small or tiny or published, got 'huge'"):
         preset("huge", "base")
     with pytest.raises(InputError, match="stage: expected contrastive or base"):
         preset("tiny", "all")

@@ -5,7 +5,8 @@ import torch
 from photospec.errors import InputError
 from photospec.pairs import PairsFile
 from photospec.spectrum import WAVELENGTH
-from photospec.training.data import PairsStream, turn
+from photospec.training.augmentation import turn
+from photospec.training.data import PairsStream
 
 
 @pytest.fixture
