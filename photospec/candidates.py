@@ -7,7 +7,40 @@ from astropy.nddata import StdDevUncertainty
 from astropy.table import QTable
 from specutils import Spectrum
 
-__all__ = ["CandidateSpectra"]
+__all__ = ["CHOICES", "CandidateSpectra", "best_candidate"]
+
+#: Ways to choose one candidate, see `best_candidate`.
+CHOICES = ("central", "similar")
+# Spectra are compared in steps of this many samples, above the width of a line.
+_STEP = 4
+_FLOOR = 1e-3
+
+
+def best_candidate(flux, similarity, choose="central"):
+    """Index of the candidate to show when only one can be shown.
+
+    Parameters
+    ----------
+    flux : ndarray (n_candidates, n_wave)
+    similarity : ndarray (n_candidates,)
+        Of each to the image.
+    choose : {"central", "similar"}
+        ``"central"``: the one nearest to all others, in the mean absolute difference of the
+        logarithmic flux: a median in many dimensions (the medoid of Kaufman & Rousseeuw
+        1987). Of two equally near ones the more similar. ``"similar"``: the most similar,
+        as published (arXiv:2406.18175).
+
+    Returns
+    -------
+    int
+    """
+    if choose == "similar":
+        return int(np.argmax(similarity))
+    level = flux.mean(axis=-1, keepdims=True)
+    coarse = np.log(np.maximum(flux[:, ::_STEP] / level, _FLOOR))
+    distance = [np.abs(coarse - one).mean(axis=-1).sum() for one in coarse]
+    # Symmetric pairs differ in the last digits only.
+    return int(np.lexsort((-similarity, np.round(distance, 9)))[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,23 +56,29 @@ class CandidateSpectra:
         Flux (n_candidates, n_wave), erg s-1 cm-2 Angstrom-1.
     similarity : ndarray (n_candidates,)
         Cosine of image and spectrum embeddings, -1 to 1.
+    redshift : ndarray (n_candidates,), optional
+        At which the networks drew each; what can be measured on it agrees within about 1e-3.
+    best_index : int, optional
+        Index of the candidate that stands for all (`best_candidate`); the most similar one
+        if not given.
     """
 
     spectra: Spectrum
     similarity: np.ndarray
+    redshift: np.ndarray | None = None
+    best_index: int | None = None
+
+    def __post_init__(self):
+        if self.best_index is None:
+            object.__setattr__(self, "best_index", int(np.argmax(self.similarity)))
 
     def __len__(self):
         return len(self.similarity)
 
     @property
-    def best_index(self):
-        """Index of the most similar candidate."""
-        return int(np.argmax(self.similarity))
-
-    @property
     def best(self):
-        """The most similar candidate, a Spectrum (n_wave,)."""
-        meta = dict(self.spectra.meta) | {"similarity": float(self.similarity.max())}
+        """The candidate that stands for all, a Spectrum (n_wave,)."""
+        meta = dict(self.spectra.meta) | {"similarity": float(self.similarity[self.best_index])}
         return Spectrum(
             flux=self.spectra.flux[self.best_index],
             spectral_axis=self.spectra.spectral_axis,
@@ -62,15 +101,12 @@ class CandidateSpectra:
         return self.spectra.flux.std(axis=0)
 
     def to_table(self):
-        """One row per candidate, most similar first: ``similarity`` and ``flux``."""
+        """One row per candidate, most similar first: ``similarity``, ``redshift``, ``flux``."""
         order = np.argsort(-self.similarity)
-        return QTable(
-            {
-                "candidate": order,
-                "similarity": self.similarity[order],
-                "flux": self.spectra.flux[order],
-            }
-        )
+        columns = {"candidate": order, "similarity": self.similarity[order]}
+        if self.redshift is not None:
+            columns["redshift"] = self.redshift[order]
+        return QTable(columns | {"flux": self.spectra.flux[order]})
 
     def __repr__(self):
         return (

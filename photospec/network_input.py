@@ -14,6 +14,7 @@ __all__ = [
     "check_draws",
     "check_image",
     "image_seed",
+    "parts",
     "spectra_for_networks",
 ]
 
@@ -22,6 +23,11 @@ def as_list(image):
     """Images as a list, and whether it was one image; what is neither is left to the gate."""
     many = isinstance(image, Iterable) and not isinstance(image, NDData | np.ndarray | str)
     return (list(image), False) if many else ([image], True)
+
+
+def parts(items, size):
+    """Slices of at most `size` items."""
+    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def _is_whole(value):

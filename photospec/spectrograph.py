@@ -12,7 +12,7 @@ from astropy.nddata import NDData
 from specutils import Spectrum
 
 from photospec.apertures import aperture_flux
-from photospec.candidates import CandidateSpectra
+from photospec.candidates import CandidateSpectra, best_candidate
 from photospec.errors import InputError, PhotospecWarning
 from photospec.filters import band_flux
 from photospec.image import ImageArray, prepare_image
@@ -21,6 +21,7 @@ from photospec.network_input import (
     check_draws,
     check_image,
     image_seed,
+    parts,
     spectra_for_networks,
 )
 from photospec.networks.devices import DTYPES, check_device, check_dtype
@@ -40,7 +41,7 @@ _AT_ONCE = 128
 class PhotoSpectrograph:
     """Predicts the optical spectrum of a galaxy from its photometric image.
 
-    Make one with `load` or `from_published`, or from a trained cascade with the constructor.
+    Made with `load` or `from_published`, or from a trained cascade.
 
     Parameters
     ----------
@@ -175,7 +176,7 @@ class PhotoSpectrograph:
         return image
 
     def predict(self, image, *, seed=0, n_candidates=None):
-        """Predict the spectrum of each image: its most similar candidate.
+        """Predict the spectrum of each image: the candidate that stands best for all.
 
         Parameters
         ----------
@@ -184,7 +185,7 @@ class PhotoSpectrograph:
         seed : int
             Same image and seed, same spectrum, alone or among others.
         n_candidates : int, optional
-            Candidates to draw per image and rank; the weights' default if not given.
+            Candidates to draw and choose from; the weights' default if not given.
 
         Returns
         -------
@@ -200,15 +201,16 @@ class PhotoSpectrograph:
         """
         n_candidates = check_draws(n_candidates, seed, self.config.sampling.n_candidates)
         images, single = self._prepare_all(image)
-        best_flux, best_similarity = [], []
-        for part in _parts(images, max(1, _AT_ONCE // n_candidates)):
-            flux, similarity, nfe = self._draw(part, n_candidates, seed)
-            chosen = np.arange(len(part)), similarity.argmax(axis=1)
-            best_flux.append(flux[chosen])
-            best_similarity += similarity[chosen].tolist()
-        flux = np.concatenate(best_flux)
+        flux, similarities = [], []
+        for part in parts(images, max(1, _AT_ONCE // n_candidates)):
+            candidates, similarity, _, nfe = self._draw(part, n_candidates, seed)
+            for row, of_row in zip(candidates, similarity, strict=True):
+                best = best_candidate(row, of_row, self.config.sampling.choose)
+                flux.append(row[best])
+                similarities.append(float(of_row[best]))
+        flux = np.stack(flux)
         meta = self._meta(images, seed, n_candidates, nfe)
-        meta["similarity"] = best_similarity
+        meta["similarity"] = similarities
         if single:
             meta["similarity"], meta["flags"] = meta["similarity"][0], meta["flags"][0]
             flux = flux[0]
@@ -237,10 +239,11 @@ class PhotoSpectrograph:
             )
         n_candidates = check_draws(n_candidates, seed, self.config.sampling.n_candidates)
         images, _ = self._prepare_all(image)
-        flux, similarity, nfe = self._draw(images, n_candidates, seed)
+        flux, similarity, redshift, nfe = self._draw(images, n_candidates, seed)
         meta = self._meta(images, seed, n_candidates, nfe)
         meta["flags"] = meta["flags"][0]
-        return CandidateSpectra(_spectrum(flux[0], meta), similarity[0])
+        best = best_candidate(flux[0], similarity[0], self.config.sampling.choose)
+        return CandidateSpectra(_spectrum(flux[0], meta), similarity[0], redshift[0], best)
 
     def embed_image(self, image):
         """Unit vectors of images.
@@ -256,8 +259,8 @@ class PhotoSpectrograph:
             Float32; one row for a single image.
         """
         images, _ = self._prepare_all(image)
-        parts = [self.cascade.embed_image(self._tensor(part)) for part in _parts(images)]
-        return torch.cat(parts).cpu().numpy()
+        embedded = [self.cascade.embed_image(self._tensor(p)) for p in parts(images, _AT_ONCE)]
+        return torch.cat(embedded).cpu().numpy()
 
     def embed_spectrum(self, spectrum):
         """Unit vectors of spectra.
@@ -324,16 +327,17 @@ class PhotoSpectrograph:
         return torch.from_numpy(data).to(self.device)
 
     def _draw(self, images, n_candidates, seed):
-        """Physical flux (n_images, n_candidates, n_wave), similarity, nfe."""
-        generators = [
-            torch.Generator().manual_seed(image_seed(seed, image.data)) for image in images
-        ]
+        """Physical flux (n_images, n_candidates, n_wave), similarity, redshift or Nones, nfe."""
+        seeds = [image_seed(seed, image.data) for image in images]
+        generators = [torch.Generator().manual_seed(own) for own in seeds]
         drawn = self.cascade.sample(self._tensor(images), n_candidates, generators)
         flux = drawn.flux.cpu().numpy().astype(float)
         wanted = np.array([self._fibre_flux(image) for image in images])
         bands = [SCALE_BAND]
         flux *= (wanted[:, None] / band_flux(WAVELENGTH, flux, bands)[..., 0])[..., None]
-        return flux, drawn.similarity.cpu().numpy(), drawn.nfe
+        none = [None] * len(images)
+        redshift = none if drawn.redshift is None else drawn.redshift.cpu().numpy()
+        return flux, drawn.similarity.cpu().numpy(), redshift, drawn.nfe
 
     def _fibre_flux(self, image):
         """Flux through the fibre aperture in the scale band, nanomaggies."""
@@ -384,17 +388,13 @@ class PhotoSpectrograph:
         return float(values[0]) if single else values
 
     def _strangeness(self, images):
-        parts = [self.cascade.strangeness(self._tensor(part)) for part in _parts(images)]
-        if parts[0] is None:
+        found = [self.cascade.strangeness(self._tensor(p)) for p in parts(images, _AT_ONCE)]
+        if found[0] is None:
             return np.full(len(images), np.nan)
-        return torch.cat(parts).cpu().numpy()
+        return torch.cat(found).cpu().numpy()
 
 
 def _spectrum(flux, meta):
     flux = (flux * FLUX_UNIT).to("erg / (s cm2 Angstrom)")
     axis = WAVELENGTH * u.AA
     return Spectrum(flux=flux, spectral_axis=axis, spectral_axis_index=-1, meta=meta)
-
-
-def _parts(items, size=_AT_ONCE):
-    return [items[start : start + size] for start in range(0, len(items), size)]

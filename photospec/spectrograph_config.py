@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from photospec.candidates import CHOICES
 from photospec.errors import InputError
 from photospec.networks.published_adapter import PublishedAdapter
 from photospec.networks.published_cascade import PublishedCascade
@@ -45,7 +46,8 @@ class Sampling:
     sampler: str = _help("dpm-solver++", "Algorithm.", choices=tuple(SAMPLERS))
     n_steps_base: int = _help(18, "Steps of the base stage.", min=1)
     n_steps_super_resolution: int = _help(10, "Steps of the super-resolution stage.", min=1)
-    n_candidates: int = _help(8, "Candidates that predict draws and ranks.", min=1)
+    n_candidates: int = _help(8, "Candidates that predict draws and chooses from.", min=1)
+    choose: str = _help("central", "Which one it returns.", choices=CHOICES)
     guidance: float = _help(
         1.0,
         "Classifier-free guidance: above one exaggerates what the image says; needs weights\n"
@@ -139,6 +141,7 @@ class PublishedSampling:
 
     n_candidates: int = _help(3, "Candidates that predict draws and ranks.", min=1)
     n_keep: int = _help(2, "Low-resolution candidates that are refined.", min=1)
+    choose: str = _help("similar", "Which one it returns.", choices=CHOICES)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@ import pytest
 from astropy import units as u
 from specutils import Spectrum
 
-from photospec.candidates import CandidateSpectra
+from photospec.candidates import CandidateSpectra, best_candidate
 
 UNIT = u.Unit("erg / (s cm2 Angstrom)")
 
@@ -20,7 +20,7 @@ def candidates():
     return CandidateSpectra(spectra, np.array([0.1, 0.7, -0.2]))
 
 
-def test_best_is_the_most_similar(candidates):
+def test_best_is_the_most_similar_unless_told(candidates):
     assert len(candidates) == 3
     assert candidates.best_index == 1
     best = candidates.best
@@ -30,6 +30,45 @@ def test_best_is_the_most_similar(candidates):
     assert best.meta["seed"] == 5
     assert "similarity" not in candidates.spectra.meta  # the original is left alone
     assert u.allclose(best.spectral_axis, candidates.spectra.spectral_axis)
+
+
+def test_best_is_the_one_given(candidates):
+    other = CandidateSpectra(
+        candidates.spectra, candidates.similarity, np.array([0.1, 0.2, 0.3]), best_index=2
+    )
+    np.testing.assert_array_equal(other.best.flux.value, [3, 1, 2])
+    assert other.best.meta["similarity"] == -0.2
+    assert list(other.to_table()["redshift"]) == [0.2, 0.1, 0.3]
+
+
+def lines_at(positions):
+    """Flat spectra with one line each."""
+    wavelength = np.arange(400)
+    position = np.asarray(positions)[:, None]
+    return 1 + 3 * np.exp(-0.5 * ((wavelength - position) / 6.0) ** 2)
+
+
+def test_central_candidate_is_a_median():
+    flux = lines_at([100, 150, 152, 154, 300])
+    similarity = np.array([0.9, 0.1, 0.2, 0.3, 0.8])
+    assert best_candidate(flux, similarity) == 2
+    assert best_candidate(flux, similarity, "similar") == 0
+    # Whatever the flux unit and the order.
+    assert best_candidate(1e-17 * flux[::-1], similarity[::-1]) == 2
+
+
+def test_similarity_decides_between_two():
+    flux = lines_at([100, 300])
+    assert best_candidate(flux, np.array([0.1, 0.2])) == 1
+    assert best_candidate(flux, np.array([0.2, 0.1])) == 0
+    assert best_candidate(flux[:1], np.array([0.2])) == 0
+
+
+def test_dark_samples_do_not_break_the_choice():
+    flux = lines_at([100, 150, 152])
+    flux[:, 40:80] = 0.0
+    flux[0, 50] = -1.0
+    assert best_candidate(flux, np.zeros(3)) in (1, 2)
 
 
 def test_mean_and_spread(candidates):
