@@ -103,7 +103,7 @@ def on_first(action, *args):
 
 def agree(flag):
     """Whether any process says so."""
-    return bool(flag) if world_size() == 1 else idist.all_reduce(float(flag)) > 0
+    return bool(flag) if world_size() == 1 else idist.all_reduce(float(bool(flag))) > 0
 
 
 def own_rows(n):

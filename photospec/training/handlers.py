@@ -170,7 +170,12 @@ def attach_handlers(engine, trainer, output, log, *, handlers, progress):
     close = attach_trackers(engine, [m.engine for m in measuring], trainer, output)
     if progress and is_first():
         bar = ProgressBar(persist=True, bar_format=_BAR, desc=config.stage)
-        bar.attach(engine, output_transform=lambda loss: {"loss": loss})
+        now_and_then = max(1, min(10, (config.max_steps - trainer.step) // 20))
+        bar.attach(
+            engine,
+            event_name=Events.ITERATION_COMPLETED(every=now_and_then),
+            output_transform=lambda loss: {"loss": loss},
+        )
     return close
 
 
