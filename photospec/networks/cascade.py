@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from .redshift_density import stratified_uniform
-from .scaling import N_BASE, N_FINE
+from .scaling import N_BASE, N_FINE, upsample
 
 __all__ = ["Cascade", "Drawn"]
 
@@ -50,6 +50,9 @@ class Cascade(nn.Module):
         Name in `photospec.networks.samplers.SAMPLERS`.
     n_steps_base, n_steps_super_resolution : int
         Steps of either stage.
+    n_keep : int, optional
+        Rank after the base stage too: refine only that many base spectra of each image, the
+        most similar ones, and share the candidates among them. All by default.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Cascade(nn.Module):
         sampler="dpm-solver++",
         n_steps_base=18,
         n_steps_super_resolution=10,
+        n_keep=None,
     ):
         super().__init__()
         self.base = base
@@ -71,6 +75,7 @@ class Cascade(nn.Module):
         self.sampler = sampler
         self.n_steps_base = n_steps_base
         self.n_steps_super_resolution = n_steps_super_resolution
+        self.n_keep = n_keep
 
     def set_precision(self, dtype):
         """Run the networks in ``torch.bfloat16`` or, with None, in float32."""
@@ -123,6 +128,10 @@ class Cascade(nn.Module):
             sampler=self.sampler,
             n_steps=self.n_steps_base,
         )
+        if self.n_keep is not None and self.n_keep < n_candidates:
+            chosen = self._most_similar(image, base, n_candidates)
+            base = base[chosen]
+            redshift = None if redshift is None else redshift[chosen]
         fine, nfe_fine = self.super_resolution.sample(
             self.super_resolution.encode(image),
             base,
@@ -136,6 +145,15 @@ class Cascade(nn.Module):
         similarity = self.similarity(image, flux)
         redshift = None if redshift is None else redshift.view(n, n_candidates)
         return Drawn(flux, similarity, nfe_base + nfe_fine, redshift)
+
+    def _most_similar(self, image, base, n_candidates):
+        """Rows of `base` to refine, (n_images * n_candidates,): the `n_keep` best, shared."""
+        n = len(image)
+        flux = self.base.scaling.flux(upsample(base)).view(n, n_candidates, -1)
+        kept = self.similarity(image, flux).topk(self.n_keep, dim=1).indices
+        share = torch.arange(n_candidates, device=kept.device) * self.n_keep // n_candidates
+        first = torch.arange(n, device=kept.device)[:, None] * n_candidates
+        return (first + kept[:, share]).flatten()
 
     @torch.no_grad()
     def embed_image(self, image):

@@ -78,6 +78,33 @@ def test_similarity_is_the_cosine_of_the_embeddings(cascade, images):
         torch.testing.assert_close(spectra @ image[i], drawn.similarity[i], atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("n_keep", [1, 2])
+def test_ranking_after_the_base_stage(images, n_keep):
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        base = BaseStage(image=IMAGE, network=NETWORK, redshift=True)
+        silent = SuperResolutionStage(image=IMAGE, network=NETWORK, redshift=True)
+        contrastive = ContrastiveNetwork(embedding_size=8, image=IMAGE, spectrum=SMALL)
+        torch.nn.init.normal_(base.network.head.weight, std=0.02)
+    base.scaling.std.fill_(0.3)
+    # What it adds is nothing: candidates are the base spectra that they came from.
+    silent.inference_augmentation = 0.0
+    silent.scaling.std.fill_(0.3)
+    silent.scaling.detail_std.fill_(1e-9)
+    cascade = Cascade(base, silent, contrastive, n_steps_base=3, n_steps_super_resolution=2)
+    every = cascade.eval().sample(images[:2], 5, generators(1, 2))
+    cascade.n_keep = n_keep
+    kept = cascade.sample(images[:2], 5, generators(1, 2))
+    best = every.similarity.argsort(dim=1, descending=True)[:, :n_keep]
+    share = [0] * 5 if n_keep == 1 else [0, 0, 0, 1, 1]
+    for i in range(2):
+        expected = best[i, share]
+        torch.testing.assert_close(kept.flux[i], every.flux[i, expected], rtol=1e-3, atol=1e-5)
+        assert torch.equal(kept.redshift[i], every.redshift[i, expected])
+    cascade.n_keep = 5
+    assert torch.equal(cascade.sample(images[:2], 5, generators(1, 2)).flux, every.flux)
+
+
 def test_precision(cascade, images):
     exact = cascade.sample(images[:1], 2, generators(1))
     cascade.set_precision(torch.bfloat16)
