@@ -367,7 +367,7 @@ class PhotoSpectrograph:
     def strangeness(self, image):
         """How unlikely the photometry of images is among the training images.
 
-        Zero is the median training image. Above one, where 1 % of them lie, the prediction is
+        Zero is the median training image. Above one, where 1.5 % of them lie, the prediction is
         flagged ``"out_of_distribution"``: a star, an artefact, a saturated core, or a galaxy
         beyond the redshifts and magnitudes of the training.
 
@@ -379,8 +379,8 @@ class PhotoSpectrograph:
         Returns
         -------
         float, or ndarray (n_images,)
-            Negative log-likelihood under a mixture of Gaussians, scaled so that the median
-            training image has 0 and the most unlikely 1 % more than 1; NaN where the weights
+            The largest of three numbers (`photospec.networks.domain`), scaled so that the median
+            training image has 0 and the strangest 1.5 % more than 1; NaN where the weights
             do not tell.
         """
         images, single = self._prepare_all(image)
