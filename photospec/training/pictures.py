@@ -1,5 +1,6 @@
 """Pictures of what a network in training can do, for looking at while it trains."""
 
+import numpy as np
 import torch
 
 from .checkpoint import write_aside
@@ -48,15 +49,14 @@ def _draw_candidates(figure, trainer):
     candidates, truth = draw_candidates(
         trainer.ema, batch, _CANDIDATES, n_steps=run.score_steps, seed=trainer.config.seed
     )
-    wavelength = torch.linspace(*trainer.stream.files[0].wavelength[[0, -1]], truth.shape[-1])
+    wavelength = np.linspace(*trainer.stream.files[0].wavelength[[0, -1]], truth.shape[-1])
+    images = batch.image[:, batch.image.shape[1] // 2].clamp_min(0).sqrt()
     n = len(truth)
     figure.set_size_inches(9, 1 + 1.6 * n)
     rows = figure.subplots(n, 2, squeeze=False, width_ratios=[1, 5], sharex="col")
-    middle = batch.image.shape[1] // 2
-    for (left, right), image, drawn, true in zip(
-        rows, batch.image[:, middle].cpu(), candidates.cpu(), truth.cpu()
-    ):
-        left.imshow(image.clamp_min(0).sqrt(), origin="lower", cmap="gray")
+    parts = (tensor.cpu().numpy() for tensor in (images, candidates, truth))
+    for (left, right), image, drawn, true in zip(rows, *parts, strict=True):
+        left.imshow(image, origin="lower", cmap="gray")
         left.set_axis_off()
         right.plot(wavelength, drawn.T, color="tab:blue", linewidth=0.5, alpha=0.7)
         right.plot(wavelength, true, color="tab:orange", linewidth=0.9)
@@ -68,9 +68,8 @@ def _draw_candidates(figure, trainer):
 @torch.no_grad()
 def _draw_similarities(figure, trainer):
     batch = trainer.stream.validation(_SIMILARITIES).to(trainer.device)
-    fine = torch.zeros(len(batch.flux), dtype=torch.bool, device=trainer.device)
-    image, spectrum = trainer.ema._embed(batch, fine)
+    image, spectrum = trainer.ema.validation_embeddings(batch)
     axes = figure.subplots()
-    shown = axes.imshow((image @ spectrum.T).float().cpu(), vmin=-1, vmax=1, cmap="RdBu_r")
+    shown = axes.imshow((image @ spectrum.T).float().cpu().numpy(), vmin=-1, vmax=1, cmap="RdBu_r")
     axes.set(xlabel="spectrum", ylabel="image")
     figure.colorbar(shown, label="cosine similarity")

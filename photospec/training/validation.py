@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from photospec.evaluation.calibration import ks_distance, pit
+from photospec.networks.redshift_density import stratified_uniform
 
 __all__ = ["draw_candidates", "energy_score", "scores"]
 
@@ -50,12 +51,24 @@ def draw_candidates(training, batch, n_candidates, *, n_steps, seed=0):
     base = network.scaling.base(batch.flux)
     context = network.encode(batch.image)
     if training.config.stage == "base":
-        drawn, _ = network.sample(context, noise(network.length), **options)
+        redshift = None
+        if network.density is not None:
+            uniform = torch.stack([stratified_uniform(n_candidates, generator) for _ in range(n)])
+            redshift = network.draw_redshift(batch.image, context, uniform)
+        drawn, _ = network.sample(context, noise(network.length), redshift=redshift, **options)
         truth = base
     else:
         base = base.repeat_interleave(n_candidates, dim=0)
+        redshift = batch.redshift
+        if redshift is not None:
+            redshift = redshift.repeat_interleave(n_candidates)
         drawn, _ = network.sample(
-            context, base, noise(network.length), noise(base.shape[-1]), **options
+            context,
+            base,
+            noise(network.length),
+            noise(base.shape[-1]),
+            redshift=redshift,
+            **options,
         )
         truth = network.scaling.fine(batch.flux)
     return drawn.float().view(n, n_candidates, -1), truth
