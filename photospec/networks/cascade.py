@@ -127,6 +127,7 @@ class Cascade(nn.Module):
             redshift=redshift,
             sampler=self.sampler,
             n_steps=self.n_steps_base,
+            generator=generators,
         )
         if self.n_keep is not None and self.n_keep < n_candidates:
             chosen = self._most_similar(image, base, n_candidates)
@@ -140,6 +141,7 @@ class Cascade(nn.Module):
             redshift=redshift,
             sampler=self.sampler,
             n_steps=self.n_steps_super_resolution,
+            generator=generators,
         )
         flux = self.super_resolution.scaling.flux(fine).view(n, n_candidates, -1)
         similarity = self.similarity(image, flux)

@@ -44,7 +44,9 @@ class _Run:
     def noise_like(self, x):
         if self.generator is None or isinstance(self.generator, torch.Generator):
             return draw_noise(x.shape, self.generator).to(x.device, x.dtype)
-        return draw_noise(x.shape[1:], self.generator).to(x.device, x.dtype)
+        each = len(x) // len(self.generator)
+        drawn = draw_noise((each, *x.shape[1:]), self.generator).flatten(0, 1)
+        return drawn.to(x.device, x.dtype)
 
 
 def draw_noise(shape, generator=None):
@@ -137,8 +139,9 @@ class Sampler:
             Standard normal noise; see `draw_noise`.
         condition
             Handed to the denoiser as it is.
-        generator : torch.Generator or sequence of n of them, optional
-            Source of the noise of ancestral steps; unused by deterministic samplers.
+        generator : torch.Generator or sequence of them, optional
+            Source of the noise of ancestral steps, the sequence's each of an equal share of the
+            n examples; unused by deterministic samplers.
 
         Returns
         -------

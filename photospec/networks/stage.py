@@ -74,7 +74,7 @@ class Stage(nn.Module):
         weight = None if variance is None else 1 / (1 + variance)
         return self.denoiser.loss(target, t, noise, condition, weight)
 
-    def _sample(self, noise, condition, sampler, n_steps):
+    def _sample(self, noise, condition, sampler, n_steps, generator):
         denoiser = self.denoiser
         if self.guidance != 1.0:
             # One token of zeros is looked at like many of them.
@@ -82,7 +82,7 @@ class Stage(nn.Module):
             hidden = condition._replace(key_values=self._condition(nothing).key_values)
             denoiser = GuidedDenoiser(denoiser, hidden, self.guidance)
         sampler = SAMPLERS[sampler](denoiser, n_steps)
-        return sampler.sample(noise, condition), sampler.nfe
+        return sampler.sample(noise, condition, generator), sampler.nfe
 
 
 class BaseStage(Stage):
@@ -139,10 +139,16 @@ class BaseStage(Stage):
         """
         return self.density.draw(self.encoder.standardised(image), context, uniform).flatten()
 
-    def sample(self, context, noise, *, redshift=None, sampler="dpm-solver++", n_steps=18):
-        """Base spectra for noise ``(n_galaxies * n_candidates, N_BASE)`` and the nfe."""
+    def sample(
+        self, context, noise, *, redshift=None, sampler="dpm-solver++", n_steps=18, generator=None
+    ):
+        """Base spectra for noise ``(n_galaxies * n_candidates, N_BASE)`` and the nfe.
+
+        The noise of ancestral steps comes from `generator`, see `Sampler.sample`.
+        """
         self._check_redshift(redshift)
-        return self._sample(noise, self._condition(context, redshift=redshift), sampler, n_steps)
+        condition = self._condition(context, redshift=redshift)
+        return self._sample(noise, condition, sampler, n_steps, generator)
 
 
 class SuperResolutionStage(Stage):
@@ -202,6 +208,7 @@ class SuperResolutionStage(Stage):
         redshift=None,
         sampler="dpm-solver++",
         n_steps=10,
+        generator=None,
     ):
         """Fine spectra for base spectra ``(n, N_BASE)`` and the nfe.
 
@@ -216,11 +223,13 @@ class SuperResolutionStage(Stage):
             Unit noise added to the condition at the level `inference_augmentation`.
         redshift : tensor (n,), optional
             For networks that take it.
+        generator : torch.Generator or sequence of them, optional
+            Of the noise of ancestral steps, see `Sampler.sample`.
         """
         self._check_redshift(redshift)
         level = self.inference_augmentation
         low = upsample(base + level * augmentation_noise)
         told = self._told(torch.full((len(base),), level, device=base.device))
         condition = self._condition(context, low, told, redshift=redshift)
-        detail, nfe = self._sample(noise, condition, sampler, n_steps)
+        detail, nfe = self._sample(noise, condition, sampler, n_steps, generator)
         return self.scaling.add_detail(detail, low), nfe

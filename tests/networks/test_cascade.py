@@ -70,6 +70,22 @@ def test_noise_of_an_image_is_its_generators_alone(cascade, images):
     assert torch.equal(again.flux, a.flux)
 
 
+def test_ancestral_steps_draw_from_the_image_too(cascade, images):
+    cascade.sampler = "ddpm"
+    try:
+        state = torch.get_rng_state()
+        together = cascade.sample(images[:2], 3, generators(1, 2))
+        again = cascade.sample(images[:2], 3, generators(1, 2))
+        alone = cascade.sample(images[1:2], 3, generators(2))
+    finally:
+        cascade.sampler = "dpm-solver++"
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(again.flux, together.flux)
+    torch.testing.assert_close(alone.flux[0], together.flux[1], rtol=1e-3, atol=1e-5)
+    candidates = together.flux[1].log()
+    assert (candidates[0] - candidates[1]).abs().max() > 0.1
+
+
 def test_similarity_is_the_cosine_of_the_embeddings(cascade, images):
     drawn = cascade.sample(images[:2], 3, generators(1, 2))
     image = cascade.embed_image(images[:2])
