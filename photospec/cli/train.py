@@ -8,6 +8,7 @@ from photospec.cli.console import say
 __all__ = ["add_parser", "run"]
 
 STAGES = ("contrastive", "base", "super-resolution")
+CONVERT = "convert-published"
 
 _DESCRIPTION = """\
 Train one network on pairs of image and spectrum, or all three one after the other.
@@ -21,6 +22,11 @@ weights.safetensors; that of 'all' has one for each network and the finished
 spectrograph, which 'photospec predict --weights' takes. A run that was stopped goes
 on with --resume. --write-config writes the settings of a preset, explained, to a
 file that --config takes after you have changed it.
+
+  convert-published makes a pairs file of a data folder of the published code (images,
+                    spectra and indices as .npy): --from FOLDER -o PAIRS.h5
+
+--published reads a settings file of that code; with --write-config it becomes one of ours.
 """
 
 
@@ -43,7 +49,10 @@ def add_parser(verbs, parents=()):
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("stage", choices=(*STAGES, "all"), help="which network")
+    parser.add_argument(
+        "stage", choices=(*STAGES, "all", CONVERT), metavar="STAGE",
+        help="contrastive, base, super-resolution, all or convert-published",
+    )  # fmt: skip
     parser.add_argument(
         "--pairs", type=existing_file, nargs="+", metavar="PAIRS.h5", help="training pairs"
     )
@@ -52,10 +61,34 @@ def add_parser(verbs, parents=()):
         "--config", type=existing_file, metavar="TRAIN.toml", help="settings, instead of a preset"
     )
     parser.add_argument(
-        "--preset", metavar="NAME", help="named settings: 'small' (default) or, for trials, 'tiny'"
+        "--preset",
+        metavar="NAME",
+        help="named settings: 'small' (default), 'tiny' for trials, 'published'",
     )
     parser.add_argument(
-        "--write-config", type=Path, metavar="TRAIN.toml", help="write the preset and train nothing"
+        "--published",
+        type=existing_file,
+        metavar="PARAMS.yml",
+        help="settings file of the published code, instead of a preset",
+    )
+    parser.add_argument(
+        "--write-config",
+        type=Path,
+        metavar="TRAIN.toml",
+        help="write the settings and train nothing",
+    )
+    parser.add_argument(
+        "--init",
+        type=Path,
+        metavar="WEIGHTS/",
+        help="begin with the weights of a spectrograph or a finished run",
+    )
+    parser.add_argument(
+        "--freeze",
+        nargs="+",
+        default=(),
+        metavar="PART",
+        help="parts that keep those weights: encoder, transformer, ... (see the settings)",
     )
     for option, metavar, high, text in (
         ("--seed", "S", 2**40, "seed of the random numbers: same seed, same weights"),
@@ -75,6 +108,15 @@ def add_parser(verbs, parents=()):
         metavar="N",
         help="processes that train together, on cuda each with its GPU (default: 1)",
     )
+    parser.add_argument(
+        "--from", dest="source", type=Path, metavar="FOLDER/", help="convert-published: its data"
+    )
+    parser.add_argument(
+        "--wavelength",
+        type=existing_file,
+        metavar="FILE.npy",
+        help="convert-published: shared log10 wavelengths (default: the .npy in FOLDER)",
+    )
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     parser.set_defaults(run=run)
 
@@ -90,16 +132,16 @@ def run(args):
     from photospec.cli.outputs import check_folder
     from photospec.errors import InputError
 
-    if args.config and args.preset:
-        raise InputError("--config and --preset: expected at most one of them")
+    _check_options(args)
+    if args.stage == CONVERT:
+        _convert(args)
+        return
     if args.write_config:
         _write_config(args)
         return
     for option, value in (("--pairs", args.pairs), ("-o", args.output)):
         if value is None:
             raise InputError(f"{option}: expected in order to train, got none")
-    if args.config and args.stage == "all":
-        raise InputError("--config: expected none with 'all', whose networks differ; train one")
     folder = args.output
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
@@ -119,27 +161,83 @@ def run(args):
         device=args.device,
         progress=not args.quiet,
         processes=args.processes,
+        published=args.published,
+        init=args.init,
+        frozen=args.freeze,
     )
     if made:
         say(args, f"{made}: trained on {len(args.pairs)} file(s) of pairs")
 
 
-def _write_config(args):
-    from dataclasses import replace
+def _check_options(args):
+    from photospec.errors import InputError
 
+    given = [name for name in ("config", "preset", "published") if getattr(args, name)]
+    if len(given) > 1:
+        names = " and ".join(f"--{name}" for name in given)
+        raise InputError(f"{names}: expected at most one of them")
+    for option, value in (
+        ("--config", args.config),
+        ("--published", args.published),
+        ("--freeze", args.freeze),
+        ("--write-config", args.write_config),
+    ):
+        if value and args.stage == "all":
+            raise InputError(
+                f"{option}: expected one network, got 'all', whose networks differ; train one"
+            )
+    for option, value in (("--from", args.source), ("--wavelength", args.wavelength)):
+        if value and args.stage != CONVERT:
+            raise InputError(f"{option}: expected with {CONVERT} only, got {args.stage}")
+
+
+def _convert(args):
+    from photospec.archive.published import convert_published
+    from photospec.cli.outputs import check_outputs
+    from photospec.errors import InputError
+
+    for option, value in (("--from", args.source), ("-o", args.output)):
+        if value is None:
+            raise InputError(f"{option}: expected in order to convert, got none")
+    check_outputs({"-o": args.output}, suffixes={"-o": (".h5", ".hdf5")})
+    convert_published(
+        args.source, args.output, wavelength=args.wavelength, note=lambda text: say(args, text)
+    )
+
+
+def _write_config(args):
     from photospec.cli.outputs import check_outputs
     from photospec.config import write_toml
     from photospec.errors import InputError
-    from photospec.training.presets import preset
+    from photospec.training.settings import settings_for
 
-    if args.stage == "all":
-        raise InputError("--write-config: expected one network, got 'all', whose networks differ")
     if args.config:
         raise InputError("--write-config: expected a preset, got --config")
     check_outputs({"--write-config": args.write_config})
-    settings = preset(args.preset or "small", args.stage)
-    for name in ("seed", "max_steps"):
-        if getattr(args, name) is not None:
-            settings = replace(settings, **{name: getattr(args, name)})
+    name = args.published or args.preset or "small"
+    settings = settings_for(
+        args.stage,
+        preset=args.preset or "small",
+        published=args.published,
+        seed=args.seed,
+        max_steps=args.max_steps,
+        init=args.init,
+        frozen=args.freeze,
+    )
     write_toml(settings, args.write_config)
-    say(args, f"{args.write_config}: the settings of {args.preset or 'small'} for {args.stage}")
+    if args.published:
+        _explain(args)
+    say(args, f"{args.write_config}: the settings of {name} for {args.stage}")
+
+
+def _explain(args):
+    """Say on top of the settings what became of each key of the published ones."""
+    from photospec.training.published_settings import read_published
+
+    notes = read_published(args.published, args.stage).notes
+    lines = [f"# {key}: {note}\n" for key, note in notes.items()]
+    text = args.write_config.read_text(encoding="utf-8")
+    head = f"# From {args.published.name} of the published code, key by key:\n"
+    args.write_config.write_text(f"{head}{''.join(lines)}\n{text}", encoding="utf-8")
+    for line in lines:
+        say(args, line[2:].rstrip())

@@ -1,7 +1,6 @@
 """From pairs to a PhotoSpectrograph: contrastive network, base and super-resolution stage."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 from photospec.errors import InputError
@@ -24,6 +23,9 @@ def train(
     device="cpu",
     progress=False,
     processes=1,
+    published=None,
+    init=None,
+    frozen=(),
 ):
     """Train one stage, or all of them, and write the weights.
 
@@ -40,7 +42,8 @@ def train(
     config : path-like, optional
         TOML file of a `photospec.training.config.TrainConfig`; not together with "all".
     preset : str
-        Settings without `config`: ``"small"`` (the shipped weights) or ``"tiny"`` (trials).
+        Settings without `config`: ``"small"`` (the shipped weights), ``"tiny"`` (trials) or
+        ``"published"`` (the published method).
     seed, max_steps : int, optional
         Instead of the one in the settings.
     resume : bool
@@ -54,6 +57,13 @@ def train(
         Processes to start on this machine, which train together: each with a batch of its
         own, on ``"cuda"`` each with a GPU of its own. Not under torchrun or SLURM, which
         start them.
+    published : path-like, optional
+        Settings file of the published code, instead of `config` and `preset`.
+    init : path-like, optional
+        Spectrograph, or finished run of the stage, whose weights to begin with.
+    frozen : sequence of str
+        Parts of the network that keep those weights, see
+        `photospec.training.settings_fine_tuning.PARTS`.
 
     Returns
     -------
@@ -77,27 +87,27 @@ def train(
     PhotospecWarning
         When there is no run yet that could be resumed.
     """
-    from photospec.config import read_toml
     from photospec.networks.devices import check_device
 
-    from .config import TrainConfig
     from .distributed import is_first, joined
-    from .presets import preset as named
+    from .settings import settings_for
 
     device = str(check_device(device))
     _check_processes(processes)
     with joined(device) as device:
         options = {"device": device, "progress": progress, "processes": processes}
+        changes = {"seed": seed, "max_steps": max_steps, "init": init}
         if stage == "all":
-            if config is not None:
-                raise InputError("config: expected none with stage 'all', whose stages differ")
-            settings = {name: _changed(named(preset, name), seed, max_steps) for name in _STAGES}
+            for name, value in (("config", config), ("published", published), ("frozen", frozen)):
+                if value:
+                    raise InputError(f"{name}: expected none with stage 'all', whose stages differ")
+            settings = {name: settings_for(name, preset=preset, **changes) for name in _STAGES}
             made = _train_all(settings, pairs, Path(output), resume, options)
         else:
-            one = named(preset, stage) if config is None else read_toml(TrainConfig, config)
-            if one.stage != stage:
-                raise InputError(f"config: expected stage {stage!r}, got {one.stage!r} in {config}")
-            made = _train_one(_changed(one, seed, max_steps), pairs, Path(output), resume, options)
+            one = settings_for(
+                stage, config=config, preset=preset, published=published, frozen=frozen, **changes
+            )
+            made = _train_one(one, pairs, Path(output), resume, options)
         return made if is_first() else None
 
 
@@ -138,8 +148,3 @@ def _train_all(settings, pairs, output, resume, options):
     made = output / "spectrograph"
     on_first(lambda: pack(runs, made, pairs=pairs, overwrite=resume) and None)
     return made
-
-
-def _changed(config, seed, max_steps):
-    changes = {"seed": seed, "max_steps": max_steps}
-    return replace(config, **{k: v for k, v in changes.items() if v is not None})

@@ -52,6 +52,7 @@ def pairs(write_pairs, tmp_path_factory):
 @pytest.fixture(scope="session")
 def settings():
     """``settings(stage, **changes)``: a TrainConfig for runs of a few seconds."""
+    from photospec.networks.published_sizes import PublishedSize
     from photospec.networks.sizes import ContrastiveSize, EncoderSize, StageSize, TransformerSize
     from photospec.training.config import Optimisation, TrainConfig
 
@@ -68,5 +69,14 @@ def settings():
         optimisation=Optimisation(learning_rate=5e-3, warmup_steps=2, ema_decay=0.9),
         diffusion=StageSize(image, network),
         contrastive=ContrastiveSize(8, image, network),
+        published=PublishedSize(
+            widths=(32, 32),
+            attention_depths=(1,),
+            time_width=16,
+            image_width=4,
+            n_times=20,
+            embedding_size=8,
+            spectrum_widths=(8, 8),
+        ),
     )
     return lambda stage="base", **changes: replace(config, stage=stage, **changes)
