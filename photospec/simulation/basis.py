@@ -152,7 +152,8 @@ def stellar_basis(corrected: bool = True) -> StellarBasis:
     hbeta_luminosity[-1] = hbeta_luminosity[-2]  # the grid holds no gas at 5 Zsun
 
     if corrected:
-        luminosity *= template_correction(REST_WAVELENGTH)
+        for a, age in enumerate(0.5 * (AGE_EDGES[1:] + AGE_EDGES[:-1])):
+            luminosity[:, a] *= template_correction(REST_WAVELENGTH, age)
     return StellarBasis(
         wavelength=REST_WAVELENGTH,
         luminosity=luminosity.reshape(n_z * n_age, -1).astype(np.float32),

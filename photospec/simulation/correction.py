@@ -3,24 +3,60 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.interpolate import CubicSpline
 
-__all__ = ["CORRECTION_MAGNITUDE", "CORRECTION_WAVELENGTH", "template_correction"]
+__all__ = [
+    "CORRECTION_MAGNITUDE", "CORRECTION_WAVELENGTH", "YOUNG_MAGNITUDE", "YOUNG_WAVELENGTH",
+    "template_correction", "youth",
+]  # fmt: skip
 
-CORRECTION_WAVELENGTH = np.array([2800.0, 3400, 3900, 4300, 4800, 5500, 6200, 7000, 8000, 9500])
+CORRECTION_WAVELENGTH = np.array(
+    [2700.0, 3300, 3700, 4100, 4500, 5000, 5600, 6300, 7100, 8000, 9000, 10500]
+)
 """Rest-frame knots, Angstrom."""
 
 CORRECTION_MAGNITUDE = np.array(
-    [0.25, -0.043, -0.004, -0.019, -0.06, 0.054, -0.008, 0.018, 0.021, 0.041]
+    [0.313, 0.181, 0.073, 0.018, -0.019, 0.013, 0.027, -0.007, -0.014, -0.020, -0.013, 0.073]
 )
 """Correction at the knots, mag (positive makes the templates fainter)."""
 
+YOUNG_WAVELENGTH = np.array([2800.0, 3600, 4500, 5600, 7000, 8500, 10000])
+"""Rest-frame knots of what young stars have besides, Angstrom."""
 
-def template_correction(wavelength):
-    """Return the factor on the templates at rest-frame wavelengths in Angstrom.
+YOUNG_MAGNITUDE = np.array([-0.006, 0.001, 0.005, -0.016, -0.012, 0.007, 0.000])
+"""The same for stars of less than 600 Myr, mag; none for those older than 6 Gyr."""
+
+
+def template_correction(wavelength, age=1e10):
+    """Return the factor on the templates.
 
     As in template-fitting photometric redshifts (e.g. Ilbert et al. 2006, A&A 457, 841, sect. 4),
-    residuals between templates and galaxies of known redshift become a smooth vector: here a
-    piecewise linear one in log wavelength, fitted by benchmarks/simulation_calibration.py.
+    residuals between templates and galaxies of known redshift become a smooth vector: here
+    natural cubic splines in log wavelength, constant beyond their knots, fitted by
+    benchmarks/simulation_fit.py.
+
+    Parameters
+    ----------
+    wavelength : ndarray
+        Rest frame, Angstrom.
+    age : float
+        Of the stars, yr.
+
+    Returns
+    -------
+    ndarray
     """
-    magnitude = np.interp(np.log(wavelength), np.log(CORRECTION_WAVELENGTH), CORRECTION_MAGNITUDE)
+    magnitude = _spline(CORRECTION_WAVELENGTH, CORRECTION_MAGNITUDE, wavelength)
+    magnitude = magnitude + youth(age) * _spline(YOUNG_WAVELENGTH, YOUNG_MAGNITUDE, wavelength)
     return 10 ** (-0.4 * magnitude)
+
+
+def youth(age):
+    """Return 1 for stars of less than 600 Myr, 0 for more than 6 Gyr, straight in log age."""
+    return np.clip(np.log10(6e9) - np.log10(age), 0, 1)
+
+
+def _spline(knots, values, wavelength):
+    knots = np.log(knots)
+    at = np.clip(np.log(wavelength), knots[0], knots[-1])
+    return CubicSpline(knots, values, bc_type="natural")(at)

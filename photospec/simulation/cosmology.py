@@ -7,6 +7,8 @@ from functools import lru_cache
 import numpy as np
 from astropy.cosmology import FlatLambdaCDM
 
+from photospec.errors import InputError
+
 __all__ = ["kpc_per_arcsec", "luminosity_distance", "redshift_mass_sampler", "universe_age"]
 
 _GRID = np.linspace(1e-4, 0.6, 1200)
@@ -65,10 +67,15 @@ def redshift_mass_sampler(config):
     running = np.zeros_like(density)
     running[:, 1:] = np.cumsum(0.5 * (density[:, 1:] + density[:, :-1]), axis=1)
     marginal = running[:, -1]
+    if not marginal.any():
+        raise InputError(
+            "population: expected limits that some galaxies pass, got no mass bright enough for "
+            f"r < {c.r_limit} between redshift {c.redshift_min} and {c.redshift_max}"
+        )
     redshift_cdf = np.append(0, np.cumsum(0.5 * (marginal[1:] + marginal[:-1])))
     redshift_cdf /= redshift_cdf[-1]
     # a tiny slope keeps the inverse defined where the density is zero
-    mass_cdf = running / marginal[:, None] + 1e-9 * np.arange(len(mass))
+    mass_cdf = running / np.maximum(marginal[:, None], 1e-300) + 1e-9 * np.arange(len(mass))
     mass_cdf /= mass_cdf[:, -1:]
 
     def sample(u, v):

@@ -76,7 +76,8 @@ class Galaxies:
     bulge_axis_ratio, disk_axis_ratio : ndarray
         Minor over major axis on the sky.
     bulge_position_angle, disk_position_angle : ndarray
-        Of the major axis, degrees, 0 to 180, counter-clockwise from the image's x axis.
+        Of the major axis, degrees, 0 to 180, from north through east. Simulated images have north
+        up and east to the left, so this is counter-clockwise from the image's y axis.
     """
 
     redshift: np.ndarray

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from photospec.errors import InputError
 from photospec.simulation import gas, relations
 from photospec.simulation.basis import AGE_EDGES
 from photospec.simulation.cosmology import luminosity_distance, redshift_mass_sampler, universe_age
@@ -21,6 +22,7 @@ from photospec.simulation.star_formation import (
 __all__ = ["PopulationConfig", "draw_galaxies"]
 
 _BLOCK = 512
+_PATIENCE = 100  # blocks without one galaxy before giving up
 _GYR = 1e9
 
 
@@ -39,12 +41,24 @@ def draw_galaxies(config, rng, n) -> Galaxies:
     Returns
     -------
     Galaxies
+
+    Raises
+    ------
+    InputError
+        If no galaxy passes the selection.
     """
-    kept, found = [], 0
+    kept, found, tried = [], 0, 0
     while found < n:
         part = _draw_block(config, rng, _BLOCK)
         kept.append(part)
         found += len(part)
+        tried += 1
+        if not found and tried == _PATIENCE:
+            raise InputError(
+                "population: expected limits that some galaxies pass, got none of "
+                f"{tried * _BLOCK} between redshift {config.redshift_min} and "
+                f"{config.redshift_max}, r {config.r_bright} and {config.r_limit}; too narrow?"
+            )
     return Galaxies.concatenate(kept)[:n]
 
 
@@ -118,18 +132,20 @@ def _populations(c, basis, g, draw, flat):
     main = relations.main_sequence(c, logm, g["redshift"]) + c.ms_scatter * draw["ssfr"]
     # per mass formed in the disk: the sequence counts living mass, about 0.6 of it
     ssfr = main - logm - 0.22 - np.log10(1 - np.minimum(bulge, 0.95))
-    tau = np.where(quiescent, 1.2e9 * 10 ** (0.15 * draw["tau"]), tau_from_ssfr(onset, ssfr))
+    decline = _GYR * c.quiescent_tau * 10 ** (0.15 * draw["tau"])
+    tau = np.where(quiescent, decline, tau_from_ssfr(onset, ssfr))
     disk_ages = delayed_tau(onset, tau)
     low = np.where(
-        g["_green"], -11.8 + 1.2 * flat["green_ssfr"], c.quiescent_ssfr + 0.4 * draw["ssfr"]
+        g["_green"],
+        c.green_ssfr + c.green_range * (flat["green_ssfr"] - 0.5),
+        c.quiescent_ssfr + c.frost_scatter * draw["ssfr"],
     )
     frost = np.where(quiescent, np.clip(10.0**low * _GYR, 0, 0.3), 0.0)
     zero = np.zeros(len(logm))
     disk_ages = _mix(disk_ages, top_hat(zero + _GYR, zero), frost)
     burst_start = 10 ** (7.3 + 1.9 * flat["burst_age"])
-    burst = np.where(
-        ~quiescent & (flat["burst"] < c.burst_fraction), 10 ** (-1.8 + 0.4 * draw["burst_mass"]), 0
-    )
+    burst = 10 ** (c.burst_mass + 0.4 * draw["burst_mass"])
+    burst = np.where(~quiescent & (flat["burst"] < c.burst_fraction), burst, 0)
     disk_ages = _mix(disk_ages, top_hat(burst_start, 0.5 * burst_start), np.minimum(burst, 0.2))
     recent = 10 ** (c.recent_scatter * draw["recent"])
     disk_ages[:, AGE_EDGES[1:] <= 2.5e7] *= recent[:, None]

@@ -96,7 +96,8 @@ def target_sources(galaxies, bulge_flux, disk_flux, x=0.0, y=0.0):
             sersic_index=getattr(galaxies, f"{part}_sersic"),
             half_light_radius=getattr(galaxies, f"{part}_radius"),
             axis_ratio=getattr(galaxies, f"{part}_axis_ratio"),
-            position_angle=getattr(galaxies, f"{part}_position_angle"),
+            # from north (up) through east (left) to counter-clockwise from x
+            position_angle=(getattr(galaxies, f"{part}_position_angle") + 90) % 180,
             x=x,
             y=y,
         )

@@ -65,7 +65,9 @@ class ComponentSpectra:
         return f"<ComponentSpectra: {len(self.bulge)} galaxies, {len(self.wavelength)} pixels>"
 
 
-def render_spectra(galaxies, *, config=None, galactic_extinction=False) -> ComponentSpectra:
+def render_spectra(
+    galaxies, *, config=None, galactic_extinction=False, corrected=True
+) -> ComponentSpectra:
     """Return the observed-frame spectra of the components of drawn galaxies.
 
     Parameters
@@ -76,9 +78,11 @@ def render_spectra(galaxies, *, config=None, galactic_extinction=False) -> Compo
         Gives the cosmology; the one the galaxies were drawn with.
     galactic_extinction : bool
         Dim the spectra by the Milky Way's dust (`galaxies.galactic_ebv`).
+    corrected : bool
+        Use the templates with their empirical colour correction; False for the bare ones.
     """
     config = config or PopulationConfig()
-    g, basis = galaxies, stellar_basis()
+    g, basis = galaxies, stellar_basis(corrected)
     z = g.redshift
     scale = LUMINOSITY_TO_FLUX / luminosity_distance(config, z) ** 2
     density = (scale / (1 + z))[:, None].astype(np.float32)
