@@ -1,0 +1,158 @@
+"""How good a stage of `architectures` is: denoising loss, spectra, redshifts."""
+
+import numpy as np
+import torch
+from architecture_variants import FINE, VARIANTS
+from torch.utils.flop_counter import FlopCounterMode
+
+from photospec.analysis import measure_redshift
+from photospec.evaluation import redshift_quality
+from photospec.networks.published_stage import PublishedDiffusionStage
+from photospec.networks.scaling import BLOCK, N_BASE, N_FINE, to_base, upsample
+from photospec.networks.stage import SuperResolutionStage
+from photospec.spectrum import WAVELENGTH, from_arrays
+
+LEVELS = {"base": (0.1, 0.3, 1.0, 3.0, 10.0, 30.0), "detail": (0.1, 0.3, 1.0, 3.0)}
+# Gaussian sigma of the spectra, Angstrom: training grid; with bins of 8, interpolated.
+LSF = {"fine": 2.35, "base": 4.6}
+BATCH = 64
+
+
+def _noise(shape, seed):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@torch.no_grad()
+def held_out_loss(stage, image, flux):
+    """EDM loss at fixed noise levels: mean square error over that of the best constant skip.
+
+    For any parametrisation it is the error of E[x_0 | x_t] times (sigma^2 + 1) / sigma^2.
+    """
+    refines = isinstance(stage, SuperResolutionStage)
+    found = {}
+    for number, level in enumerate(LEVELS["detail" if refines else "base"]):
+        denoiser, losses = stage.denoiser, []
+        t = denoiser.schedule.time(-2 * np.log(level))
+        sigma = torch.exp(-denoiser.schedule.log_snr(t) / 2)  # as far as its times allow
+        for part, (one_image, one_flux) in enumerate(
+            zip(image.split(BATCH), flux.split(BATCH), strict=True)
+        ):
+            context, args = stage.encode(one_image), ()
+            if refines:
+                low, args = _condition(stage, stage.scaling.base(one_flux), part)
+                x_0 = stage.scaling.detail(stage.scaling.fine(one_flux), low)
+            elif stage.length == N_FINE:
+                x_0 = stage.scaling.fine(one_flux)
+            else:
+                x_0 = stage.scaling.base(one_flux)
+            noise = _noise(x_0.shape, 1000 * number + part)
+            x_t = denoiser.schedule.alpha(t) * x_0 + denoiser.schedule.sigma(t) * noise
+            answer = denoiser(x_t.float(), t, stage._condition(context, *args))
+            losses.append((answer - x_0).square().mean(1))
+        losses = torch.cat(losses).double() * ((sigma**2 + 1) / sigma**2)
+        found[str(level)] = losses.mean().item()
+    return found
+
+
+def _condition(stage, base, seed):
+    level = stage.inference_augmentation
+    low = upsample(base + level * _noise(base.shape, 77 + seed))
+    return low, (low, stage._told(torch.full((len(base),), level)))
+
+
+@torch.no_grad()
+def draw(stage, image, n_candidates, base=None, seed=0):
+    """Standardised spectra (n * n_candidates, length); `base` (n * n_candidates, N_BASE)."""
+    drawn = []
+    for part, one in enumerate(image.split(16)):
+        n = len(one) * n_candidates
+        noise = _noise((n, stage.length), (seed + 1) * 100_000 + part)
+        if isinstance(stage, PublishedDiffusionStage):
+            # far from trained it can run off
+            drawn.append(stage.sample(one, noise, n_steps=18).clamp(-5, 5))
+            continue
+        context, told = stage.encode(one), {}
+        if base is not None:
+            start = part * 16 * n_candidates
+            extra = _noise((n, N_BASE), (seed + 2) * 100_000 + part)
+            sampled = stage.sample(context, base[start : start + n], noise, extra, n_steps=10)[0]
+        else:
+            if stage.density is not None:
+                generator = torch.Generator().manual_seed(seed + part)
+                uniform = torch.rand(len(one), n_candidates, generator=generator)
+                told = {"redshift": stage.draw_redshift(one, context, uniform.double())}
+            sampled = stage.sample(context, noise, n_steps=18, **told)[0]
+        drawn.append(sampled)
+    return torch.cat(drawn)
+
+
+def spectra_quality(flux, truth, redshift, lsf):
+    """Error, CRPS and redshift scatter of relative fluxes (n, m, n_wave)."""
+    flux = flux / flux.mean(-1, keepdims=True)
+    truth = truth / truth.mean(-1, keepdims=True)
+    n, m = flux.shape[:2]
+    log, log_truth = np.log(flux), np.log(truth)[:, None]
+    # fair for any number of candidates: Ferro 2014, doi:10.1002/qj.2270
+    spread = sum(
+        np.abs(log[:, i] - log[:, j]).mean(-1) for i in range(m) for j in range(m) if i != j
+    ) / (m * (m - 1))
+    crps = np.abs(log - log_truth).mean((1, 2)) - spread / 2
+    if flux.shape[-1] == N_BASE:
+        fine = torch.from_numpy(log[:, 0]).float()
+        measured = upsample(fine).exp().numpy().astype(float)
+    else:
+        measured = flux[:, 0].astype(float)
+    spectrum = from_arrays(WAVELENGTH, measured, lsf=np.full(N_FINE, lsf))
+    quality = redshift_quality(measure_redshift(spectrum).redshift, redshift)
+    return {
+        "n_galaxies": n,
+        "n_candidates": m,
+        "pixel_error": float(np.median(np.abs(flux[:, 0] / truth - 1))),
+        "crps": float(crps.mean()),
+        "crps_error": float(crps.std() / np.sqrt(n)),
+        "sigma_mad": quality.sigma_mad,
+        "sigma_mad_error": quality.sigma_mad_error,
+        "outliers": quality.outlier_fraction,
+    }
+
+
+def load(name, options):
+    """A variant trained before."""
+    stage = VARIANTS[name][0]()
+    weights = torch.load(options.results.with_name(f"arch-{name}.pt"), weights_only=True)
+    stage.load_state_dict(weights)
+    stage.autocast = torch.bfloat16
+    return stage.eval().requires_grad_(False)
+
+
+def judge(name, stage, pairs, options):
+    """All numbers of one variant."""
+    image, flux, redshift = pairs
+    # the published U-Net costs fifty times more to judge
+    n, m = (32 if name == "published" else options.n_galaxies), 2
+    base = None
+    if isinstance(stage, SuperResolutionStage):  # as in use: on what the base stage draws
+        base = draw(load("patch 16", options), image[:n], m, seed=5)
+    with FlopCounterMode(display=False) as counter:
+        draw(stage, image[:1], 1, None if base is None else base[:1])
+    drawn = draw(stage, image[:n], m, base)
+    truth, fine, loss = flux[:n], name in FINE, {}
+    if name == "published":
+        relative, truth = drawn.exp(), truth[:, ::BLOCK]
+    elif fine:
+        relative = (drawn * stage.scaling.std + upsample(stage.scaling.mean)).exp()
+    else:
+        relative, truth = (drawn * stage.scaling.std + stage.scaling.mean).exp(), to_base(truth)
+    # told a redshift, or in other units, the loss would be another
+    if name != "published" and getattr(stage, "density", None) is None:
+        loss = held_out_loss(stage, image, flux)
+    return {
+        "loss": loss,
+        "gflop": counter.get_total_flops() / 1e9,
+        **spectra_quality(
+            relative.unflatten(0, (n, m)).double().numpy(),
+            truth.double().numpy(),
+            redshift[:n],
+            LSF["fine" if fine else "base"],
+        ),
+    }

@@ -1,0 +1,192 @@
+"""How few steps give the distribution of 250 ancestral ones? The table of docs/networks.rst.
+
+    python benchmarks/sampler_steps.py TEST_PAIRS WORK_FOLDER [--weights FOLDER] [--seconds 600]
+
+Spectra of some galaxies are drawn with the same weights in every way of `WAYS`, block after
+block into WORK_FOLDER, until `--seconds` of processor time are spent; another run adds to them.
+All deterministic ways start from the same noise, so they are compared pair by pair: their
+difference from many steps is the error of few. Ancestral ones draw their own noise, and
+distributions are compared: what must be small there is small against the sampling noise.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from line_shapes import line_shapes
+
+from photospec import PhotoSpectrograph
+from photospec.networks.samplers import SAMPLERS, seeded_generators
+from photospec.networks.scaling import N_BASE, N_FINE, to_base, upsample
+from photospec.pairs import PairsFile
+
+#: name: sampler, steps of the base and of the super-resolution stage.
+WAYS = {
+    "ancestral": ("ddpm", 250, 250),
+    "converged": ("dpm-solver++", 100, 50),
+    "6 + 4": ("dpm-solver++", 6, 4),
+    "9 + 5": ("dpm-solver++", 9, 5),
+    "12 + 7": ("dpm-solver++", 12, 7),
+    "18 + 10": ("dpm-solver++", 18, 10),
+    "25 + 15": ("dpm-solver++", 25, 15),
+}
+BLOCK = 32  # candidates drawn together
+N_PERMUTATIONS = 500
+
+
+@torch.no_grad()
+def draw_block(cascade, image, way, seed):
+    """Relative fluxes (BLOCK, N_FINE) of one galaxy, drawn in one of `WAYS`."""
+    name, n_base, n_fine = WAYS[way]
+    generator = torch.Generator().manual_seed(seed)
+    noise = [torch.randn(BLOCK, length, generator=generator) for length in (N_BASE, N_FINE, N_BASE)]
+    base, fine = cascade.base, cascade.super_resolution
+    context, redshift = base.encode(image), None
+    if base.density is not None:
+        uniform = torch.rand(1, BLOCK, generator=generator, dtype=torch.float64)
+        redshift = base.draw_redshift(image, context, uniform)
+
+    def walk(stage, noise, condition, n_steps, key):
+        sampler = SAMPLERS[name](stage.denoiser, n_steps)
+        own = seeded_generators(BLOCK, seed, key) if name == "ddpm" else None
+        return sampler.sample(noise, condition, own)
+
+    drawn = walk(base, noise[0], base._condition(context, redshift=redshift), n_base, 0)
+    low = upsample(drawn + fine.inference_augmentation * noise[2])
+    told = fine._told(torch.full((BLOCK,), fine.inference_augmentation))
+    condition = fine._condition(fine.encode(image), low, told, redshift=redshift)
+    detail = walk(fine, noise[1], condition, n_fine, 1)
+    return fine.scaling.flux(fine.scaling.add_detail(detail, low))
+
+
+def fill(folder, pairs, spectrograph, options):
+    """Draw blocks that are not there yet; a block is one file with all ways."""
+    cascade, start = spectrograph.cascade, time.process_time()
+    for block in range(options.n_candidates // BLOCK):
+        for galaxy in range(options.n_galaxies):
+            path = folder / f"{galaxy}-{block}.npz"
+            if path.exists():
+                continue
+            image = torch.from_numpy(pairs.image(slice(galaxy, galaxy + 1)))
+            seed = 1000 * galaxy + block
+            flux = {
+                way: draw_block(cascade, image, way, seed).numpy().astype(np.float32)
+                for way in WAYS
+            }
+            np.savez(path, **flux)
+            spent = time.process_time() - start
+            print(f"galaxy {galaxy}, block {block}, {spent:.0f} s", flush=True)
+            if spent > options.seconds:
+                return
+
+
+def read(folder):
+    """{way: [fluxes (n, N_FINE) of each galaxy]} of the blocks in the folder."""
+    blocks = {}
+    for path in sorted(folder.glob("*-*.npz")):
+        blocks.setdefault(int(path.stem.split("-")[0]), []).append(np.load(path))
+    return {
+        way: [np.concatenate([block[way] for block in blocks[g]]) for g in sorted(blocks)]
+        for way in WAYS
+    }
+
+
+def energy_test(ones, others, rng):
+    """Energy distance over the scatter of `others`, and the part of permutations above it.
+
+    Szekely & Rizzo 2013, doi:10.1016/j.jspi.2013.03.018; logarithmic base spectra.
+    """
+    observed, shuffled, scatter = 0.0, np.zeros(N_PERMUTATIONS), 0.0
+    for a, b in zip(ones, others, strict=True):
+        both = to_base(torch.from_numpy(np.concatenate([a, b]))).log()
+        distance = torch.cdist(both, both).numpy().astype(float)
+        n = len(a)
+
+        def statistic(rows, distance=distance, n=n):
+            first, second = rows[:n], rows[n:]
+            m = len(second)
+            cross = distance[np.ix_(first, second)].mean()
+            inside = distance[np.ix_(first, first)].sum() / (n * (n - 1))
+            return 2 * cross - inside - distance[np.ix_(second, second)].sum() / (m * (m - 1))
+
+        rows = np.arange(len(both))
+        observed += statistic(rows)
+        shuffled += [statistic(rng.permutation(rows)) for _ in range(N_PERMUTATIONS)]
+        scatter += distance[n:, n:].mean()
+    return observed / scatter, float(np.mean(shuffled >= observed))
+
+
+def differences(ones, others):
+    """Relative differences of two ways, in per cent, over pixels and galaxies.
+
+    Returns
+    -------
+    dict of str to float
+        ``mean``: median over pixels of abs(ratio - 1); ``spread``, ``width``, ``ew``: mean
+        ratio - 1.
+    """
+    mean = [np.abs(a.mean(0) / b.mean(0) - 1) for a, b in zip(ones, others, strict=True)]
+    spread = [a.std(0).mean() / b.std(0).mean() for a, b in zip(ones, others, strict=True)]
+    shapes = [[line_shapes(flux) for flux in way] for way in (ones, others)]
+    found = {"mean": np.median(mean), "spread": np.mean(spread) - 1}
+    for key in ("width", "ew"):
+        a, b = (np.nansum([np.nanmean(g[key], axis=0) for g in way], axis=0) for way in shapes)
+        found[key] = np.mean(a / b) - 1
+    return {key: 100 * float(value) for key, value in found.items()}
+
+
+def sampling_noise(reference, rng, n_splits=20):
+    """What `differences` finds between halves of one way, scaled to the full number: rms."""
+    found = []
+    for _ in range(n_splits):
+        halves = [[], []]
+        for flux in reference:
+            order = rng.permutation(len(flux))
+            for half, rows in zip(halves, np.array_split(order, 2), strict=True):
+                half.append(flux[rows])
+        found.append(differences(*halves))
+    return {k: np.sqrt(np.mean([f[k] ** 2 for f in found]) / 2) for k in found[0]}
+
+
+def table(draws):
+    """Rows of text."""
+    rng = np.random.default_rng(0)
+    counts = sorted({len(flux) for flux in draws["ancestral"]})
+    lines = [f"{len(draws['ancestral'])} galaxies, {counts} candidates; per cent", ""]
+    lines.append("way         nfe   paired: mean spread  width     EW   "
+                 "ancestral: mean spread  width     EW  energy      p")  # fmt: skip
+    for way, (_, n_base, n_fine) in WAYS.items():
+        cells = f"{way:10s} {n_base + n_fine:4d}          "
+        for reference in ("converged", "ancestral"):
+            if way == "ancestral":
+                found = sampling_noise(draws[way], rng)
+            else:
+                found = differences(draws[way], draws[reference])
+            cells += "".join(f" {found[k]:6.2f}" for k in ("mean", "spread", "width", "ew"))
+            cells += "            "
+        if way != "ancestral":
+            distance, p = energy_test(draws[way], draws["ancestral"], rng)
+            cells = cells.rstrip() + f" {100 * distance:7.2f} {p:6.2f}"
+        lines.append(cells)
+    return "\n".join([*lines, "ancestral: sampling noise, from its halves"])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pairs", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--weights", type=Path, default=None)
+    parser.add_argument("--n-galaxies", type=int, default=4)
+    parser.add_argument("--n-candidates", type=int, default=256)
+    parser.add_argument("--seconds", type=float, default=600)
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    with PairsFile(options.pairs) as pairs:
+        fill(options.folder, pairs, PhotoSpectrograph.load(options.weights), options)
+    print(table(read(options.folder)))
+
+
+if __name__ == "__main__":
+    main()
