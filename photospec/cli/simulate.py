@@ -5,15 +5,22 @@ from pathlib import Path
 
 from photospec.cli.arguments import add_overwrite, add_seed, bounded_int
 from photospec.cli.console import progress, say
+from photospec.errors import InputError
 
 __all__ = ["add_parser", "run"]
 
 _DESCRIPTION = """\
-Simulate galaxies of the SDSS Main Galaxy Sample as pairs of five-band image and
-fibre spectrum, with the truth beside them, into one HDF5 file.
+Simulate galaxies as pairs of image and fibre spectrum, with the truth beside them,
+into one HDF5 file. The survey is the SDSS Main Galaxy Sample unless another is
+named; --write-survey writes all its settings to a file to change and to read again:
+
+  photospec simulate --survey desi_legacy --write-survey mine.toml
+  photospec simulate -n 1000 -o pairs.h5 --survey mine.toml
 
 A killed run goes on with --resume and ends with the same file.
 """
+
+_SURVEYS = ("sdss_main", "desi_legacy")
 
 
 def add_parser(verbs, parents=()):
@@ -35,13 +42,23 @@ def add_parser(verbs, parents=()):
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("-n", type=bounded_int(1), metavar="N", help="number of galaxies")
+    parser.add_argument("-o", "--output", type=Path, metavar="PAIRS.h5", help="file of pairs")
     parser.add_argument(
-        "-n", type=bounded_int(1), required=True, metavar="N", help="number of galaxies"
+        "--survey",
+        default=_SURVEYS[0],
+        metavar="SURVEY",
+        help=f"{' or '.join(_SURVEYS)}, or a TOML file of settings; what a file leaves out is as "
+        f"in {_SURVEYS[0]} (default: {_SURVEYS[0]})",
     )
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="PAIRS.h5", help="file of pairs"
+        "--write-survey",
+        type=Path,
+        metavar="FILE.toml",
+        help="write the survey's settings, explained; without -n and -o nothing else is done",
     )
     add_seed(parser)
+    parser.set_defaults(seed=None)  # a survey from a file has a seed of its own
     parser.add_argument(
         "--processes",
         type=bounded_int(1, 4096),
@@ -65,24 +82,58 @@ def run(args):
         Parsed arguments.
     """
     from photospec.cli.outputs import check_outputs
-    from photospec.simulation import Survey, simulate_pairs
+    from photospec.simulation import simulate_pairs
 
+    if (args.n is None) != (args.output is None) or not (args.output or args.write_survey):
+        raise InputError(
+            "-n, -o: expected both, or --write-survey alone, got "
+            f"{'-n' if args.n else '-o' if args.output else 'neither'}"
+        )
+    survey = _survey(args)
+    from_file = [] if args.survey in _SURVEYS else [args.survey]
     check_outputs(
         {"-o": args.output},
         suffixes={"-o": (".h5", ".hdf5")},
         overwrite=args.overwrite or args.resume,
+        inputs=from_file,
     )
+    check_outputs(
+        {"--write-survey": args.write_survey},
+        suffixes={"--write-survey": (".toml",)},
+        overwrite=args.overwrite,
+        inputs=from_file,
+    )
+    if args.write_survey:
+        survey.write(args.write_survey, overwrite=args.overwrite)
+        say(args, f"{args.write_survey}: settings of {survey.name}")
+    if not args.output:
+        return
     with progress(args, args.n, "simulate") as bar:
         simulate_pairs(
             args.n,
             args.output,
-            survey=Survey.sdss_main(seed=args.seed),
+            survey=survey,
             n_processes=args.processes or _n_cores(),
             resume=args.resume,
             overwrite=args.overwrite,
             progress=lambda n_done, _: bar.update(n_done - bar.n),
         )
     say(args, f"{args.output}: {args.n} pairs")
+
+
+def _survey(args):
+    """Return the named survey; a seed on the command line goes before one in a file."""
+    from photospec.simulation import Survey
+
+    if args.survey in _SURVEYS:
+        return getattr(Survey, args.survey)(seed=args.seed or 0)
+    if not args.survey.endswith(".toml"):
+        raise InputError(
+            f"--survey: expected {', '.join(_SURVEYS)} or a file ending in .toml, got "
+            f"{args.survey!r}; is it misspelt?"
+        )
+    survey = Survey.read(args.survey)
+    return survey if args.seed is None else survey.replace(seed=args.seed)
 
 
 def _n_cores():
