@@ -70,8 +70,8 @@ def settings():
         diffusion=StageSize(image, network),
         contrastive=ContrastiveSize(8, image, network),
         published=PublishedSize(
-            widths=(32, 32),
-            attention_depths=(1,),
+            widths=(8, 8, 8, 32, 32),
+            attention_depths=(4,),
             time_width=16,
             image_width=4,
             n_times=20,

@@ -39,8 +39,7 @@ def spoilt(write_pairs, tmp_path):
 def test_pairs_that_cannot_be_used_are_named_or_left_out(stream_of, spoilt):
     stream = stream_of(spoilt, target="observed")
     with pytest.raises(InputError, match=r"pair 3 of .*masked throughout\? data.selection"):
-        for step in range(stream.steps_per_epoch):
-            stream.batch(step)
+        [stream.batch(step) for step in range(stream.steps_per_epoch)]
     with pytest.warns(PhotospecWarning, match="left out 2 of 40 that are not usable"):
         stream = stream_of(spoilt, target="observed", data={"selection": "usable"})
     assert stream.n_train == 40 - 16 - 2
