@@ -3,13 +3,18 @@
 import json
 import multiprocessing
 import os
+import signal
 import socket
+import subprocess
 import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from photospec.config import write_toml
 from photospec.errors import InputError
@@ -263,3 +268,38 @@ def test_started_by_us(settings, pairs, tmp_path):
             },
         )
     assert not (tmp_path / "three").exists()
+
+
+def children_of(process):
+    return [
+        int(n) for n in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["kill", "term"])
+def test_group_that_is_stopped_leaves_nobody_and_resumes(number, settings, pairs, tmp_path):
+    config = settings(max_steps=200, batch_size=4, checkpoint_every=1)
+    write_toml(config, tmp_path / "t.toml")
+    folder = tmp_path / "stopped"
+    command = [sys.executable, "-m", "photospec", "train", "base", "--quiet", "--processes", "2"]
+    command += ["--config", tmp_path / "t.toml", "--pairs", pairs, "-o", folder]
+    process = subprocess.Popen(command)
+    while not (folder / "checkpoint.pt").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    children = children_of(process)
+    assert len(children) == 2
+    process.send_signal(number)
+    assert process.wait(60) == (143 if number == signal.SIGTERM else -9)
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        assert time.monotonic() < deadline, "left behind"
+        time.sleep(0.05)
+    assert not (folder / "weights.safetensors").exists()
+    options = {"config": tmp_path / "t.toml", "processes": 2}
+    train("base", pairs, folder, resume=True, **options)
+    train("base", pairs, tmp_path / "whole", **options)
+    found, expected = (load_file(f / "weights.safetensors") for f in (folder, tmp_path / "whole"))
+    assert [name for name in expected if not torch.equal(found[name], expected[name])] == []
