@@ -12,6 +12,7 @@ from .distributed import (
     average_gradients,
     draw_own_rows,
     same_start,
+    world_size,
 )
 from .optimisers import ema_decay, learning_rate, make_optimiser
 from .stages import make_training
@@ -111,6 +112,7 @@ class Trainer:
         return {
             "step": self.step,
             "pairs": self.stream.signature,
+            "processes": world_size(),
             "training": self.training.state_dict(),
             "ema": self.ema.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -123,7 +125,8 @@ class Trainer:
         Raises
         ------
         InputError
-            It is of another network, of other pairs, or beyond the last step.
+            It is of another network, of other pairs, of another number of processes, or beyond
+            the last step.
         """
         try:
             step, pairs = state["step"], state.get("pairs", self.stream.signature)
@@ -141,6 +144,11 @@ class Trainer:
             raise InputError(
                 "resume: expected the pairs that the run began with, got others; "
                 "use a new run folder"
+            )
+        if state.get("processes", world_size()) != world_size():
+            raise InputError(
+                f"processes: expected {state['processes']}, with which the run began, got "
+                f"{world_size()}; its batches would be others"
             )
         if step > self.config.max_steps:
             raise InputError(

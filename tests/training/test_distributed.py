@@ -209,6 +209,8 @@ def test_two_processes_are_one_with_the_doubled_batch(
     first, second = together(work, environment=environment)
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-2)
     assert load_checkpoint(tmp_path / "two" / "checkpoint.pt")["step"] == 5
+    with pytest.raises(InputError, match="processes: expected 2, with which the run began, got 1"):
+        run(half, pairs, tmp_path / "two", resume=True)
     for name, tensor in alone.state_dict().items():
         np.testing.assert_array_equal(first[name], second[name])
         np.testing.assert_allclose(first[name], tensor.numpy(), atol=2e-3)
