@@ -1,15 +1,22 @@
-"""Predicted against observed, over pairs: redshifts, spectra, colours, calibration."""
+"""Predicted against observed, over pairs: redshifts, spectra, properties, calibration."""
 
 from importlib import import_module
 
-__all__ = ["Card", "compare_colours", "evaluate", "redshift_quality"]
-
 _LAZY = {
     "Card": "card",
-    "evaluate": "card",
+    "Section": "value",
+    "Settings": "on_pairs",
     "compare_colours": "colours",
+    "evaluate": "card",
+    "model_card": "full_card",
+    "pairs_card": "on_pairs",
+    "photometry_card": "photometry",
+    "read_catalogue": "photometry",
     "redshift_quality": "redshift",
+    "strange_card": "strange",
+    "write_sections": "value",
 }
+__all__ = sorted(_LAZY)  # noqa: PLE0605
 
 
 def __getattr__(name):

@@ -1,9 +1,11 @@
-"""Are predicted distributions as wide as the errors? (PIT and its distance from uniform.)"""
+"""Are predicted distributions as wide as the errors? PIT and expected coverage."""
 
 import numpy as np
 from scipy.stats import kstest
 
-__all__ = ["ks_distance", "pit"]
+from photospec.errors import InputError
+
+__all__ = ["coverage", "coverage_distance", "ks_distance", "pit"]
 
 
 def pit(draws, truth, *, seed=0):
@@ -31,3 +33,45 @@ def pit(draws, truth, *, seed=0):
 def ks_distance(values):
     """Kolmogorov-Smirnov distance of values from the uniform distribution on 0 to 1."""
     return float(kstest(np.ravel(values), "uniform").statistic)
+
+
+def coverage(draws, truth, *, seed=0):
+    """Credibility at which each truth is just covered, by tests with random points.
+
+    Around a random reference point, the ball that reaches to the truth holds some part of the
+    draws. Calibrated draws make that part uniform (TARP: Lemos et al. 2023, arXiv:2302.03026,
+    section 3): below credibility alpha lie the truths that the regions of alpha cover. References
+    are truths of other galaxies, so that they lie where spectra lie.
+
+    The package ``tarp`` does this too, but seeds the global random state, changes its input and
+    resamples one galaxy at a time for its errors.
+
+    Parameters
+    ----------
+    draws : array_like (n, n_draws, n_dim)
+        In units in which distances mean something: dimensions are not scaled here.
+    truth : array_like (n, n_dim)
+    seed : int
+
+    Returns
+    -------
+    ndarray (n,)
+    """
+    draws, truth = np.asarray(draws, float), np.asarray(truth, float)
+    if draws.ndim != 3 or truth.shape != (draws.shape[0], draws.shape[2]):
+        raise InputError(
+            f"draws: expected (n, n_draws, n_dim) and truth (n, n_dim), got {draws.shape} and "
+            f"{truth.shape}"
+        )
+    if len(truth) < 2:
+        raise InputError("truth: expected at least two galaxies, got fewer; references are others")
+    rng = np.random.default_rng(seed)
+    other = (np.arange(len(truth)) + rng.integers(1, len(truth), len(truth))) % len(truth)
+    reference = truth[other]
+    of_draws = np.linalg.norm(draws - reference[:, None], axis=-1)
+    return pit(of_draws, np.linalg.norm(truth - reference, axis=-1), seed=rng.integers(2**31))
+
+
+def coverage_distance(values):
+    """Largest distance of expected coverage from the diagonal, given `coverage` values."""
+    return ks_distance(values)

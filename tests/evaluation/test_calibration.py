@@ -1,28 +1,31 @@
-"""PIT values of distributions that are right, too narrow, too wide."""
+"""PIT values and coverage of distributions that are right, too narrow, too wide, or off."""
 
 import numpy as np
 import pytest
 
-from photospec.evaluation.calibration import ks_distance, pit
+from photospec.errors import InputError
+from photospec.evaluation.calibration import coverage, coverage_distance, ks_distance, pit
 
 
-def draw(width, n=3000, n_draws=25):
+def sets(width, n=3000, n_draws=25, n_dim=None, offset=0.0):
+    """Draws and truths that agree where the width is one and the offset nothing."""
     rng = np.random.default_rng(1)
-    centre = rng.standard_normal(n)
-    truth = centre + rng.standard_normal(n)
-    draws = centre[:, None] + width * rng.standard_normal((n, n_draws))
-    return pit(draws, truth)
+    shape = (n,) if n_dim is None else (n, n_dim)
+    centre = rng.standard_normal(shape)
+    truth = centre + rng.standard_normal(shape)
+    noise = rng.standard_normal((n, n_draws, *shape[1:]))
+    return centre[:, None] + offset + width * noise, truth
 
 
 def test_right_distributions_are_uniform():
-    values = draw(1.0)
+    values = pit(*sets(1.0))
     assert ks_distance(values) < 0.03
     assert values.min() >= 0
     assert values.max() <= 1
 
 
 def test_narrow_ones_pile_up_at_the_ends_and_wide_ones_in_the_middle():
-    narrow, wide = draw(0.4), draw(2.5)
+    narrow, wide = pit(*sets(0.4)), pit(*sets(2.5))
     assert ks_distance(narrow) > 0.1
     assert ks_distance(wide) > 0.1
     assert np.mean((narrow < 0.1) | (narrow > 0.9)) > 0.3
@@ -35,3 +38,26 @@ def test_ties_are_shared_out():
 
 def test_distance_of_a_point_mass():
     assert ks_distance(np.full(10, 0.5)) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("n_dim", [1, 12])
+def test_coverage_of_right_draws_lies_on_the_diagonal(n_dim):
+    assert coverage_distance(coverage(*sets(1.0, n_dim=n_dim))) < 0.03
+
+
+@pytest.mark.parametrize("options", [{"width": 0.4}, {"width": 2.5}, {"width": 1, "offset": 1.0}])
+def test_coverage_of_wrong_draws_does_not(options):
+    assert coverage_distance(coverage(*sets(n_dim=12, **options))) > 0.08
+
+
+def test_too_narrow_sets_cover_too_little():
+    """Below credibility 0.9 lie fewer truths than that."""
+    assert np.mean(coverage(*sets(0.4, n_dim=4)) < 0.9) < 0.8
+
+
+def test_shapes():
+    draws, truth = sets(1.0, n=10, n_dim=2)
+    with pytest.raises(InputError, match=r"draws: expected \(n, n_draws, n_dim\)"):
+        coverage(draws, truth[:5])
+    with pytest.raises(InputError, match="at least two galaxies"):
+        coverage(draws[:1], truth[:1])

@@ -1,0 +1,197 @@
+"""What the spectrograph has to beat, trained on the same pairs.
+
+Boosted trees on photometry, the most similar training galaxy, and networks that regress the
+redshift or the mean spectrum directly (`photospec.training.baselines`).
+"""
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from photospec.errors import InputError
+from photospec.pairs import PairsFile
+
+from .draws import Store, key_of
+from .features import Photometry, measure_photometry
+from .redshift import sigma_mad
+
+__all__ = ["TrainingPairs", "boosted_trees", "nearest"]
+
+#: Settings of the trees that are tried.
+GRID = {"learning_rate": (0.05, 0.1), "max_leaf_nodes": (15, 31, 63)}
+_N_TREES = 800
+
+
+@dataclass(frozen=True)
+class TrainingPairs:
+    """Photometry and truth of pairs to train baselines on.
+
+    Attributes
+    ----------
+    paths : tuple of str
+    photometry : Photometry
+    redshift : ndarray (n,)
+    truth : dict of ndarray (n,)
+        Numeric columns of the truth table that all files have.
+    place : ndarray (n, 2)
+        File and row of each.
+    """
+
+    paths: tuple
+    photometry: Photometry
+    redshift: np.ndarray
+    truth: dict
+    place: np.ndarray
+
+    def __len__(self):
+        return len(self.redshift)
+
+    @classmethod
+    def read(cls, paths, *, bands, skip_last=512, store=None):
+        """Measure the images of pairs files.
+
+        Parameters
+        ----------
+        paths : sequence of path-like
+        bands : sequence of str
+        skip_last : int
+            Pairs at the end of the first file that training kept for validation.
+        store : Store, optional
+            Keeps the photometry.
+        """
+        if not paths:
+            raise InputError("training: expected at least one pairs file, got none")
+        store, parts, redshift, truth, place = store or Store(), [], [], [], []
+        for number, path in enumerate(paths):
+            with PairsFile(path, bands=bands) as file:
+                n = len(file) - (skip_last if number == 0 else 0)
+                if n < 1:
+                    raise InputError(
+                        f"training: expected more than {skip_last} pairs, got {len(file)} in {path}"
+                    )
+                parts.append(photometry_of(file, n, store))
+                redshift.append(np.asarray(file.object["redshift"][:n], float))
+                table = file.truth
+                truth.append(
+                    {
+                        c: np.asarray(table[c][:n])
+                        for c in table.colnames
+                        if table[c].dtype.kind in "fi"
+                    }
+                )
+                place.append(np.stack([np.full(n, number), np.arange(n)], axis=1))
+        common = set.intersection(*map(set, truth))
+        return cls(
+            tuple(map(str, paths)),
+            Photometry.concatenate(parts),
+            np.concatenate(redshift),
+            {c: np.concatenate([t[c] for t in truth]) for c in sorted(common)},
+            np.concatenate(place),
+        )
+
+    def flux(self, rows):
+        """Noiseless spectra (n, n_wave) of rows of this table."""
+        place = self.place[rows]
+        flux = None
+        for number in np.unique(place[:, 0]):
+            with PairsFile(self.paths[number]) as file:
+                mine = place[:, 0] == number
+                part = file.truth_flux(place[mine, 1])
+            if flux is None:
+                flux = np.empty((len(place), part.shape[1]), part.dtype)
+            flux[mine] = part
+        return flux
+
+
+def photometry_of(file, n, store=None):
+    """Photometry of the first n pairs of a file, kept in the store."""
+    name = f"photometry-{key_of(file.provenance, len(file), n)}"
+    made = (store or Store()).get(
+        name,
+        lambda: vars(
+            measure_photometry(file.image, n, bands=file.bands, pixel_scale=file.pixel_scale)
+        ),
+    )
+    return Photometry(made["features"], made["compact"])
+
+
+def boosted_trees(features, target, *, classify=False, tune=True, seed=0, merit=None):
+    """Histogram gradient boosting, tuned over `GRID` with early stopping.
+
+    Parameters
+    ----------
+    features : ndarray (n, n_features)
+    target : ndarray (n,)
+        Numbers, or with `classify` whether something is so.
+    classify : bool
+        Predict a probability; both classes weigh the same.
+    tune : bool
+        Try all of `GRID`; else only its middle.
+    seed : int
+    merit : callable, optional
+        Of (prediction, target), the less the better; by default the mean absolute error.
+
+    Returns
+    -------
+    predict : callable
+        Features -> numbers (n,), or probabilities.
+    """
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+    good = np.isfinite(target)
+    features, target = features[good], target[good]
+    held = np.random.default_rng(seed).random(len(target)) < 0.15
+    merit = merit or (lambda prediction, truth: np.mean(np.abs(prediction - truth)))
+    best = None
+    losses = (None,) if classify else ("absolute_error", "squared_error")
+    tried = list(product(losses, *GRID.values()))
+    for loss, *values in tried if tune else tried[len(tried) // 4 :][:1]:
+        options = dict(zip(GRID, values)) | {
+            "max_iter": _N_TREES,
+            "early_stopping": True,
+            "validation_fraction": 0.1,
+            "n_iter_no_change": 20,
+            "l2_regularization": 1.0,
+            "random_state": seed,
+        }
+        if classify:
+            model = HistGradientBoostingClassifier(class_weight="balanced", **options)
+            model.fit(features[~held], target[~held].astype(int))
+            prediction = model.predict_proba(features[held])[:, 1]
+        else:
+            model = HistGradientBoostingRegressor(loss=loss, **options)
+            model.fit(features[~held], target[~held])
+            prediction = model.predict(features[held])
+        found = merit(prediction, target[held].astype(float))
+        if best is None or found < best[0]:
+            best = found, model
+    model = best[1]
+    if classify:
+        return lambda x: model.predict_proba(x)[:, 1]
+    return model.predict
+
+
+def redshift_merit(prediction, truth):
+    """Scatter of redshifts, the merit of trees that predict them."""
+    return sigma_mad(prediction, truth)
+
+
+def nearest(training, photometry):
+    """Rows of the training galaxies nearest in colours, magnitude and size.
+
+    Parameters
+    ----------
+    training : TrainingPairs
+    photometry : Photometry
+
+    Returns
+    -------
+    ndarray of int (n,)
+    """
+    compact = training.photometry.compact
+    # Robust scale per column; u is the noisiest and counts accordingly.
+    scale = 1.4826 * np.median(np.abs(compact - np.median(compact, axis=0)), axis=0)
+    scale = np.where(scale > 0, scale, 1) * np.array([2.0, *[1.0] * (compact.shape[1] - 1)])
+    return cKDTree(compact / scale).query(photometry.compact / scale)[1]

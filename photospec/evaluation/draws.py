@@ -1,0 +1,194 @@
+"""Candidates for the images of pairs, drawn once and kept on disk.
+
+A card takes hours of drawing and measuring on one core. Each chunk of galaxies goes to a
+file when it is done, so that a run that was stopped goes on where it was.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy import units as u
+from astropy.nddata import NDData
+from tqdm import tqdm
+
+from photospec.analysis import measure_redshift
+from photospec.analysis.workers import map_in_processes
+from photospec.image import NANOMAGGY
+from photospec.spectrum import FLUX_UNIT, WAVELENGTH, SpectrumArrays
+
+__all__ = ["Draws", "Store", "arrays_of", "draw_images", "image_of"]
+
+_CHUNK = 32
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Candidates of n images, m each.
+
+    Attributes
+    ----------
+    flux : ndarray (n, m, n_wave)
+        1e-17 erg/s/cm2/A.
+    similarity, redshift : ndarray (n, m)
+        Cosine similarity of image and spectrum; redshift measured on the spectrum.
+    warning : ndarray (n, m)
+        Bits of `photospec.analysis.RedshiftWarning`.
+    """
+
+    flux: np.ndarray
+    similarity: np.ndarray
+    redshift: np.ndarray
+    warning: np.ndarray
+
+    def __len__(self):
+        return len(self.similarity)
+
+    @property
+    def best(self):
+        """Index (n,) of the most similar candidate."""
+        return self.similarity.argmax(axis=1)
+
+    def of_best(self, name="flux"):
+        """An attribute of the most similar candidates, (n, ...)."""
+        return getattr(self, name)[np.arange(len(self)), self.best]
+
+    def ranked(self, n_best):
+        """Draws of the `n_best` most similar candidates, the most similar first."""
+        order = np.argsort(-self.similarity, axis=1, kind="stable")[:, :n_best]
+        rows = np.arange(len(self))[:, None]
+        return Draws(*(getattr(self, name)[rows, order] for name in self.__dataclass_fields__))
+
+
+class Store:
+    """A folder of results by name; without one (None) nothing is kept.
+
+    Parameters
+    ----------
+    folder : path-like or None
+    """
+
+    def __init__(self, folder=None):
+        self.folder = None if folder is None else Path(folder)
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+
+    def within(self, name):
+        """A store in a folder below."""
+        return Store(None if self.folder is None else self.folder / name)
+
+    def get(self, name, make):
+        """Arrays of a name: read, or made by ``make()`` (a dict of arrays) and kept."""
+        path = None if self.folder is None else self.folder / f"{name}.npz"
+        if path is not None and path.is_file():
+            with np.load(path) as file:
+                return dict(file)
+        arrays = make()
+        if path is not None:
+            partial = path.with_suffix(".partial")
+            with partial.open("wb") as file:
+                np.savez(file, **arrays)
+            os.replace(partial, path)
+        return arrays
+
+    def file(self, name):
+        """Path of another kind of file in the folder, or None."""
+        return None if self.folder is None else self.folder / name
+
+
+def key_of(*parts):
+    """Short name of what results depend on."""
+    text = json.dumps(parts, sort_keys=True, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _plain(value):
+    if isinstance(value, np.ndarray):
+        return hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
+    return str(value)
+
+
+def image_of(data, bands, pixel_scale):
+    """An NDData for the spectrograph of an array (n_bands, ny, nx), nanomaggies."""
+    meta = {"bands": bands, "pixel_scale": pixel_scale * u.arcsec}
+    return NDData(data, unit=NANOMAGGY, meta=meta)
+
+
+def arrays_of(flux, lsf):
+    """Spectra (n, n_wave) in the form that the analysis takes."""
+    flux = np.atleast_2d(np.asarray(flux, float))
+    return SpectrumArrays(WAVELENGTH, flux, None, np.zeros(flux.shape, bool), np.asarray(lsf))
+
+
+def _redshifts(flux, lsf):
+    fit = measure_redshift(arrays_of(flux, lsf))
+    return np.asarray(fit.redshift), np.asarray(fit.warning)
+
+
+def _no_redshifts(flux, lsf):
+    return np.full(len(flux), np.nan), np.full(len(flux), 128)
+
+
+def redshifts_of(flux, lsf, n_processes=1):
+    """Redshift and warning (...,) of spectra (..., n_wave)."""
+    shape = flux.shape[:-1]
+    flat = flux.reshape(-1, flux.shape[-1])
+    tasks = [(flat[i : i + 32], lsf) for i in range(0, len(flat), 32)]
+    if n_processes > 1:
+        results = list(map_in_processes(_redshifts, tasks, n_processes, _no_redshifts))
+    else:
+        results = [_redshifts(*task) for task in tasks]
+    redshift, warning = (np.concatenate(part) for part in zip(*results))
+    return redshift.reshape(shape), warning.reshape(shape)
+
+
+def draw_images(
+    spectrograph, read, n, n_candidates, *, seed=0, store=None, n_processes=1, progress=False
+):
+    """Draw candidates and measure their redshifts.
+
+    Parameters
+    ----------
+    spectrograph : PhotoSpectrograph
+    read : callable
+        Number of an image, 0 to n - 1 -> NDData. The store takes an image for the same if its
+        number is, so give each set of images a store of its own.
+    n : int
+    n_candidates : int
+    seed : int
+    store : Store, optional
+    n_processes : int
+        Of the redshifts; drawing takes place here.
+    progress : bool
+
+    Returns
+    -------
+    Draws
+    """
+    lsf = spectrograph.line_spread()
+
+    def spectra(row, m):
+        candidates = spectrograph.sample(read(row), m, seed=seed)
+        flux = candidates.spectra.flux.to_value(FLUX_UNIT).astype(np.float32)
+        return flux, np.asarray(candidates.similarity, float)
+
+    def chunk(rows):
+        flux, similarity = (
+            np.stack(part) for part in zip(*(spectra(r, n_candidates) for r in rows))
+        )
+        redshift, warning = redshifts_of(flux, lsf, n_processes)
+        return {"flux": flux, "similarity": similarity, "redshift": redshift, "warning": warning}
+
+    store = store or Store()
+    if store.folder is not None:
+        # What the weights make of the first image stands for the weights.
+        store = store.within(f"draws-{key_of(spectra(0, 2)[0], n_candidates, seed)}")
+    starts = tqdm(range(0, n, _CHUNK), disable=not progress, desc="draw", unit_scale=_CHUNK)
+    parts = []
+    for start in starts:
+        rows = range(start, min(start + _CHUNK, n))
+        parts.append(store.get(f"{start:05d}-{len(rows)}", lambda rows=rows: chunk(rows)))
+    return Draws(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})

@@ -1,0 +1,102 @@
+"""The whole model card in one call: tables, figures, and what they were made from."""
+
+import json
+from pathlib import Path
+
+from photospec.figures import save_figure
+from photospec.pairs import PairsFile
+
+from . import card_figures
+from .on_pairs import Settings, pairs_card
+from .photometry import photometry_card, read_catalogue
+from .real_images import images_card
+from .strange import strange_card
+from .value import write_sections
+
+__all__ = ["model_card"]
+
+_FIGURES = {
+    "redshifts": card_figures.plot_redshifts,
+    "spectra": card_figures.plot_spectra,
+    "properties": card_figures.plot_properties,
+    "calibration": card_figures.plot_calibration,
+    "ranking": card_figures.plot_ranking,
+}
+_N_ORDINARY = 1000
+
+
+def model_card(
+    spectrograph,
+    pairs,
+    training,
+    folder,
+    *,
+    images=(),
+    catalogue=None,
+    settings=None,
+    report=print,
+):
+    """Measure everything a model card says, and write it.
+
+    Run it again after a stop: what was drawn, trained and measured lies in ``folder/cache``.
+
+    Parameters
+    ----------
+    spectrograph : PhotoSpectrograph
+    pairs : path-like
+        Simulated pairs of the default survey, never trained on.
+    training : sequence of path-like
+        Pairs files of the training; the baselines learn from them.
+    folder : path-like
+        Gets ``card.txt``, a ``.ecsv`` and a reStructuredText ``.inc`` per table, figures, and
+        ``card.json`` with what it was made from.
+    images : sequence of path-like
+        Real images.
+    catalogue : path-like, optional
+        Real photometry and redshifts, see `photospec.evaluation.photometry.read_catalogue`.
+    settings : Settings, optional
+    report : callable
+        Is given each table as soon as it is there.
+
+    Returns
+    -------
+    list of Section
+    """
+    folder, settings = Path(folder), settings or Settings()
+    cache, sections = folder / "cache", []
+
+    def add(*more):
+        sections.extend(more)
+        for section in more:
+            report(str(section))
+        write_sections(sections, folder)
+
+    with PairsFile(pairs, bands=spectrograph.config.bands) as file:
+        card = pairs_card(spectrograph, file, training, settings, folder=cache)
+        add(*card.sections)
+        for name, plot in _FIGURES.items():
+            save_figure([plot(card)], folder / f"{name}.png", dpi=90)
+        ordinary = file.image(slice(0, _N_ORDINARY))
+    if tuple(spectrograph.config.bands) == tuple("ugriz"):
+        add(strange_card(spectrograph, ordinary, seed=settings.seed, folder=cache))
+    if images:
+        add(images_card(spectrograph, images, seed=settings.seed))
+    if catalogue is not None:
+        real = read_catalogue(
+            catalogue, redshift_range=settings.redshift_range, r_limit=settings.r_limit
+        )
+        add(photometry_card(spectrograph, real, training, settings, folder=cache, simulated=card))
+    (folder / "card.json").write_text(
+        json.dumps(
+            {
+                "weights": spectrograph.config.provenance,
+                "pairs": Path(pairs).name,
+                "training": [Path(path).name for path in training],
+                "settings": vars(settings),
+                "galaxies": len(card.draws),
+            },
+            indent=1,
+            default=str,
+        )
+    )
+    return sections
