@@ -163,7 +163,8 @@ def galaxy_rows(spectra, table, pictures=None):
         Flux (n, n_wave) or (n_wave,).
     table : astropy.table.Table
         One row per spectrum, with ``redshift`` and, for the titles, whatever it has
-        of ``image``, ``file``, ``redshift_error``, ``dn4000``, ``bpt_class``.
+        of ``image``, ``file``, ``redshift_error``, ``dn4000``, ``bpt_class``; where
+        ``n_candidates`` is 1, the error of the redshift is said to be the measurement's.
     pictures : sequence of array, optional
         Colour pictures (ny, nx, 3), y up.
 
@@ -242,7 +243,8 @@ def _title(table, row):
     if np.isfinite(redshift):
         digits = 4 if not redshift_error < 5e-4 else 5
         error = f" ± {redshift_error:.{digits}f}" if np.isfinite(redshift_error) else ""
-        parts.append(f"z = {redshift:.{digits}f}{error}")
+        of_one = error and _number(table, "n_candidates", row) == 1
+        parts.append(f"z = {redshift:.{digits}f}{error}{' (measurement only)' * bool(of_one)}")
     else:
         parts.append("no redshift")
     if np.isfinite(dn4000 := _number(table, "dn4000", row)):

@@ -223,8 +223,8 @@ class PhotoSpectrograph:
         ----------
         image : NDData
             As in `predict`.
-        n_candidates : int
-            How many.
+        n_candidates : int or None
+            How many; None for the weights' default, which `predict` takes.
         seed : int
             Same image, seed and number, same candidates.
 

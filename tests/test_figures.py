@@ -83,6 +83,14 @@ def test_titles_say_what_was_found_and_what_not():
     np.testing.assert_array_equal(second.flux, 2 * FLUX)
 
 
+def test_titles_tell_the_error_of_a_prediction_from_that_of_a_measurement():
+    table = QTable({"redshift": [0.12953] * 2, "redshift_error": [0.014, 0.00001]})
+    table["n_candidates"] = [8, 1]
+    first, second = galaxy_rows(from_arrays(WAVELENGTH, np.stack([FLUX, FLUX])), table)
+    assert first.title == "z = 0.1295 ± 0.0140"
+    assert second.title == "z = 0.12953 ± 0.00001 (measurement only)"
+
+
 @pytest.mark.parametrize(
     ("n", "paged", "n_figures"), [(1, False, 1), (13, True, 3), (13, False, 1)]
 )

@@ -1,6 +1,7 @@
 """All properties of one spectrum or of thousands, as a table with one row per spectrum."""
 
 import os
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -50,8 +51,8 @@ def measure_properties(
         whatever the number of processes or the other spectra.
     n_processes : int, optional
         Default: one for fewer than eight spectra, else one per core.
-    progress : bool
-        Show a progress bar.
+    progress : bool or callable
+        Show a progress bar; or a function to call with the number of spectra just measured.
 
     Returns
     -------
@@ -82,10 +83,10 @@ def measure_properties(
     ]
     results = []
     n_processes = _process_count(n_processes, len(tasks), n)
-    with one_thread(), _bar(n, progress) as bar:
+    with one_thread(), _reporting(n, progress) as report:
         for chunk in _run(tasks, n_processes):
             results += chunk
-            bar.update(len(chunk))
+            report(len(chunk))
     return assemble(results, options)
 
 
@@ -123,7 +124,13 @@ def _n_cores():
     return os.cpu_count() or 1
 
 
-def _bar(n, progress):
+@contextmanager
+def _reporting(n, progress):
+    """Function to call with the number of spectra just measured."""
+    if callable(progress):
+        yield progress
+        return
     from tqdm import tqdm
 
-    return tqdm(total=n, unit="spectrum", disable=not progress)
+    with tqdm(total=n, unit="spectrum", disable=not progress) as bar:
+        yield bar.update

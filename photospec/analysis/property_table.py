@@ -10,7 +10,14 @@ from photospec.analysis.line_model import GROUPS
 from photospec.lines import LINES
 from photospec.spectrum import FLUX_UNIT
 
-__all__ = ["COLUMNS", "INDEX_COLUMNS", "LINE_RATIOS", "POPULATION_COLUMNS", "assemble"]
+__all__ = [
+    "COLUMNS",
+    "INDEX_COLUMNS",
+    "LINE_RATIOS",
+    "POPULATION_COLUMNS",
+    "assemble",
+    "masked_column",
+]
 
 _INDEX_UNITS = {"angstrom": u.AA, "mag": u.mag, "break": None}
 
@@ -66,8 +73,8 @@ def assemble(rows, options):
         pairs = np.array([row.get(name, nothing) for row in rows], float).reshape(-1, 2)
         value, error = pairs.T
         error = np.where(np.isfinite(value) & (error >= 0), error, np.nan)
-        table[name] = _column(value, unit)
-        table[f"{name}_error"] = _column(error, unit)
+        table[name] = masked_column(value, unit)
+        table[f"{name}_error"] = masked_column(error, unit)
     classes = [row.get("bpt_class", "") for row in rows]
     table["bpt_class"] = MaskedColumn(classes, mask=[not name for name in classes], dtype="U12")
     table["flags"] = ["; ".join(row["flags"]) for row in rows]
@@ -79,7 +86,18 @@ def assemble(rows, options):
     return table
 
 
-def _column(values, unit):
+def masked_column(values, unit):
+    """Column of a table, masked where values are not finite.
+
+    Parameters
+    ----------
+    values : ndarray (n,)
+    unit : Unit or None
+
+    Returns
+    -------
+    Masked Quantity, or MaskedColumn if there is no unit
+    """
     mask = ~np.isfinite(values)
     values = np.where(mask, np.nan, values)
     if unit is None:

@@ -10,8 +10,9 @@ __all__ = ["add_parser", "run"]
 
 _DESCRIPTION = """\
 Simulate a galaxy, image it, predict its spectrum from the image with the bundled
-weights, measure the spectrum, and set the result beside the truth: a table on the
-screen and a figure in the folder. Needs no network and less than a minute.
+weights, measure all candidates, and set the result and its errors beside the truth:
+a table on the screen and a figure in the folder. Needs no network and less than a
+minute.
 """
 
 # Surveys with these seeds are used for nothing else, so the networks never saw the galaxy.
@@ -72,6 +73,7 @@ def run(args):
     args : argparse.Namespace
         Parsed arguments.
     """
+    from photospec.cli._candidates import best_row
     from photospec.cli.outputs import check_folder, check_outputs, replacing
     from photospec.cli.tables import write_table
 
@@ -87,10 +89,11 @@ def run(args):
             batch = _simulate(args.seed, image_path)
             bar.update()
             bar.set_description("predict")
-            image, spectrum = _predict(args, image_path)
+            image, candidates = _predict(args, image_path)
             bar.update()
+            spectrum = best_row(candidates)
             bar.set_description("measure")
-            table, truth = _measure(spectrum, batch)
+            table, truth = _measure(candidates, batch)
             bar.update()
             bar.set_description("draw")
             with replacing(figure_path) as path:
@@ -128,23 +131,27 @@ def _simulate(seed, image_path):
 
 
 def _predict(args, image_path):
-    """Read the image as any other, and predict."""
+    """Read the image as any other, and draw as many candidates as ``predict`` does."""
     from photospec import PhotoSpectrograph
     from photospec.image import read_image
 
     image = read_image(image_path)
-    return image, PhotoSpectrograph.load().predict([image], seed=args.seed)
+    return image, PhotoSpectrograph.load().sample(image, None, seed=args.seed)
 
 
-def _measure(spectrum, batch):
-    """Measure the predicted and the true spectrum alike; return a row of each, and the latter."""
+def _measure(candidates, batch):
+    """Measure the candidates and the true spectrum; return a row of each, and the latter."""
     from astropy.table import vstack
 
-    from photospec.analysis import measure_properties
+    from photospec.analysis import measure_candidates, measure_properties
     from photospec.spectrum import WAVELENGTH, from_arrays
 
-    truth = from_arrays(WAVELENGTH, batch.truth_flux[:1], lsf=spectrum.meta.get("lsf_sigma"))
-    tables = [measure_properties(item, progress=False) for item in (spectrum, truth)]
+    lsf = candidates.spectra.meta.get("lsf_sigma")
+    truth = from_arrays(WAVELENGTH, batch.truth_flux[:1], lsf=lsf)
+    tables = [
+        measure_candidates(candidates.spectra, candidates.best_index),
+        measure_properties(truth),
+    ]
     table = vstack(tables, metadata_conflicts="silent")
     table.add_column(["image", "true spectrum"], name="measured_from", index=0)
     return table, truth
@@ -161,15 +168,27 @@ def _draw(path, image, spectrum, truth, table):
 
 def _comparison(table, batch):
     """Set side by side what came from the image, from the true spectrum, and what was put in."""
-    lines = [f"{'':34}{'from image':>16}{'true spectrum':>16}{'put in':>12}"]
+    lines = [f"{'':30}{'from image':>20}{'true spectrum':>16}{'put in':>12}"]
     for column, label, form in _COMPARED:
         if column not in table.colnames:
             continue
         cells = [_cell(table[column][row], form) for row in (0, 1)]
+        cells[0] += _uncertainty(table[0], column, form)
         put_in = batch.truth.get(column)
         cells.append("" if put_in is None else _cell(put_in[0], form))
-        lines.append(f"{label:34}{cells[0]:>16}{cells[1]:>16}{cells[2]:>12}")
+        lines.append(f"{label:30}{cells[0]:>20}{cells[1]:>16}{cells[2]:>12}")
+    # How the errors came about is the last flag.
+    lines.append(f"({table['flags'][0].split('; ')[-1]})")
     return "\n".join(lines)
+
+
+def _uncertainty(row, column, form):
+    """Write the error of a number or the probability of a class, if it is known."""
+    if form:
+        error = _cell(row[f"{column}_error"], form)
+        return "" if error == "-" else f" ± {error}"
+    probability = _cell(row[f"{column}_probability"], ".0%")
+    return "" if probability == "-" else f" ({probability})"
 
 
 def _cell(value, form):

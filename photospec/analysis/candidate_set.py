@@ -1,0 +1,175 @@
+"""What the candidates of one galaxy say together: values of one, errors from all.
+
+The error of a measurement on one predicted spectrum says how well that spectrum, which has no
+noise, can be measured, not how well the galaxy is known. The candidates differ as much as the
+image leaves open: their spread is the larger part of the error.
+"""
+
+import numpy as np
+from astropy.table import MaskedColumn
+
+from photospec.analysis.properties import measure_properties
+from photospec.analysis.property_table import masked_column
+from photospec.errors import InputError
+
+__all__ = ["combine_candidates", "measure_candidates"]
+
+FEWEST = 3  # with fewer values there is no spread to speak of
+PERCENTILES = (16, 84)
+
+
+def measure_candidates(spectra, best_index, **options):
+    """Measure the candidates of one galaxy, or of several, with the errors of the prediction.
+
+    Parameters
+    ----------
+    spectra : Spectrum, or list of Spectrum
+        Flux (n_candidates, n_wave) of one galaxy (``CandidateSpectra.spectra``), or a list of
+        such with equally many candidates.
+    best_index : int, or sequence of int
+        Which candidate stands for all (``CandidateSpectra.best_index``); one per galaxy.
+    **options
+        Of `measure_properties`.
+
+    Returns
+    -------
+    astropy.table.QTable
+        One row per galaxy: see `combine_candidates`.
+
+    Raises
+    ------
+    InputError
+        As `measure_properties` and `combine_candidates`.
+    """
+    return combine_candidates(measure_properties(spectra, **options), best_index)
+
+
+def combine_candidates(table, best_index):
+    """Make the measured candidates of a galaxy one row: values of one, errors from all.
+
+    Parameters
+    ----------
+    table : astropy.table.QTable
+        From `measure_properties`: a row per candidate; of several galaxies, which have equally
+        many candidates, one galaxy after the other.
+    best_index : int, or array_like of int (n_galaxies,)
+        Row, among those of its galaxy, of the candidate that stands for all.
+
+    Returns
+    -------
+    astropy.table.QTable
+        One row per galaxy. Values are those of the candidate that stands for all.
+        ``<column>_error`` is its measurement error and half the range from the 16th to the 84th
+        percentile of the candidates in quadrature, masked where fewer than three candidates
+        could be measured. ``bpt_class_probability`` is the fraction of the candidates with a
+        class that are of this class. ``n_candidates`` says how many there are, and so does
+        ``flags``; with one, errors are of the measurement only.
+
+    Raises
+    ------
+    InputError
+        If the table has other rows or columns than these, or `best_index` points at none.
+
+    Notes
+    -----
+    Percentiles by definition 8 of Hyndman & Fan (1996, The American Statistician 50, 361): for
+    eight normal values the half range is 1.04 sigma; by the usual linear interpolation 0.81.
+    """
+    best = np.atleast_1d(np.asarray(best_index))
+    n_candidates = _candidates_per_galaxy(table, best)
+    chosen = np.arange(len(best)) * n_candidates + best
+    combined = table[chosen]
+    notes = [[text] if text else [] for text in map(str, combined["flags"])]
+    if n_candidates > 1:
+        _widen_errors(combined, table, n_candidates, notes)
+    _add_class_probability(combined, table, n_candidates)
+    combined["n_candidates"] = np.full(len(best), n_candidates)
+    combined["flags"] = ["; ".join([*note, _origin(n_candidates)]) for note in notes]
+    return combined
+
+
+def _candidates_per_galaxy(table, best):
+    """How many candidates each galaxy has, after a check of the arguments."""
+    missing = {"flags", "bpt_class", "redshift"} - set(table.colnames)
+    if missing:
+        raise InputError(
+            f"table: expected the result of measure_properties, got no column {min(missing)}"
+        )
+    n_candidates, rest = divmod(len(table), best.size) if best.size else (0, 0)
+    if n_candidates < 1 or rest:
+        raise InputError(
+            f"table: expected equally many candidates of {best.size} galaxies, got {len(table)} "
+            "rows; is there one best_index per galaxy?"
+        )
+    if (
+        best.dtype.kind not in "iu"
+        or best.ndim != 1
+        or not np.all((best >= 0) & (best < n_candidates))
+    ):
+        raise InputError(
+            f"best_index: expected whole numbers from 0 to {n_candidates - 1}, got {best.tolist()}"
+        )
+    return n_candidates
+
+
+def _widen_errors(combined, table, n_candidates, notes):
+    """Add the spread of the candidates to the errors, in quadrature."""
+    few = [[] for _ in notes]
+    for name in table.colnames:
+        error_name = f"{name}_error"
+        if error_name not in table.colnames:
+            continue
+        value = _numbers(combined[name])
+        spread = _half_range(_numbers(table[name]).reshape(-1, n_candidates))
+        measured = _numbers(combined[error_name])
+        error = np.hypot(np.nan_to_num(measured), spread)
+        # A redshift that was given has no error, and no spread.
+        known = np.isfinite(value) & (np.isfinite(measured) | (spread > 0))
+        column = masked_column(np.where(known, error, np.nan), combined[error_name].unit)
+        column.info.format = combined[error_name].info.format
+        combined[error_name] = column
+        for i in np.flatnonzero(np.isfinite(value) & np.isnan(spread)):
+            few[i].append(name)
+    if n_candidates >= FEWEST:  # otherwise it is all of them, which the last flag says
+        for note, names in zip(notes, few, strict=True):
+            if names:
+                note.append(f"{', '.join(names)}: no error, fewer than {FEWEST} candidates have it")
+
+
+def _half_range(values):
+    """Half of the 16 to 84 % range along the last axis (n, n_candidates); NaN for too few."""
+    half = np.full(len(values), np.nan)
+    enough = np.isfinite(values).sum(axis=-1) >= FEWEST
+    if enough.any():
+        low, high = np.nanpercentile(values[enough], PERCENTILES, axis=-1, method="median_unbiased")
+        half[enough] = (high - low) / 2
+    return half
+
+
+def _add_class_probability(combined, table, n_candidates):
+    """Add how many of the candidates with a class have that of the one that stands for all."""
+    known = ~np.ma.getmaskarray(table["bpt_class"]).reshape(-1, n_candidates)
+    names = np.asarray(table["bpt_class"].astype(str)).reshape(-1, n_candidates)
+    chosen = np.ma.filled(np.ma.asarray(combined["bpt_class"]).astype(str), "")
+    same = (names == chosen[:, None]) & known
+    # Without enough of them, or without a class, there is no probability.
+    enough = (known.sum(axis=-1) >= FEWEST) & ~np.ma.getmaskarray(combined["bpt_class"])
+    share = same.sum(axis=-1) / np.maximum(known.sum(axis=-1), 1)
+    column = MaskedColumn(np.where(enough, share, np.nan), mask=~enough, format=".3f")
+    place = combined.colnames.index("bpt_class") + 1
+    combined.add_column(column, name="bpt_class_probability", index=place)
+
+
+def _origin(n_candidates):
+    if n_candidates == 1:
+        return "one candidate: errors are of the measurement only"
+    if n_candidates < FEWEST:
+        return f"{n_candidates} candidates: too few for errors"
+    return f"errors from {n_candidates} candidates"
+
+
+def _numbers(column):
+    """Column of any kind as floats without unit, NaN where masked."""
+    mask = getattr(column, "mask", False)
+    bare = getattr(column, "unmasked", column)
+    return np.where(mask, np.nan, np.asarray(getattr(bare, "value", bare), float))

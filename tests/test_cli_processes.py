@@ -1,0 +1,46 @@
+"""The command line as its own process: how fast it answers, and to whom."""
+
+import subprocess
+import sys
+import time
+
+import photospec
+
+
+def run_photospec(*arguments, **kwargs):
+    return subprocess.run(
+        [sys.executable, "-m", "photospec", *arguments], capture_output=True, text=True, **kwargs
+    )
+
+
+def test_version_and_help_answer_at_once(tmp_path):
+    start = time.perf_counter()
+    version = run_photospec("--version", cwd=tmp_path)
+    elapsed = time.perf_counter() - start
+    assert version.stdout.strip() == f"photospec {photospec.__version__}"
+    # Half a second is the aim; a busy machine that also runs other tests gets more.
+    assert elapsed < 3
+    help_ = run_photospec("--help", cwd=tmp_path)
+    assert help_.returncode == 0
+    for verb in ("predict", "measure", "demo", "simulate", "download", "train", "evaluate"):
+        assert f"\n    {verb} " in help_.stdout
+
+
+SAY_A_LOT = """
+import sys, argparse
+from photospec.cli.console import guarded, say
+def run(args):
+    for _ in range(100000):
+        say(args, "line")
+sys.exit(guarded(run, argparse.Namespace(quiet=False, debug=False)))
+"""
+
+
+def test_closed_pipe_is_quiet(tmp_path):
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", SAY_A_LOT]
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, cwd=tmp_path) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 141
