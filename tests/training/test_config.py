@@ -4,6 +4,7 @@ import pytest
 
 from photospec.config import read_toml, write_toml
 from photospec.errors import InputError
+from photospec.networks.published_sizes import PublishedSize
 from photospec.networks.sizes import DEFAULT_SIZES, STAGES
 from photospec.training.config import Optimisation, TrainConfig
 from photospec.training.optimisers import ema_decay, learning_rate
@@ -51,6 +52,43 @@ def test_keys_left_out_take_their_default(tmp_path):
         ("[diffusion.image]\nn_heads = 5", "line 2: n_heads: expected a divisor of the width 224"),
         ("[diffusion.image]\nwidth = 448", "got 448 and 224"),
         ("batch_size = ", "expected TOML"),
+        # each makes sense, but not together
+        ('[data]\n\nweights = "ivar"', r"line 3: data\.weights: .* with target truth"),
+        (
+            'stage = "contrastive"\ntarget = "observed"\n[data]\nweights = "ivar"',
+            r"line 4: data\.weights: .* for the contrastive network",
+        ),
+        (
+            'stage = "contrastive"\n[diffusion.process]\ncondition_dropout = 0.1',
+            r"line 3: diffusion\.process\.condition_dropout: expected 0 for the contrastive",
+        ),
+        (
+            'architecture = "published"\n[diffusion.process]\nschedule = "linear"',
+            r"line 2: diffusion\.process: expected the defaults for published .*got 'schedule'",
+        ),
+        ('[fine_tuning]\nfrozen = ["head"]', "line 2: frozen: expected no frozen parts without"),
+        (
+            '[fine_tuning]\ninit = "x"\nfrozen = ["tail"]',
+            r"line 3: fine_tuning\.frozen: expected parts among encoder, .*got 'tail'",
+        ),
+        ('[optimisation]\nschedule = "piecewise"', "line 1: milestones: expected some with"),
+        ("[optimisation]\nmilestones = [0.5]", "line 2: milestones: expected some with"),
+        (
+            '[optimisation]\nschedule = "piecewise"\nmilestones = [0.5, 0.2]',
+            "line 3: milestones: expected increasing",
+        ),
+        ('[optimisation]\nschedule = "exponential"', "final_learning_rate: expected a positive"),
+        ("[optimisation]\nfinal_learning_rate = 1.0", "line 2: .*at most the learning rate"),
+        ("[optimisation]\nn_cycles = 2", "line 2: n_cycles: expected 1 with the trapezoid"),
+        ("[optimisation]\nbetas = [0.9, 1.0]", "line 2: betas: expected 0 to 1"),
+        ("[diffusion.process]\nschedule = 'sine'", "line 2: .*expected one of edm, cosine, linear"),
+        (
+            "[diffusion.process]\nmax_augmentation = 0.0",
+            "line 1: inference_augmentation: expected at most max_augmentation = 0.0",
+        ),
+        ("[published]\nwidths = [64, 100]", "line 2: widths: expected multiples of 8"),
+        ("[published]\nwidths = [64, 72]\nattention_depths = [1]", "widths: expected multiples of"),
+        ("[published]\nattention_depths = [4]", "line 2: attention_depths: expected numbers below"),
     ],
 )
 def test_bad_settings_name_file_and_line(text, message, tmp_path):
@@ -60,6 +98,29 @@ def test_bad_settings_name_file_and_line(text, message, tmp_path):
         read_toml(TrainConfig, path)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_files_of_before_the_newer_settings_mean_the_same(tmp_path):
+    """A run folder of the first release holds none of the newer tables."""
+    path = tmp_path / "config.toml"
+    path.write_text(
+        'stage = "base"\nseed = 0\nmax_steps = 4000\nbatch_size = 32\nn_draws = 4\n'
+        'target = "truth"\naugment = true\nvalidation_pairs = 512\nvalidate_every = 500\n'
+        "checkpoint_every = 200\ntemperature = 0.05\nmixed_precision = true\n[optimisation]\n"
+        "learning_rate = 0.0007\nwarmup_steps = 200\ndecay_fraction = 0.3\nweight_decay = 0.01\n"
+        "gradient_clip = 1.0\nema_decay = 0.998\n"
+    )
+    assert read_toml(TrainConfig, path) == TrainConfig()
+
+
+def test_published_preset_says_what_it_is():
+    config = preset("published", "super-resolution")
+    assert (config.architecture, config.size) == ("published", PublishedSize())
+    assert (config.max_epochs, config.batch_size, config.target) == (1000, 512, "observed")
+    contrastive = preset("published", "contrastive")
+    assert (contrastive.max_epochs, contrastive.batch_size) == (500, 2048)
+    assert contrastive.optimisation.weight_decay == 1e-3
+    assert contrastive.temperature == 0.05
 
 
 def test_bad_names():
