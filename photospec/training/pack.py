@@ -163,12 +163,17 @@ def _pairs_hashes(path):
 
 def fit_domain(encoder, paths):
     """`ImageDomain` of the images in pairs files, some thousands of each."""
-    features = []
+    features, redshift = [], []
     for path in paths:
         with PairsFile(path) as file:
-            for start in range(0, min(len(file), _N_DOMAIN), _AT_ONCE):
-                image = torch.from_numpy(file.image(slice(start, start + _AT_ONCE)))
+            n = min(len(file), _N_DOMAIN)
+            for start in range(0, n, _AT_ONCE):
+                image = torch.from_numpy(file.image(slice(start, min(start + _AT_ONCE, n))))
                 features.append(encoder.standardised(image))
+            if "redshift" in file.object.colnames:
+                redshift.append(torch.tensor(file.object["redshift"][:n], dtype=torch.float64))
+    features = torch.cat(features)
+    known = sum(map(len, redshift)) == len(features)
     domain = ImageDomain.like(encoder)
-    domain.fit(torch.cat(features))
+    domain.fit(features, torch.cat(redshift) if known else None)
     return domain
