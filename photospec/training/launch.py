@@ -146,7 +146,7 @@ def worker():
     report, status = os.fdopen(os.dup(1), "w"), 0
     os.dup2(2, 1)
     answer = {}
-    with report, warnings.catch_warnings(record=True, category=PhotospecWarning) as caught:
+    with report, warnings.catch_warnings(record=True) as caught:
         try:
             task = json.loads(line)
             with joined(task["device"]) as device:
@@ -155,8 +155,12 @@ def worker():
             answer, status = {"error": type(error).__name__, "message": str(error)}, _FAILED
         except SystemExit as error:
             status = error.code
-        answer["warnings"] = [
-            str(item.message) for item in caught if item.category is PhotospecWarning
-        ]
+        answer["warnings"] = []
+        for item in caught:
+            if item.category is PhotospecWarning:
+                answer["warnings"].append(str(item.message))
+            else:
+                message = item.message, item.category, item.filename, item.lineno
+                sys.stderr.write(warnings.formatwarning(*message))
         report.write(json.dumps(answer))
     sys.exit(status)

@@ -111,9 +111,10 @@ def run(config, pairs, output, *, resume=False, device="cpu", progress=False):
             close = attach_handlers(
                 engine, trainer, output, log, handlers=handlers, progress=progress
             )
+            steps = range(trainer.step, config.max_steps)
             try:
-                steps = range(trainer.step, config.max_steps)
-                engine.run(batches(stream, steps), max_epochs=1, epoch_length=len(steps))
+                with contextlib.closing(batches(stream, steps)) as found:
+                    engine.run(found, max_epochs=1, epoch_length=len(steps))
             finally:
                 close()
             _check_loss(engine.state.output, trainer, log)

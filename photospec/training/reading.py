@@ -1,5 +1,7 @@
 """Batches of coming steps, read ahead by other processes where that is asked for."""
 
+import signal
+
 from torch.utils.data import DataLoader, Dataset
 
 from .data import Batch, PairsStream
@@ -22,7 +24,12 @@ def batches(stream, steps):
             yield step, _own(stream.batch(step))
         return
     yield from DataLoader(
-        _Steps(stream), batch_size=None, sampler=steps, num_workers=workers, collate_fn=_as_it_is
+        _Steps(stream),
+        batch_size=None,
+        sampler=steps,
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        worker_init_fn=_outlive_sigterm,
     )
 
 
@@ -38,6 +45,11 @@ class _Steps(Dataset):
         if self._stream is None:
             self._stream = PairsStream(self._paths, self._config, chosen=self._chosen)
         return step, _own(self._stream.batch(step))
+
+
+def _outlive_sigterm(number):
+    """A cluster sends it to all; the training process finishes its step and then ends these."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _as_it_is(item):

@@ -1,6 +1,9 @@
 """What goes on around the steps: scores, pictures, trackers, stopping early, what is kept."""
 
 import json
+import multiprocessing
+import os
+import signal
 import sys
 from dataclasses import replace
 from types import ModuleType, SimpleNamespace
@@ -198,6 +201,25 @@ def test_reading_by_other_processes_changes_nothing(config_of, pairs, tmp_path):
     ]
     for name, tensor in networks[0].items():
         assert torch.equal(tensor, networks[1][name])
+
+
+def test_sigterm_to_those_who_read_too(config_of, pairs, tmp_path, monkeypatch):
+    """As a cluster sends it: to all processes of a job."""
+    update = Trainer.update
+
+    def told(self, engine, item):
+        if item[0] == 2:
+            for child in multiprocessing.active_children():
+                os.kill(child.pid, signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return update(self, engine, item)
+
+    monkeypatch.setattr(Trainer, "update", told)
+    with pytest.raises(SystemExit) as error:
+        run(config_of(max_steps=9, workers=1), pairs, tmp_path)
+    assert error.value.code == 143
+    assert load_checkpoint(tmp_path / "checkpoint.pt")["step"] == 3
+    assert not multiprocessing.active_children()
 
 
 def test_origin_of_runs_and_weights(config_of, pairs, tmp_path, monkeypatch):
