@@ -104,7 +104,8 @@ def _convert(spectrum, strict):
     except Exception as error:
         if strict:
             raise
-        return f"unreadable: {str(error).splitlines()[0] if str(error) else error!r}"
+        lines = str(error).splitlines() or [type(error).__name__]
+        return f"unreadable: {lines[0]}"
 
 
 def good_pixels(arrays):

@@ -57,6 +57,11 @@ def one_spectrum(spectrum):
             f"spectrum: expected one spectrum, got {len(arrays.flux)};"
             " fit them one by one or use measure_properties"
         )
+    if not np.all(np.diff(arrays.wavelength) > 0):
+        raise InputError(
+            "spectrum.wavelength: expected increasing numbers, got some that are not;"
+            " sort the pixels and join repeated ones"
+        )
     return arrays
 
 
@@ -94,7 +99,7 @@ def to_log_spectrum(arrays, redshift, galactic_ebv=0.0):
     ln_wave = np.log(wavelength)
     steps = np.diff(ln_wave)
     uniform = np.linspace(ln_wave[0], ln_wave[-1], ln_wave.size)
-    if np.abs(ln_wave - uniform).max() > 0.02 * np.median(steps):
+    if ln_wave.size > 2 and np.abs(ln_wave - uniform).max() > 0.02 * np.median(steps):
         step = max(float(np.median(steps)), SDSS_STEP)
         count = int((ln_wave[-1] - ln_wave[0]) / step) - 1
         new = np.exp(ln_wave[0] + step * (1 + np.arange(count)))

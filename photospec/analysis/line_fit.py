@@ -19,8 +19,8 @@ FREE_SNR = 5.0  # lines of a kind must have this much for their own kinematics
 # own (benchmarks/analysis_recovery.py). Lines are no single Gaussians: a factor on the
 # noise and a part of the flux, more for [O III], whose width is its own where it comes from the
 # nucleus. Stars under a line: Angstrom of their continuum, most for Balmer lines.
-SHAPE_FACTOR, SHAPE_ERROR, SHAPE_ERROR_OIII = 1.03, 0.006, 0.02
-STARS_ERROR, STARS_ERROR_BALMER = 0.02, 0.08
+SHAPE_FACTOR, SHAPE_ERROR, SHAPE_ERROR_OIII = 1.05, 0.005, 0.02
+STARS_ERROR, STARS_ERROR_BALMER = 0.02, 0.065
 DISPERSION_RANGE = (5.0, 700.0)  # km/s
 VELOCITY_RANGE = 600.0  # km/s
 

@@ -21,6 +21,7 @@ FATAL = (
     | RedshiftWarning.NEGATIVE_MODEL
     | RedshiftWarning.POOR_FIT
     | RedshiftWarning.OUT_OF_RANGE
+    | RedshiftWarning.QUASAR
 )
 
 
@@ -133,10 +134,15 @@ def _redshift(row, arrays, redshift, options):
     if warning:
         best, second = fit.redshift[0], fit.second_redshift[0]
         row["flags"].append(f"redshift: {warning_names(warning)} ({best:.4f} or {second:.4f})")
+    error = float(fit.error[0])
+    if fit.solutions.correlation[0] > 1:
+        # Without noise a poor fit says that parts of a spectrum disagree; the error holds that.
+        warning &= ~RedshiftWarning.POOR_FIT
+        error = float(fit.solutions.spread()[0])
     if warning & FATAL:
         return np.nan
     if not warning & RedshiftWarning.ZERO_REDSHIFT:
-        row["redshift"] = (float(fit.redshift[0]), float(fit.error[0]))
+        row["redshift"] = (float(fit.redshift[0]), error)
     return float(fit.redshift[0])
 
 

@@ -22,6 +22,7 @@ __all__ = ["RedshiftFit", "RedshiftWarning", "measure_redshift", "redshift_densi
 
 DENSITY_STEP = 0.001
 N_SOLUTIONS = 5
+SAME_OBJECT = 0.02  # of 1 + z: broad lines may be so far from narrow ones
 
 
 class RedshiftWarning(IntFlag):
@@ -34,6 +35,8 @@ class RedshiftWarning(IntFlag):
     OUT_OF_RANGE = 32  # the best redshift is outside the range asked for
     NO_DATA = 128  # nothing to measure: see `reason`
     ZERO_REDSHIFT = 256  # consistent with zero: a rest-frame spectrum, or a star
+    QUASAR = 512  # broad lines at another redshift fit better than any galaxy
+    BROAD_LINES = 1024  # broad lines at this redshift fit better than any galaxy
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -45,7 +48,9 @@ class RedshiftFit:
     redshift : float or ndarray (n,)
         Vacuum, heliocentric if the wavelengths are; NaN where nothing could be measured.
     error : float or ndarray (n,)
-        Standard error from the curvature of chi-square, scaled by the reduced chi-square.
+        Standard error from the curvature of chi-square, scaled by the reduced chi-square. For
+        spectra without uncertainty whose residuals are alike over many pixels, as of predicted
+        ones, from how far parts of the spectrum disagree (jackknife), if that is more.
     delta_chi2 : float or ndarray (n,)
         Chi-square of the second-best solution minus the best, per reduced chi-square.
     reduced_chi2 : float or ndarray (n,)
@@ -183,9 +188,13 @@ def _warnings(found, low, high, delta_chi2_min):
     with np.errstate(invalid="ignore"):
         second = np.where(np.isnan(found.delta_chi2[:, 1]), np.inf, found.delta_chi2[:, 1])
         warning = RedshiftWarning.SMALL_DELTA_CHI2 * (second < delta_chi2_min)
-        warning |= RedshiftWarning.POOR_FIT * ((found.reduced_chi2 > 4) & (second < 200))
+        warning |= RedshiftWarning.POOR_FIT * ((found.reduced_chi2 > 4) & (second < 300))
         warning |= RedshiftWarning.OUT_OF_RANGE * ((best < low - 5e-4) | (best > high))
         warning |= RedshiftWarning.ZERO_REDSHIFT * (np.abs(best) < 3e-4 + 3 * error)
+        near = np.abs(found.broad_line_redshift - best) < SAME_OBJECT * (1 + best)
+    broad = np.isfinite(found.broad_line_redshift)
+    warning |= RedshiftWarning.QUASAR * (broad & ~near)
+    warning |= RedshiftWarning.BROAD_LINES * (broad & near)
     return warning | RedshiftWarning.NEGATIVE_MODEL * found.negative
 
 

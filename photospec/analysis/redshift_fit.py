@@ -6,6 +6,12 @@ import numpy as np
 from scipy.ndimage import uniform_filter1d
 
 from photospec.analysis._gate import N_PIXELS_MIN, good_pixels, take
+from photospec.analysis.redshift_consistency import (
+    CORRELATED,
+    jackknife_error,
+    residual_correlation,
+)
+from photospec.analysis.redshift_quasars import quasar_chi2
 from photospec.analysis.redshift_scan import chi2_at_shifts, chi2_scan, resample_log
 from photospec.analysis.redshift_templates import (
     LOG_STEP,
@@ -24,6 +30,8 @@ REFINE = 60.0  # solutions within this scaled delta chi2 of the best get a fine 
 MARGIN = 0.12  # of ln(1 + z), searched beyond the range asked for, but not far below zero
 N_REFINED = 3
 N_PARAMETERS = 20
+QUASAR_CHI2 = 25.0  # scaled; broad lines must fit better than galaxies by this
+SUSPECT_CHI2, SUSPECT_DELTA = 0.9, 150.0  # worse reduced chi2, smaller delta: try broad lines
 NOT_COVERED = "too few pixels inside the wavelength range of the templates"
 BATCH = 64  # spectra resampled at a time: keeps memory flat
 
@@ -39,6 +47,10 @@ class Solutions:
     reduced_chi2 : ndarray (n,)
     negative : ndarray (n,) of bool
         True where the best model is negative on average.
+    broad_line_redshift : ndarray (n,)
+        Where broad emission lines fit better than any galaxy, their redshift; else NaN.
+    correlation : ndarray (n,)
+        How many pixels are wrong alike, for spectra without uncertainty; else one.
     """
 
     redshift: np.ndarray
@@ -46,19 +58,27 @@ class Solutions:
     delta_chi2: np.ndarray
     reduced_chi2: np.ndarray
     negative: np.ndarray
+    broad_line_redshift: np.ndarray
+    correlation: np.ndarray
 
     @classmethod
     def empty(cls, n, n_solutions):
         """Nothing found yet."""
         nothing = [np.full((n, n_solutions), np.nan) for _ in range(3)]
-        return cls(*nothing, np.full(n, np.nan), np.zeros(n, bool))
+        return cls(*nothing, np.full(n, np.nan), np.zeros(n, bool), np.full(n, np.nan), np.ones(n))
 
     def weight(self):
         """Probability of each solution (n, n_solutions): Laplace's integral over its peak."""
         with np.errstate(over="ignore"):
-            weight = np.nan_to_num(np.exp(-0.5 * self.delta_chi2) * self.error)
+            delta = self.delta_chi2 / self.correlation[:, None]
+            weight = np.nan_to_num(np.exp(-0.5 * delta) * self.error)
         total = weight.sum(axis=1, keepdims=True)
         return np.divide(weight, total, out=np.zeros_like(weight), where=total > 0)
+
+    def spread(self):
+        """Root mean square distance from the best (n,), over all solutions and their errors."""
+        square = self.error**2 + (self.redshift - self.redshift[:, :1]) ** 2
+        return np.sqrt(np.nansum(self.weight() * square, axis=1))
 
 
 def _inverse_variance(arrays):
@@ -121,7 +141,7 @@ def find_solutions(block, usable, redshift_range, found, indices):
     if np.count_nonzero(inside) < N_PIXELS_MIN:
         return [NOT_COVERED] * rows.size, np.zeros(rows.size)
     block = replace(take(block, rows), meta={})
-    reasons, coverage = [], np.zeros(rows.size)
+    reasons, coverage, bare = [], np.zeros(rows.size), block.sigma is None
     for first in range(0, rows.size, BATCH):
         batch = slice(first, first + BATCH)
         wavelength, flux, ivar = _scaled(take(block, batch), inside)
@@ -133,7 +153,7 @@ def find_solutions(block, usable, redshift_range, found, indices):
         shifts = _shift_range(redshift_range)
         chi2 = chi2_scan(coarse, *shifts)
         for i, row in enumerate(rows[batch]):
-            reasons.append(_refine(coarse, fine, i, chi2[i], shifts[0], found, indices[row]))
+            reasons.append(_refine(coarse, fine, i, chi2[i], shifts[0], found, indices[row], bare))
     return reasons, coverage
 
 
@@ -181,7 +201,7 @@ def _parabola(values):
     return offset, middle - 0.125 * (left - right) ** 2 / curvature, curvature
 
 
-def _refine(coarse, fine, row, chi2, shift_low, found, out):
+def _refine(coarse, fine, row, chi2, shift_low, found, out, bare):
     """Best solutions of one spectrum into row `out` of `found`; the reason if there is none."""
     minima = _minima(chi2)
     if minima.size == 0:
@@ -218,7 +238,25 @@ def _refine(coarse, fine, row, chi2, shift_low, found, out):
     found.delta_chi2[out, :n_found] = delta[order]
     found.reduced_chi2[out] = best_fine / fine_free
     found.negative[out] = np.mean(best_model) <= 0
+    if bare:
+        _ask_the_parts(coarse, fine, row, best_model, found, out)
+    suspect = found.reduced_chi2[out] > SUSPECT_CHI2 or found.delta_chi2[out, 1] < SUSPECT_DELTA
+    if suspect and found.correlation[out] == 1:
+        rival, redshift = quasar_chi2(fine, row)
+        if best_fine - rival > QUASAR_CHI2 * fine_scale:
+            found.broad_line_redshift[out] = redshift
     return ""
+
+
+def _ask_the_parts(coarse, fine, row, model, found, out):
+    """Widen the error of a spectrum without noise to the disagreement of its parts."""
+    correlation = residual_correlation(fine.flux[row], model, fine.weight[row])
+    if correlation < CORRELATED:
+        return
+    stretch, step = 1 + found.redshift[out, 0], COARSE * LOG_STEP
+    error = step * jackknife_error(coarse, row, int(np.rint(np.log(stretch) / step)))
+    found.correlation[out] = correlation
+    found.error[out, 0] = max(found.error[out, 0], error * stretch)
 
 
 def _error_scale(reduced_chi2):

@@ -14,7 +14,17 @@ from scipy import fft, sparse
 
 from photospec.analysis.redshift_templates import redshift_templates
 
-__all__ = ["LogSpectra", "chi2_at_shifts", "chi2_scan", "resample_log"]
+__all__ = [
+    "LogSpectra",
+    "chi2_at_shifts",
+    "chi2_scan",
+    "normal_equations",
+    "polynomial_terms",
+    "resample_log",
+    "shifted_templates",
+    "solve_equations",
+    "window",
+]
 
 N_POLYNOMIALS = 4  # observed-frame Legendre terms: calibration, dust, what templates lack
 N_COARSE = 5  # principal spectra in the coarse scan; the fine fit takes all
@@ -105,7 +115,7 @@ def _binned_templates(factor, n_continuum=None):
     return flux[:, : n_pixels * factor].reshape(len(flux), n_pixels, factor).mean(axis=2)
 
 
-def _window(values, start, stop):
+def window(values, start, stop):
     """Columns start:stop of `values`, zero where they leave the template grid."""
     low, high = max(start, 0), min(stop, values.shape[1])
     window = np.zeros((values.shape[0], stop - start))
@@ -119,7 +129,7 @@ def _template_transforms(factor, first, n_pixels, shift_low, shift_high):
     """Conjugate transforms of the templates and of their products, and the length used."""
     start = first - (shift_high - 1)
     templates = _binned_templates(factor, N_COARSE)
-    templates = _window(templates, start, first + n_pixels - shift_low)
+    templates = window(templates, start, first + n_pixels - shift_low)
     length = fft.next_fast_len(templates.shape[1], real=True)
     upper = np.triu_indices(len(templates))
     products = templates[upper[0]] * templates[upper[1]]
@@ -127,7 +137,8 @@ def _template_transforms(factor, first, n_pixels, shift_low, shift_high):
     return transform, length, upper
 
 
-def _polynomials(n_pixels):
+def polynomial_terms(n_pixels):
+    """Legendre polynomials (n_polynomials, n_pixels) in the observed frame."""
     return np.polynomial.legendre.legvander(np.linspace(-1, 1, n_pixels), N_POLYNOMIALS - 1).T
 
 
@@ -191,7 +202,7 @@ def chi2_scan(spectra, shift_low, shift_high):
         spectra.factor, spectra.first, n_pixels, shift_low, shift_high
     )
     k, n_shifts = len(transform) - len(upper[0]), shift_high - shift_low
-    polynomials = _polynomials(n_pixels)
+    polynomials = polynomial_terms(n_pixels)
     chi2 = np.empty((n, n_shifts))
     for i, (flux, weight) in enumerate(zip(spectra.flux, spectra.weight, strict=True)):
         inputs = np.concatenate([[weight, weight * flux], weight * polynomials])
@@ -223,6 +234,49 @@ def chi2_scan(spectra, shift_low, shift_high):
     return chi2
 
 
+def normal_equations(design, flux, weight, polynomials):
+    """Everything that chi-square depends on, as sums over pixels: parts of a spectrum add up.
+
+    Parameters
+    ----------
+    design : ndarray (m, k, n_pixels)
+        Templates at m shifts.
+    flux, weight : ndarray (n_pixels,)
+    polynomials : ndarray (p, n_pixels)
+
+    Returns
+    -------
+    tuple of ndarray
+        For `solve_equations`.
+    """
+    weighted = design * weight
+    return (
+        weighted @ np.swapaxes(design, 1, 2),
+        weighted @ flux,
+        weighted @ polynomials.T,
+        (polynomials * weight) @ polynomials.T,
+        polynomials @ (weight * flux),
+        np.sum(weight * flux**2),
+    )
+
+
+def solve_equations(equations, n_free):
+    """Chi-square (m,) and amplitudes (m, k) of the best mix at every shift."""
+    matrix, vector, cross, poly_matrix, poly_vector, total = equations
+    matrix, vector, explained = _eliminate_polynomials(
+        matrix, vector, cross, poly_matrix, poly_vector
+    )
+    reduction, amplitude = _solve_bounded(matrix, vector, n_free)
+    return total - explained - reduction, amplitude
+
+
+def shifted_templates(spectra, shifts, n_continuum=None):
+    """Templates (m, k, n_pixels) on the pixels of `spectra` at m shifts."""
+    templates, n_pixels = _binned_templates(spectra.factor, n_continuum), spectra.flux.shape[1]
+    starts = [spectra.first - shift for shift in shifts]
+    return np.stack([window(templates, start, start + n_pixels) for start in starts])
+
+
 def chi2_at_shifts(spectra, row, shifts, n_continuum=None):
     """Chi-square and best model of one spectrum at a few shifts, directly.
 
@@ -240,23 +294,12 @@ def chi2_at_shifts(spectra, row, shifts, n_continuum=None):
     chi2 : ndarray (m,)
     model : ndarray (m, n_pixels)
     """
-    flux, weight = spectra.flux[row], spectra.weight[row]
-    n_pixels = flux.size
-    templates = _binned_templates(spectra.factor, n_continuum)
     n_free = n_continuum or redshift_templates().n_continuum
-    polynomials = _polynomials(n_pixels)
-    design = np.stack(
-        [_window(templates, spectra.first - s, spectra.first - s + n_pixels) for s in shifts]
-    )
-    weighted = design * weight
-    poly_matrix = (polynomials * weight) @ polynomials.T
-    poly_vector = polynomials @ (weight * flux)
-    cross = weighted @ polynomials.T
-    matrix, vector, explained = _eliminate_polynomials(
-        weighted @ np.swapaxes(design, 1, 2), weighted @ flux, cross, poly_matrix, poly_vector
-    )
-    reduction, amplitude = _solve_bounded(matrix, vector, n_free)
-    chi2 = np.sum(weight * flux**2) - explained - reduction
+    polynomials = polynomial_terms(spectra.flux.shape[1])
+    design = shifted_templates(spectra, shifts, n_continuum)
+    equations = normal_equations(design, spectra.flux[row], spectra.weight[row], polynomials)
+    chi2, amplitude = solve_equations(equations, n_free)
+    _, _, cross, poly_matrix, poly_vector, _ = equations
     ridge = RIDGE * np.trace(poly_matrix) * np.eye(N_POLYNOMIALS)
     rest = poly_vector - np.einsum("mkp,mk->mp", cross, amplitude)
     coefficients = np.linalg.solve(poly_matrix + ridge, rest.T).T

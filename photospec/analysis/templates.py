@@ -239,9 +239,7 @@ def load_templates(source="bc03", *, allow_download=False, medium="air"):
                 f"templates: expected a file for {str(source)!r}, got only its name;"
                 " give the path of the .npz file or pass allow_download=True"
             )
-        from astropy.utils.data import download_file
-
-        return _ppxf_templates(download_file(PPXF_TEMPLATES[str(source)], cache=True), medium)
+        return _ppxf_templates(_download(PPXF_TEMPLATES[str(source)]), medium)
     path = Path(source)
     if not path.is_file():
         names = ", ".join(["bc03", *PPXF_TEMPLATES])
@@ -250,6 +248,19 @@ def load_templates(source="bc03", *, allow_download=False, medium="air"):
             f" got {str(source)!r}, which is no file"
         )
     return _ppxf_templates(str(path), medium)
+
+
+def _download(url):
+    """Path of a template file in astropy's cache, fetched the first time."""
+    from astropy.utils.data import download_file
+
+    try:
+        return download_file(url, cache=True)
+    except OSError as error:
+        raise InputError(
+            f"templates: expected to fetch {url}, got {type(error).__name__}"
+            f" ({' '.join(str(error).split())[:100]}); is there a network? A file may be given"
+        ) from None
 
 
 @lru_cache(maxsize=4)

@@ -50,14 +50,14 @@ class _Worker:
 
 
 def serve(descriptor):
-    """Answer tasks ``(function, arguments)`` until the connection closes."""
+    """Answer tasks ``(function, arguments)``, which never raise, until the connection closes."""
     with Connection(int(descriptor)) as connection:
         while True:
             try:
                 function, arguments = connection.recv()
-            except EOFError:
+                connection.send(function(*arguments))
+            except (EOFError, ConnectionError):  # whoever asked is gone
                 return
-            connection.send(function(*arguments))
 
 
 def map_in_processes(function, tasks, n_processes, on_death):

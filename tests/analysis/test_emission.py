@@ -73,7 +73,7 @@ def test_errors_hold_what_noise_does_not_know(template_fit):
     stars = 20.0 * (1 + template_fit.redshift)
     assert strong[1] == pytest.approx(np.hypot(0.02 * 60, 0.02 * stars), rel=0.05)
     assert weak[1] == pytest.approx(np.hypot(0.335 * strong[1], 0.01 * weak[0]), rel=1e-3)
-    assert lines["hbeta"][1] == pytest.approx(np.hypot(0.006 * 90, 0.08 * stars), rel=0.05)
+    assert lines["hbeta"][1] == pytest.approx(np.hypot(0.005 * 90, 0.065 * stars), rel=0.05)
 
 
 def test_balmer_lines_may_have_their_own_width(template_fit):

@@ -122,7 +122,10 @@ def _bad_spectra(galaxy):
         "masked": from_arrays(wavelength, flux, sigma=np.zeros(flux.size)),
         "all pixels": from_arrays(wavelength, flux, sigma=np.full(flux.size, np.nan)),
         "only 3 pixels": from_arrays(wavelength[:3], flux[:3]),
-        "spectral axis": Spectrum(flux=galaxy.flux, spectral_axis=repeated * u.AA),
+        "unreadable: spectrum: expected a spectral axis that runs one way": Spectrum(
+            flux=galaxy.flux, spectral_axis=repeated * u.AA
+        ),
+        "only 1 pixels": from_arrays(wavelength[:1], flux[:1]),
         "ZERO_REDSHIFT": rest,
         "SMALL_DELTA_CHI2": from_arrays(
             wavelength, 1 + np.random.default_rng(0).normal(size=flux.size), sigma=sigma * 0 + 1
@@ -140,6 +143,20 @@ def test_bad_spectra_are_masked_with_the_reason_and_stop_nothing(galaxy, table):
         assert result["redshift"].mask[row.index], reason
     assert result["redshift"][-1] == table["redshift"][0]
     assert result["lick_mgb"][-1] == table["lick_mgb"][0]
+
+
+def test_shuffled_wavelengths_are_refused(galaxy):
+    from dataclasses import replace
+
+    from photospec.analysis import fit_populations
+
+    shuffled = np.random.default_rng(0).permutation(galaxy.spectral_axis.value)
+    with pytest.raises(ValueError, match="strictly increasing"):  # specutils' own words
+        from_arrays(shuffled, galaxy.flux.value)
+    arrays = replace(to_arrays(galaxy), wavelength=shuffled)
+    assert "not strictly increasing" in measure_properties(arrays)["flags"][0]
+    with pytest.raises(InputError, match="wavelength: expected increasing"):
+        fit_populations(arrays, 0.06)
 
 
 def test_redshift_out_of_range_is_masked(make_galaxy):

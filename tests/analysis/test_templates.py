@@ -1,5 +1,9 @@
 """Templates: closed forms, the compression, and files in pPXF's format."""
 
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
 import numpy as np
 import pytest
 
@@ -7,6 +11,7 @@ from photospec.analysis import templates as module
 from photospec.analysis.templates import bc03_templates, load_templates
 from photospec.errors import InputError
 from photospec.grids import stellar_grid
+from photospec.spectrum import vacuum_to_air
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +101,7 @@ def test_until_drops_old_templates(bc03):
     young = bc03.until(1.0)
     assert young.age.max() <= 1.0
     assert young.spectra.shape[1:] == young.light.shape == young.live_mass.shape
-    np.testing.assert_array_equal(young.spectra, bc03.spectra[:, : young.age.size])
+    np.testing.assert_allclose(young.spectra, bc03.spectra[:, : young.age.size], rtol=1e-12)
 
 
 def _write(path, **changes):
@@ -149,12 +154,75 @@ def test_missing_templates_say_what_to_do(tmp_path):
         load_templates(tmp_path / "text.npz")
 
 
-def test_download_goes_through_astropy(tmp_path, monkeypatch):
-    path = _write(tmp_path / "fetched.npz")
-    asked = []
-    monkeypatch.setattr(
-        "astropy.utils.data.download_file", lambda url, cache: asked.append(url) or str(path)
+def _emiles_like(folder):
+    """A small file as pPXF publishes them: wavelengths in air, Lsun/A per solar mass, FWHM."""
+    grid = stellar_grid((3500.0, 7700.0))
+    ages, metals = np.array([0.1, 1.0, 3.0, 10.0]), np.array([-0.7, 0.0, 0.4])
+    at_age = [np.argmin(np.abs(grid.age - 1e9 * age)) for age in ages]
+    at_metal = [np.argmin(np.abs(np.log10(grid.metallicity / 0.02) - m)) for m in metals]
+    lam = np.arange(3540.0, 7650.0, 0.9)
+    spectra = [
+        [np.interp(lam, vacuum_to_air(grid.wavelength), grid.flux[m, a]) for m in at_metal]
+        for a in at_age
+    ]
+    return _write(
+        folder / "spectra_emiles_9.0.npz", templates=np.moveaxis(np.array(spectra), -1, 0),
+        lam=lam, fwhm=np.full(lam.size, 2.51), ages=ages, metals=metals,
+        masses=np.full((4, 3), 0.7),
+    )  # fmt: skip
+
+
+def test_fit_with_a_ppxf_template_file_by_path(tmp_path, make_galaxy):
+    from photospec.analysis import fit_populations
+
+    path = _emiles_like(tmp_path)
+    fit = fit_populations(
+        make_galaxy(0.05, age=3e9, lines=0.5, signal_to_noise=40), 0.05, templates=path
     )
-    library = load_templates("xsl", allow_download=True)
-    assert asked == [module.PPXF_TEMPLATES["xsl"]]
-    assert library.age.size == 3
+    assert fit.templates == "spectra_emiles_9.0"
+    assert fit.light_weights.shape == (4, 3)
+    assert abs(fit.velocity) < 10  # air wavelengths as vacuum would be 80 km/s
+    assert fit.velocity_dispersion == pytest.approx(150, rel=0.1)
+    assert fit.age_light_weighted == pytest.approx(3, rel=0.35)
+
+
+class _Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(tmp_path):
+    """Address of a server of the files in a folder, and the folder."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Silent, directory=folder)) as serving:
+        thread = Thread(target=serving.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{serving.server_port}", folder
+        serving.shutdown()
+        thread.join()
+
+
+def test_published_files_are_fetched_when_asked_for_and_once(server, tmp_path, monkeypatch):
+    address, folder = server
+    for name, url in module.PPXF_TEMPLATES.items():
+        assert url.endswith(f"/micappe/ppxf_data/main/spectra_{name}_9.0.npz")
+    assert set(module.PPXF_TEMPLATES) == {"emiles", "fsps", "galaxev", "xsl"}
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "astropy").mkdir()
+    monkeypatch.setitem(module.PPXF_TEMPLATES, "xsl", f"{address}/spectra_xsl_9.0.npz")
+    served = _write(folder / "spectra_xsl_9.0.npz")
+    assert load_templates("xsl", allow_download=True).age.size == 3
+    served.unlink()
+    assert load_templates("xsl", allow_download=True).age.size == 3
+
+
+def test_no_network_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "astropy").mkdir()
+    # Port 9 (discard) is closed.
+    monkeypatch.setitem(module.PPXF_TEMPLATES, "fsps", "http://127.0.0.1:9/spectra_fsps_9.0.npz")
+    with pytest.raises(InputError, match="expected to fetch http") as error:
+        load_templates("fsps", allow_download=True)
+    assert "\n" not in str(error.value)
