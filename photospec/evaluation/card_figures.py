@@ -65,7 +65,9 @@ def plot_calibration(card):
         for (label, values), color in zip(card.calibration.items(), _COLORS):
             flat = np.sort(values[name].ravel())
             if name.startswith("PIT"):
-                axis.hist(flat, 20, (0, 1), density=True, histtype="step", color=color, label=label)
+                axis.hist(
+                    flat, 20, range=(0, 1), density=True, histtype="step", color=color, label=label
+                )
             else:
                 axis.plot(
                     flat, np.linspace(0, 1, flat.size), color=color, label=label, linewidth=1.2

@@ -38,6 +38,8 @@ class Settings:
     redshift_range : tuple of float
     r_limit : float
         Total r magnitude.
+    skip_last : int
+        Pairs at the end of the first training file that were kept for validation.
     seed, n_processes : int
     progress : bool
     """
@@ -49,6 +51,7 @@ class Settings:
     n_training_measured: int = 2000
     redshift_range: tuple = (0.05, 0.15)
     r_limit: float = 17.77
+    skip_last: int = 512
     seed: int = 0
     n_processes: int = 1
     progress: bool = False
@@ -135,9 +138,11 @@ def pairs_card(spectrograph, pairs, training, settings, *, folder=None):
     )
     z, flux = np.asarray(pairs.object["redshift"][index], float), pairs.truth_flux(index)
     lsf = spectrograph.line_spread()
-    learned = TrainingPairs.read(training, bands=pairs.bands, store=store)
+    learned = TrainingPairs.read(
+        training, bands=pairs.bands, skip_last=settings.skip_last, store=store
+    )
+    # Of all pairs, not only those of this card: what trees say is kept for the next one.
     photometry = photometry_of(pairs, len(pairs), store)
-    photometry = Photometry(photometry.features[index], photometry.compact[index])
     redshifts, spectra = _baselines(learned, pairs, index, photometry, store, settings)
     sections = [
         Section("redshift", "Redshift", redshift_rows(draws, z, redshifts), _sample(settings, z)),
@@ -156,16 +161,15 @@ def pairs_card(spectrograph, pairs, training, settings, *, folder=None):
     for name, spectrum in spectra.items():
         own, _ = redshifts_of(spectrum[few], lsf, settings.n_processes)
         estimates[name] = measure_spectra(spectrum[few], own, **kept)
-    direct = {
-        "boosted trees": _property_trees(learned, photometry.features[few], lsf, store, settings)
-    }
+    trees = _property_trees(learned, photometry.features, lsf, store, settings)
+    direct = {"boosted trees": {name: values[index[few]] for name, values in trees.items()}}
     correlation, scatter = property_rows(estimates | direct, truth)
     note = (
         f"{len(z[few])} galaxies, measured alike on predicted and on true noiseless spectra. The "
         "spectra of direct regression and nearest neighbour are measured as predicted ones are; "
         "the trees predict the numbers themselves from the photometry."
     )
-    decided = _agn_rows(pairs, index[few], of_set, learned, photometry.features[few], store)
+    decided = _agn_rows(pairs, index[few], of_set, learned, photometry.features, store)
     calibration, calibration_rows = _calibration(draws, z, flux, settings)
     sections += [
         Section("lines", "Emission lines: relative error", line_rows(estimates, truth), note),
@@ -206,8 +210,10 @@ def _baselines(learned, pairs, index, photometry, store, settings):
         return {"redshift": predict(photometry.features)}
 
     key = key_of(learned.redshift, photometry.features, settings.seed)
-    neighbour = nearest(learned, photometry)
-    redshifts = {"boosted trees on photometry": store.get(f"trees-{key}", trees)["redshift"]}
+    mine = Photometry(photometry.features[index], photometry.compact[index])
+    neighbour = nearest(learned, mine)
+    of_trees = store.get(f"trees-{key}", trees)["redshift"][index]
+    redshifts = {"boosted trees on photometry": of_trees}
     spectra = {}
     image = pairs.image(index)
     folder = store.folder
@@ -291,7 +297,7 @@ def _agn_rows(pairs, index, of_set, learned, features, store):
                 features
             )
         },
-    )["p"]
+    )["p"][index]
     told = {
         "best candidate": ~(height[:, 0] <= 0),
         "share of the candidates above the curve, half": share > 0.5,

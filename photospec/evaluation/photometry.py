@@ -123,7 +123,9 @@ def photometry_card(spectrograph, catalogue, training, settings, *, folder=None,
     photometry = measure_photometry(
         image.__getitem__, len(image), bands=survey.bands, pixel_scale=survey.pixel_scale
     )
-    learned = TrainingPairs.read(training, bands=survey.bands, store=store)
+    learned = TrainingPairs.read(
+        training, bands=survey.bands, skip_last=settings.skip_last, store=store
+    )
 
     def trees():
         predict = boosted_trees(
