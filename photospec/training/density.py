@@ -1,0 +1,145 @@
+"""The redshift density alone, on features of a finished base stage.
+
+In the base stage's training the density sees one batch of galaxies per step, beside a
+network a hundred times its size. Its features do not change any more once that has ended:
+computed once for all pairs, they let the small head be fitted for many epochs in a minute.
+"""
+
+import copy
+import logging
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from ignite.handlers import EarlyStopping
+
+from photospec.errors import InputError
+
+__all__ = ["density_features", "refine_density"]
+
+_AT_ONCE = 256
+
+
+@torch.no_grad()
+def density_features(stage, images):
+    """Photometry (n, n_features) and mean tokens (n, 1, width) of images.
+
+    Parameters
+    ----------
+    stage : photospec.networks.stage.BaseStage
+    images : iterable of tensor (m, n_bands, size, size)
+
+    Returns
+    -------
+    tuple of tensor
+    """
+    parts = []
+    for image in images:
+        tokens = stage.encode(image).float().mean(dim=1, keepdim=True)
+        parts.append((stage.encoder.standardised(image), tokens))
+    return tuple(torch.cat(part) for part in zip(*parts, strict=True))
+
+
+def refine_density(
+    stage,
+    stream,
+    *,
+    seed=0,
+    max_epochs=40,
+    batch_size=512,
+    learning_rate=1e-3,
+    weight_decay=0.05,
+    patience=6,
+):
+    """Fit the redshift density of a base stage to all pairs, the rest of it as it is.
+
+    Parameters
+    ----------
+    stage : photospec.networks.stage.BaseStage
+        Changed in place: it gets the density of the epoch with the smallest loss on the
+        held-out pairs, or keeps its own if no epoch is better.
+    stream : photospec.training.data.PairsStream
+    seed : int
+        Same numbers out.
+    max_epochs, batch_size : int
+    learning_rate, weight_decay : float
+        Of AdamW.
+    patience : int
+        Epochs without a better one after which it ends.
+
+    Returns
+    -------
+    dict
+        ``before`` and ``after``: mean negative log-likelihood of the held-out pairs;
+        ``epochs``.
+
+    Raises
+    ------
+    InputError
+        If the stage has no density, or the pairs have no redshifts.
+    """
+    if stage.density is None:
+        raise InputError("stage: expected one that draws redshifts, got one without a density")
+    held_out = stream.validation()
+    if held_out.redshift is None:
+        raise InputError("pairs: expected redshifts, got none")
+    known = _features(stage, held_out.image.split(_AT_ONCE)), held_out.redshift
+    numbers = np.array_split(np.arange(stream.n_train), max(1, stream.n_train // _AT_ONCE))
+    redshift = []
+
+    def images():
+        for part in numbers:
+            batch = stream.read(part)
+            redshift.append(batch.redshift)
+            yield batch.image
+
+    features = _features(stage, images())
+    redshift = torch.cat(redshift)
+    generator = torch.Generator().manual_seed(seed)
+    density = copy.deepcopy(stage.density).requires_grad_(True)
+    optimiser = torch.optim.AdamW(density.parameters(), lr=learning_rate, weight_decay=weight_decay)
+
+    def update(engine, rows):
+        loss = density.loss(*(part[rows] for part in features), redshift[rows]).mean()
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        return loss.item()
+
+    best = {"loss": _loss(stage.density, *known), "state": None}
+    before = best["loss"]
+    engine = Engine(update)
+    judge = Engine(lambda _, __: None)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max_epochs)
+
+    @engine.on(Events.EPOCH_COMPLETED)
+    def _judge():
+        schedule.step()
+        loss = _loss(density, *known)
+        if loss < best["loss"]:
+            best.update(loss=loss, state=copy.deepcopy(density.state_dict()))
+        judge.state.metrics["loss"] = loss
+        judge.fire_event(Events.COMPLETED)
+
+    @engine.on(Events.EPOCH_STARTED)
+    def _shuffle():
+        order = torch.randperm(len(redshift), generator=generator)
+        engine.set_data(order.split(batch_size))
+
+    stopping = EarlyStopping(patience, lambda judged: -judged.state.metrics["loss"], engine)
+    stopping.logger.setLevel(logging.WARNING)  # that it stops is no news
+    judge.add_event_handler(Events.COMPLETED, stopping)
+    n_batches = -(-len(redshift) // batch_size)
+    engine.run([None] * n_batches, max_epochs=max_epochs, epoch_length=n_batches)
+    if best["state"] is not None:
+        stage.density.load_state_dict(best["state"])
+    return {"before": before, "after": best["loss"], "epochs": engine.state.epoch}
+
+
+def _features(stage, images):
+    return density_features(stage.eval(), images)
+
+
+@torch.no_grad()
+def _loss(density, features, redshift):
+    return density.loss(*features, redshift).mean().item()
