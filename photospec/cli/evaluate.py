@@ -88,7 +88,7 @@ def add_parser(verbs, parents=()):
     )  # fmt: skip
     card.add_argument(
         "--n-set", type=bounded_int(1), default=4, metavar="N",
-        help="most similar candidates of each that are measured in full (default: 4)",
+        help="candidates of each that are measured in full (default: 4)",
     )  # fmt: skip
     card.add_argument(
         "--n-training-measured", type=bounded_int(50), default=2000, metavar="N",

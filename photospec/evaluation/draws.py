@@ -37,30 +37,42 @@ class Draws:
         Cosine similarity of image and spectrum; redshift measured on the spectrum.
     warning : ndarray (n, m)
         Bits of `photospec.analysis.RedshiftWarning`.
+    best : ndarray (n,)
+        Index of the candidate that `PhotoSpectrograph.predict` returns; by default the most
+        similar one.
     """
 
     flux: np.ndarray
     similarity: np.ndarray
     redshift: np.ndarray
     warning: np.ndarray
+    best: np.ndarray | None = None
+
+    def __post_init__(self):
+        if self.best is None:
+            object.__setattr__(self, "best", self.similarity.argmax(axis=1))
 
     def __len__(self):
         return len(self.similarity)
 
-    @property
-    def best(self):
-        """Index (n,) of the most similar candidate."""
-        return self.similarity.argmax(axis=1)
-
     def of_best(self, name="flux"):
-        """An attribute of the most similar candidates, (n, ...)."""
+        """An attribute of the best candidates, (n, ...)."""
         return getattr(self, name)[np.arange(len(self)), self.best]
 
-    def ranked(self, n_best):
-        """Draws of the `n_best` most similar candidates, the most similar first."""
-        order = np.argsort(-self.similarity, axis=1, kind="stable")[:, :n_best]
+    def most_similar(self, n_kept):
+        """Draws of the `n_kept` most similar candidates, the most similar first."""
+        return self._taken(np.argsort(-self.similarity, axis=1, kind="stable")[:, :n_kept])
+
+    def ranked(self, n_kept):
+        """Draws of `n_kept` candidates: the best, then the most similar of the others."""
+        rank = self.similarity.copy()
+        rank[np.arange(len(self)), self.best] = np.inf
+        return self._taken(np.argsort(-rank, axis=1, kind="stable")[:, :n_kept])
+
+    def _taken(self, order):
         rows = np.arange(len(self))[:, None]
-        return Draws(*(getattr(self, name)[rows, order] for name in self.__dataclass_fields__))
+        parts = self.flux, self.similarity, self.redshift, self.warning
+        return Draws(*(part[rows, order] for part in parts), np.zeros(len(self), int))
 
 
 class Store:
@@ -173,14 +185,20 @@ def draw_images(
     def spectra(row, m):
         candidates = spectrograph.sample(read(row), m, seed=seed)
         flux = candidates.spectra.flux.to_value(FLUX_UNIT).astype(np.float32)
-        return flux, np.asarray(candidates.similarity, float)
+        return flux, np.asarray(candidates.similarity, float), candidates.best_index
 
     def chunk(rows):
-        flux, similarity = (
+        flux, similarity, best = (
             np.stack(part) for part in zip(*(spectra(r, n_candidates) for r in rows))
         )
         redshift, warning = redshifts_of(flux, lsf, n_processes)
-        return {"flux": flux, "similarity": similarity, "redshift": redshift, "warning": warning}
+        return {
+            "flux": flux,
+            "similarity": similarity,
+            "redshift": redshift,
+            "warning": warning,
+            "best": best,
+        }
 
     store = store or Store()
     if store.folder is not None:

@@ -32,7 +32,7 @@ class Settings:
     n_measured : int
         Galaxies whose spectra are measured in full (populations, lines).
     n_set : int
-        Most similar candidates per galaxy that are measured in full.
+        Candidates per galaxy that are measured in full: the best and the most similar others.
     n_training_measured : int
         Training spectra measured in full, behind the trees that predict properties.
     redshift_range : tuple of float
@@ -156,7 +156,7 @@ def pairs_card(spectrograph, pairs, training, settings, *, folder=None):
     of_set = measure_spectra(ranked.flux[few], ranked.redshift[few], **kept)
     estimates = {
         "best candidate": {name: values[:, 0] for name, values in of_set.items()},
-        f"median of the best {settings.n_set}": median_of_set(of_set),
+        f"median of {settings.n_set} candidates": median_of_set(of_set),
     }
     for name, spectrum in spectra.items():
         own, _ = redshifts_of(spectrum[few], lsf, settings.n_processes)
@@ -332,7 +332,7 @@ def _calibration(draws, z, flux, settings):
     values, rows = {}, []
     for name, some in (
         (f"all {settings.n_candidates} candidates", draws),
-        (f"the {few} most similar", draws.ranked(few)),
+        (f"the {few} most similar", draws.most_similar(few)),
     ):
         relative = some.flux[:, :, pixels] / some.flux.mean(axis=2, keepdims=True)
         relative = relative * level[:, None]

@@ -46,7 +46,9 @@ class Oracle:
         tilt = self.scatter * rng.standard_normal((n_candidates, 1))
         flux = flux * (1 + tilt * np.linspace(-1, 1, WAVELENGTH.size))
         return SimpleNamespace(
-            spectra=from_arrays(WAVELENGTH, flux), similarity=-np.abs(tilt[:, 0])
+            spectra=from_arrays(WAVELENGTH, flux),
+            similarity=-np.abs(tilt[:, 0]),
+            best_index=int(np.abs(tilt[:, 0]).argmin()),
         )
 
     def strangeness(self, images):

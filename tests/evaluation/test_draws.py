@@ -55,6 +55,13 @@ def test_best_and_ranked():
     assert draws.of_best("redshift").tolist() == [1.0, 3.0]
     assert draws.ranked(2).redshift.tolist() == [[1.0, 2.0], [3.0, 5.0]]
     assert draws.ranked(2).flux.shape == (2, 2, 1)
+    told = Draws(*(getattr(draws, n) for n in ("flux", "similarity", "redshift", "warning")),
+                 np.array([2, 0]))  # fmt: skip
+    assert told.of_best("redshift").tolist() == redshift[[0, 1], [2, 0]].tolist()
+    first = told.ranked(2)
+    assert first.redshift[:, 0].tolist() == told.of_best("redshift").tolist()
+    assert first.of_best("redshift").tolist() == told.of_best("redshift").tolist()
+    assert told.most_similar(2).redshift.tolist() == draws.ranked(2).redshift.tolist()
 
 
 def test_several_processes_measure_the_same(oracle, pairs):
