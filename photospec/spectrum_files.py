@@ -33,7 +33,8 @@ def read_spectrum(path):
     Parameters
     ----------
     path : path-like
-        An SDSS ``spec-*.fits``, a file of `write_spectra`, or anything that specutils knows.
+        An SDSS ``spec-*.fits`` or ``spSpec-*.fit``, a file of `write_spectra`, or anything that
+        specutils knows.
 
     Returns
     -------
@@ -52,6 +53,8 @@ def read_spectrum(path):
     if _is_fits(path):
         hdus = open_fits(path)
         try:
+            if hdus[0].data is not None and "COEFF0" in hdus[0].header:
+                return _read_spspec(hdus[0])
             if len(hdus) > 1 and isinstance(hdus[1], fits.BinTableHDU):
                 names = {name.lower() for name in hdus[1].columns.names}
                 if hdus[1].header.get("FORMAT") == _FORMAT:
@@ -126,6 +129,23 @@ def _read_sdss(hdus):
         uncertainty=InverseVariance(ivar / _FLUX_UNIT**2),
         mask=~(ivar > 0),
         meta=meta,
+    )
+
+
+def _read_spspec(hdu):
+    """SDSS-I and II: rows are flux, flux less continuum, error (0 where bad), and a mask.
+
+    specutils' own reader is one pixel (69 km/s) off, see
+    classic.sdss.org/dr7/products/spectra/read_spSpec.php.
+    """
+    flux, sigma = hdu.data[0].astype(float), hdu.data[2].astype(float)
+    loglam = hdu.header["COEFF0"] + hdu.header["COEFF1"] * np.arange(flux.size)
+    return Spectrum(
+        flux=flux * _FLUX_UNIT,
+        spectral_axis=10**loglam * u.AA,
+        uncertainty=StdDevUncertainty(sigma * _FLUX_UNIT),
+        mask=~(sigma > 0),
+        meta={"wavelength_medium": "vacuum"},
     )
 
 

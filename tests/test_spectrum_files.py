@@ -127,3 +127,19 @@ def test_sdss_files(shared):
         flux = to_training_grid(arrays.wavelength, arrays.flux)
         assert flux.shape == (1, 4500)
         assert np.isfinite(flux).all()
+
+
+def test_spectra_of_the_first_sdss_are_read_to_the_pixel(tmp_path):
+    """Rows of an image, logarithmic wavelengths from COEFF0 and COEFF1, as of spSpec files."""
+    flux = np.linspace(1, 2, 100)
+    sigma = np.where(np.arange(100) == 7, 0.0, 0.1)
+    hdu = fits.PrimaryHDU(np.array([flux, 0 * flux, sigma, 0 * flux, flux]))
+    hdu.header.update(TELESCOP="SDSS 2.5-M", FIBERID=10, COEFF0=3.58, COEFF1=1e-4)
+    hdu.header.update(CRVAL1=3.58, CD1_1=1e-4)
+    path = tmp_path / "spSpec-51602-0266-010.fit"
+    hdu.writeto(path)
+    spectrum = read_spectrum(path)
+    expected = 10 ** (3.58 + 1e-4 * np.arange(100))
+    np.testing.assert_allclose(spectrum.spectral_axis.to_value("AA"), expected, rtol=1e-9)
+    np.testing.assert_allclose(spectrum.flux.value, flux)
+    assert np.flatnonzero(spectrum.mask).tolist() == [7]
