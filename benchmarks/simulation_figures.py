@@ -11,12 +11,19 @@ import numpy as np
 STYLE = {"histtype": "step", "density": True, "lw": 1.3}
 
 
-def draw_figures(folder, colours, lines, shapes):
-    """Write simulation_colours.png, simulation_lines.png and simulation_shapes.png."""
+def draw_figures(folder, **results):
+    """Write simulation_<name>.png for each of the results: colours, lines, shapes."""
     folder.mkdir(parents=True, exist_ok=True)
     plt.rcParams.update({"font.size": 8, "figure.dpi": 90, "savefig.bbox": "tight"})
+    drawings = {"colours": _draw_colours, "lines": _draw_lines, "shapes": _draw_shapes}
+    for name, result in results.items():
+        figure = drawings[name](*result)
+        figure.tight_layout()
+        figure.savefig(folder / f"simulation_{name}.png")
+        plt.close(figure)
 
-    z, real, fake = colours
+
+def _draw_colours(z, real, fake):
     figure, axes = plt.subplots(2, 4, figsize=(9, 4.2))
     names, tops = ("u - g", "g - r", "r - i", "i - z"), (2.5, 1.4, 0.7, 0.6)
     for k, (name, top) in enumerate(zip(names, tops, strict=True)):
@@ -28,10 +35,10 @@ def draw_figures(folder, colours, lines, shapes):
         axes[1, k].plot(z, fake[:, k], "C3.", ms=1, alpha=0.4)
         axes[1, k].set(xlabel="redshift", ylabel=name, ylim=(grid[0], top))
     axes[0, 0].legend(loc="upper left", frameon=False)
-    figure.tight_layout()
-    figure.savefig(folder / "simulation_colours.png")
+    return figure
 
-    real, fake, seen, also, diagrams = lines
+
+def _draw_lines(real, fake, seen, also, diagrams):
     figure, axes = plt.subplots(1, 4, figsize=(9, 2.6))
     for axis, k, name in zip(axes, (4, 2), (r"H$\alpha$", "[O III] 5007"), strict=False):
         grid = np.linspace(-1, 2.5, 40)
@@ -45,10 +52,10 @@ def draw_figures(folder, colours, lines, shapes):
         axis.plot(curve, 0.61 / (curve - 0.05) + 1.3, "C0", lw=1)
         axis.set(xlabel=r"log [N II]/H$\alpha$", title=name, xlim=(-1.3, 0.5), ylim=(-1.1, 1.3))
     axes[2].set_ylabel(r"log [O III]/H$\beta$")
-    figure.tight_layout()
-    figure.savefig(folder / "simulation_lines.png")
+    return figure
 
-    mass, real, fake = shapes
+
+def _draw_shapes(mass, real, fake):
     figure, axes = plt.subplots(1, 4, figsize=(9, 2.5))
     axes[0].plot(mass, np.log10(real[0]), "k.", ms=1.5, alpha=0.5, label="NSA")
     axes[0].plot(mass, np.log10(fake[0]), "C3.", ms=1.5, alpha=0.5, label="simulated")
@@ -62,5 +69,4 @@ def draw_figures(folder, colours, lines, shapes):
         axis.hist(a, np.linspace(low, high, 30), color="k", **STYLE)
         axis.hist(b, np.linspace(low, high, 30), color="C3", **STYLE)
         axis.set(xlabel=name, yticks=[])
-    figure.tight_layout()
-    figure.savefig(folder / "simulation_shapes.png")
+    return figure
