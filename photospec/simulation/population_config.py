@@ -27,7 +27,7 @@ class PopulationConfig:
     """Selection, cosmology and scaling relations of the simulated galaxies.
 
     Each field's meaning and source is its ``help`` metadata. "fit" marks numbers fitted to the
-    real catalogues by benchmarks/simulation_calibration.py, starting from the source named.
+    real catalogues by benchmarks/simulation_fit.py, starting from the source named.
     """
 
     redshift_min: float = _number(0.02, "lowest redshift", 0.0, 0.5)
