@@ -185,7 +185,7 @@ def test_command_writes_settings(tmp_path, capsys):
     write = ["train", "contrastive", "--preset", "tiny", "--write-config", str(path)]
     assert main([*write, "--seed", "5"]) == 0
     assert read_toml(TrainConfig, path).seed == 5
-    assert "# Of the contrastive loss." in path.read_text()
+    assert "# Of the contrastive loss" in path.read_text()
     assert main(write) == 2
     assert "exists already" in capsys.readouterr().err
 
