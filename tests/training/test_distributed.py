@@ -282,7 +282,7 @@ def children_of(process):
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["kill", "term"])
 def test_group_that_is_stopped_leaves_nobody_and_resumes(number, settings, pairs, tmp_path):
-    config = settings(max_steps=200, batch_size=4, checkpoint_every=1)
+    config = settings(max_steps=100, batch_size=4, checkpoint_every=1)
     write_toml(config, tmp_path / "t.toml")
     folder = tmp_path / "stopped"
     command = [sys.executable, "-m", "photospec", "train", "base", "--quiet", "--processes", "2"]
@@ -294,8 +294,8 @@ def test_group_that_is_stopped_leaves_nobody_and_resumes(number, settings, pairs
     children = children_of(process)
     assert len(children) == 2
     process.send_signal(number)
-    assert process.wait(60) == (143 if number == signal.SIGTERM else -9)
-    deadline = time.monotonic() + 10
+    assert process.wait(300) == (143 if number == signal.SIGTERM else -9)
+    deadline = time.monotonic() + 60
     while any(Path(f"/proc/{child}").exists() for child in children):
         assert time.monotonic() < deadline, "left behind"
         time.sleep(0.05)
