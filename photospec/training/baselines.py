@@ -44,8 +44,8 @@ class Settings:
         return self.learning_rate * min(1.0, (step + 1) / max(1, self.n_warmup), left)
 
 
-#: Settings of the trainings: seven and three times through 51,000 pairs.
-SETTINGS = {"redshift": Settings(6000), "spectrum": Settings(2500)}
+#: Settings of the trainings: nearly four and two times through 51,000 pairs.
+SETTINGS = {"redshift": Settings(3000), "spectrum": Settings(1500)}
 _AT_ONCE = 256
 _N_SCALING = 4096
 

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from contextlib import closing
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,6 +26,8 @@ from photospec.weights import (
 )
 
 from .config import TrainConfig
+from .data import PairsStream
+from .density import refine_density
 from .pack_published import pack_published
 
 __all__ = ["describe", "fit_domain", "pack", "software"]
@@ -105,7 +108,8 @@ def pack(runs, output, *, pairs, sampling=None, provenance=None, overwrite=False
         Folder to write.
     pairs : path-like or sequence of path-like
         Pairs files of the training: bands, pixel scale and line-spread function of the first,
-        the images of all for the `ImageDomain`.
+        the images of all for the `ImageDomain` and for the last fit of the redshift density
+        (`photospec.training.density`).
     sampling : Sampling, optional
         How to draw by default.
     provenance : dict of str, optional
@@ -141,6 +145,7 @@ def pack(runs, output, *, pairs, sampling=None, provenance=None, overwrite=False
             f"runs: expected stages of one architecture, got {' and '.join(sorted(architectures))}"
         )
     config = replace(config, provenance={k: str(v) for k, v in notes.items()})
+    base_run = read_toml(TrainConfig, Path(runs["base"]) / "config.toml")
     if architectures == {"published"}:
         return pack_published(runs, output, config, sizes, overwrite=overwrite)
     config = replace(config, **sizes, sampling=sampling or Sampling())
@@ -148,6 +153,9 @@ def pack(runs, output, *, pairs, sampling=None, provenance=None, overwrite=False
         stage: load_module(config.build(stage), Path(runs[stage]) / "weights.safetensors")
         for stage in FILES
     }
+    if stages["base"].density is not None:
+        with closing(PairsStream(pairs, base_run)) as stream:
+            refine_density(stages["base"], stream, seed=base_run.seed)
     cascade = assemble(stages, config)
     cascade.domain = fit_domain(cascade.base.encoder, pairs)
     save_cascade(output, cascade, config, overwrite=overwrite)
