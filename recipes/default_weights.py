@@ -3,7 +3,7 @@
     python recipes/default_weights.py WORK_FOLDER [--processes 2] [--device cpu]
 
 Every piece resumes: run the same command again after a stop. The folder ends with
-``spectrograph/`` (what goes into photospec/data/default) and ``card.txt``.
+``spectrograph/`` (what goes into photospec/data/default) and ``card/`` with the model card.
 """
 
 import argparse
@@ -11,8 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from photospec import PhotoSpectrograph
-from photospec.evaluation import evaluate
-from photospec.pairs import PairsFile
+from photospec.evaluation import model_card
 from photospec.simulation import Survey, simulate_pairs
 from photospec.training import train
 
@@ -20,15 +19,22 @@ from photospec.training import train
 PAIRS = {
     "main": {"n": 40_000, "seed": 100, "r_limit": 17.77},
     "deep": {"n": 12_000, "seed": 101, "r_limit": 19.3},
-    "test": {"n": 3_000, "seed": 7, "r_limit": 17.77},  # never trained on
+    # Never trained on.
+    "test": {
+        "n": 5_000,
+        "seed": 7,
+        "r_limit": 17.77,
+        "redshift_min": 0.05,
+        "redshift_max": 0.15,
+    },
 }
 TRAINING_SEED = 1
 
 
-def survey(seed, r_limit):
-    """The default survey of a seed, to a limiting magnitude."""
+def survey(seed, **limits):
+    """The default survey of a seed, with other limits."""
     main = Survey.sdss_main(seed=seed)
-    return main.replace(population=replace(main.population, r_limit=r_limit))
+    return main.replace(population=replace(main.population, **limits))
 
 
 def run(folder, n_processes, device):
@@ -36,15 +42,16 @@ def run(folder, n_processes, device):
     folder.mkdir(parents=True, exist_ok=True)
     files = {name: folder / f"{name}.h5" for name in PAIRS}
     for name, wanted in PAIRS.items():
-        path = files[name]
+        path, limits = files[name], dict(wanted)
+        n = limits.pop("n")
         simulate_pairs(
-            wanted["n"],
+            n,
             path,
-            survey=survey(wanted["seed"], wanted["r_limit"]),
+            survey=survey(**limits),
             n_processes=n_processes,
             resume=path.exists(),
         )
-        print(f"{path}: {wanted['n']} pairs", flush=True)
+        print(f"{path}: {n} pairs", flush=True)
     train(
         "all",
         [files["main"], files["deep"]],
@@ -56,10 +63,8 @@ def run(folder, n_processes, device):
         progress=True,
     )
     spectrograph = PhotoSpectrograph.load(folder / "spectrograph", device=device)
-    with PairsFile(files["test"]) as pairs:
-        card = str(evaluate(spectrograph, pairs, progress=True))
-    (folder / "card.txt").write_text(card + "\n")
-    print(card)
+    training = [files["main"], files["deep"]]
+    model_card(spectrograph, files["test"], training, folder / "card")
 
 
 if __name__ == "__main__":
