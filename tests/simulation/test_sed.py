@@ -8,6 +8,7 @@ import pytest
 from photospec.filters import band_flux
 from photospec.simulation.attenuation import attenuation_curve, galactic_transmission
 from photospec.simulation.basis import LOG_STEP, stellar_basis
+from photospec.simulation.correction import template_correction
 from photospec.simulation.cosmology import luminosity_distance
 from photospec.simulation.gas import agn_ratios, line_index, star_forming_lines
 from photospec.simulation.population import PopulationConfig, draw_galaxies
@@ -163,3 +164,26 @@ def test_tau_gives_the_wanted_rate():
     x = onset / tau
     rate = x / tau * np.exp(-x) / (1 - (1 + x) * np.exp(-x))
     np.testing.assert_allclose(np.log10(rate), wanted, atol=0.01)
+
+
+def test_tied_doublets_have_atomic_ratios():
+    """Storey & Zeippen (2000): [O III] 2.98, [N II] 3.05, whatever lights the gas."""
+    galaxies = draw_galaxies(PopulationConfig(), np.random.default_rng(8), 100)
+    spectra = render_spectra(galaxies)
+    for strong, weak, ratio in (("oiii_5007", "oiii_4959", 2.98), ("nii_6584", "nii_6548", 3.05)):
+        total = [spectra.bulge_line_flux[k] + spectra.disk_line_flux[k] for k in (strong, weak)]
+        # dust between the two lines of a doublet: well below one per cent
+        np.testing.assert_allclose(total[0] / total[1], ratio, rtol=0.02 if ratio < 3 else 0.01)
+
+
+def test_bare_templates_on_request():
+    galaxies = draw_galaxies(PopulationConfig(), np.random.default_rng(8), 5)
+    with_it, bare = render_spectra(galaxies), render_spectra(galaxies, corrected=False)
+    rest = with_it.wavelength / (1 + galaxies.redshift[:, None])
+    old = galaxies.bulge_age > 7
+    assert old.any()
+    smooth = (rest > 4000) & (rest < 4300)
+    for i in np.flatnonzero(old):
+        factor = with_it.bulge[i, smooth[i]] / bare.bulge[i, smooth[i]]
+        expected = template_correction(rest[i, smooth[i]])
+        np.testing.assert_allclose(factor / expected, 1, atol=0.01)
