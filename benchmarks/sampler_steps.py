@@ -129,19 +129,24 @@ def energy_test(ones, others, rng):
 def differences(ones, others):
     """Relative differences of two ways, in per cent, over pixels and galaxies.
 
+    Parameters
+    ----------
+    ones, others : list of (flux, shapes)
+        Of each galaxy, see `line_shapes`.
+
     Returns
     -------
     dict of str to float
-        ``mean``: median over pixels of abs(ratio - 1); ``spread``, ``width``, ``ew``: mean
-        ratio - 1.
+        ``mean``: median over pixels of abs(ratio - 1); ``spread``: mean ratio - 1; ``width``,
+        ``ew``: difference of the means over the typical size.
     """
-    mean = [np.abs(a.mean(0) / b.mean(0) - 1) for a, b in zip(ones, others, strict=True)]
-    spread = [a.std(0).mean() / b.std(0).mean() for a, b in zip(ones, others, strict=True)]
-    shapes = [[line_shapes(flux) for flux in way] for way in (ones, others)]
+    fluxes = [(a[0], b[0]) for a, b in zip(ones, others, strict=True)]
+    mean = [np.abs(a.mean(0) / b.mean(0) - 1) for a, b in fluxes]
+    spread = [a.std(0).mean() / b.std(0).mean() for a, b in fluxes]
     found = {"mean": np.median(mean), "spread": np.mean(spread) - 1}
     for key in ("width", "ew"):
         # in units of the lines' typical size, which for absorption and emission is not their mean
-        a, b = (np.concatenate([g[key] for g in way]) for way in shapes)
+        a, b = (np.concatenate([shapes[key] for _, shapes in way]) for way in (ones, others))
         seen = np.isfinite(a).any(0) & np.isfinite(b).any(0)
         a, b = a[:, seen], b[:, seen]
         change = np.nanmean(a, axis=0) - np.nanmean(b, axis=0)
@@ -154,35 +159,38 @@ def sampling_noise(reference, rng, n_splits=20):
     found = []
     for _ in range(n_splits):
         halves = [[], []]
-        for flux in reference:
+        for flux, shapes in reference:
             order = rng.permutation(len(flux))
             for half, rows in zip(halves, np.array_split(order, 2), strict=True):
-                half.append(flux[rows])
+                half.append((flux[rows], {key: value[rows] for key, value in shapes.items()}))
         found.append(differences(*halves))
-    return {k: np.sqrt(np.mean([f[k] ** 2 for f in found]) / 2) for k in found[0]}
+    return {k: np.sqrt(np.nanmean([f[k] ** 2 for f in found]) / 2) for k in found[0]}
 
 
 def table(draws):
     """Rows of text."""
     rng = np.random.default_rng(0)
     counts = sorted({len(flux) for flux in draws["ancestral"]})
-    lines = [f"{len(draws['ancestral'])} galaxies, {counts} candidates; per cent", ""]
-    lines.append("way         nfe   paired: mean spread  width     EW   "
-                 "ancestral: mean spread  width     EW  energy      p")  # fmt: skip
+    shaped = {way: [(flux, line_shapes(flux)) for flux in draws[way]] for way in WAYS}
+    names = "  mean spread  width     EW"
+    lines = [
+        f"{len(draws['ancestral'])} galaxies, {counts} candidates; per cent",
+        f"{'way':10s}  nfe   against converged (pairs)    against ancestral",
+        f"{'':15s}{names}    {names}   energy    p",
+    ]
     for way, (_, n_base, n_fine) in WAYS.items():
-        cells = f"{way:10s} {n_base + n_fine:4d}          "
+        cells = f"{way:10s} {n_base + n_fine:4d}"
         for reference in ("converged", "ancestral"):
-            if way == "ancestral":
-                found = sampling_noise(draws[way], rng)
-            else:
-                found = differences(draws[way], draws[reference])
+            found = differences(shaped[way], shaped[reference])
+            if way == "ancestral" == reference:
+                found = sampling_noise(shaped[way], rng)
             cells += "".join(f" {found[k]:6.2f}" for k in ("mean", "spread", "width", "ew"))
-            cells += "            "
+            cells += "    "
         if way != "ancestral":
             distance, p = energy_test(draws[way], draws["ancestral"], rng)
-            cells = cells.rstrip() + f" {100 * distance:7.2f} {p:6.2f}"
-        lines.append(cells)
-    return "\n".join([*lines, "ancestral: sampling noise, from its halves"])
+            cells += f" {100 * distance:6.2f} {p:5.2f}"
+        lines.append(cells.rstrip())
+    return "\n".join([*lines, "ancestral against itself: sampling noise, from its halves"])
 
 
 def main():
