@@ -5,7 +5,6 @@ from pathlib import Path
 
 from photospec.cli.arguments import add_overwrite, add_seed, bounded_int
 from photospec.cli.console import progress, say
-from photospec.errors import InputError
 
 __all__ = ["add_parser", "run"]
 
@@ -82,6 +81,7 @@ def run(args):
         Parsed arguments.
     """
     from photospec.cli.outputs import check_outputs
+    from photospec.errors import InputError
     from photospec.simulation import simulate_pairs
 
     if (args.n is None) != (args.output is None) or not (args.output or args.write_survey):
@@ -123,6 +123,7 @@ def run(args):
 
 def _survey(args):
     """Return the named survey; a seed on the command line goes before one in a file."""
+    from photospec.errors import InputError
     from photospec.simulation import Survey
 
     if args.survey in _SURVEYS:
