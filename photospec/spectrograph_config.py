@@ -48,6 +48,9 @@ class Sampling:
     n_steps_super_resolution: int = _help(10, "Steps of the super-resolution stage.", min=1)
     n_candidates: int = _help(8, "Candidates that predict draws and chooses from.", min=1)
     choose: str = _help("central", "Which one it returns.", choices=CHOICES)
+    n_keep: int = _help(
+        0, "Base spectra, the most similar ones, that are refined and shared; 0: all.", min=0
+    )
     guidance: float = _help(
         1.0,
         "Classifier-free guidance: above one exaggerates what the image says; needs weights\n"

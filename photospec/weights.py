@@ -205,6 +205,7 @@ def assemble(stages, config):
         sampler=sampling.sampler,
         n_steps_base=sampling.n_steps_base,
         n_steps_super_resolution=sampling.n_steps_super_resolution,
+        n_keep=sampling.n_keep or None,
     )
     return cascade.eval().requires_grad_(False)
 

@@ -217,3 +217,14 @@ def test_files_follow_the_umask(umask, tmp_path):
     assert path.stat().st_mode & 0o777 == 0o666 & ~umask
     with safe_open(path, "pt") as file:
         assert file.metadata() == {"seed": "3"}
+
+
+def test_settings_of_the_sampling_reach_the_cascade(folder):
+    path = folder / "config.toml"
+    assert load_cascade(folder)[0].n_keep is None
+    text = path.read_text()
+    assert "n_keep = 0" in text
+    path.write_text(text.replace("n_keep = 0", "n_keep = 3").replace('"central"', '"similar"'))
+    cascade, config = load_cascade(folder)
+    assert cascade.n_keep == 3
+    assert config.sampling.choose == "similar"
