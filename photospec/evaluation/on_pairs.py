@@ -125,7 +125,8 @@ def pairs_card(spectrograph, pairs, training, settings, *, folder=None):
     PairsCard
     """
     store, index = Store(folder), select(pairs, settings)
-    mine = store.within(f"pairs-{key_of(pairs.provenance, len(pairs), *settings.redshift_range)}")
+    ranges = *settings.redshift_range, settings.r_limit
+    mine = store.within(f"pairs-{key_of(pairs.provenance, len(pairs), ranges)}")
     quiet = {"n_processes": settings.n_processes, "progress": settings.progress}
     draws = draw_images(
         spectrograph,
