@@ -18,7 +18,6 @@ from photospec.analysis.templates import bc03_templates
 from photospec.simulation import PopulationConfig, draw_galaxies, render_spectra
 from photospec.simulation.attenuation import attenuation_curve
 from photospec.simulation.basis import stellar_basis
-from photospec.simulation.correction import template_correction
 from photospec.simulation.galaxies import DUST_LAWS
 from photospec.simulation.sed import TEMPLATE_DISPERSION
 
@@ -50,10 +49,11 @@ def make_sample(n, snr, seed=0):
     rng = np.random.default_rng(seed)
     config = PopulationConfig()
     galaxies = draw_galaxies(config, rng, n)
-    spectra = render_spectra(galaxies, config=config)
+    # Without the empirical colour correction, which the fit's templates do not have.
+    spectra = render_spectra(galaxies, config=config, corrected=False)
     wave = np.asarray(spectra.wavelength, float)
     rest = wave / (1 + galaxies.redshift[:, None])
-    flux = _observed(galaxies, spectra, config, rest) / template_correction(rest)
+    flux = _observed(galaxies, spectra, config, rest)
     inside = (wave > SPAN[0]) & (wave < SPAN[1])
     wave, flux, rest = wave[inside], flux[:, inside], rest[:, inside]
     # Noise of sky and source together: flat in the middle, growing to the blue and the red.
@@ -136,12 +136,4 @@ def _truth(galaxies, spectra):
     truth["velocity_dispersion"] = np.sqrt(bulge * bulge_sigma**2 + (1 - bulge) * disk_sigma**2)
     for name in spectra.bulge_line_flux:
         truth[f"{name}_flux"] = spectra.bulge_line_flux[name] + spectra.disk_line_flux[name]
-        wave = truth["redshift"] * 0 + _line(name)
-        truth[f"{name}_flux"] = truth[f"{name}_flux"] / template_correction(wave)
     return truth
-
-
-def _line(name):
-    from photospec.lines import LINES
-
-    return LINES[name].wavelength

@@ -24,6 +24,11 @@ def galaxies(n, seed=0, n_bands=5, size=64):
 
 
 @pytest.fixture(scope="session")
+def make_galaxies():
+    return galaxies
+
+
+@pytest.fixture(scope="session")
 def write_pairs():
     def write(path, n, seed=0, *, bands="ugriz", wavelength=WAVELENGTH, scale=0.396, truth=True,
               size=64, provenance=None):  # fmt: skip

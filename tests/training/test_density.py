@@ -13,14 +13,13 @@ from photospec.pairs import PairsWriter
 from photospec.spectrum import WAVELENGTH
 from photospec.training.data import PairsStream
 from photospec.training.density import refine_density
-from tests.training.conftest import galaxies
 
 
 @pytest.fixture(scope="module")
-def pairs_with_redshift(tmp_path_factory):
+def pairs_with_redshift(tmp_path_factory, make_galaxies):
     """Pairs whose colours tell the redshift."""
     path = tmp_path_factory.mktemp("density") / "pairs.h5"
-    image, flux, slope = galaxies(160)
+    image, flux, slope = make_galaxies(160)
     with PairsWriter(path, "ugriz", 0.396, WAVELENGTH, {}) as writer:
         writer.append(
             image,
