@@ -16,7 +16,7 @@ _STEP = 4
 _FLOOR = 1e-3
 
 
-def best_candidate(flux, similarity, choose="central"):
+def best_candidate(flux, similarity, choose="central", redshift=None):
     """Index of the candidate to show when only one can be shown.
 
     Parameters
@@ -29,6 +29,9 @@ def best_candidate(flux, similarity, choose="central"):
         logarithmic flux: a median in many dimensions (the medoid of Kaufman & Rousseeuw
         1987). Of two equally near ones the more similar. ``"similar"``: the most similar,
         as published (arXiv:2406.18175).
+    redshift : ndarray (n_candidates,), optional
+        At which they were drawn. Then the central one is looked for among the quarter (two at
+        least) whose redshift is nearest to the mean of all.
 
     Returns
     -------
@@ -40,7 +43,12 @@ def best_candidate(flux, similarity, choose="central"):
     coarse = np.log(np.maximum(flux[:, ::_STEP] / level, _FLOOR))
     distance = [np.abs(coarse - one).mean(axis=-1).sum() for one in coarse]
     # Symmetric pairs differ in the last digits only.
-    return int(np.lexsort((-similarity, np.round(distance, 9)))[0])
+    order = np.lexsort((-similarity, np.round(distance, 9)))
+    if redshift is not None:
+        away = np.abs(redshift - np.mean(redshift))
+        near = np.argsort(away, kind="stable")[: max(2, len(away) // 4)]
+        order = order[np.isin(order, near)]
+    return int(order[0])
 
 
 @dataclass(frozen=True, eq=False)

@@ -203,9 +203,9 @@ class PhotoSpectrograph:
         images, single = self._prepare_all(image)
         flux, similarities = [], []
         for part in parts(images, max(1, _AT_ONCE // n_candidates)):
-            candidates, similarity, _, nfe = self._draw(part, n_candidates, seed)
-            for row, of_row in zip(candidates, similarity, strict=True):
-                best = best_candidate(row, of_row, self.config.sampling.choose)
+            *drawn, nfe = self._draw(part, n_candidates, seed)
+            for row, of_row, redshift in zip(*drawn, strict=True):
+                best = best_candidate(row, of_row, self.config.sampling.choose, redshift)
                 flux.append(row[best])
                 similarities.append(float(of_row[best]))
         flux = np.stack(flux)
@@ -242,7 +242,7 @@ class PhotoSpectrograph:
         flux, similarity, redshift, nfe = self._draw(images, n_candidates, seed)
         meta = self._meta(images, seed, n_candidates, nfe)
         meta["flags"] = meta["flags"][0]
-        best = best_candidate(flux[0], similarity[0], self.config.sampling.choose)
+        best = best_candidate(flux[0], similarity[0], self.config.sampling.choose, redshift[0])
         return CandidateSpectra(_spectrum(flux[0], meta), similarity[0], redshift[0], best)
 
     def embed_image(self, image):

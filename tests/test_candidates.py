@@ -57,6 +57,16 @@ def test_central_candidate_is_a_median():
     assert best_candidate(1e-17 * flux[::-1], similarity[::-1]) == 2
 
 
+def test_central_candidate_has_a_redshift_near_the_mean():
+    flux = lines_at([100, 150, 152, 154, 300, 310, 320, 330])
+    similarity = np.zeros(8)
+    assert best_candidate(flux, similarity) == 2
+    redshift = np.array([0.1, 0.12, 0.121, 0.122, 0.16, 0.165, 0.17, 0.18])
+    # The mean is 0.142; 0.122 and 0.16 are nearest, and the line at 154 has neighbours.
+    assert best_candidate(flux, similarity, redshift=redshift) == 3
+    assert best_candidate(flux, np.arange(8.0), "similar", redshift) == 7
+
+
 def test_similarity_decides_between_two():
     flux = lines_at([100, 300])
     assert best_candidate(flux, np.array([0.1, 0.2])) == 1
