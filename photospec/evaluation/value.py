@@ -104,7 +104,8 @@ class Section:
 
     def to_rst(self):
         """Return the table as reStructuredText."""
-        cells = self.cells()
+        # Bars would be substitutions.
+        cells = [[cell.replace("|", "\\|") for cell in row] for row in self.cells()]
         width = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
         bar = "  ".join("=" * w for w in width)
         # An empty first cell would join a row to the one above.

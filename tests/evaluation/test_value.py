@@ -59,3 +59,9 @@ def test_rst_is_a_table_of_the_right_shape():
     rows = [{"name": "", "a": Value(1.0, 0.1)}, {"name": "second", "a": Value(np.nan, 0.1)}]
     tree = core.publish_doctree(Section("s", "T", rows).to_rst())
     assert len(list(tree.findall(lambda node: node.tagname == "row"))) == 3
+
+
+def test_bars_are_no_substitutions_in_rst():
+    section = Section("a", "A", [{"of": "|d(g-r)|", "value": 1}])
+    assert "\\|d(g-r)\\|" in section.to_rst()
+    assert "|d(g-r)|" in str(section)
