@@ -55,7 +55,7 @@ def held_out_loss(stage, image, flux):
 
 
 def _condition(stage, base, seed):
-    level = stage.inference_augmentation
+    level = stage.process.inference_augmentation
     low = upsample(base + level * _noise(base.shape, 77 + seed))
     return low, (low, stage._told(torch.full((len(base),), level)))
 

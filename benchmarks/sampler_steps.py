@@ -53,8 +53,8 @@ def draw_block(cascade, image, way, seed):
         return sampler.sample(noise, condition, own)
 
     drawn = walk(base, noise[0], base._condition(context, redshift=redshift), n_base, 0)
-    low = upsample(drawn + fine.inference_augmentation * noise[2])
-    told = fine._told(torch.full((BLOCK,), fine.inference_augmentation))
+    low = upsample(drawn + fine.process.inference_augmentation * noise[2])
+    told = fine._told(torch.full((BLOCK,), fine.process.inference_augmentation))
     condition = fine._condition(fine.encode(image), low, told, redshift=redshift)
     detail = walk(fine, noise[1], condition, n_fine, 1)
     return fine.scaling.flux(fine.scaling.add_detail(detail, low))

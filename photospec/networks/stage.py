@@ -5,7 +5,7 @@ from torch import nn
 
 from .denoiser import Denoiser, GuidedDenoiser
 from .image_encoder import ImageEncoder
-from .process import NOISE_SCHEDULES, Process
+from .process import Process
 from .redshift_density import RedshiftDensity
 from .samplers import SAMPLERS
 from .scaling import N_BASE, N_FINE, SpectrumScaling, upsample
@@ -17,8 +17,6 @@ __all__ = ["BaseStage", "SuperResolutionStage"]
 # eq. 5). Against many steps from the same noise, 18 and 10 steps spaced so draw the spread
 # of both stages within 1 and 3 %; with the paper's exponent of 7 it was 6 and 12 % too wide.
 _SPACING = (0.02, 160.0, 20.0)
-
-SCHEDULE = NOISE_SCHEDULES["edm"]
 
 
 class Stage(nn.Module):
@@ -34,8 +32,6 @@ class Stage(nn.Module):
         #: Of samples, see `GuidedDenoiser`; other than one needs weights trained with
         #: condition dropout.
         self.guidance = 1.0
-        #: Noise level put on, and told about, a base spectrum; super-resolution only.
-        self.augmentation = None
 
     @property
     def denoiser(self):
@@ -170,17 +166,12 @@ class SuperResolutionStage(Stage):
 
     length = N_FINE
     log_noise = (-0.5, 1.5)
-    max_augmentation = 0.1
-    inference_augmentation = 0.02
 
     def __init__(self, *, image=None, network=None, redshift=False, process=None):
         network = SpectrumTransformer(
             N_FINE, low_resolution=True, redshift=redshift, **(network or {})
         )
         super().__init__(image or {}, network, process)
-        if process is not None:
-            self.max_augmentation = self.process.max_augmentation
-            self.inference_augmentation = self.process.inference_augmentation
 
     def loss(self, image, flux, *, redshift=None, n_draws=1, generator=None, ivar=None):
         """As `BaseStage.loss`, of denoising alone."""
@@ -188,7 +179,7 @@ class SuperResolutionStage(Stage):
         fine = self.scaling.fine(flux).repeat_interleave(n_draws, dim=0)
         base = self.scaling.base(flux).repeat_interleave(n_draws, dim=0)
         n = len(fine)
-        level = self.max_augmentation * torch.rand(n, generator=generator).to(fine.device)
+        level = self.process.max_augmentation * torch.rand(n, generator=generator).to(fine.device)
         noise = torch.randn(base.shape, generator=generator).to(fine.device)
         low = upsample(base + level[:, None] * noise)
         target = self.scaling.detail(fine, low)
@@ -204,7 +195,8 @@ class SuperResolutionStage(Stage):
 
     def _told(self, level):
         """Noise levels of the base spectrum as the network is told them, 0 to 1."""
-        return level / self.max_augmentation if self.max_augmentation else level
+        most = self.process.max_augmentation
+        return level / most if most else level
 
     def sample(
         self,
@@ -228,14 +220,14 @@ class SuperResolutionStage(Stage):
         noise : tensor (n, N_FINE)
             Starting noise.
         augmentation_noise : tensor (n, N_BASE)
-            Unit noise added to the condition at the level `inference_augmentation`.
+            Unit noise added to the condition at the level ``process.inference_augmentation``.
         redshift : tensor (n,), optional
             For networks that take it.
         generator : torch.Generator or sequence of them, optional
             Of the noise of ancestral steps, see `Sampler.sample`.
         """
         self._check_redshift(redshift)
-        level = self.inference_augmentation
+        level = self.process.inference_augmentation
         low = upsample(base + level * augmentation_noise)
         told = self._told(torch.full((len(base),), level, device=base.device))
         condition = self._condition(context, low, told, redshift=redshift)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -104,7 +106,7 @@ def test_ranking_after_the_base_stage(images, n_keep):
         torch.nn.init.normal_(base.network.head.weight, std=0.02)
     base.scaling.std.fill_(0.3)
     # What it adds is nothing: candidates are the base spectra that they came from.
-    silent.inference_augmentation = 0.0
+    silent.process = replace(silent.process, inference_augmentation=0.0)
     silent.scaling.std.fill_(0.3)
     silent.scaling.detail_std.fill_(1e-9)
     cascade = Cascade(base, silent, contrastive, n_steps_base=3, n_steps_super_resolution=2)

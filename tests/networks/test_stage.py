@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from photospec.errors import InputError
+from photospec.networks.process import NOISE_SCHEDULES
 from photospec.networks.scaling import N_BASE, N_FINE, upsample
 from photospec.networks.sizes import (
     DEFAULT_SIZES,
@@ -11,7 +12,7 @@ from photospec.networks.sizes import (
     TransformerSize,
     build,
 )
-from photospec.networks.stage import SCHEDULE, BaseStage, SuperResolutionStage
+from photospec.networks.stage import BaseStage, SuperResolutionStage
 
 IMAGE = {"width": 16, "depth": 1, "n_heads": 2, "patch_size": 16}
 NETWORK = {"width": 16, "depth": 1, "n_heads": 2, "patch_size": 60}
@@ -72,8 +73,9 @@ def test_loss_reaches_every_parameter(name):
 
 
 def test_known_noise_levels():
-    t = SCHEDULE.draw_times(20000, torch.Generator().manual_seed(0), *BaseStage.log_noise)
-    log_sigma = SCHEDULE.sigma(t).log()
+    schedule = NOISE_SCHEDULES["edm"]
+    t = schedule.draw_times(20000, torch.Generator().manual_seed(0), *BaseStage.log_noise)
+    log_sigma = schedule.sigma(t).log()
     assert log_sigma.mean().item() == pytest.approx(BaseStage.log_noise[0], abs=0.05)
     assert log_sigma.std().item() == pytest.approx(BaseStage.log_noise[1], abs=0.05)
 
@@ -97,7 +99,7 @@ def test_a_silent_super_resolution_stage_gives_the_upsampled_base():
     torch.nn.init.zeros_(stage.network.head.weight)
     base, extra = noise(3, N_BASE), noise(3, N_BASE, seed=4)
     fine, nfe = stage.sample(stage.encode(image), base, torch.zeros(3, N_FINE), extra, n_steps=3)
-    low = upsample(base + stage.inference_augmentation * extra)
+    low = upsample(base + stage.process.inference_augmentation * extra)
     torch.testing.assert_close(fine, low, atol=1e-3, rtol=0)
     assert nfe == 3
 
