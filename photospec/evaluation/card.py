@@ -3,19 +3,15 @@
 from dataclasses import dataclass
 
 import numpy as np
-from astropy import units as u
-from astropy.nddata import NDData
 from scipy.stats import spearmanr
-from tqdm import tqdm
 
-from photospec.analysis import measure_indices, measure_redshift
-from photospec.image import NANOMAGGY
-from photospec.spectrum import FLUX_UNIT, WAVELENGTH, from_arrays
+from photospec.analysis import measure_indices
 
 from .calibration import ks_distance, pit
+from .draws import arrays_of, draw_images, image_of
 from .redshift import RedshiftQuality, redshift_quality
 
-__all__ = ["Card", "draw_candidates", "evaluate"]
+__all__ = ["Card", "evaluate"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +22,7 @@ class Card:
     ----------
     n_galaxies, n_candidates : int
     redshift : dict of str to RedshiftQuality
-        From the best candidate, a random one, and the median over candidates.
+        From the candidate that `PhotoSpectrograph.predict` returns, a random one, and the median over candidates.
     pit_distance : dict of str to float
         KS distance of the PIT from uniform: redshift, pixels, and the best candidate's rank.
     pixel_error : dict of str to float
@@ -56,28 +52,6 @@ class Card:
         return "\n".join(lines)
 
 
-def draw_candidates(spectrograph, pairs, index, n_candidates, *, seed=0, progress=False):
-    """Candidates for pairs: flux (n, n_candidates, n_wave) in 1e-17 cgs, similarity (n, m).
-
-    Parameters
-    ----------
-    spectrograph : PhotoSpectrograph
-    pairs : PairsFile
-    index : sequence of int
-        Pairs to use.
-    n_candidates : int
-    seed : int
-    progress : bool
-        Show a progress bar.
-    """
-    flux, similarity = [], []
-    for row in tqdm(index, disable=not progress, desc="draw"):
-        candidates = spectrograph.sample(_image(pairs, int(row)), n_candidates, seed=seed)
-        flux.append(candidates.spectra.flux.to_value(FLUX_UNIT).astype(np.float32))
-        similarity.append(candidates.similarity)
-    return np.stack(flux), np.stack(similarity)
-
-
 def evaluate(spectrograph, pairs, *, n_galaxies=500, n_candidates=16, seed=0, progress=False):
     """Compare candidates with the truth of simulated pairs.
 
@@ -98,17 +72,19 @@ def evaluate(spectrograph, pairs, *, n_galaxies=500, n_candidates=16, seed=0, pr
     Card
     """
     index = np.arange(min(n_galaxies, len(pairs)))
-    flux, similarity = draw_candidates(
-        spectrograph, pairs, index, n_candidates, seed=seed, progress=progress
+    draws = draw_images(
+        spectrograph,
+        lambda row: image_of(pairs.image(row), pairs.bands, pairs.pixel_scale),
+        len(index),
+        n_candidates,
+        seed=seed,
+        progress=progress,
     )
+    flux, redshift, best = draws.flux, draws.redshift, draws.best
     true_flux = pairs.truth_flux(index)
     true_redshift = np.asarray(pairs.object["redshift"][index], float)
     rows = np.arange(len(index))
-    best = similarity.argmax(axis=1)
     lsf = spectrograph.line_spread()
-    redshift = np.stack(
-        [measure_redshift(_spectrum(flux[:, c], lsf)).redshift for c in range(n_candidates)], axis=1
-    )
     # Spectra are compared at equal mean flux: absolute flux is the image's affair.
     level = true_flux.mean(axis=1, keepdims=True)
     relative = flux / flux.mean(axis=2, keepdims=True) * level[:, None]
@@ -145,17 +121,8 @@ def evaluate(spectrograph, pairs, *, n_galaxies=500, n_candidates=16, seed=0, pr
     )
 
 
-def _image(pairs, row):
-    meta = {"bands": pairs.bands, "pixel_scale": pairs.pixel_scale * u.arcsec}
-    return NDData(pairs.image(row), unit=NANOMAGGY, meta=meta)
-
-
-def _spectrum(flux, lsf):
-    return from_arrays(WAVELENGTH, flux, lsf=lsf)
-
-
 def _dn4000(flux, redshift, lsf):
-    table = measure_indices(_spectrum(flux, lsf), redshift=redshift, indices=("dn4000",)).to_table()
+    table = measure_indices(arrays_of(flux, lsf), redshift=redshift, indices=("dn4000",)).to_table()
     return np.ma.filled(np.ma.asarray(table["dn4000"], float), np.nan)
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from photospec.candidates import best_candidate
 from photospec.spectrum import to_base_grid
 
 from .spectra import pixel_errors
@@ -39,12 +40,17 @@ def _choose(draws, n):
     flux, redshift = draws.flux[:, :n], draws.redshift[:, :n]
     best = draws.similarity[:, :n].argmax(axis=1)
     central = medoid(flux)
+    chosen = [
+        best_candidate(*of_one[:2], redshift=of_one[2])
+        for of_one in zip(flux, draws.similarity[:, :n], redshift, strict=True)
+    ]
     # The candidate whose redshift is the set's median: a spectrum that can be measured.
     middle = np.argsort(redshift, axis=1)[:, n // 2]
     return {
         "most similar": (redshift[rows, best], flux[rows, best]),
         "medoid spectrum": (redshift[rows, central], flux[rows, central]),
         "candidate of median redshift": (redshift[rows, middle], flux[rows, middle]),
+        "as predict chooses": (redshift[rows, chosen], flux[rows, chosen]),
         "median redshift, mean spectrum": (np.median(redshift, axis=1), mean_spectrum(flux)),
     }
 

@@ -36,6 +36,7 @@ class Oracle:
         return SimpleNamespace(
             spectra=from_arrays(WAVELENGTH, np.repeat(flux[None], n_candidates, axis=0)),
             similarity=np.linspace(1, 0, n_candidates),
+            best_index=0,
         )
 
 
