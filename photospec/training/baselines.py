@@ -6,6 +6,7 @@ either the redshift, or the mean spectrum. Same pairs, same augmentation, same p
 
 import hashlib
 import json
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,8 +19,11 @@ from photospec.errors import InputError
 from photospec.networks.image_encoder import ImageEncoder
 from photospec.networks.scaling import N_FINE, NORMALISATION
 from photospec.networks.sizes import BASE
-from photospec.pairs import PairsFile
 from photospec.weights import load_module, save_module
+
+from .config import Optimisation, TrainConfig
+from .data import PairsStream
+from .optimisers import learning_rate, make_optimiser
 
 __all__ = ["TARGETS", "ImageRegressor", "predict_baseline", "train_baseline"]
 
@@ -28,7 +32,10 @@ TARGETS = {"redshift": 1, "spectrum": N_FINE}
 
 @dataclass(frozen=True)
 class Settings:
-    """A training of AdamW: steps of warm-up, a plateau, linear decay to zero."""
+    """A training of AdamW: steps of warm-up, a plateau, linear decay to zero.
+
+    The last `skip_last` pairs of the first file are not learnt from.
+    """
 
     n_steps: int = 4000
     batch_size: int = 64
@@ -38,10 +45,20 @@ class Settings:
     weight_decay: float = 0.01
     skip_last: int = 512
 
-    def rate(self, step):
-        """Learning rate of a step."""
-        left = (self.n_steps - step) / max(1, self.decay_fraction * self.n_steps)
-        return self.learning_rate * min(1.0, (step + 1) / max(1, self.n_warmup), left)
+    def config(self, seed):
+        """The same as a `TrainConfig`, for what the stages are trained with."""
+        return TrainConfig(
+            seed=seed,
+            max_steps=self.n_steps,
+            batch_size=self.batch_size,
+            validation_pairs=self.skip_last,
+            optimisation=Optimisation(
+                learning_rate=self.learning_rate,
+                warmup_steps=self.n_warmup,
+                decay_fraction=self.decay_fraction,
+                weight_decay=self.weight_decay,
+            ),
+        )
 
 
 #: Settings of the trainings: nearly four and two times through 51,000 pairs.
@@ -104,54 +121,11 @@ class ImageRegressor(nn.Module):
         return error.abs().mean() if self.target == "redshift" else error.square().mean()
 
 
-class _Pairs:
-    """Images with redshifts, or with noiseless spectra of mean one, of several files."""
-
-    def __init__(self, paths, target, skip_last):
-        self.target = target
-        self.files = [PairsFile(path) for path in paths]
-        counts = [len(file) for file in self.files]
-        counts[0] -= skip_last
-        if counts[0] < 1:
-            raise InputError(
-                f"pairs: expected more than {skip_last} pairs, got {len(self.files[0])} in "
-                f"{self.files[0].path}"
-            )
-        self.starts = np.cumsum([0, *counts])
-        self.redshift = [np.asarray(f.object["redshift"], np.float32) for f in self.files]
-
-    def __len__(self):
-        return int(self.starts[-1])
-
-    def read(self, index):
-        """Images and targets (n, n_outputs) of increasing running numbers."""
-        images, targets = [], []
-        borders = np.searchsorted(index, self.starts)
-        for number, file in enumerate(self.files):
-            rows = index[borders[number] : borders[number + 1]] - self.starts[number]
-            if not len(rows):
-                continue
-            images.append(torch.from_numpy(file.image(rows)))
-            if self.target == "redshift":
-                targets.append(torch.from_numpy(self.redshift[number][rows])[:, None])
-            else:
-                flux = torch.from_numpy(file.truth_flux(rows))
-                targets.append(flux / flux[:, NORMALISATION].mean(dim=1, keepdim=True))
-        return torch.cat(images), torch.cat(targets)
-
-    def close(self):
-        for file in self.files:
-            file.close()
-
-
-def _turned(image, rng):
-    """Images mirrored and turned at random, the centre pixel staying where it is."""
-    if rng.integers(2):
-        image = image.transpose(-2, -1)
-    for axis in (-1, -2):
-        if rng.integers(2):
-            image = image.flip(axis).roll(1 - image.shape[axis] % 2, dims=axis)
-    return image
+def _truth(batch, target):
+    """Targets (n, n_outputs) of a `Batch`: redshifts, or spectra of mean one."""
+    if target == "redshift":
+        return batch.redshift[:, None]
+    return batch.flux / batch.flux[:, NORMALISATION].mean(dim=1, keepdim=True)
 
 
 def train_baseline(
@@ -179,56 +153,45 @@ def train_baseline(
     if target not in TARGETS:
         raise InputError(f"target: expected one of {', '.join(TARGETS)}, got {target!r}")
     settings = settings or SETTINGS[target]
-    data = _Pairs(pairs, target, settings.skip_last)
-    try:
-        first = data.files[0]
+    with closing(PairsStream(pairs, settings.config(seed))) as stream:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             network = ImageRegressor(
                 target,
-                n_bands=len(first.bands),
-                image_size=first.image(0).shape[-1],
-                pixel_scale=first.pixel_scale,
+                n_bands=len(stream.bands),
+                image_size=stream.image_size,
+                pixel_scale=stream.pixel_scale,
                 size=size,
             )
         n_parameters = sum(p.numel() for p in network.parameters())
-        origin = [[len(file), file.provenance] for file in data.files]
+        origin = [[len(file), file.provenance] for file in stream.files]
         text = json.dumps([origin, asdict(settings), n_parameters, seed], sort_keys=True)
         key = hashlib.sha256(text.encode()).hexdigest()[:12]
         path = None if folder is None else Path(folder) / f"direct-{target}-{key}.safetensors"
         if path is not None and path.is_file():
             return load_module(network, path).eval()
-        _fit(network, data, settings, seed, progress)
-    finally:
-        data.close()
+        _fit(network, stream, progress)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_module(network, path, half=False)
     return network.eval()
 
 
-def _fit(network, data, settings, seed, progress):
-    n, per_epoch = len(data), max(1, len(data) // settings.batch_size)
-    network.fit_scaling(*data.read(np.arange(0, n, max(1, n // _N_SCALING))))
-    optimiser = torch.optim.AdamW(
-        network.parameters(), betas=(0.9, 0.99), weight_decay=settings.weight_decay
-    )
+def _fit(network, stream, progress):
+    config, target = stream.config, network.target
+    sample = stream.read(np.arange(0, stream.n_train, max(1, stream.n_train // _N_SCALING)))
+    network.fit_scaling(sample.image, _truth(sample, target))
+    optimiser = make_optimiser(network.parameters(), config)
     network.train()
-    steps = tqdm(range(settings.n_steps), disable=not progress, desc=f"direct {network.target}")
-    order = None
+    steps = tqdm(range(config.max_steps), disable=not progress, desc=f"direct {target}")
     for step in steps:
-        epoch, place = divmod(step, per_epoch)
-        if place == 0 or order is None:
-            order = np.random.default_rng((seed, epoch)).permutation(n)
-        start = place * settings.batch_size
-        image, target = data.read(np.sort(order[start : start + settings.batch_size]))
-        image = _turned(image, np.random.default_rng((seed, epoch, place)))
+        batch = stream.batch(step)
         for group in optimiser.param_groups:
-            group["lr"] = settings.rate(step)
-        loss = network.loss(image, target)
+            group["lr"] = learning_rate(step, config)
+        loss = network.loss(batch.image, _truth(batch, target))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(network.parameters(), config.optimisation.gradient_clip)
         optimiser.step()
         if step % 20 == 0:
             steps.set_postfix(loss=f"{loss.item():.4f}")
