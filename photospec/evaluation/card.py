@@ -22,7 +22,8 @@ class Card:
     ----------
     n_galaxies, n_candidates : int
     redshift : dict of str to RedshiftQuality
-        From the candidate that `PhotoSpectrograph.predict` returns, a random one, and the median over candidates.
+        From the candidate that `PhotoSpectrograph.predict` returns, a random one, and the
+        median over candidates.
     pit_distance : dict of str to float
         KS distance of the PIT from uniform: redshift, pixels, and the best candidate's rank.
     pixel_error : dict of str to float

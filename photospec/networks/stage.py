@@ -8,7 +8,7 @@ from .image_encoder import ImageEncoder
 from .process import Process
 from .redshift_density import RedshiftDensity
 from .samplers import SAMPLERS
-from .scaling import N_BASE, N_FINE, SpectrumScaling, upsample
+from .scaling import N_BASE, N_FINE, SpectrumScaling, to_base, upsample
 from .spectrum_transformer import SpectrumTransformer
 
 __all__ = ["BaseStage", "SuperResolutionStage"]
@@ -68,11 +68,12 @@ class Stage(nn.Module):
         seen = torch.rand(len(context), generator=generator) >= self.process.condition_dropout
         return context * seen.to(context)[:, None, None]
 
-    def _diffusion_loss(self, target, condition, generator, variance=None):
+    def _diffusion_loss(self, target, condition, generator, variance=None, weight=None):
         t = self.process.draw_times(len(target), generator, self.log_noise)
         noise = torch.randn(target.shape, generator=generator).to(target.device)
         # Noise of the target adds to the scatter of spectra, one in these units.
-        weight = None if variance is None else 1 / (1 + variance)
+        if variance is not None:
+            weight = (1 if weight is None else weight) / (1 + variance)
         return self.denoiser.loss(target, t, noise, condition, weight)
 
     def _sample(self, noise, condition, sampler, n_steps, generator):
@@ -110,11 +111,14 @@ class BaseStage(Stage):
         #: `RedshiftDensity` that redshifts of candidates come from, or None.
         self.density = RedshiftDensity(*self.encoder.sizes) if redshift else None
 
-    def loss(self, image, flux, *, redshift=None, n_draws=1, generator=None, ivar=None):
+    def loss(
+        self, image, flux, *, redshift=None, n_draws=1, generator=None, ivar=None, weight=None
+    ):
         """Loss ``(n * n_draws,)`` of images and fluxes ``(n, N_FINE)``: denoising and density.
 
         Every galaxy is encoded once and noised ``n_draws`` times. With inverse variances
-        ``(n, N_FINE)`` of the fluxes noisy bins count less, and those with 0 nothing.
+        ``(n, N_FINE)`` of the fluxes noisy bins count less, and those with 0 nothing; with
+        weights ``(n, N_FINE)`` bins count as these say.
         """
         self._check_redshift(redshift)
         context = self.encode(image)
@@ -122,13 +126,16 @@ class BaseStage(Stage):
         variance = None
         if ivar is not None:
             variance = self.scaling.base_variance(flux, ivar).repeat_interleave(n_draws, dim=0)
+        if weight is not None:
+            weight = to_base(weight).repeat_interleave(n_draws, dim=0)
         shown = self._hide(context, generator)
         if self.density is None:
-            return self._diffusion_loss(target, self._condition(shown), generator, variance)
+            condition = self._condition(shown)
+            return self._diffusion_loss(target, condition, generator, variance, weight)
         density = self.density.loss(self.encoder.standardised(image), context, redshift)
         told = redshift.repeat_interleave(n_draws)
         condition = self._condition(shown, redshift=told)
-        loss = self._diffusion_loss(target, condition, generator, variance)
+        loss = self._diffusion_loss(target, condition, generator, variance, weight)
         return loss + self.density_weight * density.repeat_interleave(n_draws)
 
     def draw_redshift(self, image, context, uniform):
@@ -173,7 +180,9 @@ class SuperResolutionStage(Stage):
         )
         super().__init__(image or {}, network, process)
 
-    def loss(self, image, flux, *, redshift=None, n_draws=1, generator=None, ivar=None):
+    def loss(
+        self, image, flux, *, redshift=None, n_draws=1, generator=None, ivar=None, weight=None
+    ):
         """As `BaseStage.loss`, of denoising alone."""
         self._check_redshift(redshift)
         fine = self.scaling.fine(flux).repeat_interleave(n_draws, dim=0)
@@ -191,7 +200,9 @@ class SuperResolutionStage(Stage):
             scale = self.scaling.std / self.scaling.detail_std
             variance = self.scaling.fine_variance(flux, ivar) * scale**2
             variance = variance.repeat_interleave(n_draws, dim=0)
-        return self._diffusion_loss(target, condition, generator, variance)
+        if weight is not None:
+            weight = weight.repeat_interleave(n_draws, dim=0)
+        return self._diffusion_loss(target, condition, generator, variance, weight)
 
     def _told(self, level):
         """Noise levels of the base spectrum as the network is told them, 0 to 1."""

@@ -69,6 +69,12 @@ class TrainConfig:
     )
     validate_every: int = explained(500, "Steps between validations.", min=1)
     checkpoint_every: int = explained(200, "Steps between checkpoints.", min=1)
+    line_weight: float = explained(
+        1.0,
+        "Weight of the diagnostic emission lines' bins in the denoising loss, other bins having\n"
+        "one; needs redshifts (published: 1).",
+        min=1,
+    )
     temperature: float = explained(0.05, "Of the contrastive loss (published: 0.05).")
     mixed_precision: bool = explained(
         True, "Run the networks in bfloat16, all else in float32 (published: false)."
@@ -90,6 +96,7 @@ class TrainConfig:
         require(0 <= self.seed <= 2**40, "seed", "0 to 2**40", self.seed)
         for name in _COUNTS:
             require(getattr(self, name) > 0, name, "a positive number", getattr(self, name))
+        require(self.line_weight >= 1, "line_weight", "at least 1", self.line_weight)
         require(self.temperature > 0, "temperature", "a positive number", self.temperature)
         check_together(self)
 

@@ -215,7 +215,7 @@ def _redshift(file, config):
     needed = (
         config.stage != "contrastive"
         and config.architecture != "published"
-        and config.diffusion.redshift
+        and (config.diffusion.redshift or config.line_weight > 1)
     )
     if "redshift" not in file.object.colnames:
         found, missing = None, len(file)
@@ -228,7 +228,7 @@ def _redshift(file, config):
         raise InputError(
             f"pairs: expected redshifts in object/redshift, which the settings put into the "
             f"network, got {missing} of {len(file)} without in {file.path}; set diffusion.redshift "
-            "to false for such pairs"
+            "to false and line_weight to 1 for such pairs"
         )
     return None if missing else found
 

@@ -45,6 +45,9 @@ def check_together(config):
             process.condition_dropout,
         )
         require(
+            not unused or config.line_weight == 1, "line_weight", f"1 {why}", config.line_weight
+        )
+        require(
             not unused or process == Process(),
             "diffusion.process",
             f"the defaults {why}",

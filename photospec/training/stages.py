@@ -11,6 +11,7 @@ from photospec.networks.sizes import build
 from .data import usable_batch
 from .distributed import gather
 from .fine_tuning import freeze, start_from
+from .line_weights import line_weights
 
 __all__ = ["StageTraining", "make_training"]
 
@@ -87,8 +88,15 @@ class DiffusionTraining(StageTraining):
             n_draws=self.config.n_draws,
             generator=generator,
             ivar=batch.ivar,
+            weight=self._weight(batch),
         )
         return losses.mean()
+
+    def _weight(self, batch):
+        peak = self.config.line_weight
+        if peak == 1 or batch.redshift is None:
+            return None
+        return line_weights(batch.redshift, peak)
 
     def validate(self, batches):
         """Mean denoising loss over held-out batches, the same noise every time."""
