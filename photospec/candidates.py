@@ -16,7 +16,7 @@ _STEP = 4
 _FLOOR = 1e-3
 
 
-def best_candidate(flux, similarity, choose="central", redshift=None):
+def best_candidate(flux, similarity, redshift=None, expected_redshift=None, *, choose="central"):
     """Index of the candidate to show when only one can be shown.
 
     Parameters
@@ -24,14 +24,16 @@ def best_candidate(flux, similarity, choose="central", redshift=None):
     flux : ndarray (n_candidates, n_wave)
     similarity : ndarray (n_candidates,)
         Of each to the image.
+    redshift : ndarray (n_candidates,), optional
+        At which they were drawn. Then the central one is looked for among the quarter (two at
+        least) whose redshift is nearest to `expected_redshift`.
+    expected_redshift : float, optional
+        Mean of the density that the redshifts come from; by default that of the candidates'.
     choose : {"central", "similar"}
         ``"central"``: the one nearest to all others, in the mean absolute difference of the
         logarithmic flux: a median in many dimensions (the medoid of Kaufman & Rousseeuw
         1987). Of two equally near ones the more similar. ``"similar"``: the most similar,
         as published (arXiv:2406.18175).
-    redshift : ndarray (n_candidates,), optional
-        At which they were drawn. Then the central one is looked for among the quarter (two at
-        least) whose redshift is nearest to the mean of all.
 
     Returns
     -------
@@ -45,7 +47,8 @@ def best_candidate(flux, similarity, choose="central", redshift=None):
     # Symmetric pairs differ in the last digits only.
     order = np.lexsort((-similarity, np.round(distance, 9)))
     if redshift is not None:
-        away = np.abs(redshift - np.mean(redshift))
+        centre = np.mean(redshift) if expected_redshift is None else expected_redshift
+        away = np.abs(redshift - centre)
         near = np.argsort(away, kind="stable")[: max(2, len(away) // 4)]
         order = order[np.isin(order, near)]
     return int(order[0])
@@ -69,12 +72,16 @@ class CandidateSpectra:
     best_index : int, optional
         Index of the candidate that stands for all (`best_candidate`); the most similar one
         if not given.
+    expected_redshift : float, optional
+        Mean of the density that the redshifts were drawn from: without the noise that the mean
+        of few candidates has.
     """
 
     spectra: Spectrum
     similarity: np.ndarray
     redshift: np.ndarray | None = None
     best_index: int | None = None
+    expected_redshift: float | None = None
 
     def __post_init__(self):
         if self.best_index is None:

@@ -203,11 +203,10 @@ class PhotoSpectrograph:
         images, single = self._prepare_all(image)
         flux, similarities = [], []
         for part in parts(images, max(1, _AT_ONCE // n_candidates)):
-            *drawn, nfe = self._draw(part, n_candidates, seed)
-            for row, of_row, redshift in zip(*drawn, strict=True):
-                best = best_candidate(row, of_row, self.config.sampling.choose, redshift)
-                flux.append(row[best])
-                similarities.append(float(of_row[best]))
+            drawn, nfe = self._draw(part, n_candidates, seed)
+            for candidates, similarity, *_, best in drawn:
+                flux.append(candidates[best])
+                similarities.append(float(similarity[best]))
         flux = np.stack(flux)
         meta = self._meta(images, seed, n_candidates, nfe)
         meta["similarity"] = similarities
@@ -239,11 +238,10 @@ class PhotoSpectrograph:
             )
         n_candidates = check_draws(n_candidates, seed, self.config.sampling.n_candidates)
         images, _ = self._prepare_all(image)
-        flux, similarity, redshift, nfe = self._draw(images, n_candidates, seed)
+        [(flux, similarity, redshift, expected, best)], nfe = self._draw(images, n_candidates, seed)
         meta = self._meta(images, seed, n_candidates, nfe)
         meta["flags"] = meta["flags"][0]
-        best = best_candidate(flux[0], similarity[0], self.config.sampling.choose, redshift[0])
-        return CandidateSpectra(_spectrum(flux[0], meta), similarity[0], redshift[0], best)
+        return CandidateSpectra(_spectrum(flux, meta), similarity, redshift, best, expected)
 
     def embed_image(self, image):
         """Unit vectors of images.
@@ -327,17 +325,19 @@ class PhotoSpectrograph:
         return torch.from_numpy(data).to(self.device)
 
     def _draw(self, images, n_candidates, seed):
-        """Physical flux (n_images, n_candidates, n_wave), similarity, redshift or Nones, nfe."""
+        """Of each image flux (n_candidates, n_wave), similarity, redshift(s), best; the nfe."""
         seeds = [image_seed(seed, image.data) for image in images]
         generators = [torch.Generator().manual_seed(own) for own in seeds]
         drawn = self.cascade.sample(self._tensor(images), n_candidates, generators)
         flux = drawn.flux.cpu().numpy().astype(float)
         wanted = np.array([self._fibre_flux(image) for image in images])
-        bands = [SCALE_BAND]
-        flux *= (wanted[:, None] / band_flux(WAVELENGTH, flux, bands)[..., 0])[..., None]
-        none = [None] * len(images)
-        redshift = none if drawn.redshift is None else drawn.redshift.cpu().numpy()
-        return flux, drawn.similarity.cpu().numpy(), redshift, drawn.nfe
+        flux *= (wanted[:, None] / band_flux(WAVELENGTH, flux, [SCALE_BAND])[..., 0])[..., None]
+        redshift = expected = [None] * len(images)
+        if drawn.redshift is not None:
+            redshift, expected = drawn.redshift.cpu().numpy(), drawn.expected_redshift.tolist()
+        found = list(zip(flux, drawn.similarity.cpu().numpy(), redshift, expected, strict=True))
+        choose = self.config.sampling.choose
+        return [(*one, best_candidate(*one, choose=choose)) for one in found], drawn.nfe
 
     def _fibre_flux(self, image):
         """Flux through the fibre aperture in the scale band, nanomaggies."""

@@ -40,6 +40,9 @@ class Draws:
     best : ndarray (n,)
         Index of the candidate that `PhotoSpectrograph.predict` returns; by default the most
         similar one.
+    expected : ndarray (n,)
+        Mean of the density of the redshift; where that is not known (NaN, and by default) the
+        mean of the candidates'.
     """
 
     flux: np.ndarray
@@ -47,10 +50,14 @@ class Draws:
     redshift: np.ndarray
     warning: np.ndarray
     best: np.ndarray | None = None
+    expected: np.ndarray | None = None
 
     def __post_init__(self):
         if self.best is None:
             object.__setattr__(self, "best", self.similarity.argmax(axis=1))
+        mean = self.redshift.mean(axis=1)
+        expected = mean if self.expected is None else self.expected
+        object.__setattr__(self, "expected", np.where(np.isnan(expected), mean, expected))
 
     def __len__(self):
         return len(self.similarity)
@@ -72,7 +79,8 @@ class Draws:
     def _taken(self, order):
         rows = np.arange(len(self))[:, None]
         parts = self.flux, self.similarity, self.redshift, self.warning
-        return Draws(*(part[rows, order] for part in parts), np.zeros(len(self), int))
+        parts = [part[rows, order] for part in parts]
+        return Draws(*parts, np.zeros(len(self), int), self.expected)
 
 
 class Store:
@@ -185,10 +193,12 @@ def draw_images(
     def spectra(row, m):
         candidates = spectrograph.sample(read(row), m, seed=seed)
         flux = candidates.spectra.flux.to_value(FLUX_UNIT).astype(np.float32)
-        return flux, np.asarray(candidates.similarity, float), candidates.best_index
+        expected = candidates.expected_redshift
+        expected = np.nan if expected is None else expected
+        return flux, np.asarray(candidates.similarity, float), candidates.best_index, expected
 
     def chunk(rows):
-        flux, similarity, best = (
+        flux, similarity, best, expected = (
             np.stack(part) for part in zip(*(spectra(r, n_candidates) for r in rows))
         )
         redshift, warning = redshifts_of(flux, lsf, n_processes)
@@ -198,6 +208,7 @@ def draw_images(
             "redshift": redshift,
             "warning": warning,
             "best": best,
+            "expected": expected,
         }
 
     store = store or Store()

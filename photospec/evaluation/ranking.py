@@ -41,8 +41,8 @@ def _choose(draws, n):
     best = draws.similarity[:, :n].argmax(axis=1)
     central = medoid(flux)
     chosen = [
-        best_candidate(*of_one[:2], redshift=of_one[2])
-        for of_one in zip(flux, draws.similarity[:, :n], redshift, strict=True)
+        best_candidate(*of_one)
+        for of_one in zip(flux, draws.similarity[:, :n], redshift, draws.expected, strict=True)
     ]
     # The candidate whose redshift is the set's median: a spectrum that can be measured.
     middle = np.argsort(redshift, axis=1)[:, n // 2]

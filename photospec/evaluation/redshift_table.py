@@ -72,6 +72,7 @@ def redshift_rows(draws, z_spec, others):
         "one candidate, unranked": draws.redshift[:, 0],
         "candidate set: median": np.median(draws.redshift, axis=1),
         "candidate set: mean": np.mean(draws.redshift, axis=1),
+        "mean of the density drawn from": draws.expected,
         "candidate set: peak of the density": density_mode(draws.redshift),
         **others,
     }

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from .redshift_density import stratified_uniform
 from .scaling import N_BASE, N_FINE, upsample
 
 __all__ = ["Cascade", "Drawn"]
@@ -28,12 +27,15 @@ class Drawn:
         Network evaluations per candidate, both stages together.
     redshift : tensor (n_images, n_candidates) or None
         At which they were drawn, by networks that draw the redshift first.
+    expected_redshift : tensor (n_images,) or None
+        Mean of the density that these come from.
     """
 
     flux: torch.Tensor
     similarity: torch.Tensor
     nfe: int
     redshift: torch.Tensor | None = None
+    expected_redshift: torch.Tensor | None = None
 
 
 class Cascade(nn.Module):
@@ -103,11 +105,18 @@ class Cascade(nn.Module):
             self._sample(image[i : i + per_call], n_candidates, generators[i : i + per_call])
             for i in range(0, len(image), per_call)
         ]
-        flux, similarity, redshift = (
-            None if x[0] is None else torch.cat(x)
-            for x in zip(*((p.flux, p.similarity, p.redshift) for p in parts), strict=True)
+
+        def together(name):
+            found = [getattr(part, name) for part in parts]
+            return None if found[0] is None else torch.cat(found)
+
+        return Drawn(
+            together("flux"),
+            together("similarity"),
+            parts[0].nfe,
+            together("redshift"),
+            together("expected_redshift"),
         )
-        return Drawn(flux, similarity, parts[0].nfe, redshift)
 
     def _sample(self, image, n_candidates, generators):
         n = len(image)
@@ -117,10 +126,12 @@ class Cascade(nn.Module):
             return torch.cat(drawn).to(image.device)
 
         context = self.base.encode(image)
-        redshift = None
+        redshift = expected = None
         if self.base.density is not None:
-            uniform = torch.stack([stratified_uniform(n_candidates, g) for g in generators])
-            redshift = self.base.draw_redshift(image, context, uniform)
+            # Independent, as ranks of the truth among the candidates are uniform only so.
+            uniform = [torch.rand(n_candidates, generator=g).double() for g in generators]
+            redshift = self.base.draw_redshift(image, context, torch.stack(uniform))
+            expected = self.base.expected_redshift(image, context)
         base, nfe_base = self.base.sample(
             context,
             noise(N_BASE),
@@ -146,7 +157,7 @@ class Cascade(nn.Module):
         flux = self.super_resolution.scaling.flux(fine).view(n, n_candidates, -1)
         similarity = self.similarity(image, flux)
         redshift = None if redshift is None else redshift.view(n, n_candidates)
-        return Drawn(flux, similarity, nfe_base + nfe_fine, redshift)
+        return Drawn(flux, similarity, nfe_base + nfe_fine, redshift, expected)
 
     def _most_similar(self, image, base, n_candidates):
         """Rows of `base` to refine, (n_images * n_candidates,): the `n_keep` best, shared."""

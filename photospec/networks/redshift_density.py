@@ -10,25 +10,13 @@ import math
 import torch
 from torch import nn
 
-__all__ = ["MAX_REDSHIFT", "RedshiftDensity", "stratified_uniform"]
+__all__ = ["MAX_REDSHIFT", "RedshiftDensity"]
 
 #: Redshifts are drawn between zero and this.
 MAX_REDSHIFT = 0.6
 _N_GRID = 4096
 # Narrowest component, in units of the training redshifts' standard deviation.
 _MIN_WIDTH = 0.02
-
-
-def stratified_uniform(n, generator):
-    """Numbers (n,) in [0, 1), one in each n-th part of it, in random order.
-
-    Their empirical distribution is closer to uniform than that of independent numbers
-    (McKay, Beckman & Conover 1979, Technometrics 21, 239), so few candidates span the
-    whole density.
-    """
-    order = torch.randperm(n, generator=generator)
-    inside = torch.rand(n, generator=generator, dtype=torch.float64)
-    return (order + inside) / n
 
 
 class RedshiftDensity(nn.Module):
@@ -97,6 +85,12 @@ class RedshiftDensity(nn.Module):
         # What a component has outside of the range belongs to nobody.
         below = below - below[:, :1]
         return torch.expm1(grid), below / below[:, -1:]
+
+    def expected(self, photometry, tokens):
+        """Mean redshift (n,) of each image's density."""
+        redshift, below = self.cumulative(photometry, tokens)
+        middle = (redshift[1:] + redshift[:-1]) / 2
+        return (below.diff(dim=1) * middle).sum(dim=1).float()
 
     def draw(self, photometry, tokens, uniform):
         """Redshifts (n, m) at the quantiles ``uniform`` (n, m) of each image's density."""

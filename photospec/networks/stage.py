@@ -150,6 +150,10 @@ class BaseStage(Stage):
         """
         return self.density.draw(self.encoder.standardised(image), context, uniform).flatten()
 
+    def expected_redshift(self, image, context):
+        """Mean redshifts ``(n_galaxies,)`` of the density."""
+        return self.density.expected(self.encoder.standardised(image), context)
+
     def sample(
         self, context, noise, *, redshift=None, sampler="dpm-solver++", n_steps=18, generator=None
     ):

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from photospec.evaluation.calibration import ks_distance, pit
-from photospec.networks.redshift_density import stratified_uniform
 
 __all__ = ["draw_candidates", "energy_score", "scores"]
 
@@ -53,7 +52,7 @@ def draw_candidates(training, batch, n_candidates, *, n_steps, seed=0):
     if training.config.stage == "base":
         redshift = None
         if network.density is not None:
-            uniform = torch.stack([stratified_uniform(n_candidates, generator) for _ in range(n)])
+            uniform = torch.rand(n, n_candidates, generator=generator)
             redshift = network.draw_redshift(batch.image, context, uniform)
         drawn, _ = network.sample(context, noise(network.length), redshift=redshift, **options)
         truth = base

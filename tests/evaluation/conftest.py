@@ -49,6 +49,7 @@ class Oracle:
             spectra=from_arrays(WAVELENGTH, flux),
             similarity=-np.abs(tilt[:, 0]),
             best_index=int(np.abs(tilt[:, 0]).argmin()),
+            expected_redshift=None,
         )
 
     def strangeness(self, images):

@@ -37,6 +37,7 @@ class Oracle:
             spectra=from_arrays(WAVELENGTH, np.repeat(flux[None], n_candidates, axis=0)),
             similarity=np.linspace(1, 0, n_candidates),
             best_index=0,
+            expected_redshift=None,
         )
 
 

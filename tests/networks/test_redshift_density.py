@@ -4,11 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from photospec.networks.redshift_density import (
-    MAX_REDSHIFT,
-    RedshiftDensity,
-    stratified_uniform,
-)
+from photospec.networks.redshift_density import MAX_REDSHIFT, RedshiftDensity
 from photospec.networks.sizes import EncoderSize, StageSize, TransformerSize, build
 from photospec.networks.spectrum_transformer import SpectrumTransformer
 
@@ -25,14 +21,6 @@ def density(seed=0):
     made = RedshiftDensity(7, 8, hidden=16)
     made.fit_scaling(torch.tensor([0.05, 0.1, 0.2]))
     return made
-
-
-def test_stratified_numbers_have_one_in_each_part():
-    drawn = stratified_uniform(16, torch.Generator().manual_seed(1))
-    assert sorted((drawn * 16).long().tolist()) == list(range(16))
-    assert not torch.equal(drawn, drawn.sort().values)
-    other = stratified_uniform(16, torch.Generator().manual_seed(2))
-    assert not torch.equal(drawn, other)
 
 
 def test_moments_are_those_of_the_logarithmic_shift():
@@ -55,6 +43,16 @@ def test_loss_is_the_density_that_is_drawn_from(inputs):
         slope = (below[rows, at + 20] - below[rows, at - 20]) / step * made.std
         expected = (-made.loss(*inputs, redshift[at])).exp()
     np.testing.assert_allclose(slope, expected, rtol=0.01)
+
+
+def test_expectation_is_the_mean_of_many_draws(inputs):
+    made = density()
+    with torch.no_grad():
+        generator = torch.Generator().manual_seed(3)
+        drawn = made.draw(*inputs, torch.rand(5, 20000, generator=generator))
+        expected = made.expected(*inputs)
+    error = drawn.std(dim=1) / 20000**0.5
+    assert torch.all((drawn.mean(dim=1) - expected).abs() < 5 * error)
 
 
 def test_draws_follow_the_quantiles(inputs):
