@@ -1,9 +1,11 @@
 """Simulate, train, pack and evaluate the weights that the package ships.
 
-    python recipes/default_weights.py WORK_FOLDER [--processes 2] [--device cpu]
+    python recipes/default_weights.py WORK_FOLDER [--init WEIGHTS] [--processes 2] [--device cpu]
 
 Every piece resumes: run the same command again after a stop. The folder ends with
 ``spectrograph/`` (what goes into photospec/data/default) and ``card/`` with the model card.
+With --init the networks begin with the weights of a spectrograph, such as the shipped ones,
+and take fewer steps; --scale makes pairs and steps fewer, for a trial of the whole way.
 """
 
 import argparse
@@ -12,13 +14,15 @@ from pathlib import Path
 
 from photospec import PhotoSpectrograph
 from photospec.evaluation import model_card
+from photospec.evaluation.on_pairs import Settings
 from photospec.simulation import Survey, simulate_pairs
 from photospec.training import train
+from photospec.training.pack import pack
 
 # The main sample as it is, and a deeper one: users' images go to r = 19 and beyond.
 PAIRS = {
-    "main": {"n": 40_000, "seed": 100, "r_limit": 17.77},
-    "deep": {"n": 12_000, "seed": 101, "r_limit": 19.3},
+    "main": {"n": 100_000, "seed": 200, "r_limit": 17.77},
+    "deep": {"n": 30_000, "seed": 201, "r_limit": 19.3},
     # Never trained on.
     "test": {
         "n": 5_000,
@@ -27,6 +31,12 @@ PAIRS = {
         "redshift_min": 0.05,
         "redshift_max": 0.15,
     },
+}
+#: Steps from nothing, and from finished weights.
+STEPS = {
+    "contrastive": (3_000, 700),
+    "base": (14_000, 6_000),
+    "super-resolution": (16_000, 7_000),
 }
 TRAINING_SEED = 1
 
@@ -37,13 +47,13 @@ def survey(seed, **limits):
     return main.replace(population=replace(main.population, **limits))
 
 
-def run(folder, n_processes, device):
-    """Do what is not done yet."""
-    folder.mkdir(parents=True, exist_ok=True)
+def simulate(folder, n_processes, scale):
+    """Pairs files by name, those that are not there yet made."""
     files = {name: folder / f"{name}.h5" for name in PAIRS}
     for name, wanted in PAIRS.items():
-        path, limits = files[name], dict(wanted)
-        n = limits.pop("n")
+        limits = dict(wanted)
+        n = max(2_000, round(scale * limits.pop("n")))
+        path = files[name]
         simulate_pairs(
             n,
             path,
@@ -52,25 +62,50 @@ def run(folder, n_processes, device):
             resume=path.exists(),
         )
         print(f"{path}: {n} pairs", flush=True)
-    train(
-        "all",
-        [files["main"], files["deep"]],
-        folder,
-        preset="small",
-        seed=TRAINING_SEED,
-        resume=True,
-        device=device,
-        progress=True,
+    return files
+
+
+def run(folder, init, n_processes, device, scale):
+    """Do what is not done yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = simulate(folder, n_processes, scale)
+    pairs = [files["main"], files["deep"]]
+    for stage, steps in STEPS.items():
+        train(
+            stage,
+            pairs,
+            folder / stage,
+            preset="small",
+            seed=TRAINING_SEED,
+            max_steps=max(10, round(scale * steps[init is not None])),
+            init=init,
+            resume=(folder / stage).exists(),
+            device=device,
+            progress=True,
+        )
+    runs = {stage: folder / stage for stage in STEPS}
+    made = folder / "spectrograph"
+    if not made.exists():
+        note = {"begun-with": str(init.name)} if init else {}
+        pack(runs, made, pairs=pairs, provenance=note)
+    spectrograph = PhotoSpectrograph.load(made, device=device)
+    settings = Settings(
+        n_galaxies=max(64, round(scale * Settings.n_galaxies)),
+        n_measured=max(32, round(scale * Settings.n_measured)),
+        n_training_measured=max(64, round(scale * Settings.n_training_measured)),
+        n_processes=n_processes,
     )
-    spectrograph = PhotoSpectrograph.load(folder / "spectrograph", device=device)
-    training = [files["main"], files["deep"]]
-    model_card(spectrograph, files["test"], training, folder / "card")
+    model_card(spectrograph, files["test"], pairs, folder / "card", settings=settings)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--init", type=Path, help="weights to begin with")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--device", default="cpu")
-    arguments = parser.parse_args()
-    run(arguments.folder, arguments.processes, arguments.device)
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="share of all pairs, steps and galaxies judged"
+    )
+    options = parser.parse_args()
+    run(options.folder, options.init, options.processes, options.device, options.scale)

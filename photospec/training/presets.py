@@ -17,7 +17,7 @@ from .settings_common import require
 
 __all__ = ["PRESETS", "preset"]
 
-_SMALL_STEPS = {"base": 14000, "super-resolution": 6000, "contrastive": 3000}
+_SMALL_STEPS = {"base": 14000, "super-resolution": 16000, "contrastive": 3000}
 _TINY_IMAGE = EncoderSize(width=64, depth=1, n_heads=2)
 _TINY_NETWORK = TransformerSize(width=64, depth=2, n_heads=2)
 
