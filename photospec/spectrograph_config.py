@@ -1,5 +1,6 @@
 """What a saved spectrograph says of itself in its ``config.toml``."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -178,7 +179,13 @@ class PublishedConfig(_Config):
     @classmethod
     def of(cls, sources, image_mean, image_std):
         """Describe checkpoints by name: paths, or state dicts, of which nothing is noted."""
-        notes = {k: Path(v).name for k, v in sources.items() if not isinstance(v, dict)}
+        files = {name: v for name, v in sources.items() if not isinstance(v, dict)}
+        for name, value in files.items():
+            if not isinstance(value, str | os.PathLike):
+                raise InputError(
+                    f"{name}: expected the path of a checkpoint or a dict of weights, got {value!r}"
+                )
+        notes = {name: Path(value).name for name, value in files.items()}
         return cls(
             image_mean=_numbers(image_mean, "image_mean"),
             image_std=_numbers(image_std, "image_std"),

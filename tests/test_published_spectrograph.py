@@ -148,6 +148,8 @@ def test_wrong_arguments(checkpoints):
         (good | {"image_mean": "ugriz"}, "image_mean: expected five numbers"),
         (good | {"image_std": (1, 2, 3, 4, 0)}, "image_std: expected positive"),
         (good | {"base": checkpoints["base"].with_name("no.pt")}, "not there"),
+        (good | {"base": None}, "base: expected the path of a checkpoint .* got None"),
+        (good | {"contrastive": 3}, "contrastive: expected the path .* got 3"),
         (good | {"device": "cuda:9"}, "device: expected one that is available"),
         (good | {"dtype": "float16"}, "dtype: expected"),
     ):
