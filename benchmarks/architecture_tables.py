@@ -25,6 +25,7 @@ def tables(results):
         "pixel error",
         "σ(z)",
         "outliers",
+        "Hα + [N II]",
     ]
     parts = []
     for names in ([n for n in VARIANTS if n not in FINE], FINE):
@@ -45,6 +46,7 @@ def tables(results):
                     f"{100 * r['pixel_error']:.1f} %",
                     f"{r['sigma_mad']:.4f} ± {r['sigma_mad_error']:.4f}",
                     f"{100 * r['outliers']:.0f} %",
+                    f"{r['line_error']:.2f} ± {r['line_error_error']:.2f}",
                 ]
             )
         parts.append(_rst(header, rows))

@@ -1,6 +1,6 @@
 """Networks side by side: every one trained for the same processor time, then judged.
 
-    python benchmarks/architectures.py PAIRS TEST_PAIRS RESULTS.json [--seconds 40]
+    python benchmarks/architectures.py PAIRS TEST_PAIRS RESULTS.json [--seconds 240]
 
 One thread, one network after the other. What is in RESULTS.json already is not done again,
 so the script can be stopped; weights are kept beside it. The last
@@ -98,9 +98,9 @@ def main():
     parser.add_argument("pairs", type=Path)
     parser.add_argument("test_pairs", type=Path)
     parser.add_argument("results", type=Path)
-    parser.add_argument("--seconds", type=float, default=40, help="processor time per network")
-    parser.add_argument("--n-train", type=int, default=8192)
-    parser.add_argument("--n-galaxies", type=int, default=128, help="judged by their spectra")
+    parser.add_argument("--seconds", type=float, default=240, help="processor time per network")
+    parser.add_argument("--n-train", type=int, default=24576)
+    parser.add_argument("--n-galaxies", type=int, default=192, help="judged by their spectra")
     parser.add_argument("--only", nargs="*", default=list(VARIANTS))
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -24,8 +24,9 @@ def line_shapes(flux, lsf=_LSF):
     Returns
     -------
     dict of str to ndarray (n, n_lines)
-        ``ew`` (rest, Angstrom, positive in emission) and ``width`` (standard deviation, rest,
-        Angstrom; NaN below an ``ew`` of 3, or outside of the spectrum).
+        ``ew`` (rest, Angstrom, positive in emission), ``line_flux`` (unit of the spectrum times
+        observed Angstrom) and ``width`` (standard deviation, rest, Angstrom; NaN below an
+        ``ew`` of 3). NaN outside of the spectrum.
     """
     spectrum = from_arrays(WAVELENGTH, flux.astype(float), lsf=np.full(N_FINE, lsf))
     redshift = np.atleast_1d(measure_redshift(spectrum).redshift)
@@ -34,7 +35,7 @@ def line_shapes(flux, lsf=_LSF):
 
 def shapes_at(flux, redshift):
     """As `line_shapes`, at known redshifts (n,)."""
-    found = {key: np.full((len(flux), len(LINES)), np.nan) for key in ("ew", "width")}
+    found = {key: np.full((len(flux), len(LINES)), np.nan) for key in ("ew", "line_flux", "width")}
     for i, (one, z) in enumerate(zip(flux, redshift, strict=True)):
         rest = WAVELENGTH / (1 + z)
         for j, (line, *sides) in enumerate(LINES.values()):
@@ -46,6 +47,7 @@ def shapes_at(flux, redshift):
             above = (one / continuum - 1)[inside]
             x, step = rest[inside], rest[1] - rest[0]
             found["ew"][i, j] = above.sum() * step
+            found["line_flux"][i, j] = (one - continuum)[inside].sum()
             if found["ew"][i, j] > 3:
                 centre = (x * above).sum() / above.sum()
                 variance = ((x - centre) ** 2 * above).sum() / above.sum()

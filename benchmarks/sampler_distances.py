@@ -1,0 +1,84 @@
+"""How far apart the spectra of two samplers are, and how far chance alone puts them.
+
+Both have spectra of the same galaxies, the i-th of each at the same redshift.
+"""
+
+import numpy as np
+import torch
+
+from photospec.networks.scaling import to_base
+
+N_PERMUTATIONS = 500
+
+
+def differences(ones, others):
+    """Relative differences of two ways, in per cent, over pixels and galaxies.
+
+    Parameters
+    ----------
+    ones, others : list of (flux, shapes, redshift)
+        Of each galaxy, see `line_shapes`.
+
+    Returns
+    -------
+    dict of str to float
+        ``mean``: median over pixels of abs(ratio - 1); ``spread``: mean ratio - 1; ``width``,
+        ``ew``: difference of the means over the typical size.
+    """
+    fluxes = [(a[0], b[0]) for a, b in zip(ones, others, strict=True)]
+    mean = [np.abs(a.mean(0) / b.mean(0) - 1) for a, b in fluxes]
+    spread = [a.std(0).mean() / b.std(0).mean() for a, b in fluxes]
+    found = {"mean": np.median(mean), "spread": np.mean(spread) - 1}
+    for key in ("width", "ew"):
+        # in units of the lines' typical size, which for absorption and emission is not their mean
+        a, b = (np.concatenate([one[1][key] for one in way]) for way in (ones, others))
+        seen = np.isfinite(a).any(0) & np.isfinite(b).any(0)
+        a, b = a[:, seen], b[:, seen]
+        change = np.nanmean(a, axis=0) - np.nanmean(b, axis=0)
+        found[key] = np.mean(change / np.nanmean(np.abs(b), axis=0)) if seen.any() else np.nan
+    return {key: 100 * float(value) for key, value in found.items()}
+
+
+def sampling_noise(reference, rng, n_splits=40):
+    """What `differences` finds between halves of one way, scaled to the full number: rms.
+
+    Of every two candidates that are neighbours in redshift one goes to each half, because the
+    ways that are compared share their redshifts too.
+    """
+    found = []
+    for _ in range(n_splits):
+        halves = [[], []]
+        for flux, shapes, redshift in reference:
+            order = np.argsort(redshift) if len(redshift) else rng.permutation(len(flux))
+            pairs = rng.permuted(order[: len(order) // 2 * 2].reshape(-1, 2), axis=1)
+            for half, rows in zip(halves, pairs.T, strict=True):
+                half.append((flux[rows], {key: value[rows] for key, value in shapes.items()}))
+        found.append(differences(*halves))
+    return {k: np.sqrt(np.nanmean([f[k] ** 2 for f in found]) / 2) for k in found[0]}
+
+
+def energy_test(ones, others, rng):
+    """Energy distance over the scatter of `others`, its 95 % limit by chance, and p.
+
+    Szekely & Rizzo 2013, doi:10.1016/j.jspi.2013.03.018; logarithmic base spectra. Chance
+    exchanges the two spectra of the same galaxy and redshift.
+    """
+    observed, shuffled, scatter = 0.0, np.zeros(N_PERMUTATIONS), 0.0
+    for (a, *_), (b, *_) in zip(ones, others, strict=True):
+        both = to_base(torch.from_numpy(np.concatenate([a, b]))).log()
+        distance = torch.cdist(both, both).numpy().astype(float)
+        n = len(a)
+
+        def statistic(first, distance=distance):
+            second = (first + len(first)) % (2 * len(first))
+            m = len(first)
+            cross = distance[np.ix_(first, second)].mean()
+            inside = [distance[np.ix_(one, one)].sum() for one in (first, second)]
+            return 2 * cross - sum(inside) / (m * (m - 1))
+
+        rows = np.arange(n)
+        observed += statistic(rows)
+        shuffled += [statistic(rows + n * rng.integers(2, size=n)) for _ in range(N_PERMUTATIONS)]
+        scatter += distance[n:, n:].mean()
+    limit = np.quantile(shuffled, 0.95)
+    return observed / scatter, limit / scatter, float(np.mean(shuffled >= observed))
