@@ -16,14 +16,18 @@ CORRECTION_WAVELENGTH = np.array(
 """Rest-frame knots, Angstrom."""
 
 CORRECTION_MAGNITUDE = np.array(
-    [0.313, 0.181, 0.073, 0.018, -0.019, 0.013, 0.027, -0.007, -0.014, -0.020, -0.013, 0.073]
+    [0.300, 0.158, 0.061, -0.006, -0.032, 0.017, 0.025, 0.003, -0.012, -0.013, -0.031, 0.030]
 )
 """Correction at the knots, mag (positive makes the templates fainter)."""
 
-YOUNG_WAVELENGTH = np.array([2800.0, 3600, 4500, 5600, 7000, 8500, 10000])
+YOUNG_WAVELENGTH = np.array(
+    [2800.0, 3300, 3800, 4400, 5000, 5700, 6300, 6900, 7500, 8100, 8800, 10000]
+)
 """Rest-frame knots of what young stars have besides, Angstrom."""
 
-YOUNG_MAGNITUDE = np.array([-0.006, 0.001, 0.005, -0.016, -0.012, 0.007, 0.000])
+YOUNG_MAGNITUDE = np.array(
+    [-0.020, -0.015, 0.018, 0.020, -0.008, -0.009, -0.019, -0.035, 0.034, 0.073, 0.035, -0.002]
+)
 """The same for stars of less than 600 Myr, mag; none for those older than 6 Gyr."""
 
 
