@@ -16,7 +16,7 @@ CORRECTION_WAVELENGTH = np.array(
 """Rest-frame knots, Angstrom."""
 
 CORRECTION_MAGNITUDE = np.array(
-    [0.300, 0.158, 0.061, -0.006, -0.032, 0.017, 0.025, 0.003, -0.012, -0.013, -0.031, 0.030]
+    [0.301, 0.160, 0.064, -0.007, -0.031, 0.018, 0.024, 0.003, -0.014, -0.013, -0.033, 0.026]
 )
 """Correction at the knots, mag (positive makes the templates fainter)."""
 
@@ -26,7 +26,7 @@ YOUNG_WAVELENGTH = np.array(
 """Rest-frame knots of what young stars have besides, Angstrom."""
 
 YOUNG_MAGNITUDE = np.array(
-    [-0.020, -0.015, 0.018, 0.020, -0.008, -0.009, -0.019, -0.035, 0.034, 0.073, 0.035, -0.002]
+    [-0.018, -0.006, 0.026, 0.021, -0.008, -0.009, -0.021, -0.035, 0.030, 0.067, 0.033, 0.000]
 )
 """The same for stars of less than 600 Myr, mag; none for those older than 6 Gyr."""
 
