@@ -70,6 +70,9 @@ class StageSize:
     redshift: bool = _help(
         False, "Draw a candidate's redshift first and tell tokens their rest wavelength."
     )
+    n_templates: int = _help(
+        0, "Rest-frame templates that tokens measure and answer with; needs redshift.", 0
+    )
     process: Process = field(default_factory=Process)
 
     def __post_init__(self):
@@ -78,6 +81,8 @@ class StageSize:
                 "width: expected the same in image and network, got "
                 f"{self.image.width} and {self.network.width}"
             )
+        if self.n_templates and not self.redshift:
+            raise InputError(f"n_templates: expected 0 without redshift, got {self.n_templates}")
 
 
 @dataclass(frozen=True)
@@ -102,11 +107,12 @@ class ContrastiveSize:
         _check_divides(N_FINE, self.spectrum.patch_size, "patch_size", "number of samples")
 
 
-BASE = StageSize(redshift=True)
+BASE = StageSize(redshift=True, n_templates=16)
 SUPER_RESOLUTION = StageSize(
     EncoderSize(width=160, n_heads=5),
     TransformerSize(width=160, depth=4, n_heads=5, patch_size=60, halo=16, ratio=2),
     redshift=True,
+    n_templates=16,
 )
 CONTRASTIVE = ContrastiveSize()
 DEFAULT_SIZES = {"base": BASE, "super-resolution": SUPER_RESOLUTION, "contrastive": CONTRASTIVE}

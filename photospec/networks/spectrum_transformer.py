@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from .blocks import Block, fourier_features, split_patches
+from .rest_templates import RestTemplates
 from .scaling import WAVELENGTH_RANGE
 
 __all__ = ["Condition", "SpectrumTransformer"]
@@ -35,12 +36,16 @@ class Condition(NamedTuple):
         Noise level ``(n,)`` that was added to ``low_resolution``.
     redshift : tensor or None
         Redshifts ``(n,)``; for networks made with ``redshift`` only.
+    templates : tensor or None
+        Rest-frame templates ``(n, n_tokens, n_templates, patch_size)`` at these redshifts; for
+        networks that have some.
     """
 
     key_values: list
     low_resolution: torch.Tensor | None = None
     augmentation: torch.Tensor | None = None
     redshift: torch.Tensor | None = None
+    templates: torch.Tensor | None = None
 
 
 class SpectrumTransformer(nn.Module):
@@ -58,6 +63,8 @@ class SpectrumTransformer(nn.Module):
         Whether a base-stage spectrum is a second input channel (super-resolution stage).
     redshift : bool
         Whether tokens are told the rest wavelength of their centre.
+    n_templates : int
+        Rest-frame templates (`RestTemplates`); needs `redshift`.
     """
 
     def __init__(
@@ -72,6 +79,7 @@ class SpectrumTransformer(nn.Module):
         ratio=4,
         low_resolution=False,
         redshift=False,
+        n_templates=0,
     ):
         super().__init__()
         self.length = length
@@ -102,11 +110,18 @@ class SpectrumTransformer(nn.Module):
         self.head = nn.Linear(width, patch_size)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
+        self.templates = None
+        if n_templates:
+            shape = length, self.padding, patch_size, width
+            self.templates = RestTemplates(*shape, n_templates, channels)
 
     def condition(self, context, low_resolution=None, augmentation=None, redshift=None):
         """Project the image context ``(n_galaxies, m, width)`` to a `Condition`."""
         key_values = [block.cross_attention.project(context) for block in self.blocks]
-        return Condition(key_values, low_resolution, augmentation, redshift)
+        templates = None if self.templates is None else self.templates.under(redshift)
+        if templates is not None and torch.is_autocast_enabled(templates.device.type):
+            templates = templates.to(torch.get_autocast_dtype(templates.device.type))
+        return Condition(key_values, low_resolution, augmentation, redshift, templates)
 
     def _rest_features(self, redshift):
         """Sines and cosines ``(n, n_tokens, _N_REST)`` of the tokens' log rest wavelength."""
@@ -121,6 +136,12 @@ class SpectrumTransformer(nn.Module):
     def _patches(self, x):
         x = nn.functional.pad(x[:, None], (0, self.padding), mode="replicate")[:, 0]
         return split_patches(x, self.patch_size, self.halo)
+
+    def _inner(self, patches):
+        """Channels apart and halos off: ``(n, n_tokens, patch_size, n_channels)``."""
+        seen = self.patch_size + 2 * self.halo
+        inner = patches.unflatten(2, (-1, seen))[..., self.halo : self.halo + self.patch_size]
+        return inner.transpose(2, 3)
 
     def forward(self, x, level, condition):
         """Evaluate the network.
@@ -139,9 +160,15 @@ class SpectrumTransformer(nn.Module):
             patches = torch.cat([patches, self._patches(condition.low_resolution)], dim=-1)
             embedded = embedded + self.augmentation(fourier_features(condition.augmentation, 128))
         tokens = self.embed(patches) + self.position
+        if self.templates is not None:
+            tokens = tokens + self.templates.tokens(condition.templates, self._inner(patches))
         if self.rest is not None:
             tokens = tokens + self.rest(self._rest_features(condition.redshift))
         modulation = self.modulation(embedded).unflatten(1, (9, -1))
         for block, key_value in zip(self.blocks, condition.key_values, strict=True):
             tokens = block(tokens, modulation=modulation, key_value=key_value)
-        return self.head(self.norm(tokens)).flatten(1)[:, : self.length].float()
+        tokens = self.norm(tokens)
+        answer = self.head(tokens).float()
+        if self.templates is not None:
+            answer = answer + self.templates.patches(condition.templates, tokens).float()
+        return answer.flatten(1)[:, : self.length]

@@ -99,14 +99,17 @@ class BaseStage(Stage):
         Options of `ImageEncoder`, `SpectrumTransformer` and `Process`.
     redshift : bool
         Whether a candidate's redshift is drawn first, from the stage's `RedshiftDensity`.
+    n_templates : int
+        Of `RestTemplates`.
     """
 
     length = N_BASE
     log_noise = (0.5, 1.8)  # mean and standard deviation of log sigma in training
     density_weight = 0.03  # of the redshift density in the loss: as much as denoising
 
-    def __init__(self, *, image=None, network=None, redshift=False, process=None):
-        network = SpectrumTransformer(N_BASE, redshift=redshift, **(network or {}))
+    def __init__(self, *, image=None, network=None, redshift=False, n_templates=0, process=None):
+        options = {"redshift": redshift, "n_templates": n_templates, **(network or {})}
+        network = SpectrumTransformer(N_BASE, **options)
         super().__init__(image or {}, network, process)
         #: `RedshiftDensity` that redshifts of candidates come from, or None.
         self.density = RedshiftDensity(*self.encoder.sizes) if redshift else None
@@ -178,10 +181,9 @@ class SuperResolutionStage(Stage):
     length = N_FINE
     log_noise = (-0.5, 1.5)
 
-    def __init__(self, *, image=None, network=None, redshift=False, process=None):
-        network = SpectrumTransformer(
-            N_FINE, low_resolution=True, redshift=redshift, **(network or {})
-        )
+    def __init__(self, *, image=None, network=None, redshift=False, n_templates=0, process=None):
+        options = {"redshift": redshift, "n_templates": n_templates, **(network or {})}
+        network = SpectrumTransformer(N_FINE, low_resolution=True, **options)
         super().__init__(image or {}, network, process)
 
     def loss(
