@@ -34,9 +34,9 @@ PAIRS = {
 }
 #: Steps from nothing, and from finished weights.
 STEPS = {
-    "contrastive": (3_000, 700),
-    "base": (14_000, 6_000),
-    "super-resolution": (16_000, 7_000),
+    "contrastive": (3_000, 500),
+    "base": (14_000, 5_000),
+    "super-resolution": (16_000, 5_000),
 }
 TRAINING_SEED = 1
 

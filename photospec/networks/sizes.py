@@ -109,7 +109,7 @@ class ContrastiveSize:
 
 BASE = StageSize(redshift=True, n_templates=16)
 SUPER_RESOLUTION = StageSize(
-    EncoderSize(width=160, n_heads=5),
+    EncoderSize(width=160, depth=0, n_heads=5),  # what images show is in the base spectrum
     TransformerSize(width=160, depth=4, n_heads=5, patch_size=60, halo=16, ratio=2),
     redshift=True,
     n_templates=16,

@@ -26,7 +26,7 @@ def _small(stage):
     """The shipped weights' settings: hours on two CPU cores."""
     config = TrainConfig(stage=stage, max_steps=_SMALL_STEPS[stage])
     if stage == "super-resolution":
-        return replace(config, diffusion=SUPER_RESOLUTION, n_draws=2, line_weight=4.0)
+        return replace(config, diffusion=SUPER_RESOLUTION, n_draws=2)
     if stage == "contrastive":
         return replace(config, batch_size=256, n_draws=1)
     return replace(config, line_weight=8.0)
