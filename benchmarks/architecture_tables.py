@@ -1,6 +1,6 @@
 """What `architectures` found, as the tables of docs/networks.rst."""
 
-from architecture_variants import FINE, VARIANTS
+from architecture_variants import FINE, VARIANTS, SingleStage
 
 
 def _rst(header, rows):
@@ -13,11 +13,19 @@ def _rst(header, rows):
     return "\n".join([rule, lines[0], rule, *lines[1:], rule])
 
 
+def _seconds(name, results):
+    """Of training; of a second stage those of the base stage before it, too."""
+    seconds = f"{results[name]['seconds']:.0f}"
+    if VARIANTS[name][0] is SingleStage or name not in FINE:
+        return seconds
+    return f"{results['patch 16']['seconds']:.0f} + {seconds}"
+
+
 def tables(results):
-    """Base stages and fine spectra, one reStructuredText table each."""
+    """Base stages and fine spectra, one reStructuredText table each; errors in last digits."""
     header = [
         "Network",
-        "Mpar",
+        "seconds",
         "GFLOP",
         "steps",
         "loss",
@@ -38,15 +46,15 @@ def tables(results):
             rows.append(
                 [
                     VARIANTS[name][2],
-                    f"{r['parameters'] / 1e6:.1f}",
+                    _seconds(name, results),
                     f"{r['gflop']:.2f}",
                     f"{r['steps']}",
                     f"{sum(levels) / len(levels):.3f}" if levels else "",
-                    f"{r['crps']:.4f} ± {r['crps_error']:.4f}",
+                    f"{r['crps']:.4f} ± {10000 * r['crps_error']:.0f}",
                     f"{100 * r['pixel_error']:.1f} %",
-                    f"{r['sigma_mad']:.4f} ± {r['sigma_mad_error']:.4f}",
+                    f"{r['sigma_mad']:.3f} ± {1000 * r['sigma_mad_error']:.0f}",
                     f"{100 * r['outliers']:.0f} %",
-                    f"{r['line_error']:.2f} ± {r['line_error_error']:.2f}",
+                    f"{r['line_error']:.2f} ± {100 * r['line_error_error']:.0f}",
                 ]
             )
         parts.append(_rst(header, rows))

@@ -23,20 +23,24 @@ def differences(ones, others):
     -------
     dict of str to float
         ``mean``: median over pixels of abs(ratio - 1); ``spread``: mean ratio - 1; ``width``,
-        ``ew``: difference of the means over the typical size.
+        ``ew``: sum of the medians of all galaxies and lines, ratio - 1.
     """
     fluxes = [(a[0], b[0]) for a, b in zip(ones, others, strict=True)]
     mean = [np.abs(a.mean(0) / b.mean(0) - 1) for a, b in fluxes]
     spread = [a.std(0).mean() / b.std(0).mean() for a, b in fluxes]
     found = {"mean": np.median(mean), "spread": np.mean(spread) - 1}
     for key in ("width", "ew"):
-        # in units of the lines' typical size, which for absorption and emission is not their mean
-        a, b = (np.concatenate([one[1][key] for one in way]) for way in (ones, others))
-        seen = np.isfinite(a).any(0) & np.isfinite(b).any(0)
-        a, b = a[:, seen], b[:, seen]
-        change = np.nanmean(a, axis=0) - np.nanmean(b, axis=0)
-        found[key] = np.mean(change / np.nanmean(np.abs(b), axis=0)) if seen.any() else np.nan
+        # medians, because one candidate with bright lines would outweigh all others
+        a, b = (np.array([_medians(one[1][key]) for one in way]) for way in (ones, others))
+        seen = np.isfinite(a) & np.isfinite(b)
+        found[key] = (a - b)[seen].sum() / np.abs(b[seen]).sum() if seen.any() else np.nan
     return {key: 100 * float(value) for key, value in found.items()}
+
+
+def _medians(values):
+    """Of each line, over the candidates; NaN where fewer than half show it."""
+    seen = np.isfinite(values).mean(0) > 0.5
+    return np.array([np.nanmedian(v) if s else np.nan for v, s in zip(values.T, seen, strict=True)])
 
 
 def sampling_noise(reference, rng, n_splits=40):
@@ -72,9 +76,10 @@ def energy_test(ones, others, rng):
         def statistic(first, distance=distance):
             second = (first + len(first)) % (2 * len(first))
             m = len(first)
-            cross = distance[np.ix_(first, second)].mean()
+            cross = distance[np.ix_(first, second)]
+            cross = cross.sum() - cross.trace()  # without those of the same redshift
             inside = [distance[np.ix_(one, one)].sum() for one in (first, second)]
-            return 2 * cross - sum(inside) / (m * (m - 1))
+            return (2 * cross - sum(inside)) / (m * (m - 1))
 
         rows = np.arange(n)
         observed += statistic(rows)

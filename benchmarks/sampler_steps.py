@@ -28,6 +28,7 @@ from photospec.pairs import PairsFile
 WAYS = {
     "ancestral": ("ddpm", 250, 250),
     "converged": ("dpm-solver++", 80, 40),
+    "6 + 4": ("dpm-solver++", 6, 4),
     "9 + 5": ("dpm-solver++", 9, 5),
     "12 + 7": ("dpm-solver++", 12, 7),
     "18 + 10": ("dpm-solver++", 18, 10),
@@ -92,7 +93,7 @@ def choose(pairs, n):
     index = slice(0, min(256, len(pairs)))
     ew = shapes_at(pairs.truth_flux(index), np.asarray(pairs.object["redshift"][index], float))
     order = np.argsort(np.nan_to_num(ew["ew"][:, -1], nan=-99))
-    chosen = [int(order[int(q * (len(order) - 1))]) for q in np.linspace(0.3, 0.95, n)]
+    chosen = [int(order[int(q * (len(order) - 1))]) for q in np.linspace(0.4, 0.97, n)]
     # from the middle outwards, so that a run cut short is of typical galaxies still
     return [chosen[i] for i in np.argsort(np.abs(np.arange(n) - n / 2), kind="stable")]
 
