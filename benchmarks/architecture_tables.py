@@ -1,16 +1,7 @@
 """What `architectures` found, as the tables of docs/networks.rst."""
 
 from architecture_variants import FINE, VARIANTS, SingleStage
-
-
-def _rst(header, rows):
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    rule = "  ".join("=" * width for width in widths)
-    lines = [
-        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
-        for row in [header, *rows]
-    ]
-    return "\n".join([rule, lines[0], rule, *lines[1:], rule])
+from rst_tables import simple_table
 
 
 def _seconds(name, results):
@@ -24,7 +15,7 @@ def _seconds(name, results):
 def tables(results):
     """Base stages and fine spectra, one reStructuredText table each; errors in last digits."""
     header = [
-        "Network",
+        "",
         "seconds",
         "GFLOP",
         "steps",
@@ -36,7 +27,8 @@ def tables(results):
         "Hα + [N II]",
     ]
     parts = []
-    for names in ([n for n in VARIANTS if n not in FINE], FINE):
+    groups = {"Base spectra": [n for n in VARIANTS if n not in FINE], "Fine spectra": FINE}
+    for header[0], names in groups.items():
         rows = []
         for name in names:
             if name not in results:
@@ -57,5 +49,6 @@ def tables(results):
                     f"{r['line_error']:.2f} ± {100 * r['line_error_error']:.0f}",
                 ]
             )
-        parts.append(_rst(header, rows))
+        if rows:
+            parts.append(simple_table(header, rows))
     return "\n\n".join(parts)

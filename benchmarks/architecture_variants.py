@@ -63,10 +63,12 @@ class SingleStage(BaseStage):
         return self._diffusion_loss(target, self._condition(self.encode(image)), generator)
 
 
-def base(image=None, redshift=False, **network):
+def base(image=None, redshift=False, n_templates=0, **network):
     """Narrow transformer for base spectra."""
     options = {"patch_size": 16, "halo": 8, "depth": 4, **WIDTH, **network}
-    return BaseStage(image=IMAGE | (image or {}), network=options, redshift=redshift)
+    return BaseStage(
+        image=IMAGE | (image or {}), network=options, redshift=redshift, n_templates=n_templates
+    )
 
 
 def super_resolution(**process):
@@ -102,6 +104,7 @@ VARIANTS = {
         "cascade, perfect condition",
     ),
     "redshift first": (lambda: base(redshift=True), 1, "redshift drawn first"),
+    "templates": (lambda: base(redshift=True, n_templates=16), 1, "… with rest-frame templates"),
     "published": (published, 1.25, "published base stage and recipe"),
     "default": (default, 1.25, "default base stage"),
 }

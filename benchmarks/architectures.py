@@ -3,8 +3,8 @@
     python benchmarks/architectures.py PAIRS TEST_PAIRS RESULTS.json [--seconds 240]
 
 One thread, one network after the other. What is in RESULTS.json already is not done again,
-so the script can be stopped; weights are kept beside it. The last
-lines printed are the tables of docs/networks.rst.
+so the script can be stopped; weights are kept beside it. ``--tables
+docs/networks_architectures.inc`` writes the tables of docs/networks.rst.
 """
 
 import argparse
@@ -101,7 +101,8 @@ def main():
     parser.add_argument("--seconds", type=float, default=240, help="processor time per network")
     parser.add_argument("--n-train", type=int, default=24576)
     parser.add_argument("--n-galaxies", type=int, default=192, help="judged by their spectra")
-    parser.add_argument("--only", nargs="*", default=list(VARIANTS))
+    parser.add_argument("--only", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--tables", type=Path, help="write them there, too")
     options = parser.parse_args()
     torch.set_num_threads(1)
     results = json.loads(options.results.read_text()) if options.results.exists() else {}
@@ -123,7 +124,10 @@ def main():
         options.results.write_text(json.dumps(results, indent=1))
         wall = f"{trained - begun:.0f} s training, {time.time() - trained:.0f} s judging"
         print(name, wall, json.dumps(results[name]), flush=True)
-    print(tables(results))
+    text = tables(results)
+    print(text)
+    if options.tables:
+        options.tables.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

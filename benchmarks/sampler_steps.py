@@ -8,6 +8,7 @@ them. The i-th candidate of a galaxy has the same redshift in every way, so that
 samplers differ. Few steps start from the same noise as the many deterministic ones and are
 compared with these pair by pair, free of sampling noise. Ancestral ones draw their own noise:
 there the differences are to be read beside those of two halves of the ancestral spectra.
+``--tables docs/networks_sampler_steps.inc`` writes what docs/networks.rst shows.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from line_shapes import line_shapes, shapes_at
+from rst_tables import simple_table
 from sampler_distances import differences, energy_test, sampling_noise
 
 from photospec import PhotoSpectrograph
@@ -34,6 +36,8 @@ WAYS = {
     "18 + 10": ("dpm-solver++", 18, 10),
     "25 + 15": ("dpm-solver++", 25, 15),
 }
+#: Columns of the tables, and what `differences` calls them.
+KEYS = {"mean": "mean", "spread": "spread", "line width": "width", "line EW": "ew"}
 
 
 class Galaxy:
@@ -140,31 +144,38 @@ def read(folder):
     return draws
 
 
-def table(draws):
-    """Rows of text."""
+def tables(draws):
+    """Against many steps from the same noise, and against ancestral ones."""
     rng = np.random.default_rng(0)
-    counts = sorted({len(flux) for flux, *_ in draws["ancestral"]})
-    names = "  mean spread  width     EW"
-    lines = [
-        f"{len(draws['ancestral'])} galaxies, {counts} candidates; per cent",
-        f"{'way':10s}  nfe   against converged (pairs)    against ancestral",
-        f"{'':15s}{names}    {names}   energy  (95 %)    p",
-    ]
+    names = list(KEYS)
+    chance = sampling_noise(draws["ancestral"], rng)
+    same, ancestral = [], [["chance alone", "", *_cells(chance), "", "", ""]]
     for way, (_, n_base, n_fine) in WAYS.items():
-        cells = f"{way:10s} {n_base + n_fine:4d}"
-        for reference in ("converged", "ancestral"):
-            if way == reference:
-                found = sampling_noise(draws[way], rng) if way == "ancestral" else {}
-            else:
-                found = differences(draws[way], draws[reference])
-            for key in ("mean", "spread", "width", "ew"):
-                cells += f" {found[key]:6.2f}" if found else " " * 7
-            cells += "    "
-        if way != "ancestral":
-            distance, limit, p = energy_test(draws[way], draws["ancestral"], rng)
-            cells += f" {100 * distance:6.2f}  {100 * limit:6.2f} {p:5.2f}"
-        lines.append(cells.rstrip())
-    return "\n".join([*lines, "ancestral against itself: sampling noise, from its halves"])
+        start = [f"{n_base} + {n_fine}", f"{n_base + n_fine}"]
+        if way == "ancestral":
+            continue
+        if way != "converged":
+            same.append([*start, *_cells(differences(draws[way], draws["converged"]))])
+        distance, limit, p = energy_test(draws[way], draws["ancestral"], rng)
+        found = _cells(differences(draws[way], draws["ancestral"]))
+        ancestral.append(
+            [*start, *found, f"{100 * distance:.2f} %", f"{100 * limit:.2f} %", f"{p:.2f}"]
+        )
+    n = sorted({len(flux) for flux, *_ in draws["ancestral"]})
+    return "\n\n".join(
+        [
+            f"{len(draws['ancestral'])} galaxies with {' or '.join(map(str, n))} candidates each.",
+            simple_table(["Against 80 + 40, same noise", "nfe", *names], same),
+            simple_table(
+                ["Against 250 + 250 ancestral", "nfe", *names, "energy", "by chance", "p"],
+                ancestral,
+            ),
+        ]
+    )
+
+
+def _cells(found):
+    return [f"{found[key]:.2f} %" for key in KEYS.values()]
 
 
 def main():
@@ -174,13 +185,17 @@ def main():
     parser.add_argument("--weights", type=Path, default=None)
     parser.add_argument("--n-galaxies", type=int, default=16)
     parser.add_argument("--n-candidates", type=int, default=64)
-    parser.add_argument("--seconds", type=float, default=1500)
+    parser.add_argument("--seconds", type=float, default=1500, help="stop drawing after these")
+    parser.add_argument("--tables", type=Path, help="write them there, too")
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.folder.mkdir(parents=True, exist_ok=True)
     with PairsFile(options.pairs) as pairs:
         fill(options.folder, pairs, PhotoSpectrograph.load(options.weights), options)
-    print(table(read(options.folder)))
+    text = tables(read(options.folder))
+    print(text)
+    if options.tables:
+        options.tables.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
