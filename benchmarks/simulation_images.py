@@ -26,11 +26,13 @@ from photutils.utils.exceptions import NoDetectionsWarning
 from scipy.ndimage import gaussian_filter
 from scipy.optimize import least_squares
 
+from photospec.apertures import aperture_weights
 from photospec.simulation import SpectrographConfig, Survey
 from photospec.simulation.observation import pixel_noise
 from photospec.wavelengths import WAVELENGTH
 
 BANDS = "ugriz"
+NEIGHBOURS = "neighbours above 4 sigma in r"
 SCALE = 0.396
 warnings.simplefilter("ignore", NoDetectionsWarning)
 HALF = 8  # half-width of a star's stamp
@@ -105,13 +107,16 @@ def stars(band, noise, threshold=25.0):
 def measure_cutouts(images):
     """Dictionary of arrays of measurements over cutouts (n, 5, 64, 64)."""
     noise = np.array([[sky_noise(band) for band in image] for image in images])
-    result = {f"sky rms {b} (nmgy)": noise[:, i, 0] for i, b in enumerate(BANDS)}
+    result = {f"sky rms {b} (nanomaggies)": noise[:, i, 0] for i, b in enumerate(BANDS)}
     result |= {f"noise correlation {b}": noise[:, i, 1] for i, b in enumerate(BANDS)}
-    result["neighbours"] = np.array([count_neighbours(image[2]) for image in images])
+    inner, outer = (aperture_weights(images.shape[2:], r / SCALE) for r in (1.5, 6.0))
+    share = (images[:, 2] * inner).sum((1, 2)) / (images[:, 2] * outer).sum((1, 2))
+    result["share of r light within 6 arcsec that is in the fibre"] = share
+    result[NEIGHBOURS] = np.array([count_neighbours(image[2]) for image in images])
     fits_ = [stars(image[2], n) for image, n in zip(images, noise[:, 2, 0], strict=True)]
     fits_ = np.concatenate(fits_)
     fits_ = fits_[(fits_[:, 0] > 2) & (fits_[:, 0] < 5)]  # the rest are galaxies or artefacts
-    result["star FWHM r (arcsec)"] = fits_[:, 0] * SCALE
+    result["star FWHM, r (arcsec)"] = fits_[:, 0] * SCALE
     return result
 
 
@@ -225,12 +230,14 @@ def main():
     for name in first:
         lines.append(f"   * - {name}")
         for values in (first[name], second[name]):
-            if name == "neighbours":
+            if name == NEIGHBOURS:
                 lines.append(f"     - mean {values.mean():.2f}")
             else:
                 cells = np.percentile(values, [10, 50, 90])
                 lines.append("     - " + ", ".join(f"{v:.3g}" for v in cells))
     print("\n".join(lines))
+    n_stars = [len(m["star FWHM, r (arcsec)"]) for m in (first, second)]
+    print(f"\nstars measured in cutouts: {n_stars[0]} real, {n_stars[1]} simulated")
     if options.table:
         options.table.write_text("\n".join(lines) + "\n")
 
