@@ -35,8 +35,8 @@ PAIRS = {
 #: Steps from nothing, and from finished weights.
 STEPS = {
     "contrastive": (3_000, 500),
-    "base": (14_000, 5_000),
-    "super-resolution": (16_000, 5_000),
+    "base": (14_000, 4_400),
+    "super-resolution": (16_000, 6_000),
 }
 TRAINING_SEED = 1
 
