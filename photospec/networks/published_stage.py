@@ -162,7 +162,7 @@ class PublishedDiffusionStage(_PublishedStage):
         return (weight * error).mean(1) / weight.mean().clamp_min(1e-12)
 
     @torch.no_grad()
-    def sample(self, image, noise, base=None, *, sampler="dpm-solver++", n_steps=25):
+    def sample(self, image, noise, base=None, *, sampler="dpm-solver++", n_steps=25, clip=None):
         """Draw spectra in few steps; `PublishedSampler` is the published, slow way.
 
         Parameters
@@ -172,6 +172,9 @@ class PublishedDiffusionStage(_PublishedStage):
         noise : tensor (n_galaxies * n_candidates, length)
         base : tensor (n_galaxies * n_candidates, N_BASE), optional
             Condition of the super-resolution stage.
+        clip : (float, float), optional
+            Bounds of the estimated clean spectra, without which those of a network that has
+            learnt little run off.
 
         Returns
         -------
@@ -186,7 +189,7 @@ class PublishedDiffusionStage(_PublishedStage):
             return self.denoiser.predict_noise(x[:, None], k, tokens, low)[:, 0]
 
         schedule = PublishedSchedule(self.denoiser.diffusion.cumalphas)
-        denoiser = Denoiser(network, schedule, "epsilon", autocast=self.autocast)
+        denoiser = Denoiser(network, schedule, "epsilon", clip=clip, autocast=self.autocast)
         return SAMPLERS[sampler](denoiser, n_steps).sample(noise)
 
 
