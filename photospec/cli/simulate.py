@@ -9,9 +9,10 @@ from photospec.cli.console import progress, say
 __all__ = ["add_parser", "run"]
 
 _DESCRIPTION = """\
-Simulate galaxies as pairs of image and fibre spectrum, with the truth beside them,
-into one HDF5 file. The survey is the SDSS Main Galaxy Sample unless another is
-named; --write-survey writes all its settings to a file to change and to read again:
+Simulate galaxies as pairs of image and fibre spectrum, with the truth beside them
+(parameters, line fluxes, spectral indices), into one HDF5 file. The survey is the
+SDSS Main Galaxy Sample unless another is named; --write-survey writes all its
+settings to a file to change and to read again:
 
   photospec simulate --survey desi_legacy --write-survey mine.toml
   photospec simulate -n 1000 -o pairs.h5 --survey mine.toml
@@ -80,6 +81,7 @@ def run(args):
     args : argparse.Namespace
         Parsed arguments.
     """
+    from photospec.analysis.index_definitions import INDICES
     from photospec.cli.outputs import check_outputs
     from photospec.errors import InputError
     from photospec.simulation import simulate_pairs
@@ -114,6 +116,7 @@ def run(args):
             args.output,
             survey=survey,
             n_processes=args.processes or _n_cores(),
+            indices=tuple(INDICES.values()),
             resume=args.resume,
             overwrite=args.overwrite,
             progress=lambda n_done, _: bar.update(n_done - bar.n),

@@ -82,34 +82,42 @@ def index_columns(wavelength, flux, redshift, indices=()):
     # F_nu averaged over wavelength: F_lambda lambda^2.
     by_frequency = _Means(wavelength, flux * wavelength**2, redshift)
     for index in (_DN4000, *(i for i in indices if i.name != "dn4000")):
-        blue, red = air_to_vacuum(index.blue), air_to_vacuum(index.red)
+        blue, red = _vacuum(tuple(index.blue)), _vacuum(tuple(index.red))
         if index.kind == "break":
             columns[index.name] = by_frequency.mean(*red) / by_frequency.mean(*blue)
             continue
-        band = air_to_vacuum(index.band)
+        band = _vacuum(tuple(index.band))
         columns[f"lick_{index.name}"] = _absorption(
             wavelength, flux, by_flux, blue, band, red, index.kind
         )
     return columns
 
 
+@lru_cache(maxsize=1024)
+def _vacuum(limits):
+    """Vacuum wavelengths of air limits; the conversion costs more than an index does."""
+    return np.asarray(air_to_vacuum(limits), float)
+
+
 def _absorption(wavelength, flux, means, blue, band, red, kind):
     """Equivalent width or magnitude against the line through the side bands' means."""
     low, high = means.mean(*blue), means.mean(*red)
     x_low, x_high = blue.mean(), red.mean()
-    value = np.empty(len(flux))
-    for i, stretch in enumerate(means.stretch):
-        edges = means.edges
-        first = np.searchsorted(edges, band[0] * stretch, side="right") - 1
-        last = np.searchsorted(edges, band[1] * stretch)
-        if first < 0 or last >= len(edges):
-            value[i] = np.nan
-            continue
-        part = slice(first, last)
-        width = np.diff(np.clip(edges[first : last + 1], *(band * stretch))) / stretch
-        x = wavelength[part] / stretch
-        level = low[i] + (high[i] - low[i]) * (x - x_low) / (x_high - x_low)
-        value[i] = (width * (1 - flux[i, part] / level)).sum()
+    edges, stretch = means.edges, means.stretch[:, None]
+    ends = band * stretch
+    first = np.searchsorted(edges, ends[:, 0], side="right") - 1
+    last = np.searchsorted(edges, ends[:, 1])
+    inside = (first >= 0) & (last < len(edges))
+    # As many pixels for every spectrum; those beyond the band get no width.
+    pixel = first[:, None] + np.arange((last - first).max())
+    pixel = np.clip(pixel, 0, len(wavelength) - 1)
+    width = np.clip(edges[pixel + 1], *ends.T[..., None]) - np.clip(
+        edges[pixel], *ends.T[..., None]
+    )
+    x = wavelength[pixel] / stretch
+    level = low[:, None] + (high - low)[:, None] * (x - x_low) / (x_high - x_low)
+    value = (width / stretch * (1 - flux[means.row[:, None], pixel] / level)).sum(axis=1)
+    value[~inside] = np.nan
     if kind == "mag":
         value = -2.5 * np.log10(np.maximum(1 - value / (band[1] - band[0]), 1e-9))
     return value

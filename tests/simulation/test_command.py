@@ -31,6 +31,7 @@ def test_another_survey(in_folder):
         assert pairs.bands == ("g", "r", "z")
         assert pairs.image().shape == (2, 3, 96, 96)
         assert pairs.provenance["survey"]["seed"] == 3
+        assert {"dn4000", "lick_mgb", "lick_hdelta_a", "halpha_flux"} <= set(pairs.truth.colnames)
 
 
 def test_a_survey_goes_to_a_file_and_comes_back(in_folder):
