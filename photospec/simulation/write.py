@@ -213,6 +213,6 @@ def _check_space(path, needed):
     # Compression saves little on noise; ask for what the numbers take.
     if needed > free:
         raise InputError(
-            f"path: expected {needed / 1e9:.1f} GB of free disk space, got {free / 1e9:.1f} GB; "
+            f"path: expected {needed / 1e9:.2g} GB of free disk space, got {free / 1e9:.2g} GB; "
             "simulate fewer pairs or write to another disk"
         )
