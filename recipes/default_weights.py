@@ -18,6 +18,7 @@ from photospec.evaluation.on_pairs import Settings
 from photospec.simulation import Survey, simulate_pairs
 from photospec.training import train
 from photospec.training.pack import pack
+from photospec.training.presets import preset
 
 # The main sample as it is, and a deeper one: users' images go to r = 19 and beyond.
 PAIRS = {
@@ -32,12 +33,9 @@ PAIRS = {
         "redshift_max": 0.15,
     },
 }
-#: Steps from nothing, and from finished weights.
-STEPS = {
-    "contrastive": (3_000, 500),
-    "base": (14_000, 4_400),
-    "super-resolution": (16_000, 6_000),
-}
+#: Steps with finished weights to begin with; from nothing it is the preset that says.
+MORE_STEPS = {"contrastive": 500, "base": 4_400, "super-resolution": 6_000}
+PRESET = "small"
 TRAINING_SEED = 1
 
 
@@ -70,20 +68,21 @@ def run(folder, init, n_processes, device, scale):
     folder.mkdir(parents=True, exist_ok=True)
     files = simulate(folder, n_processes, scale)
     pairs = [files["main"], files["deep"]]
-    for stage, steps in STEPS.items():
+    for stage, more in MORE_STEPS.items():
+        steps = more if init else preset(PRESET, stage).max_steps
         train(
             stage,
             pairs,
             folder / stage,
-            preset="small",
+            preset=PRESET,
             seed=TRAINING_SEED,
-            max_steps=max(10, round(scale * steps[init is not None])),
+            max_steps=max(10, round(scale * steps)),
             init=init,
             resume=(folder / stage).exists(),
             device=device,
             progress=True,
         )
-    runs = {stage: folder / stage for stage in STEPS}
+    runs = {stage: folder / stage for stage in MORE_STEPS}
     made = folder / "spectrograph"
     if not made.exists():
         note = {"begun-with": str(init.name)} if init else {}

@@ -16,6 +16,7 @@ All noise comes from the caller: the starting noise as a tensor, that of ancestr
 through one generator per example, so that a spectrum does not depend on its batch.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,7 +94,7 @@ def seeded_generators(n, seed, *key, start=0):
     return generators
 
 
-class Sampler:
+class Sampler(ABC):
     """Walks the times of a schedule from noise to the clean spectrum.
 
     Parameters
@@ -163,9 +164,9 @@ class Sampler:
             x = self.step(x, t, s, condition, run)
         return x
 
+    @abstractmethod
     def step(self, x_t, t, s, condition, run):
         """One step from time `t` to the earlier time `s`."""
-        raise NotImplementedError
 
     def _ratio(self, t, s):
         """Give rho = exp((log_snr(t) - log_snr(s)) / 2), the ratio of sigma / alpha."""

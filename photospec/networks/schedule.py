@@ -15,13 +15,14 @@ References: Nichol & Dhariwal 2021 (arXiv:2102.09672, eq. 17), Kingma et al. 202
 """
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
 
 __all__ = ["CosineSchedule", "EDMSchedule", "LinearSchedule", "Schedule"]
 
 
-class Schedule:
+class Schedule(ABC):
     """A variance-preserving noise schedule; subclasses give `_log_snr` and `_time`.
 
     Parameters
@@ -93,11 +94,13 @@ class Schedule:
         offset = torch.rand((), generator=generator, dtype=torch.float64)
         return torch.remainder(torch.arange(n).double() / n + offset, 1.0)
 
+    @abstractmethod
     def _log_snr(self, t):
-        raise NotImplementedError
+        """Log-SNR at times, before it is cut."""
 
+    @abstractmethod
     def _time(self, log_snr):
-        raise NotImplementedError
+        """Inverse of `_log_snr`."""
 
 
 class CosineSchedule(Schedule):

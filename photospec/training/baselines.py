@@ -61,7 +61,7 @@ class Settings:
         )
 
 
-#: Settings of the trainings: nearly four and two times through 51,000 pairs.
+#: Settings of the trainings: 192,000 and 96,000 images.
 SETTINGS = {"redshift": Settings(3000), "spectrum": Settings(1500)}
 _AT_ONCE = 256
 _N_SCALING = 4096

@@ -8,7 +8,7 @@ answers does not change: it is the mean of the target in each bin, whatever the 
 import torch
 
 from photospec.lines import LINES
-from photospec.networks.scaling import N_FINE, WAVELENGTH_RANGE
+from photospec.wavelengths import WAVELENGTH
 
 __all__ = ["WEIGHTED", "line_weights"]
 
@@ -29,7 +29,7 @@ _WIDTH = 1.5e-3
 
 
 def line_weights(redshift, peak):
-    """Weights of the fine bins for galaxies at given redshifts.
+    """Weights of the bins of `photospec.spectrum.WAVELENGTH` for galaxies at given redshifts.
 
     Parameters
     ----------
@@ -39,11 +39,9 @@ def line_weights(redshift, peak):
 
     Returns
     -------
-    tensor (n, N_FINE)
+    tensor (n, n_wave)
     """
-    first, last = WAVELENGTH_RANGE
-    step = (last - first) / N_FINE
-    wavelength = first + step * (torch.arange(N_FINE, device=redshift.device) + 0.5)
+    wavelength = torch.tensor(WAVELENGTH, dtype=redshift.dtype, device=redshift.device)
     rest = torch.tensor([LINES[name].wavelength for name in WEIGHTED], device=redshift.device)
     centre = torch.log(rest * (1 + redshift[:, None]))
     away = (torch.log(wavelength) - centre[..., None]) / _WIDTH

@@ -1,5 +1,7 @@
 """What differs between the trainings: set-up from data, loss of a batch, validation."""
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 import torch
 
@@ -19,7 +21,7 @@ __all__ = ["StageTraining", "make_training"]
 _N_SCALING = 4096
 
 
-class StageTraining(torch.nn.Module):
+class StageTraining(torch.nn.Module, ABC):
     """A stage's network with its loss; what the training loop needs to know of it.
 
     Parameters
@@ -53,9 +55,9 @@ class StageTraining(torch.nn.Module):
             pixel_scale=pixel_scale,
         )
 
+    @abstractmethod
     def compiled(self):
         """Parts of the network that ``compile`` is about."""
-        raise NotImplementedError
 
     def train(self, mode=True):
         """As of any module; what is frozen stays in evaluation mode."""
