@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from architecture_variants import FINE, VARIANTS
+from architecture_variants import BEFORE, FINE, PUBLISHED, VARIANTS
 from line_shapes import LINES, shapes_at
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -63,29 +63,36 @@ def _condition(stage, base, seed):
 
 
 @torch.no_grad()
-def draw(stage, image, n_candidates, base=None, seed=0):
-    """Standardised spectra (n * n_candidates, length); `base` (n * n_candidates, N_BASE)."""
-    drawn = []
+def draw(stage, image, n_candidates, before=None, seed=0):
+    """Standardised spectra (n * n_candidates, length), and their redshifts where drawn first.
+
+    `before` is what the first stage drew, of what a second stage refines.
+    """
+    spectra, redshifts = [], []
     for part, one in enumerate(image.split(16)):
         n = len(one) * n_candidates
+        place = slice(part * 16 * n_candidates, part * 16 * n_candidates + n)
         noise = _noise((n, stage.length), (seed + 1) * 100_000 + part)
+        base, redshift = (None, None) if before is None else before
+        base = None if base is None else base[place]
+        redshift = None if redshift is None else redshift[place]
         if isinstance(stage, PublishedDiffusionStage):
             # 25 steps in place of 250 ancestral ones, and with bounds that these do not have
-            drawn.append(stage.sample(one, noise, sampler="ddim", n_steps=25, clip=(-3, 3)))
-            continue
-        context, told = stage.encode(one), {}
-        if base is not None:
-            start = part * 16 * n_candidates
+            drawn = stage.sample(one, noise, base, sampler="ddim", n_steps=25, clip=(-3, 3))
+        elif before is not None:
             extra = _noise((n, N_BASE), (seed + 2) * 100_000 + part)
-            sampled = stage.sample(context, base[start : start + n], noise, extra, n_steps=10)[0]
+            told = {"redshift": redshift, "n_steps": 10}
+            drawn = stage.sample(stage.encode(one), base, noise, extra, **told)[0]
         else:
+            context = stage.encode(one)
             if stage.density is not None:
                 generator = torch.Generator().manual_seed(seed + part)
                 uniform = torch.rand(len(one), n_candidates, generator=generator)
-                told = {"redshift": stage.draw_redshift(one, context, uniform.double())}
-            sampled = stage.sample(context, noise, n_steps=18, **told)[0]
-        drawn.append(sampled)
-    return torch.cat(drawn)
+                redshift = stage.draw_redshift(one, context, uniform.double())
+            drawn = stage.sample(context, noise, n_steps=18, redshift=redshift)[0]
+        spectra.append(drawn)
+        redshifts.append(redshift)
+    return torch.cat(spectra), None if redshifts[0] is None else torch.cat(redshifts)
 
 
 def spectra_quality(flux, truth, redshift, lsf):
@@ -154,21 +161,21 @@ def judge(name, stage, pairs, options):
     """All numbers of one variant."""
     image, flux, redshift = pairs
     n, m = options.n_galaxies, 2
-    base = None
-    if isinstance(stage, SuperResolutionStage):  # as in use: on what the base stage draws
-        base = draw(load("patch 16", options), image[:n], m, seed=5)
+    # as in use: a second stage refines what the first one draws
+    first = load(BEFORE[name], options) if name in BEFORE else None
+    before = None if first is None else draw(first, image[:n], m, seed=5)
     with FlopCounterMode(display=False) as counter:
-        draw(stage, image[:1], 1, None if base is None else base[:1])
-    drawn = draw(stage, image[:n], m, base)
+        draw(stage, image[:1], 1, None if first is None else draw(first, image[:1], 1))
+    drawn, _ = draw(stage, image[:n], m, before)
     truth, fine, loss = flux[:n], name in FINE, {}
-    if name == "published":
-        relative, truth = drawn.exp(), truth[:, ::BLOCK]
+    if name in PUBLISHED:
+        relative, truth = drawn.exp(), truth if fine else truth[:, ::BLOCK]
     elif fine:
         relative = (drawn * stage.scaling.std + upsample(stage.scaling.mean)).exp()
     else:
         relative, truth = (drawn * stage.scaling.std + stage.scaling.mean).exp(), to_base(truth)
     # told a redshift, or in other units, the loss would be another
-    if name != "published" and getattr(stage, "density", None) is None:
+    if name not in PUBLISHED and stage.network.rest is None:
         loss = held_out_loss(stage, image, flux)
     return {
         "loss": loss,

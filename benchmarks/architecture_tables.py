@@ -1,15 +1,15 @@
 """What `architectures` found, as the tables of docs/networks.rst."""
 
-from architecture_variants import FINE, VARIANTS, SingleStage
+from architecture_variants import BEFORE, FINE, VARIANTS
 from rst_tables import simple_table
 
 
 def _seconds(name, results):
     """Of training; of a second stage those of the base stage before it, too."""
     seconds = f"{results[name]['seconds']:.0f}"
-    if VARIANTS[name][0] is SingleStage or name not in FINE:
+    if name not in BEFORE:
         return seconds
-    return f"{results['patch 16']['seconds']:.0f} + {seconds}"
+    return f"{results[BEFORE[name]]['seconds']:.0f} + {seconds}"
 
 
 def tables(results):

@@ -9,7 +9,7 @@ from torch import nn
 from photospec.networks.published_sizes import PublishedSize
 from photospec.networks.published_stage import build_published
 from photospec.networks.scaling import N_FINE
-from photospec.networks.sizes import BASE, build
+from photospec.networks.sizes import DEFAULT_SIZES, build
 from photospec.networks.spectrum_transformer import SpectrumTransformer
 from photospec.networks.stage import BaseStage, SuperResolutionStage
 from photospec.networks.unet import UNet
@@ -54,13 +54,20 @@ class SingleStage(BaseStage):
 
     length = N_FINE
 
-    def __init__(self):
-        super().__init__(image=IMAGE)
-        self.network = SpectrumTransformer(N_FINE, depth=4, patch_size=60, halo=16, **WIDTH)
+    def __init__(self, redshift=False, n_templates=0):
+        super().__init__(image=IMAGE, redshift=redshift)
+        told = {"redshift": redshift, "n_templates": n_templates}
+        self.network = SpectrumTransformer(N_FINE, depth=4, patch_size=60, halo=16, **WIDTH, **told)
 
-    def loss(self, image, flux, *, n_draws=1, generator=None):
+    def loss(self, image, flux, *, redshift=None, n_draws=1, generator=None):
+        context = self.encode(image)
         target = self.scaling.fine(flux).repeat_interleave(n_draws, dim=0)
-        return self._diffusion_loss(target, self._condition(self.encode(image)), generator)
+        told = None if redshift is None else redshift.repeat_interleave(n_draws)
+        loss = self._diffusion_loss(target, self._condition(context, redshift=told), generator)
+        if redshift is None:
+            return loss
+        density = self.density.loss(self.encoder.standardised(image), context, redshift)
+        return loss + self.density_weight * density.repeat_interleave(n_draws)
 
 
 def base(image=None, redshift=False, n_templates=0, **network):
@@ -71,24 +78,36 @@ def base(image=None, redshift=False, n_templates=0, **network):
     )
 
 
-def super_resolution(**process):
+def super_resolution(redshift=False, n_templates=0, **process):
     """Narrow transformer for the details."""
     options = {"patch_size": 60, "halo": 16, "depth": 4, **WIDTH}
-    return SuperResolutionStage(image=IMAGE, network=options, process=process or None)
+    told = {"redshift": redshift, "n_templates": n_templates}
+    return SuperResolutionStage(image=IMAGE, network=options, process=process or None, **told)
 
 
-def default():
-    """The base stage of the shipped weights."""
-    return build("base", BASE, n_bands=5, image_size=64, pixel_scale=IMAGES["pixel_scale"])
+def default(stage="base"):
+    """A stage of the shipped weights."""
+    return build(
+        stage, DEFAULT_SIZES[stage], n_bands=5, image_size=64, pixel_scale=IMAGES["pixel_scale"]
+    )
 
 
-def published():
-    """The base stage of the published method at its sizes, trained its way."""
-    return build_published("base", PublishedSize(), n_bands=5)
+def published(stage="base"):
+    """A stage of the published method at its sizes, trained its way."""
+    return build_published(stage, PublishedSize(), n_bands=5)
 
 
+#: Second stages, and the first stages whose spectra they refine.
+BEFORE = {
+    "super-resolution": "patch 16",
+    "not augmented": "patch 16",
+    "templates fine": "templates",
+    "published fine": "published",
+    "default fine": "default",
+}
 #: Judged by fine spectra; the others by base spectra.
-FINE = ("super-resolution", "not augmented", "single stage")
+FINE = (*BEFORE, "single stage", "templates, single stage")
+PUBLISHED = ("published", "published fine")
 #: name: (module, share of the training time, what it is)
 VARIANTS = {
     "patch 16": (base, 1, "transformer, patches of 16"),
@@ -105,6 +124,18 @@ VARIANTS = {
     ),
     "redshift first": (lambda: base(redshift=True), 1, "redshift drawn first"),
     "templates": (lambda: base(redshift=True, n_templates=16), 1, "… with rest-frame templates"),
+    "templates fine": (
+        lambda: super_resolution(redshift=True, n_templates=16),
+        1,
+        "cascade, redshift and templates",
+    ),
+    "templates, single stage": (
+        lambda: SingleStage(redshift=True, n_templates=16),
+        2,
+        "one stage, redshift and templates",
+    ),
     "published": (published, 1.25, "published base stage and recipe"),
     "default": (default, 1.25, "default base stage"),
+    "published fine": (lambda: published("super-resolution"), 1.25, "published cascade"),
+    "default fine": (lambda: default("super-resolution"), 1.25, "default cascade"),
 }

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from architecture_judge import judge
 from architecture_tables import tables
-from architecture_variants import FINE, VARIANTS
+from architecture_variants import FINE, PUBLISHED, VARIANTS
 
 from photospec.pairs import PairsFile
 from photospec.training.augmentation import turn
@@ -47,15 +47,15 @@ def train(name, image, flux, redshift, seconds):
     torch.manual_seed(0)
     stage = make()
     stage.autocast = torch.bfloat16
-    published = name == "published"
+    published = name in PUBLISHED
     if published:
         stage.fit_scaling(image[:4096])
     else:
         stage.encoder.fit_scaling(image[:4096])
         stage.scaling.fit(flux[:4096])
-    draws_redshift = getattr(stage, "density", None) is not None
+    told_redshift = not published and stage.network.rest is not None
     redshift = torch.from_numpy(redshift).float()
-    if draws_redshift:
+    if getattr(stage, "density", None) is not None:
         stage.density.fit_scaling(redshift)
     n_draws = 1 if published else N_DRAWS // 2 if name in FINE else N_DRAWS
     if published:
@@ -78,7 +78,7 @@ def train(name, image, flux, redshift, seconds):
         rows = np.sort(rng.choice(len(image), BATCH, replace=False))
         batch = turn(image[rows], *rng.integers(2, size=3))
         generator = torch.Generator().manual_seed(step)
-        told = {"redshift": redshift[rows]} if draws_redshift else {}
+        told = {"redshift": redshift[rows]} if told_redshift else {}
         loss = stage.loss(batch, flux[rows], n_draws=n_draws, generator=generator, **told).mean()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()

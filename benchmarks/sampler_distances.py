@@ -9,6 +9,7 @@ import torch
 from photospec.networks.scaling import to_base
 
 N_PERMUTATIONS = 500
+N_COMPONENTS = 50
 
 
 def differences(ones, others):
@@ -22,19 +23,37 @@ def differences(ones, others):
     Returns
     -------
     dict of str to float
-        ``mean``: median over pixels of abs(ratio - 1); ``spread``: mean ratio - 1; ``width``,
-        ``ew``: sum of the medians of all galaxies and lines, ratio - 1.
+        ``mean``: median over pixels of abs(ratio - 1); ``spread``: mean ratio - 1;
+        ``components``: root mean square of ratio - 1 of the spreads along the leading principal
+        components; ``width``, ``ew``: sum of the medians of all galaxies and lines, ratio - 1.
     """
     fluxes = [(a[0], b[0]) for a, b in zip(ones, others, strict=True)]
     mean = [np.abs(a.mean(0) / b.mean(0) - 1) for a, b in fluxes]
     spread = [a.std(0).mean() / b.std(0).mean() for a, b in fluxes]
     found = {"mean": np.median(mean), "spread": np.mean(spread) - 1}
+    found["components"] = np.sqrt(np.mean(np.square(_component_ratios(*zip(*fluxes, strict=True)))))
     for key in ("width", "ew"):
         # medians, because one candidate with bright lines would outweigh all others
         a, b = (np.array([_medians(one[1][key]) for one in way]) for way in (ones, others))
         seen = np.isfinite(a) & np.isfinite(b)
         found[key] = (a - b)[seen].sum() / np.abs(b[seen]).sum() if seen.any() else np.nan
     return {key: 100 * float(value) for key, value in found.items()}
+
+
+def _component_ratios(ones, others):
+    """Ratio - 1 of the spreads along the principal components of `others`.
+
+    Of logarithmic base spectra about the mean of each galaxy. Pixels, and the means of their
+    spreads, are ruled by the few components with the most variance.
+    """
+
+    def residuals(fluxes):
+        logs = [to_base(torch.from_numpy(flux)).log().numpy() for flux in fluxes]
+        return np.concatenate([log - log.mean(0) for log in logs])
+
+    a, b = residuals(ones), residuals(others)
+    axes = np.linalg.eigh(b.T @ b)[1][:, : -N_COMPONENTS - 1 : -1]
+    return (a @ axes).std(0) / (b @ axes).std(0) - 1
 
 
 def _medians(values):

@@ -1,13 +1,15 @@
 """How few steps give the distribution of 250 ancestral ones? The table of docs/networks.rst.
 
-    python benchmarks/sampler_steps.py TEST_PAIRS WORK_FOLDER [--weights FOLDER] [--seconds 1500]
+    python benchmarks/sampler_steps.py TEST_PAIRS WORK_FOLDER [--weights FOLDER] [--part 1 2]
 
 Spectra of some galaxies are drawn with the same weights in every way of `WAYS`, galaxy after
 galaxy into WORK_FOLDER, until `--seconds` of processor time are spent; another run adds to
-them. The i-th candidate of a galaxy has the same redshift in every way, so that only the
-samplers differ. Few steps start from the same noise as the many deterministic ones and are
-compared with these pair by pair, free of sampling noise. Ancestral ones draw their own noise:
-there the differences are to be read beside those of two halves of the ancestral spectra.
+them, and ``--part 1 2`` and ``--part 2 2`` share the galaxies between two processes.
+
+The i-th candidate of a galaxy has the same redshift in every way, so that only the samplers
+differ. Few steps start from the same noise as the many deterministic ones and are compared with
+these pair by pair, free of sampling noise. Ancestral ones draw their own noise: there the
+differences are to be read beside those of two halves of the ancestral spectra.
 ``--tables docs/networks_sampler_steps.inc`` writes what docs/networks.rst shows.
 """
 
@@ -30,14 +32,21 @@ from photospec.pairs import PairsFile
 WAYS = {
     "ancestral": ("ddpm", 250, 250),
     "converged": ("dpm-solver++", 80, 40),
+    "3 + 2": ("dpm-solver++", 3, 2),
+    "4 + 3": ("dpm-solver++", 4, 3),
+    "5 + 3": ("dpm-solver++", 5, 3),
     "6 + 4": ("dpm-solver++", 6, 4),
     "9 + 5": ("dpm-solver++", 9, 5),
-    "12 + 7": ("dpm-solver++", 12, 7),
     "18 + 10": ("dpm-solver++", 18, 10),
-    "25 + 15": ("dpm-solver++", 25, 15),
 }
 #: Columns of the tables, and what `differences` calls them.
-KEYS = {"mean": "mean", "spread": "spread", "line width": "width", "line EW": "ew"}
+KEYS = {
+    "mean": "mean",
+    "spread": "spread",
+    "components": "components",
+    "line width": "width",
+    "line EW": "ew",
+}
 
 
 class Galaxy:
@@ -106,7 +115,8 @@ def choose(pairs, n):
 def fill(folder, pairs, spectrograph, options):
     """Draw galaxies that are not there yet; one file for each way of each galaxy."""
     start, n = time.process_time(), options.n_candidates
-    for galaxy in choose(pairs, options.n_galaxies):
+    part, n_parts = options.part
+    for galaxy in choose(pairs, options.n_galaxies)[part - 1 :: n_parts]:
         missing = [way for way in WAYS if not _path(folder, galaxy, way).exists()]
         if not missing:
             continue
@@ -183,9 +193,10 @@ def main():
     parser.add_argument("pairs", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--weights", type=Path, default=None)
-    parser.add_argument("--n-galaxies", type=int, default=16)
+    parser.add_argument("--n-galaxies", type=int, default=40)
     parser.add_argument("--n-candidates", type=int, default=64)
-    parser.add_argument("--seconds", type=float, default=1500, help="stop drawing after these")
+    parser.add_argument("--part", type=int, nargs=2, default=(1, 1), help="draw the k-th of n")
+    parser.add_argument("--seconds", type=float, default=3600, help="stop drawing after these")
     parser.add_argument("--tables", type=Path, help="write them there, too")
     options = parser.parse_args()
     torch.set_num_threads(1)

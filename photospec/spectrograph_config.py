@@ -19,6 +19,7 @@ from photospec.networks.sizes import (
     StageSize,
     build,
 )
+from photospec.networks.stage import N_STEPS_BASE, N_STEPS_SUPER_RESOLUTION
 
 __all__ = [
     "FORMAT",
@@ -45,8 +46,10 @@ class Sampling:
     """How spectra are drawn by default."""
 
     sampler: str = _help("dpm-solver++", "Algorithm.", choices=tuple(SAMPLERS))
-    n_steps_base: int = _help(18, "Steps of the base stage.", min=1)
-    n_steps_super_resolution: int = _help(10, "Steps of the super-resolution stage.", min=1)
+    n_steps_base: int = _help(N_STEPS_BASE, "Steps of the base stage.", min=1)
+    n_steps_super_resolution: int = _help(
+        N_STEPS_SUPER_RESOLUTION, "Steps of the super-resolution stage.", min=1
+    )
     n_candidates: int = _help(8, "Candidates that predict draws and chooses from.", min=1)
     choose: str = _help("central", "Which one it returns.", choices=CHOICES)
     n_keep: int = _help(

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from .scaling import N_BASE, N_FINE, upsample
+from .stage import N_STEPS_BASE, N_STEPS_SUPER_RESOLUTION
 
 __all__ = ["Cascade", "Drawn"]
 
@@ -65,8 +66,8 @@ class Cascade(nn.Module):
         domain=None,
         *,
         sampler="dpm-solver++",
-        n_steps_base=18,
-        n_steps_super_resolution=10,
+        n_steps_base=N_STEPS_BASE,
+        n_steps_super_resolution=N_STEPS_SUPER_RESOLUTION,
         n_keep=None,
     ):
         super().__init__()

@@ -11,7 +11,10 @@ from .samplers import SAMPLERS
 from .scaling import N_BASE, N_FINE, SpectrumScaling, to_base, upsample
 from .spectrum_transformer import SpectrumTransformer
 
-__all__ = ["BaseStage", "SuperResolutionStage"]
+__all__ = ["N_STEPS_BASE", "N_STEPS_SUPER_RESOLUTION", "BaseStage", "SuperResolutionStage"]
+
+# The fewest whose spectra cannot be told from those of 250 ancestral steps: docs/networks.rst.
+N_STEPS_BASE, N_STEPS_SUPER_RESOLUTION = 6, 4
 
 # Smallest and largest noise and the exponent of the steps' spacing (Karras et al. 2022,
 # eq. 5). Against many steps from the same noise, 18 and 10 steps spaced so draw the spread
@@ -158,7 +161,14 @@ class BaseStage(Stage):
         return self.density.expected(self.encoder.standardised(image), context)
 
     def sample(
-        self, context, noise, *, redshift=None, sampler="dpm-solver++", n_steps=18, generator=None
+        self,
+        context,
+        noise,
+        *,
+        redshift=None,
+        sampler="dpm-solver++",
+        n_steps=N_STEPS_BASE,
+        generator=None,
     ):
         """Base spectra for noise ``(n_galaxies * n_candidates, N_BASE)`` and the nfe.
 
@@ -224,7 +234,7 @@ class SuperResolutionStage(Stage):
         *,
         redshift=None,
         sampler="dpm-solver++",
-        n_steps=10,
+        n_steps=N_STEPS_SUPER_RESOLUTION,
         generator=None,
     ):
         """Fine spectra for base spectra ``(n, N_BASE)`` and the nfe.

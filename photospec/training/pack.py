@@ -111,7 +111,8 @@ def pack(runs, output, *, pairs, sampling=None, provenance=None, overwrite=False
         the images of all for the `ImageDomain` and for the last fit of the redshift density
         (`photospec.training.density`).
     sampling : Sampling, optional
-        How to draw by default.
+        How to draw by default. Without it, stages with other noise levels than ``edm`` take
+        100 steps: theirs are even in time, not in the logarithm of the noise.
     provenance : dict of str, optional
         More to say about the weights.
     overwrite : bool
@@ -148,7 +149,7 @@ def pack(runs, output, *, pairs, sampling=None, provenance=None, overwrite=False
     base_run = read_toml(TrainConfig, Path(runs["base"]) / "config.toml")
     if architectures == {"published"}:
         return pack_published(runs, output, config, sizes, overwrite=overwrite)
-    config = replace(config, **sizes, sampling=sampling or Sampling())
+    config = replace(config, **sizes, sampling=sampling or default_sampling(sizes))
     stages = {
         stage: load_module(config.build(stage), Path(runs[stage]) / "weights.safetensors")
         for stage in FILES
@@ -160,6 +161,17 @@ def pack(runs, output, *, pairs, sampling=None, provenance=None, overwrite=False
     cascade.domain = fit_domain(cascade.base.encoder, pairs)
     save_cascade(output, cascade, config, overwrite=overwrite)
     return config
+
+
+def default_sampling(sizes):
+    """How stages of these sizes are sampled, unless one says otherwise.
+
+    Of Gaussian data few even steps of the cosine or the linear schedule draw as little as half
+    the spread.
+    """
+    if all(sizes[stage].process.schedule == "edm" for stage in ("base", "super_resolution")):
+        return Sampling()
+    return Sampling(n_steps_base=100, n_steps_super_resolution=100)
 
 
 def _pairs_hashes(path):

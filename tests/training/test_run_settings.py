@@ -16,13 +16,16 @@ from safetensors.torch import load_file
 
 from photospec.config import read_toml, write_toml
 from photospec.errors import InputError
+from photospec.networks.process import Process
+from photospec.networks.sizes import StageSize
 from photospec.training import provenance, train
 from photospec.training.checkpoint import load_checkpoint
 from photospec.training.config import TrainConfig
 from photospec.training.loop import run
-from photospec.training.pack import pack
+from photospec.training.pack import default_sampling, pack
 from photospec.training.trainer import Trainer
 from photospec.training.validation import energy_score
+from photospec.weights import Sampling
 
 
 @pytest.fixture
@@ -247,13 +250,23 @@ def test_origin_of_runs_and_weights(config_of, pairs, tmp_path, monkeypatch):
         write_toml(config_of(stage, max_steps=1), tmp_path / "s.toml")
         runs[stage] = tmp_path / stage
         train(stage, pairs, runs[stage], config=tmp_path / "s.toml")
-    notes = pack(runs, tmp_path / "w", pairs=pairs).provenance
+    packed = pack(runs, tmp_path / "w", pairs=pairs)
+    assert packed.sampling == Sampling()
+    notes = packed.provenance
     assert notes["base-pairs"] == f"pairs.h5 sha256:{content}"
     # weights from before that said nothing still join
     from safetensors.torch import save_file
 
     save_file(load_file(path), path)
     assert "base-pairs" not in pack(runs, tmp_path / "v", pairs=pairs).provenance
+
+
+def test_other_noise_levels_take_more_steps():
+    edm, cosine = StageSize(), StageSize(process=Process(schedule="cosine", parametrisation="v"))
+    assert default_sampling({"base": edm, "super_resolution": edm}) == Sampling()
+    more = default_sampling({"base": edm, "super_resolution": cosine})
+    assert more.n_steps_base > Sampling().n_steps_base
+    assert more.n_steps_super_resolution == 100
 
 
 def test_settings_of_the_run_may_change_on_resuming(config_of, pairs, tmp_path):
