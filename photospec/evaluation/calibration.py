@@ -8,7 +8,7 @@ from photospec.errors import InputError
 __all__ = ["coverage", "coverage_distance", "ks_distance", "pit"]
 
 
-def pit(draws, truth, *, seed=0):
+def pit(draws, truth, *, counts=None, seed=0):
     """Rank of the truth among draws, between 0 and 1; ties and ends are randomised.
 
     Uniform for a calibrated distribution (probability integral transform, Dawid 1984).
@@ -17,6 +17,9 @@ def pit(draws, truth, *, seed=0):
     ----------
     draws : array_like (n, n_draws)
     truth : array_like (n,)
+    counts : array_like of bool (n, n_draws), optional
+        Draws to rank the truth among. Where truths were selected, say by redshift, draws that the
+        selection would not have let through are no alternatives to them.
     seed : int
 
     Returns
@@ -24,10 +27,11 @@ def pit(draws, truth, *, seed=0):
     ndarray (n,)
     """
     draws, truth = np.asarray(draws, float), np.asarray(truth, float)[:, None]
-    below = np.sum(draws < truth, axis=1)
-    equal = np.sum(draws == truth, axis=1)
+    counts = np.ones(draws.shape, bool) if counts is None else np.asarray(counts, bool)
+    below = np.sum((draws < truth) & counts, axis=1)
+    equal = np.sum((draws == truth) & counts, axis=1)
     u = np.random.default_rng(seed).uniform(size=below.shape)
-    return (below + u * (equal + 1)) / (draws.shape[1] + 1)
+    return (below + u * (equal + 1)) / (counts.sum(axis=1) + 1)
 
 
 def ks_distance(values):
@@ -35,7 +39,7 @@ def ks_distance(values):
     return float(kstest(np.ravel(values), "uniform").statistic)
 
 
-def coverage(draws, truth, *, seed=0):
+def coverage(draws, truth, *, counts=None, seed=0):
     """Credibility at which each truth is just covered, by tests with random points.
 
     Around a random reference point, the ball that reaches to the truth holds some part of the
@@ -51,6 +55,8 @@ def coverage(draws, truth, *, seed=0):
     draws : array_like (n, n_draws, n_dim)
         In units in which distances mean something: dimensions are not scaled here.
     truth : array_like (n, n_dim)
+    counts : array_like of bool (n, n_draws), optional
+        Draws that count, see `pit`.
     seed : int
 
     Returns
@@ -69,7 +75,8 @@ def coverage(draws, truth, *, seed=0):
     other = (np.arange(len(truth)) + rng.integers(1, len(truth), len(truth))) % len(truth)
     reference = truth[other]
     of_draws = np.linalg.norm(draws - reference[:, None], axis=-1)
-    return pit(of_draws, np.linalg.norm(truth - reference, axis=-1), seed=rng.integers(2**31))
+    distance = np.linalg.norm(truth - reference, axis=-1)
+    return pit(of_draws, distance, counts=counts, seed=rng.integers(2**31))
 
 
 def coverage_distance(values):

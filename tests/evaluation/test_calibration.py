@@ -32,6 +32,21 @@ def test_narrow_ones_pile_up_at_the_ends_and_wide_ones_in_the_middle():
     assert np.mean((wide < 0.1) | (wide > 0.9)) < 0.1
 
 
+def test_draws_that_a_selection_of_the_truths_rules_out_do_not_count():
+    draws, truth = sets(1.0, n=12000)
+    chosen = np.abs(truth) < 1
+    draws, truth = draws[chosen], truth[chosen]
+    inside = np.abs(draws) < 1
+    assert ks_distance(pit(draws, truth, counts=inside)) < 0.03
+    assert ks_distance(coverage(draws[..., None], truth[:, None], counts=inside)) < 0.03
+    # the same draws and truths look wrong where all of them count
+    assert ks_distance(coverage(draws[..., None], truth[:, None])) > 0.1
+
+
+def test_nothing_is_known_of_a_truth_without_draws():
+    assert ks_distance(pit(*sets(0.1), counts=np.zeros((3000, 25)))) < 0.03
+
+
 def test_ties_are_shared_out():
     assert ks_distance(pit(np.zeros((4000, 9)), np.zeros(4000))) < 0.03
 
