@@ -5,6 +5,7 @@ Both have spectra of the same galaxies, the i-th of each at the same redshift.
 
 import numpy as np
 import torch
+from scipy.stats import trim_mean
 
 from photospec.networks.scaling import to_base
 
@@ -25,7 +26,7 @@ def differences(ones, others):
     dict of str to float
         ``mean``: median over pixels of abs(ratio - 1); ``spread``: mean ratio - 1;
         ``components``: root mean square of ratio - 1 of the spreads along the leading principal
-        components; ``width``, ``ew``: sum of the medians of all galaxies and lines, ratio - 1.
+        components; ``width``, ``ew``: sum of the means of all galaxies and lines, ratio - 1.
     """
     fluxes = [(a[0], b[0]) for a, b in zip(ones, others, strict=True)]
     mean = [np.abs(a.mean(0) / b.mean(0) - 1) for a, b in fluxes]
@@ -33,8 +34,7 @@ def differences(ones, others):
     found = {"mean": np.median(mean), "spread": np.mean(spread) - 1}
     found["components"] = np.sqrt(np.mean(np.square(_component_ratios(*zip(*fluxes, strict=True)))))
     for key in ("width", "ew"):
-        # medians, because one candidate with bright lines would outweigh all others
-        a, b = (np.array([_medians(one[1][key]) for one in way]) for way in (ones, others))
+        a, b = (np.array([_trimmed_means(one[1][key]) for one in way]) for way in (ones, others))
         seen = np.isfinite(a) & np.isfinite(b)
         found[key] = (a - b)[seen].sum() / np.abs(b[seen]).sum() if seen.any() else np.nan
     return {key: 100 * float(value) for key, value in found.items()}
@@ -56,10 +56,19 @@ def _component_ratios(ones, others):
     return (a @ axes).std(0) / (b @ axes).std(0) - 1
 
 
-def _medians(values):
-    """Of each line, over the candidates; NaN where fewer than half show it."""
+def _trimmed_means(values):
+    """Of each line, over the candidates; NaN where fewer than half show it.
+
+    Without the highest and lowest tenth, as one candidate with bright lines would outweigh all
+    others. Chance moves these less than means or medians.
+    """
     seen = np.isfinite(values).mean(0) > 0.5
-    return np.array([np.nanmedian(v) if s else np.nan for v, s in zip(values.T, seen, strict=True)])
+    return np.array(
+        [
+            trim_mean(v[np.isfinite(v)], 0.1) if s else np.nan
+            for v, s in zip(values.T, seen, strict=True)
+        ]
+    )
 
 
 def sampling_noise(reference, rng, n_splits=40):

@@ -14,7 +14,7 @@ from .spectrum_transformer import SpectrumTransformer
 __all__ = ["N_STEPS_BASE", "N_STEPS_SUPER_RESOLUTION", "BaseStage", "SuperResolutionStage"]
 
 # The fewest whose spectra cannot be told from those of 250 ancestral steps: docs/networks.rst.
-N_STEPS_BASE, N_STEPS_SUPER_RESOLUTION = 6, 4
+N_STEPS_BASE, N_STEPS_SUPER_RESOLUTION = 9, 5
 
 # Smallest and largest noise and the exponent of the steps' spacing (Karras et al. 2022,
 # eq. 5). Against many steps from the same noise, 18 and 10 steps spaced so draw the spread
