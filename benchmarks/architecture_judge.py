@@ -73,9 +73,9 @@ def draw(stage, image, n_candidates, before=None, seed=0):
         n = len(one) * n_candidates
         place = slice(part * 16 * n_candidates, part * 16 * n_candidates + n)
         noise = _noise((n, stage.length), (seed + 1) * 100_000 + part)
-        base, redshift = (None, None) if before is None else before
-        base = None if base is None else base[place]
-        redshift = None if redshift is None else redshift[place]
+        base = redshift = None
+        if before is not None:
+            base, redshift = (None if drawn is None else drawn[place] for drawn in before)
         if isinstance(stage, PublishedDiffusionStage):
             # 25 steps in place of 250 ancestral ones, and with bounds that these do not have
             drawn = stage.sample(one, noise, base, sampler="ddim", n_steps=25, clip=(-3, 3))

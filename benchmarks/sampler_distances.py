@@ -26,7 +26,7 @@ def differences(ones, others):
     dict of str to float
         ``mean``: median over pixels of abs(ratio - 1); ``spread``: mean ratio - 1;
         ``components``: root mean square of ratio - 1 of the spreads along the leading principal
-        components; ``width``, ``ew``: sum of the means of all galaxies and lines, ratio - 1.
+        components; ``width``, ``ew``: sum of the trimmed means of galaxies and lines, ratio - 1.
     """
     fluxes = [(a[0], b[0]) for a, b in zip(ones, others, strict=True)]
     mean = [np.abs(a.mean(0) / b.mean(0) - 1) for a, b in fluxes]
