@@ -20,7 +20,8 @@ def one_line(error, length=100):
 
     Parameters
     ----------
-    error : Exception
+    error : Exception or object
+        Other objects are told as they print.
     length : int
         Longest text.
 
@@ -40,7 +41,7 @@ def one_line(error, length=100):
 
 
 @contextlib.contextmanager
-def reading(path, what, *, argument="path"):
+def reading(path, what, *, argument="path", cause="is the file damaged?"):
     """Turn whatever a block raises into an `InputError` of one line.
 
     Files of others are broken in more ways than one can list, and the libraries that read
@@ -54,6 +55,8 @@ def reading(path, what, *, argument="path"):
         What it should have been, such as "an image".
     argument : str
         What the caller calls the file.
+    cause : str
+        The likely cause.
 
     Raises
     ------
@@ -66,8 +69,8 @@ def reading(path, what, *, argument="path"):
     ...     {}["BANDS"]
     Traceback (most recent call last):
     ...
-    photospec.errors.InputError: path: expected an image, got cube.fits whose header or data make \
-no sense (KeyError: 'BANDS'); is the file damaged?
+    photospec.errors.InputError: path: expected an image, got cube.fits which cannot be \
+read (KeyError: 'BANDS'); is the file damaged?
     """
     try:
         yield
@@ -84,8 +87,7 @@ no sense (KeyError: 'BANDS'); is the file damaged?
         kind, text = type(error).__name__, one_line(error)
         reason = kind if text == kind else f"{kind}: {text}"
         raise InputError(
-            f"{argument}: expected {what}, got {path} whose header or data make no sense "
-            f"({reason}); is the file damaged?"
+            f"{argument}: expected {what}, got {path} which cannot be read ({reason}); {cause}"
         ) from None
 
 
