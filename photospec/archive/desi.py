@@ -15,6 +15,8 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 from photospec.archive.objects import ArchiveObject, Objects, wanted
 from photospec.errors import InputError
+from photospec.spectrum import from_arrays
+from photospec.utils.validity import to_sigma, usable
 
 __all__ = ["read_desi"]
 
@@ -85,6 +87,7 @@ class _Arm:
         matrix = np.clip(self.resolution[i].astype(float), 0, None)  # (n_diagonals, n_wave)
         half = matrix.shape[0] // 2
         offset = np.arange(half, half - matrix.shape[0], -1)[:, None]
+        matrix[~np.isfinite(matrix)] = 0
         total = matrix.sum(axis=0)
         norm = np.where(total > 0, total, 1.0)
         mean = (matrix * offset).sum(axis=0) / norm
@@ -106,28 +109,37 @@ def _arm(hdus, name):
 
 def _spectrum(rows, target):
     """Join the arms of one object."""
-    from photospec.spectrum import from_arrays
-
     start = min(first for first, *_ in rows)
     stop = max(first + len(flux) for first, flux, *_ in rows)
-    weight, total, plain, lsf, count = (np.zeros(stop - start) for _ in range(5))
-    for first, flux, ivar, sigma in rows:
+    weight, total, plain, count = (np.zeros(stop - start) for _ in range(4))
+    # Line-spread functions are averaged over the arms that have data; where none has, over
+    # those that have a resolution. The matrix of a dead arm is zero.
+    width, n_width = np.zeros((2, 2, stop - start))
+    for first, flux, ivar, lsf in rows:
         place = np.s_[first - start : first - start + len(flux)]
-        weight[place] += ivar
-        total[place] += np.where(ivar > 0, flux, 0) * ivar
-        plain[place] += flux
-        lsf[place] += sigma
+        seen = usable(flux, to_sigma(ivar, "ivar"))
+        weight[place] += np.where(seen, ivar, 0)
+        total[place] += np.where(seen, flux * ivar, 0)
+        plain[place] += np.where(np.isfinite(flux), flux, 0)
         count[place] += 1
+        for row, use in enumerate((lsf > 0) & np.array([seen, np.ones_like(seen)])):
+            width[row][place] += np.where(use, lsf, 0)
+            n_width[row][place] += use
     covered = count > 0
     good = weight > 0
     flux = np.where(good, total / np.where(good, weight, 1), plain / np.maximum(count, 1))
     sigma = np.where(good, 1 / np.sqrt(np.where(good, weight, 1)), np.inf)
+    lsf = np.where(n_width[0] > 0, width[0], width[1])
+    lsf /= np.maximum(np.where(n_width[0] > 0, n_width[0], n_width[1]), 1)
+    known = covered & (lsf > 0)
+    if known.any():  # a width of zero is no width: bridge samples that no arm has seen
+        lsf = np.interp(np.arange(lsf.size), np.flatnonzero(known), lsf[known])
     return from_arrays(
         STEP * np.arange(start, stop)[covered],
         flux[covered],
         sigma=sigma[covered],
         mask=~good[covered],
-        lsf=(lsf / np.maximum(count, 1))[covered],
+        lsf=lsf[covered] if known.any() else None,
         meta={"identifier": str(target), "source": "DESI"},
     )
 

@@ -198,8 +198,8 @@ def combine(pieces, grid, reference, meta):
     Returns
     -------
     NDData (n_bands, size, size)
-        Nanomaggies with WCS, mask and, where all bands have errors, uncertainty. Data and
-        uncertainty are NaN where there is no frame.
+        Nanomaggies with WCS, mask and, where all bands have errors, uncertainty. Where there
+        is no frame pixels are masked and zero, their uncertainty is NaN.
     """
     data, sigma = (np.array(part, dtype=np.float32) for part in zip(*pieces.values()))
     known = np.isfinite(sigma).any(axis=(1, 2)).all()
@@ -208,7 +208,7 @@ def combine(pieces, grid, reference, meta):
     wcs.array_shape = (grid.size, grid.size)
     scale = pixel_scales(wcs, {}, (grid.size // 2, grid.size // 2))
     return NDData(
-        data,
+        np.where(mask, np.float32(0), data),
         unit=NANOMAGGY,
         wcs=wcs,
         mask=mask if mask.any() else None,
@@ -222,7 +222,7 @@ def combine(pieces, grid, reference, meta):
     )
 
 
-def frame_of(hdus, path, asked=()):
+def frame_of(hdus, path, asked=(), wcs=None):
     """Make a frame of the image in a FITS file.
 
     Parameters
@@ -233,6 +233,8 @@ def frame_of(hdus, path, asked=()):
         The file, for messages.
     asked : sequence of str
         Names of bands that somebody asked for.
+    wcs : astropy.wcs.WCS, optional
+        Celestial; by default that of the header.
 
     Returns
     -------
@@ -251,7 +253,7 @@ def frame_of(hdus, path, asked=()):
     band, _ = band_of(hdu, asked)
     if band is None:
         raise InputError(f"bands: expected the card FILTER in the header, got none in {path}")
-    wcs = header_wcs(hdu.header)
+    wcs = header_wcs(hdu.header) if wcs is None else wcs
     if wcs is None:
         raise InputError(f"path: expected a celestial WCS, got none in {path}")
     ny, nx = hdu.data.shape
