@@ -211,7 +211,7 @@ def combine(pieces, grid, reference, meta):
         np.where(mask, np.float32(0), data),
         unit=NANOMAGGY,
         wcs=wcs,
-        mask=mask if mask.any() else None,
+        mask=mask,
         uncertainty=StdDevUncertainty(sigma) if known else None,
         meta={
             "bands": tuple(pieces),
@@ -335,7 +335,10 @@ def read_frames(paths, position, bands=None, size=None):
                 "is it at the edge of the field?"
             )
     name = first.meta.get("name", f"{ra:.5f}{dec:+.5f}")
-    return combine(pieces, grid, first.wcs, {"name": name})
+    image = combine(pieces, grid, first.wcs, {"name": name})
+    if not image.mask.any():
+        image.mask = None
+    return image
 
 
 @lru_cache(maxsize=1)

@@ -220,7 +220,7 @@ class FieldFetcher:
         return outcome
 
     def _keep(self, row, cutout):
-        masked = 0.0 if cutout.mask is None else float(cutout.mask.mean())
+        masked = float(cutout.mask.mean())
         if masked > self.config.max_masked:
             return "failed", f"on the edge of its frame: {100 * masked:.0f} % of the cutout is off"
         write_image(cutout_path(self.folder, row), cutout, overwrite=True)
