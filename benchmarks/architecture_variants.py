@@ -11,7 +11,7 @@ from photospec.networks.sizes import DEFAULT_SIZES, build
 from photospec.networks.spectrum_transformer import SpectrumTransformer
 from photospec.networks.stage import BaseStage, SuperResolutionStage
 from photospec.published.sizes import PublishedSize
-from photospec.published.stage import build_published
+from photospec.published.training import build_published
 from photospec.published.unet import UNet
 
 IMAGES = {"n_bands": 5, "size": 64, "pixel_scale": 0.396}

@@ -44,7 +44,7 @@ def write_pairs(path, n=N_PAIRS):
 
 def settings(preset, stage, *, batch_size, compiled=False):
     """Of a preset, for a few steps on these pairs."""
-    from photospec.training.presets import preset as named
+    from photospec.training.settings import preset as named
 
     config = named(preset, stage)
     return replace(

@@ -35,7 +35,7 @@ PairsFile(folder / "pairs.h5")
 from dataclasses import replace
 
 from photospec.config import write_toml
-from photospec.training.presets import preset
+from photospec.training.settings import preset
 
 settings = {stage: preset("tiny", stage) for stage in ("contrastive", "base", "super-resolution")}
 base = settings["base"]

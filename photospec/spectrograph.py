@@ -25,9 +25,8 @@ from photospec.network_input import (
 from photospec.networks.devices import DTYPES, check_device, check_dtype
 from photospec.photometry.apertures import aperture_flux
 from photospec.photometry.filters import band_flux
-from photospec.spectrograph_config import SCALE_BAND, PublishedConfig
 from photospec.spectrum import FIBRE_RADIUS, FLUX_UNIT, WAVELENGTH
-from photospec.weights import load_cascade, save_cascade
+from photospec.weights import SCALE_BAND, PublishedConfig, load_cascade, save_cascade
 
 __all__ = ["PhotoSpectrograph"]
 

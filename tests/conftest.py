@@ -116,7 +116,7 @@ def settings():
     """``settings(stage, **changes)``: a TrainConfig for runs of a few seconds."""
     from photospec.networks.sizes import ContrastiveSize, EncoderSize, StageSize, TransformerSize
     from photospec.published.sizes import PublishedSize
-    from photospec.training.config import Optimisation, TrainConfig
+    from photospec.training.settings import Optimisation, TrainConfig
 
     image = EncoderSize(width=16, depth=0, n_heads=2, patch_size=32, n_summary=2)
     network = TransformerSize(width=16, depth=1, n_heads=2, patch_size=60)

@@ -194,7 +194,7 @@ def _check_options(args):
 def _convert(args):
     from photospec.cli.outputs import check_outputs
     from photospec.errors import InputError
-    from photospec.published.folder import convert_published
+    from photospec.published.data_folder import convert_published
 
     for option, value in (("--from", args.source), ("-o", args.output)):
         if value is None:

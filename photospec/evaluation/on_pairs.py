@@ -209,7 +209,7 @@ def _sample(settings, z):
 def _baselines(learned, pairs, index, photometry, store, settings):
     """Redshifts and spectra of what is beaten or not."""
     # Training needs torch, which is no business of this room otherwise.
-    from photospec.training.baselines import predict_baseline, train_baseline
+    from photospec.training.regression import predict_baseline, train_baseline
 
     def trees():
         predict = boosted_trees(

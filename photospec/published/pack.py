@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from photospec.errors import InputError
-from photospec.published.stage import build_published
+from photospec.published.training import build_published
 from photospec.weights import PublishedConfig, load_module, save_cascade
 
 __all__ = ["pack_published"]

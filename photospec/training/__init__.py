@@ -40,7 +40,7 @@ def train(
         Run folder. Gets ``config.toml``, ``provenance.json``, ``checkpoint.pt``, ``best.pt``,
         ``log.jsonl`` and, when finished, ``weights.safetensors``.
     config : path-like, optional
-        TOML file of a `photospec.training.config.TrainConfig`; not together with "all".
+        TOML file of a `photospec.training.settings.TrainConfig`; not together with "all".
     preset : str
         Settings without `config`: ``"small"`` (the shipped weights), ``"tiny"`` (trials) or
         ``"published"`` (the published method).
@@ -63,7 +63,7 @@ def train(
         Spectrograph, or finished run of the stage, whose weights to begin with.
     frozen : sequence of str
         Parts of the network that keep those weights, see
-        `photospec.training.settings_fine_tuning.PARTS`.
+        `photospec.training.settings.PARTS`.
 
     Returns
     -------

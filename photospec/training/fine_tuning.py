@@ -7,10 +7,8 @@ import torch
 
 from photospec.config import read_toml
 from photospec.errors import InputError
-from photospec.spectrograph_config import PublishedConfig, SpectrographConfig
-from photospec.training.config import TrainConfig
-from photospec.training.settings_fine_tuning import parts_of
-from photospec.weights import FILES, load_module, read_config
+from photospec.training.settings import TrainConfig, parts_of
+from photospec.weights import FILES, PublishedConfig, SpectrographConfig, load_module, read_config
 
 __all__ = ["begin_with", "freeze", "start_from"]
 

@@ -3,17 +3,181 @@
 import functools
 import logging
 import math
+from importlib.util import find_spec
 
+import numpy as np
+import torch
 from ignite.engine import Engine, Events
-from ignite.handlers import Checkpoint, EarlyStopping, ProgressBar, TerminateOnNan
+from ignite.handlers import (
+    Checkpoint,
+    EarlyStopping,
+    MLflowLogger,
+    ProgressBar,
+    TensorboardLogger,
+    TerminateOnNan,
+    WandBLogger,
+)
 
-from photospec.training.checkpoint import save_checkpoint
+from photospec.errors import InputError
 from photospec.training.distributed import is_first, on_first
-from photospec.training.pictures import draw_picture
-from photospec.training.trackers import attach_trackers
-from photospec.training.validation import scores
+from photospec.training.run_folder import save_checkpoint, write_aside
+from photospec.training.validation import draw_candidates, scores
 
-__all__ = ["attach_handlers", "is_finished", "make_handlers"]
+__all__ = [
+    "attach_handlers",
+    "attach_trackers",
+    "check_trackers",
+    "draw_picture",
+    "is_finished",
+    "make_handlers",
+]
+
+_CANDIDATES = 5
+_SIMILARITIES = 64
+
+
+def draw_picture(trainer, output):
+    """Write ``pictures/step_<number>.png`` into a run folder.
+
+    For a diffusion stage, candidates of held-out galaxies over the truth; for the
+    contrastive network, similarities of held-out images (rows) and spectra (columns).
+
+    Parameters
+    ----------
+    trainer : Trainer
+    output : pathlib.Path
+
+    Raises
+    ------
+    InputError
+        It cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    contrastive = trainer.config.stage == "contrastive"
+    figure = Figure(layout="constrained")
+    (_draw_similarities if contrastive else _draw_candidates)(figure, trainer)
+    figure.suptitle(f"{trainer.config.stage}, step {trainer.step}", fontsize=9)
+    path = output / "pictures" / f"step_{trainer.step:07d}.png"
+
+    def write(temporary):
+        path.parent.mkdir(exist_ok=True)
+        figure.savefig(temporary, format="png", dpi=110)
+
+    write_aside(path, write)
+
+
+def _draw_candidates(figure, trainer):
+    run = trainer.config.run
+    batch = trainer.stream.validation(run.pictures).to(trainer.device)
+    candidates, truth = draw_candidates(
+        trainer.ema, batch, _CANDIDATES, n_steps=run.score_steps, seed=trainer.config.seed
+    )
+    wavelength = np.linspace(*trainer.stream.files[0].wavelength[[0, -1]], truth.shape[-1])
+    images = batch.image[:, batch.image.shape[1] // 2].clamp_min(0).sqrt()
+    n = len(truth)
+    figure.set_size_inches(9, 1 + 1.6 * n)
+    rows = figure.subplots(n, 2, squeeze=False, width_ratios=[1, 5], sharex="col")
+    parts = (tensor.cpu().numpy() for tensor in (images, candidates, truth))
+    for (left, right), image, drawn, true in zip(rows, *parts, strict=True):
+        left.imshow(image, origin="lower", cmap="gray")
+        left.set_axis_off()
+        right.plot(wavelength, drawn.T, color="tab:blue", linewidth=0.5, alpha=0.7)
+        right.plot(wavelength, true, color="tab:orange", linewidth=0.9)
+        right.tick_params(labelsize=7)
+    rows[-1, 1].set_xlabel("Observed wavelength in vacuum [Å]", fontsize=8)
+    figure.supylabel("standardised logarithmic flux; orange: truth", fontsize=8)
+
+
+@torch.no_grad()
+def _draw_similarities(figure, trainer):
+    batch = trainer.stream.validation(_SIMILARITIES).to(trainer.device)
+    image, spectrum = trainer.ema.validation_embeddings(batch)
+    axes = figure.subplots()
+    shown = axes.imshow((image @ spectrum.T).float().cpu().numpy(), vmin=-1, vmax=1, cmap="RdBu_r")
+    axes.set(xlabel="spectrum", ylabel="image")
+    figure.colorbar(shown, label="cosine similarity")
+
+
+def _tensorboard(config, output, step):
+    # What a killed run wrote beyond the step it goes on from disappears.
+    return TensorboardLogger(log_dir=str(output / "tensorboard"), purge_step=step)
+
+
+def _wandb(config, output, step):
+    return WandBLogger(project=config.run.project, dir=str(output), name=output.name)
+
+
+def _mlflow(config, output, step):
+    return MLflowLogger(tracking_uri=f"file:{(output / 'mlruns').absolute()}")
+
+
+_LOGGERS = {"tensorboard": _tensorboard, "wandb": _wandb, "mlflow": _mlflow}
+
+
+def check_trackers(config):
+    """Refuse trackers whose packages are not installed.
+
+    Raises
+    ------
+    InputError
+    """
+    for name in config.run.trackers:
+        if find_spec(name) is None:
+            raise InputError(f"trackers: expected installed ones, got {name!r}; pip install {name}")
+
+
+def attach_trackers(engine, evaluators, trainer, output):
+    """Tell the trackers in the settings about losses, in the first process.
+
+    Parameters
+    ----------
+    engine : ignite.engine.Engine
+        Takes the steps; its output is the loss.
+    evaluators : sequence of ignite.engine.Engine
+        Their metrics are told when they complete.
+    trainer : Trainer
+    output : pathlib.Path
+        Run folder.
+
+    Returns
+    -------
+    callable
+        Closes them.
+    """
+    config, trackers = trainer.config, []
+    if is_first():
+        trackers = [_LOGGERS[name](config, output, trainer.step) for name in config.run.trackers]
+
+    def step(*_):
+        return trainer.step
+
+    every = Events.ITERATION_COMPLETED(
+        event_filter=lambda engine, _: trainer.step % config.run.log_every == 0
+    )
+    for tracker in trackers:
+        tracker.attach_output_handler(
+            engine,
+            every,
+            tag="train",
+            output_transform=lambda loss: {"loss": loss},
+            global_step_transform=step,
+        )
+        for evaluator in evaluators:
+            tracker.attach_output_handler(
+                evaluator,
+                Events.COMPLETED,
+                tag="validation",
+                metric_names="all",
+                global_step_transform=step,
+            )
+
+    def close():
+        for tracker in trackers:
+            tracker.close()
+
+    return close
+
 
 _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
 

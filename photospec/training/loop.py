@@ -16,14 +16,16 @@ from ignite.engine import Engine
 
 from photospec.config import write_toml
 from photospec.errors import InputError, PhotospecError
-from photospec.training.checkpoint import load_checkpoint, save_checkpoint
-from photospec.training.data import PairsStream
+from photospec.training.data import PairsStream, batches
 from photospec.training.distributed import agree, on_first, world_size
-from photospec.training.handlers import attach_handlers, is_finished, make_handlers, quiet
-from photospec.training.log import Log
-from photospec.training.provenance import write_provenance
-from photospec.training.reading import batches
-from photospec.training.trackers import check_trackers
+from photospec.training.handlers import (
+    attach_handlers,
+    check_trackers,
+    is_finished,
+    make_handlers,
+    quiet,
+)
+from photospec.training.run_folder import Log, load_checkpoint, save_checkpoint, write_provenance
 from photospec.training.trainer import Trainer, step_seed
 
 __all__ = ["TrainingFailed", "run", "termination"]

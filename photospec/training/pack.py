@@ -17,9 +17,9 @@ from photospec.networks.ood import ImageDomain
 from photospec.pairs import PairsFile
 from photospec.published.pack import pack_published
 from photospec.spectrum import SMOOTHING, WAVELENGTH
-from photospec.training.config import TrainConfig
 from photospec.training.data import PairsStream
 from photospec.training.density import refine_density
+from photospec.training.settings import TrainConfig
 from photospec.utils.constants import SPEED_OF_LIGHT
 from photospec.weights import (
     FILES,

@@ -6,11 +6,10 @@ from pathlib import Path
 
 from photospec.config import from_dict, read_toml, to_dict
 from photospec.errors import InputError, PhotospecWarning
-from photospec.training.checkpoint import load_checkpoint
-from photospec.training.config import TrainConfig
 from photospec.training.distributed import on_first
 from photospec.training.loop import run
-from photospec.training.provenance import weights_metadata
+from photospec.training.run_folder import load_checkpoint, weights_metadata
+from photospec.training.settings import TrainConfig
 from photospec.weights import save_module
 
 __all__ = ["check_folder", "run_stage", "train_stage"]

@@ -8,10 +8,8 @@ import yaml
 from photospec.cli import main
 from photospec.config import read_toml
 from photospec.errors import InputError
-from photospec.published.keys import IGNORED, MAPPED
-from photospec.published.settings import read_published
-from photospec.training.config import TrainConfig
-from photospec.training.presets import preset
+from photospec.published.settings import IGNORED, MAPPED, read_published
+from photospec.training.settings import TrainConfig, preset
 
 # Every key that the files are known to hold (shared reference), with the published values.
 GENERATIVE = """

@@ -3,7 +3,7 @@
 import torch
 
 from photospec.published.sizes import PublishedSize
-from photospec.published.stage import build_published
+from photospec.published.training import build_published
 
 
 def test_bounds_keep_an_untrained_network_from_running_off():

@@ -13,11 +13,12 @@ from photospec.image import NANOMAGGY
 from photospec.pairs import PairsFile
 from photospec.published.cascade import prepare_images
 from photospec.published.denoiser import load_denoiser
-from photospec.published.stage import PublishedDiffusionStage, build_published
-from photospec.training import presets, train
-from photospec.training.config import DataSettings
+from photospec.published.training import PublishedDiffusionStage, build_published
+from photospec.training import settings as presets
+from photospec.training import train
 from photospec.training.loop import run
 from photospec.training.pack import pack
+from photospec.training.settings import DataSettings
 
 STAGES = ("base", "super-resolution", "contrastive")
 
@@ -164,7 +165,7 @@ def test_other_bands_are_refused_before_the_work(published, write_pairs, tmp_pat
 
 
 def test_epochs_instead_of_steps(published, pairs, tmp_path):
-    from photospec.training.checkpoint import load_checkpoint
+    from photospec.training.run_folder import load_checkpoint
 
     run(published(max_epochs=1, batch_size=16), pairs, tmp_path)
     # 72 pairs but for 16 and a tenth: three batches of 16

@@ -11,7 +11,7 @@ from photospec.config import write_toml
 from photospec.errors import InputError
 from photospec.spectrum import WAVELENGTH
 from photospec.training import train
-from photospec.training.config import TrainConfig
+from photospec.training.settings import TrainConfig
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ from photospec.config import write_toml
 from photospec.errors import InputError
 from photospec.networks.contrastive import nt_xent
 from photospec.training import train
-from photospec.training.checkpoint import load_checkpoint
 from photospec.training.data import PairsStream
 from photospec.training.distributed import (
     average_gradients,
@@ -33,6 +32,7 @@ from photospec.training.distributed import (
 )
 from photospec.training.launch import launch
 from photospec.training.loop import TrainingFailed, run
+from photospec.training.run_folder import load_checkpoint
 
 # From 3.12 on, Python warns of forks; these have one thread and start in no time.
 pytestmark = [

@@ -8,10 +8,10 @@ from safetensors.torch import load_file
 
 from photospec.config import write_toml
 from photospec.errors import InputError
-from photospec.training import presets, train
-from photospec.training.config import DataSettings, FineTuning, TrainConfig
+from photospec.training import settings as presets
+from photospec.training import train
 from photospec.training.fine_tuning import begin_with
-from photospec.training.presets import preset
+from photospec.training.settings import DataSettings, FineTuning, TrainConfig, preset
 
 STAGES = ("base", "super-resolution", "contrastive")
 

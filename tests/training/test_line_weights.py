@@ -9,9 +9,9 @@ from photospec.errors import InputError
 from photospec.lines import LINES
 from photospec.networks.scaling import N_FINE
 from photospec.spectrum import WAVELENGTH
-from photospec.training.config import TrainConfig
 from photospec.training.data import Batch, PairsStream
 from photospec.training.line_weights import WEIGHTED, line_weights
+from photospec.training.settings import TrainConfig
 from photospec.training.stages import DiffusionTraining
 
 

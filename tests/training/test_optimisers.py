@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from photospec.training.config import Optimisation, TrainConfig
 from photospec.training.optimisers import ema_decay, learning_rate, make_optimiser
+from photospec.training.settings import Optimisation, TrainConfig
 
 N = 60
 
@@ -78,7 +78,7 @@ def test_warm_up_precedes_the_schedule():
 def test_published_learning_rate_and_average():
     from dataclasses import replace
 
-    from photospec.training.presets import preset
+    from photospec.training.settings import preset
 
     config = replace(preset("published", "base"), max_steps=1000)
     assert learning_rate(0, config) == 1e-4

@@ -18,11 +18,12 @@ from photospec.config import read_toml, write_toml
 from photospec.errors import InputError
 from photospec.networks.process import Process
 from photospec.networks.sizes import StageSize
-from photospec.training import provenance, train
-from photospec.training.checkpoint import load_checkpoint
-from photospec.training.config import TrainConfig
+from photospec.training import run_folder as provenance
+from photospec.training import train
 from photospec.training.loop import run
 from photospec.training.pack import default_sampling, pack
+from photospec.training.run_folder import load_checkpoint
+from photospec.training.settings import TrainConfig
 from photospec.training.trainer import Trainer
 from photospec.training.validation import energy_score
 from photospec.weights import Sampling
@@ -161,7 +162,7 @@ def test_validation_that_is_no_number_is_not_the_best(config_of, pairs, tmp_path
 
 @pytest.mark.parametrize("name", ["wandb", "mlflow"])
 def test_tracker_that_is_not_installed(name, config_of, pairs, tmp_path, monkeypatch):
-    monkeypatch.setattr("photospec.training.trackers.find_spec", lambda name: None)
+    monkeypatch.setattr("photospec.training.handlers.find_spec", lambda name: None)
     with pytest.raises(InputError, match=rf"trackers: .*pip install {name}") as error:
         run(config_of(trackers=(name,)), pairs, tmp_path / "run")
     assert "\n" not in str(error.value)
@@ -190,7 +191,7 @@ def test_weights_and_biases(config_of, pairs, tmp_path, monkeypatch):
     wandb.log = lambda numbers, step=None, **_: told.append((step, numbers))
     wandb.finish = lambda: told.append("closed")
     monkeypatch.setitem(sys.modules, "wandb", wandb)
-    monkeypatch.setattr("photospec.training.trackers.find_spec", lambda name: True)
+    monkeypatch.setattr("photospec.training.handlers.find_spec", lambda name: True)
     run(config_of(max_steps=2, log_every=1, trackers=("wandb",)), pairs, tmp_path)
     steps = [entry[0] for entry in told if entry != "closed" and "train/loss" in entry[1]]
     assert steps == [1, 2]

@@ -19,10 +19,10 @@ from photospec.config import read_toml, write_toml
 from photospec.errors import InputError, PhotospecWarning
 from photospec.image import NANOMAGGY
 from photospec.pairs import PairsFile
-from photospec.training import presets, train
-from photospec.training.config import TrainConfig
+from photospec.training import settings as presets
+from photospec.training import train
 from photospec.training.pack import describe, pack
-from photospec.training.presets import preset
+from photospec.training.settings import TrainConfig, preset
 
 STAGES = ("base", "super-resolution", "contrastive")
 

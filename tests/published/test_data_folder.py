@@ -6,7 +6,7 @@ import pytest
 from photospec.cli import main
 from photospec.errors import InputError, PhotospecWarning
 from photospec.pairs import PairsFile
-from photospec.published.folder import convert_published
+from photospec.published.data_folder import convert_published
 from photospec.spectrum import WAVELENGTH
 
 LOG_WAVELENGTH = 3.5901 + 1e-4 * np.arange(3599)

@@ -10,7 +10,7 @@ from photospec.errors import InputError
 from photospec.networks.sizes import EncoderSize
 from photospec.pairs import PairsWriter
 from photospec.spectrum import WAVELENGTH
-from photospec.training.baselines import SETTINGS, predict_baseline, train_baseline
+from photospec.training.regression import SETTINGS, predict_baseline, train_baseline
 
 SIZE = EncoderSize(width=16, depth=1, n_heads=2, patch_size=16, n_summary=2)
 N = 96
