@@ -99,7 +99,7 @@ for stage in ("super-resolution", "contrastive"):
 #
 # ``photospec train all`` does all this at once, and joins the three networks as here:
 
-from photospec.training.pack import pack
+from photospec.training.packing import pack
 
 pack(runs, folder / "spectrograph", pairs=folder / "pairs.h5")
 

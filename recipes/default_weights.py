@@ -17,7 +17,7 @@ from photospec.evaluation import model_card
 from photospec.evaluation.on_pairs import Settings
 from photospec.simulation import Survey, simulate_pairs
 from photospec.training import train
-from photospec.training.pack import pack
+from photospec.training.packing import pack
 from photospec.training.settings import preset
 
 # The main sample as it is, and a deeper one: users' images go to r = 19 and beyond.

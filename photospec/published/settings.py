@@ -5,8 +5,9 @@ from pathlib import Path
 
 from photospec.config import from_dict, to_dict
 from photospec.errors import InputError
+from photospec.published.config import published_preset
 from photospec.published.unet import CONDITIONINGS
-from photospec.training.settings import TrainConfig, preset
+from photospec.training.settings import TrainConfig
 
 __all__ = ["IGNORED", "KINDS", "MAPPED", "PublishedSettings", "Refused", "read_published"]
 
@@ -327,7 +328,7 @@ def read_published(path, stage):
             f"{f'; {refusal.hint}' * bool(refusal.hint)}"
         ) from None
     try:
-        config = from_dict(TrainConfig, _changed(to_dict(preset("published", stage)), changes))
+        config = from_dict(TrainConfig, _changed(to_dict(published_preset(stage)), changes))
     except InputError as error:
         raise InputError(f"--published: {path} as {error}") from None
     return PublishedSettings(config, notes)

@@ -1,4 +1,12 @@
-"""The published networks as stages that the training loop can train."""
+"""The published networks in training: images and fluxes in, the published losses out.
+
+Spectra are divided by their mean over 6900-6950 Angstrom, take the logarithm, and, for the
+base stage, every eighth bin; images are enlarged, cropped and standardised by band
+(arXiv:2406.18175). What is trained are `PublishedDenoiser` and `PublishedContrastive`, so
+that their weights are those of a published checkpoint.
+"""
+
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -6,13 +14,16 @@ from torch.nn.functional import interpolate
 
 from photospec.errors import InputError
 from photospec.networks.denoiser import Denoiser
-from photospec.networks.samplers import SAMPLERS
+from photospec.networks.samplers import make_sampler
 from photospec.networks.scaling import BLOCK, FLOOR, N_BASE, N_FINE, SPECTRAL_SCALINGS
 from photospec.published.cascade import CROPPED, RESIZED
 from photospec.published.contrastive import PublishedContrastive
 from photospec.published.denoiser import PublishedDenoiser
 from photospec.published.schedule import PublishedSchedule
+from photospec.published.spectrograph import PublishedConfig
+from photospec.training.run_folder import WEIGHTS
 from photospec.training.stages import ContrastiveTraining, DiffusionTraining
+from photospec.weights import FILES, load_module
 
 __all__ = [
     "PublishedContrastiveStage",
@@ -20,6 +31,8 @@ __all__ = [
     "PublishedDiffusionStage",
     "PublishedDiffusionTraining",
     "build_published",
+    "pack_published",
+    "published_training",
 ]
 
 # 6900-6950 Angstrom on the grid that starts at 4000.
@@ -190,7 +203,7 @@ class PublishedDiffusionStage(_PublishedStage):
 
         schedule = PublishedSchedule(self.denoiser.diffusion.cumalphas)
         denoiser = Denoiser(network, schedule, "epsilon", clip=clip, autocast=self.autocast)
-        return SAMPLERS[sampler](denoiser, n_steps).sample(noise)
+        return make_sampler(sampler, denoiser, n_steps).sample(noise)
 
 
 class PublishedContrastiveStage(_PublishedStage):
@@ -275,6 +288,13 @@ class _Published:
         """Set mean and deviation of the images' bands."""
         self.network.fit_scaling(batch.image)
 
+    def load_spectrograph(self, folder, weights):
+        """See `StageTraining.load_spectrograph`; sizes are those of the settings."""
+        load_module(self.network.published, folder / FILES[self.config.stage])
+        if weights.image_mean:
+            self.network.image_mean.copy_(torch.tensor(weights.image_mean))
+            self.network.image_std.copy_(torch.tensor(weights.image_std))
+
     @property
     def crop(self):
         """Largest shift of a random crop, now."""
@@ -327,3 +347,61 @@ class PublishedContrastiveTraining(_Published, ContrastiveTraining):
     def validation_embeddings(self, batch):
         """As `training_embeddings`, nothing at random."""
         return self.network(batch.image, batch.flux)
+
+
+def published_training(config, **shape):
+    """Make the `StageTraining` of a published stage."""
+    contrastive = config.stage == "contrastive"
+    kind = PublishedContrastiveTraining if contrastive else PublishedDiffusionTraining
+    return kind(config, **shape)
+
+
+def pack_published(runs, config, sizes, *, pairs=None, sampling=None):
+    """Join finished runs; the networks are those that a published checkpoint would hold.
+
+    Parameters
+    ----------
+    runs : dict
+        Run folder of each stage.
+    config : SpectrographConfig
+        Bands, pixels and line-spread function of the pairs, provenance.
+    sizes : dict of PublishedSize
+        By stage, with underscores.
+    pairs, sampling
+        Not used: published networks have no density to refine, and one way of sampling.
+
+    Returns
+    -------
+    PublishedAdapter
+    PublishedConfig
+
+    Raises
+    ------
+    InputError
+        The stages do not go together.
+    """
+    networks = {
+        name: load_module(
+            build_published(name.replace("_", "-"), size, n_bands=len(config.bands)),
+            Path(runs[name.replace("_", "-")]) / WEIGHTS,
+        )
+        for name, size in sizes.items()
+    }
+    base, size = networks["base"], sizes["base"]
+    for name, network in networks.items():
+        same = network.image_mean.equal(base.image_mean) and network.image_std.equal(base.image_std)
+        if not same or sizes[name].spectral_scaling != size.spectral_scaling:
+            raise InputError(
+                f"runs: expected the scalings of images and spectra of the base run in all, got "
+                f"others in the {name} run; were they trained on other pairs?"
+            )
+    shared = ("bands", "image_size", "pixel_scale", "lsf_wavelength", "lsf_sigma", "provenance")
+    standardised = size.standardise
+    published = PublishedConfig(
+        **{name: getattr(config, name) for name in shared},
+        image_mean=tuple(base.image_mean.tolist()) if standardised else (),
+        image_std=tuple(base.image_std.tolist()) if standardised else (),
+        spectral_scaling=size.spectral_scaling,
+    )
+    states = {name: network.published.state_dict() for name, network in networks.items()}
+    return published.assemble(states), published

@@ -17,10 +17,10 @@ from photospec.image.resample import fill_bad
 from photospec.networks.scaling import NORMALISATION
 from photospec.pairs import PairsFile
 from photospec.spectrum import WAVELENGTH
-from photospec.training.distributed import own_rows
+from photospec.training.distributed import local_rows
 
 __all__ = [
-    "Batch",
+    "PairsBatch",
     "PairsStream",
     "Split",
     "augment",
@@ -35,139 +35,300 @@ __all__ = [
     "usable_batch",
 ]
 
-
-def turn(image, swap, flip_x, flip_y):
-    """One of the eight symmetries of the square about pixel ``(size // 2, size // 2)``."""
-    if swap:
-        image = image.transpose(-2, -1)
-    for wanted, axis in ((flip_x, -1), (flip_y, -2)):
-        if wanted:
-            # A flip of an even number of pixels moves that pixel by one; rolling puts it back.
-            image = image.flip(axis).roll(1 - image.shape[axis] % 2, dims=axis)
-    return image
-
-
-def shift(image, y, x):
-    """A crop of the same size whose centre lies (y, x) pixels off, the edge continued."""
-    ny, nx = image.shape[-2:]
-    most = max(abs(y), abs(x))
-    padded = pad(image, (most,) * 4, mode="replicate")
-    return padded[..., most + y : most + y + ny, most + x : most + x + nx]
-
-
-def augment(image, rng, config):
-    """Mirror, turn and shift images at random.
-
-    Parameters
-    ----------
-    image : tensor (n, n_bands, ny, nx)
-    rng : numpy.random.Generator
-    config : TrainConfig
-        Its ``data`` says what of this is done, and whether to every image by itself.
-
-    Returns
-    -------
-    tensor (n, n_bands, ny, nx)
-    """
-    data, n = config.data, len(image)
-    n_ways = n if data.each_image else 1
-    ways = rng.integers(2, size=3) if n_ways == 1 else rng.integers(2, size=(n, 3))
-    ways = ways.reshape(n_ways, 3)
-    if not data.flips:
-        # of the eight symmetries those four that are rotations
-        ways[:, 0] = ways[:, 1] ^ ways[:, 2]
-    if not data.rotations:
-        ways[:, 0] = 0
-    if not (data.flips or data.rotations):
-        ways[:] = 0
-    image = _by_group(image, ways, lambda part, way: turn(part, *way))
-    # Published networks crop themselves, from images that they enlarge.
-    if data.crop and config.architecture != "published":
-        places = rng.integers(-data.crop, data.crop + 1, size=(n_ways, 2))
-        image = _by_group(image, places, lambda part, place: shift(part, *map(int, place)))
-    return image
-
-
-def _by_group(image, ways, change):
-    """Change images, those alike together."""
-    if len(ways) == 1:
-        return change(image, ways[0])
-    result = torch.empty_like(image)
-    for way in np.unique(ways, axis=0):
-        chosen = torch.from_numpy((ways == way).all(axis=1))
-        result[chosen] = change(image[chosen], way)
-    return result
-
-
 # A pair with more missing than this part of an image, or of a spectrum, is not usable.
 _MOST = 0.5
-
-
-def _bad_bins(flux, ivar):
-    return (ivar <= 0) | ~np.isfinite(ivar) | ~np.isfinite(flux)
-
-
-def usable(image, flux, ivar=None):
-    """Whether pairs can be learnt from, ``(n,)`` of bool.
-
-    Parameters
-    ----------
-    image : ndarray (n, n_bands, ny, nx)
-    flux : ndarray (n, n_wave)
-    ivar : ndarray (n, n_wave), optional
-        Where bins may be bad; without, every one has to be finite.
-
-    Returns
-    -------
-    ndarray of bool
-        False for pairs without light at 5600 to 6900 Angstrom, or of which more than half is
-        missing.
-    """
-    n = len(flux)
-    bad = ~np.isfinite(flux) if ivar is None else _bad_bins(flux, ivar)
-    good = bad.mean(axis=1) <= (0 if ivar is None else _MOST)
-    missing = ~np.isfinite(image.reshape(n, -1))
-    good &= missing.mean(axis=1) <= (0 if ivar is None else _MOST)
-    with np.errstate(invalid="ignore"):
-        light = np.where(bad, 0, flux)[:, NORMALISATION].sum(axis=1)
-    return good & (light > 0)
-
-
-def fill_images(image):
-    """Images with their missing pixels, which are no numbers, filled as in prediction."""
-    missing = ~np.isfinite(image)
-    if not missing.any():
-        return image
-    image = image.copy()
-    for number in np.flatnonzero(missing.any(axis=(1, 2, 3))):
-        image[number] = fill_bad(image[number], missing[number])
-    return image
-
-
-def bridge(flux, ivar):
-    """Bridge bad bins by straight lines, the ends by their last good bin.
-
-    Parameters
-    ----------
-    flux, ivar : ndarray (n, n_wave)
-
-    Returns
-    -------
-    flux, ivar : ndarray (n, n_wave)
-        All flux finite, `ivar` 0 where it was bad. Spectra without a good bin stay as they are.
-    """
-    bad = _bad_bins(flux, ivar)
-    if not bad.any():
-        return flux, ivar
-    flux, ivar = flux.copy(), np.where(bad, 0, ivar)
-    bins = np.arange(flux.shape[1])
-    for number in np.flatnonzero(bad.any(axis=1) & ~bad.all(axis=1)):
-        lost = bad[number]
-        flux[number, lost] = np.interp(bins[lost], bins[~lost], flux[number, ~lost])
-    return flux, ivar
-
-
+# Pairs that are read together to see whether they are usable.
 _AT_ONCE = 256
+
+
+class PairsBatch(NamedTuple):
+    """Some pairs as tensors, on one device.
+
+    Attributes
+    ----------
+    image : tensor (n, n_bands, ny, nx)
+        Nanomaggies.
+    flux : tensor (n, n_wave)
+    ivar : tensor (n, n_wave) or None
+        Of observed spectra, 0 where bad, infinite where the settings count all good bins
+        alike; noiseless spectra have none.
+    redshift : tensor (n,) or None
+        None where the pairs file has none.
+    """
+
+    image: torch.Tensor
+    flux: torch.Tensor
+    ivar: torch.Tensor | None = None
+    redshift: torch.Tensor | None = None
+
+    def to(self, device):
+        """The same on a device."""
+        return PairsBatch(*(None if part is None else part.to(device) for part in self))
+
+    def split(self, size):
+        """Parts of at most `size` pairs."""
+        starts = range(0, len(self.flux), size)
+        return [
+            PairsBatch(*(None if part is None else part[i : i + size] for part in self))
+            for i in starts
+        ]
+
+
+class PairsStream:
+    """Batch ``step`` of a run, for any step at once: resuming needs no replay.
+
+    Parameters
+    ----------
+    paths : path-like or sequence of path-like
+        Pairs files.
+    config : TrainConfig
+    chosen : list of ndarray of bool, optional
+        Which pairs of each file to use, where another stream has found out (its `chosen`).
+
+    Attributes
+    ----------
+    rows : Split
+        Numbers, through all files, of the pairs for training, validation and tests.
+    n_train : int
+    """
+
+    def __init__(self, paths, config, *, chosen=None):
+        paths = [paths] if isinstance(paths, str | Path) else list(paths)
+        if not paths:
+            raise InputError("pairs: expected at least one file, got none")
+        self.config = config
+        self.chosen = chosen
+        self.files = []
+        try:
+            for path in paths:
+                bands = self.files[0].bands if self.files else None
+                self.files.append(PairsFile(path, bands=bands))
+            self._set_up()
+        except BaseException:
+            self.close()
+            raise
+
+    def _set_up(self):
+        config, first = self.config, self.files[0]
+        for file in self.files:
+            _check(file, first, config.target)
+        self.bands, self.pixel_scale = first.bands, first.pixel_scale
+        self.image_size = first.image(0).shape[-1] if len(first) else 0
+        self._starts = np.cumsum([0, *map(len, self.files)])
+        if self.chosen is None:
+            self.chosen = select(self.files, config)
+        self.rows = split(self.chosen, config)
+        self.n_train = len(self.rows.train)
+        n_first = int(self.chosen[0].sum())
+        small = config.data.split == "end" and n_first <= config.validation_pairs
+        if self.n_train < config.batch_size or small:
+            tests = len(self.rows.test)
+            raise InputError(
+                f"pairs: expected at least {config.batch_size} pairs (one batch) beside "
+                f"{config.validation_pairs} for validation{f' and {tests} for tests' * (tests > 0)}"
+                f", got {n_first} in {first.path} "
+                f"and {sum(map(np.count_nonzero, self.chosen[1:]))} in other files"
+            )
+        self._redshift = [_redshift(file, config) for file in self.files]
+        if any(redshift is None for redshift in self._redshift):
+            self._redshift = [None] * len(self.files)
+        self._epoch = (-1, None)
+
+    @property
+    def signature(self):
+        """Hash that tells these pairs from others: numbers and origins, not every pixel."""
+        parts = [[len(file), file.bands, file.pixel_scale, file.provenance] for file in self.files]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def steps_per_epoch(self):
+        """Whole batches in the training pairs."""
+        return self.n_train // self.config.batch_size
+
+    def _order(self, epoch):
+        if self._epoch[0] != epoch:
+            rng = np.random.default_rng((self.config.seed, epoch))
+            self._epoch = (epoch, rng.permutation(self.n_train))
+        return self._epoch[1]
+
+    def batch(self, step):
+        """The `PairsBatch` of a step."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        start = place * self.config.batch_size
+        chosen = np.sort(self._order(epoch)[start : start + self.config.batch_size])
+        batch = self.read(chosen)
+        self._check_usable(batch, chosen)
+        if self.config.augment:
+            rng = np.random.default_rng((self.config.seed, epoch, place, 1))
+            batch = batch._replace(image=augment(batch.image, rng, self.config))
+        return batch
+
+    def validation(self, limit=None):
+        """All validation pairs, or the first `limit` of them."""
+        return self._read_rows(self.rows.validation[:limit])
+
+    def read(self, index):
+        """Training pairs by their running numbers, increasing, as a `PairsBatch`."""
+        return self._read_rows(self.rows.train[index])
+
+    def _read_rows(self, rows):
+        borders = np.searchsorted(rows, self._starts)
+        parts = [
+            self._tensors(number, rows[low:high] - start)
+            for number, (start, low, high) in enumerate(
+                zip(self._starts, borders[:-1], borders[1:], strict=False)
+            )
+            if high > low
+        ]
+        return PairsBatch(
+            *(None if part[0] is None else torch.cat(part) for part in zip(*parts, strict=True))
+        )
+
+    def _tensors(self, number, index):
+        file, redshift = self.files[number], self._redshift[number]
+        image, weights = file.image(index), self.config.data.weights
+        if self.config.target == "truth":
+            arrays = image, file.truth_flux(index)
+        elif weights == "none":
+            arrays = image, file.flux(index)
+        else:
+            flux, ivar = bridge(file.flux(index), file.ivar(index))
+            if weights == "mask":  # all good bins alike
+                ivar = np.where(ivar > 0, np.inf, 0).astype(np.float32)
+            arrays = fill_images(image), flux, ivar.astype(np.float32, copy=False)
+        batch = PairsBatch(*map(torch.from_numpy, arrays))
+        if redshift is None:
+            return batch
+        return batch._replace(redshift=torch.from_numpy(redshift[index]))
+
+    def _check_usable(self, batch, index):
+        """Name the first pair of a batch that would spoil a step."""
+        good = usable_batch(batch)
+        if not good.all():
+            raise InputError(
+                f"pairs: expected finite images and spectra with light at 5600 to 6900 Angstrom, "
+                f"got another in {self.name_of(index[int((~good).numpy().argmax())])}; is it "
+                "masked throughout? data.selection 'usable' leaves such pairs out"
+            )
+
+    def name_of(self, index):
+        """File and number in it of a training pair."""
+        row = int(self.rows.train[index])
+        number = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return f"pair {row - int(self._starts[number])} of {self.files[number].path}"
+
+    def close(self):
+        """Close the files; safe to call twice."""
+        for file in self.files:
+            file.close()
+
+
+def usable_batch(batch):
+    """Whether each pair of a `PairsBatch` can be learnt from, tensor ``(n,)`` of bool."""
+    good = batch.image.flatten(1).sum(dim=1).isfinite() & batch.flux.sum(dim=1).isfinite()
+    good &= batch.flux[:, NORMALISATION].mean(dim=1) > 0
+    if batch.ivar is not None:
+        good &= (batch.ivar > 0).any(dim=1)
+    return good
+
+
+def _redshift(file, config):
+    """Redshifts (n,) float32 of a file that all have one, else None."""
+    if "redshift" not in file.object.colnames:
+        found, missing = None, len(file)
+    else:
+        # Masked or missing ones come as no number.
+        column = np.ma.filled(np.ma.asarray(file.object["redshift"]).astype(float), np.nan)
+        missing = int((~(np.isfinite(column) & (column > -0.01))).sum())
+        found = column.astype(np.float32)
+    if config.needs_redshift and missing:
+        raise InputError(
+            f"pairs: expected redshifts in object/redshift, which the settings put into the "
+            f"network, got {missing} of {len(file)} without in {file.path}; set diffusion.redshift "
+            "to false and line_weight to 1 for such pairs"
+        )
+    return None if missing else found
+
+
+def _check(file, first, target):
+    if not np.array_equal(file.wavelength, WAVELENGTH):
+        raise InputError(
+            f"pairs: expected spectra on the training grid ({WAVELENGTH[0]:.0f} to "
+            f"{WAVELENGTH[-1]:.0f} Angstrom in steps of 1), got "
+            f"{file.wavelength[0]:.0f} to {file.wavelength[-1]:.0f} in {file.path}"
+        )
+    if file.pixel_scale != first.pixel_scale:
+        raise InputError(
+            f"pairs: expected the pixel scale of the first file, {first.pixel_scale} arcsec, "
+            f"got {file.pixel_scale} in {file.path}"
+        )
+    if not len(file):
+        return
+    shape, wanted = file.image(0).shape, first.image(0).shape if len(first) else None
+    if shape[-1] != shape[-2] or wanted not in (None, shape):
+        raise InputError(
+            f"pairs: expected square images of one size, got {shape[-1]} x {shape[-2]} pixels in "
+            f"{file.path}"
+        )
+    if target == "truth":
+        try:
+            file.truth_flux(0)
+        except InputError as error:
+            raise InputError(
+                f"pairs: expected noiseless spectra to learn from ({error}); set target to "
+                "'observed' for pairs without"
+            ) from None
+
+
+def batches(stream, steps):
+    """Yield ``(step, PairsBatch)``, the rows that are this process' share.
+
+    Parameters
+    ----------
+    stream : PairsStream
+    steps : range
+    """
+    workers = stream.config.run.workers
+    if not workers:
+        for step in steps:
+            yield step, _local(stream.batch(step))
+        return
+    yield from DataLoader(
+        _Steps(stream),
+        batch_size=None,
+        sampler=steps,
+        num_workers=workers,
+        collate_fn=_identity,
+        worker_init_fn=_ignore_sigterm,
+    )
+
+
+class _Steps(Dataset):
+    """Batch by step; every process that reads opens the files itself."""
+
+    def __init__(self, stream):
+        self._paths = [file.path for file in stream.files]
+        self._config, self._chosen = stream.config, stream.chosen
+        self._stream = None
+
+    def __getitem__(self, step):
+        if self._stream is None:
+            self._stream = PairsStream(self._paths, self._config, chosen=self._chosen)
+        return step, _local(self._stream.batch(step))
+
+
+def _ignore_sigterm(number):
+    """A cluster sends it to all; the training process finishes its step and then ends these."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _identity(item):
+    return item
+
+
+def _local(batch):
+    rows = local_rows(len(batch.flux))
+    return PairsBatch(*(None if part is None else part[rows] for part in batch))
 
 
 class Split(NamedTuple):
@@ -264,295 +425,127 @@ def split(chosen, config):
     )
 
 
-class Batch(NamedTuple):
-    """Some pairs as tensors, on one device.
+def _bad_bins(flux, ivar):
+    return (ivar <= 0) | ~np.isfinite(ivar) | ~np.isfinite(flux)
 
-    Attributes
+
+def usable(image, flux, ivar=None):
+    """Whether pairs can be learnt from, ``(n,)`` of bool.
+
+    Parameters
+    ----------
+    image : ndarray (n, n_bands, ny, nx)
+    flux : ndarray (n, n_wave)
+    ivar : ndarray (n, n_wave), optional
+        Where bins may be bad; without, every one has to be finite.
+
+    Returns
+    -------
+    ndarray of bool
+        False for pairs without light at 5600 to 6900 Angstrom, or of which more than half is
+        missing.
+    """
+    n = len(flux)
+    bad = ~np.isfinite(flux) if ivar is None else _bad_bins(flux, ivar)
+    good = bad.mean(axis=1) <= (0 if ivar is None else _MOST)
+    missing = ~np.isfinite(image.reshape(n, -1))
+    good &= missing.mean(axis=1) <= (0 if ivar is None else _MOST)
+    with np.errstate(invalid="ignore"):
+        light = np.where(bad, 0, flux)[:, NORMALISATION].sum(axis=1)
+    return good & (light > 0)
+
+
+def fill_images(image):
+    """Images with their missing pixels, which are no numbers, filled as in prediction."""
+    missing = ~np.isfinite(image)
+    if not missing.any():
+        return image
+    image = image.copy()
+    for number in np.flatnonzero(missing.any(axis=(1, 2, 3))):
+        image[number] = fill_bad(image[number], missing[number])
+    return image
+
+
+def bridge(flux, ivar):
+    """Bridge bad bins by straight lines, the ends by their last good bin.
+
+    Parameters
+    ----------
+    flux, ivar : ndarray (n, n_wave)
+
+    Returns
+    -------
+    flux, ivar : ndarray (n, n_wave)
+        All flux finite, `ivar` 0 where it was bad. Spectra without a good bin stay as they are.
+    """
+    bad = _bad_bins(flux, ivar)
+    if not bad.any():
+        return flux, ivar
+    flux, ivar = flux.copy(), np.where(bad, 0, ivar)
+    bins = np.arange(flux.shape[1])
+    for number in np.flatnonzero(bad.any(axis=1) & ~bad.all(axis=1)):
+        lost = bad[number]
+        flux[number, lost] = np.interp(bins[lost], bins[~lost], flux[number, ~lost])
+    return flux, ivar
+
+
+def turn(image, swap, flip_x, flip_y):
+    """One of the eight symmetries of the square about pixel ``(size // 2, size // 2)``."""
+    if swap:
+        image = image.transpose(-2, -1)
+    for wanted, axis in ((flip_x, -1), (flip_y, -2)):
+        if wanted:
+            # A flip of an even number of pixels moves that pixel by one; rolling puts it back.
+            image = image.flip(axis).roll(1 - image.shape[axis] % 2, dims=axis)
+    return image
+
+
+def shift(image, y, x):
+    """A crop of the same size whose centre lies (y, x) pixels off, the edge continued."""
+    ny, nx = image.shape[-2:]
+    most = max(abs(y), abs(x))
+    padded = pad(image, (most,) * 4, mode="replicate")
+    return padded[..., most + y : most + y + ny, most + x : most + x + nx]
+
+
+def augment(image, rng, config):
+    """Mirror, turn and shift images at random.
+
+    Parameters
     ----------
     image : tensor (n, n_bands, ny, nx)
-        Nanomaggies.
-    flux : tensor (n, n_wave)
-    ivar : tensor (n, n_wave) or None
-        Of observed spectra, 0 where bad, infinite where the settings count all good bins
-        alike; noiseless spectra have none.
-    redshift : tensor (n,) or None
-        None where the pairs file has none.
-    """
-
-    image: torch.Tensor
-    flux: torch.Tensor
-    ivar: torch.Tensor | None = None
-    redshift: torch.Tensor | None = None
-
-    def to(self, device):
-        """The same on a device."""
-        return Batch(*(None if part is None else part.to(device) for part in self))
-
-    def split(self, size):
-        """Parts of at most `size` pairs."""
-        starts = range(0, len(self.flux), size)
-        return [
-            Batch(*(None if part is None else part[i : i + size] for part in self)) for i in starts
-        ]
-
-
-class PairsStream:
-    """Batch ``step`` of a run, for any step at once: resuming needs no replay.
-
-    Parameters
-    ----------
-    paths : path-like or sequence of path-like
-        Pairs files.
+    rng : numpy.random.Generator
     config : TrainConfig
-    chosen : list of ndarray of bool, optional
-        Which pairs of each file to use, where another stream has found out (its `chosen`).
+        Its ``data`` says what of this is done, and whether to every image by itself.
 
-    Attributes
-    ----------
-    rows : Split
-        Numbers, through all files, of the pairs for training, validation and tests.
-    n_train : int
+    Returns
+    -------
+    tensor (n, n_bands, ny, nx)
     """
-
-    def __init__(self, paths, config, *, chosen=None):
-        paths = [paths] if isinstance(paths, str | Path) else list(paths)
-        if not paths:
-            raise InputError("pairs: expected at least one file, got none")
-        self.config = config
-        self.chosen = chosen
-        self.files = []
-        try:
-            for path in paths:
-                bands = self.files[0].bands if self.files else None
-                self.files.append(PairsFile(path, bands=bands))
-            self._set_up()
-        except BaseException:
-            self.close()
-            raise
-
-    def _set_up(self):
-        config, first = self.config, self.files[0]
-        for file in self.files:
-            _check(file, first, config.target)
-        self.bands, self.pixel_scale = first.bands, first.pixel_scale
-        self.image_size = first.image(0).shape[-1] if len(first) else 0
-        self._starts = np.cumsum([0, *map(len, self.files)])
-        if self.chosen is None:
-            self.chosen = select(self.files, config)
-        self.rows = split(self.chosen, config)
-        self.n_train = len(self.rows.train)
-        n_first = int(self.chosen[0].sum())
-        small = config.data.split == "end" and n_first <= config.validation_pairs
-        if self.n_train < config.batch_size or small:
-            tests = len(self.rows.test)
-            raise InputError(
-                f"pairs: expected at least {config.batch_size} pairs (one batch) beside "
-                f"{config.validation_pairs} for validation{f' and {tests} for tests' * (tests > 0)}"
-                f", got {n_first} in {first.path} "
-                f"and {sum(map(np.count_nonzero, self.chosen[1:]))} in other files"
-            )
-        self._redshift = [_redshift(file, config) for file in self.files]
-        if any(redshift is None for redshift in self._redshift):
-            self._redshift = [None] * len(self.files)
-        self._epoch = (-1, None)
-
-    @property
-    def signature(self):
-        """Hash that tells these pairs from others: numbers and origins, not every pixel."""
-        parts = [[len(file), file.bands, file.pixel_scale, file.provenance] for file in self.files]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-    @property
-    def steps_per_epoch(self):
-        """Whole batches in the training pairs."""
-        return self.n_train // self.config.batch_size
-
-    def _order(self, epoch):
-        if self._epoch[0] != epoch:
-            rng = np.random.default_rng((self.config.seed, epoch))
-            self._epoch = (epoch, rng.permutation(self.n_train))
-        return self._epoch[1]
-
-    def batch(self, step):
-        """The `Batch` of a step."""
-        epoch, place = divmod(step, self.steps_per_epoch)
-        start = place * self.config.batch_size
-        chosen = np.sort(self._order(epoch)[start : start + self.config.batch_size])
-        batch = self.read(chosen)
-        self._check_usable(batch, chosen)
-        if self.config.augment:
-            rng = np.random.default_rng((self.config.seed, epoch, place, 1))
-            batch = batch._replace(image=augment(batch.image, rng, self.config))
-        return batch
-
-    def validation(self, limit=None):
-        """All validation pairs, or the first `limit` of them."""
-        return self._read_rows(self.rows.validation[:limit])
-
-    def read(self, index):
-        """Training pairs by their running numbers, increasing, as a `Batch`."""
-        return self._read_rows(self.rows.train[index])
-
-    def _read_rows(self, rows):
-        borders = np.searchsorted(rows, self._starts)
-        parts = [
-            self._tensors(number, rows[low:high] - start)
-            for number, (start, low, high) in enumerate(
-                zip(self._starts, borders[:-1], borders[1:], strict=False)
-            )
-            if high > low
-        ]
-        return Batch(
-            *(None if part[0] is None else torch.cat(part) for part in zip(*parts, strict=True))
-        )
-
-    def _tensors(self, number, index):
-        file, redshift = self.files[number], self._redshift[number]
-        image, weights = file.image(index), self.config.data.weights
-        if self.config.target == "truth":
-            arrays = image, file.truth_flux(index)
-        elif weights == "none":
-            arrays = image, file.flux(index)
-        else:
-            flux, ivar = bridge(file.flux(index), file.ivar(index))
-            if weights == "mask":  # all good bins alike
-                ivar = np.where(ivar > 0, np.inf, 0).astype(np.float32)
-            arrays = fill_images(image), flux, ivar.astype(np.float32, copy=False)
-        batch = Batch(*map(torch.from_numpy, arrays))
-        if redshift is None:
-            return batch
-        return batch._replace(redshift=torch.from_numpy(redshift[index]))
-
-    def _check_usable(self, batch, index):
-        """Name the first pair of a batch that would spoil a step."""
-        good = usable_batch(batch)
-        if not good.all():
-            raise InputError(
-                f"pairs: expected finite images and spectra with light at 5600 to 6900 Angstrom, "
-                f"got another in {self.name_of(index[int((~good).numpy().argmax())])}; is it "
-                "masked throughout? data.selection 'usable' leaves such pairs out"
-            )
-
-    def name_of(self, index):
-        """File and number in it of a training pair."""
-        row = int(self.rows.train[index])
-        number = int(np.searchsorted(self._starts, row, side="right")) - 1
-        return f"pair {row - int(self._starts[number])} of {self.files[number].path}"
-
-    def close(self):
-        """Close the files; safe to call twice."""
-        for file in self.files:
-            file.close()
+    data, n = config.data, len(image)
+    n_ways = n if data.each_image else 1
+    ways = rng.integers(2, size=3) if n_ways == 1 else rng.integers(2, size=(n, 3))
+    ways = ways.reshape(n_ways, 3)
+    if not data.flips:
+        # of the eight symmetries those four that are rotations
+        ways[:, 0] = ways[:, 1] ^ ways[:, 2]
+    if not data.rotations:
+        ways[:, 0] = 0
+    if not (data.flips or data.rotations):
+        ways[:] = 0
+    image = _by_group(image, ways, lambda part, way: turn(part, *way))
+    if data.crop and not config.network_crops:
+        places = rng.integers(-data.crop, data.crop + 1, size=(n_ways, 2))
+        image = _by_group(image, places, lambda part, place: shift(part, *map(int, place)))
+    return image
 
 
-def usable_batch(batch):
-    """Whether each pair of a `Batch` can be learnt from, tensor ``(n,)`` of bool."""
-    good = batch.image.flatten(1).sum(dim=1).isfinite() & batch.flux.sum(dim=1).isfinite()
-    good &= batch.flux[:, NORMALISATION].mean(dim=1) > 0
-    if batch.ivar is not None:
-        good &= (batch.ivar > 0).any(dim=1)
-    return good
-
-
-def _redshift(file, config):
-    """Redshifts (n,) float32 of a file that all have one, else None."""
-    needed = (
-        config.stage != "contrastive"
-        and config.architecture != "published"
-        and (config.diffusion.redshift or config.line_weight > 1)
-    )
-    if "redshift" not in file.object.colnames:
-        found, missing = None, len(file)
-    else:
-        # Masked or missing ones come as no number.
-        column = np.ma.filled(np.ma.asarray(file.object["redshift"]).astype(float), np.nan)
-        missing = int((~(np.isfinite(column) & (column > -0.01))).sum())
-        found = column.astype(np.float32)
-    if needed and missing:
-        raise InputError(
-            f"pairs: expected redshifts in object/redshift, which the settings put into the "
-            f"network, got {missing} of {len(file)} without in {file.path}; set diffusion.redshift "
-            "to false and line_weight to 1 for such pairs"
-        )
-    return None if missing else found
-
-
-def _check(file, first, target):
-    if not np.array_equal(file.wavelength, WAVELENGTH):
-        raise InputError(
-            f"pairs: expected spectra on the training grid ({WAVELENGTH[0]:.0f} to "
-            f"{WAVELENGTH[-1]:.0f} Angstrom in steps of 1), got "
-            f"{file.wavelength[0]:.0f} to {file.wavelength[-1]:.0f} in {file.path}"
-        )
-    if file.pixel_scale != first.pixel_scale:
-        raise InputError(
-            f"pairs: expected the pixel scale of the first file, {first.pixel_scale} arcsec, "
-            f"got {file.pixel_scale} in {file.path}"
-        )
-    if not len(file):
-        return
-    shape, wanted = file.image(0).shape, first.image(0).shape if len(first) else None
-    if shape[-1] != shape[-2] or wanted not in (None, shape):
-        raise InputError(
-            f"pairs: expected square images of one size, got {shape[-1]} x {shape[-2]} pixels in "
-            f"{file.path}"
-        )
-    if target == "truth":
-        try:
-            file.truth_flux(0)
-        except InputError as error:
-            raise InputError(
-                f"pairs: expected noiseless spectra to learn from ({error}); set target to "
-                "'observed' for pairs without"
-            ) from None
-
-
-def batches(stream, steps):
-    """Yield ``(step, Batch)``, the rows that are this process' share.
-
-    Parameters
-    ----------
-    stream : PairsStream
-    steps : range
-    """
-    workers = stream.config.run.workers
-    if not workers:
-        for step in steps:
-            yield step, _own(stream.batch(step))
-        return
-    yield from DataLoader(
-        _Steps(stream),
-        batch_size=None,
-        sampler=steps,
-        num_workers=workers,
-        collate_fn=_as_it_is,
-        worker_init_fn=_outlive_sigterm,
-    )
-
-
-class _Steps(Dataset):
-    """Batch by step; every process that reads opens the files itself."""
-
-    def __init__(self, stream):
-        self._paths = [file.path for file in stream.files]
-        self._config, self._chosen = stream.config, stream.chosen
-        self._stream = None
-
-    def __getitem__(self, step):
-        if self._stream is None:
-            self._stream = PairsStream(self._paths, self._config, chosen=self._chosen)
-        return step, _own(self._stream.batch(step))
-
-
-def _outlive_sigterm(number):
-    """A cluster sends it to all; the training process finishes its step and then ends these."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-def _as_it_is(item):
-    return item
-
-
-def _own(batch):
-    rows = own_rows(len(batch.flux))
-    return Batch(*(None if part is None else part[rows] for part in batch))
+def _by_group(image, ways, change):
+    """Change images, those alike together."""
+    if len(ways) == 1:
+        return change(image, ways[0])
+    result = torch.empty_like(image)
+    for way in np.unique(ways, axis=0):
+        chosen = torch.from_numpy((ways == way).all(axis=1))
+        result[chosen] = change(image[chosen], way)
+    return result

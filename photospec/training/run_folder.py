@@ -1,46 +1,75 @@
-"""Where weights come from: settings, software, code and pairs, for the run and the weights."""
+"""The folder of a run: what is written there, and when one may be gone on with.
 
+``config.toml`` has the settings, ``provenance.json`` software and pairs, ``log.jsonl`` a line for
+every event, ``checkpoint.pt`` the state to go on from, ``best.pt`` the weights of the best
+validation. Every file is written beside its place and renamed, so that a kill at any moment leaves
+a whole one.
+"""
+
+import contextlib
 import hashlib
 import json
-import os
 import subprocess
 import time
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 
+from photospec.config import write_toml
 from photospec.errors import InputError
 from photospec.training.distributed import world_size
-from photospec.training.pack import software
+from photospec.training.settings import WEIGHTS, TrainConfig
+from photospec.utils.files import replacing
 
 __all__ = [
-    "NAME",
+    "BEST",
+    "CHECKPOINT",
+    "LOG",
+    "PROVENANCE",
+    "SETTINGS",
+    "WEIGHTS",
     "Log",
+    "check_folder",
     "describe_run",
     "load_checkpoint",
     "save_checkpoint",
+    "software",
+    "start_folder",
     "weights_metadata",
-    "write_aside",
-    "write_provenance",
+    "writing",
 ]
 
+SETTINGS = "config.toml"
+PROVENANCE = "provenance.json"
+LOG = "log.jsonl"
+CHECKPOINT = "checkpoint.pt"
+BEST = "best.pt"
+_PACKAGES = ("photospec", "torch", "numpy", "pytorch-ignite")
 
-def write_aside(path, write):
-    """Call ``write(temporary_path)`` and rename the result to `path` once it is on disk.
+
+@contextlib.contextmanager
+def writing(path):
+    """Give a temporary name beside `path`, which is renamed once it is on disk.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+
+    Yields
+    ------
+    pathlib.Path
 
     Raises
     ------
     InputError
         If it cannot be written; a file of that name is then as it was.
     """
-    temporary = path.with_name(path.name + ".partial")
     try:
-        write(temporary)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            yield temporary
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as the latter
-        temporary.unlink(missing_ok=True)
         raise InputError(
             f"output: expected room to write {path}, got {str(error).splitlines()[0]}; is the disk "
             "full? The last good checkpoint is kept"
@@ -49,7 +78,8 @@ def write_aside(path, write):
 
 def save_checkpoint(path, state):
     """Write tensors, numbers and text in nested dicts."""
-    write_aside(path, lambda temporary: torch.save(state, temporary))
+    with writing(path) as temporary:
+        torch.save(state, temporary)
 
 
 def load_checkpoint(path):
@@ -67,8 +97,81 @@ def load_checkpoint(path):
         ) from None
 
 
+def check_folder(config, output, *, resume):
+    """Refuse a folder with something else in it.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    output : pathlib.Path
+    resume : bool
+
+    Returns
+    -------
+    bool
+        Whether there is a run to go on with.
+
+    Raises
+    ------
+    InputError
+        A folder with other files, or with a run of other settings.
+    """
+    settings = output / SETTINGS
+    if resume and settings.is_file():
+        before = TrainConfig.read(settings)
+        # A run may be made longer or shorter and be looked at in other ways; anything else
+        # would be another run.
+        length = {"max_steps": config.max_steps, "max_epochs": config.max_epochs}
+        if replace(before, **length, run=config.run) != config:
+            raise InputError(
+                f"resume: expected the settings of {settings}, got others; "
+                "use another run folder or the same --config, --preset and --seed"
+            )
+        return True
+    # A run killed early on may leave the beginning of a file, and nothing to lose.
+    if output.is_dir() and any(not _is_temporary(path) for path in output.iterdir()):
+        expected = "a run" if resume else "a new or empty folder"
+        raise InputError(
+            f"output: expected {expected}, got {output} with "
+            f"{'other ' if resume else ''}files in it; resume that run or choose another folder"
+        )
+    return False
+
+
+def _is_temporary(path):
+    # As `photospec.utils.files.replacing` names them, and as older versions did.
+    return path.name.startswith(".partial-") or path.suffix == ".partial"
+
+
+def start_folder(output, config, stream, device):
+    """Make a run folder and write settings and provenance.
+
+    Parameters
+    ----------
+    output : pathlib.Path
+    config : TrainConfig
+    stream : PairsStream
+    device : str
+
+    Raises
+    ------
+    InputError
+        It cannot be written.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        write_toml(config, output / SETTINGS)
+    except OSError as error:
+        raise InputError(f"output: expected a writable folder, got {output} ({error})") from None
+    path = output / PROVENANCE
+    if not path.exists():
+        text = json.dumps(describe_run(config, stream, device), indent=1)
+        with writing(path) as temporary:
+            temporary.write_text(text + "\n")
+
+
 class Log:
-    """Adds lines to a file, ``log(step, loss=...)``.
+    """The log of a run, one JSON object per line; ``log(step, loss=...)`` adds one.
 
     Parameters
     ----------
@@ -89,7 +192,8 @@ class Log:
         lines = path.read_text().splitlines() if path.exists() else []
         kept = [line for line in lines if _step(line) <= after]
         text = "".join(f"{line}\n" for line in kept)
-        write_aside(path, lambda temporary: temporary.write_text(text))
+        with writing(path) as temporary:
+            temporary.write_text(text)
 
     def __call__(self, step, **entry):
         """Add a line about a step."""
@@ -111,7 +215,26 @@ def _step(line):
         return float("inf")
 
 
-NAME = "provenance.json"
+def software():
+    """Versions of what trained, and the commit where it is known, as text."""
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    try:
+        commit = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+        found["commit"] = commit.stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        pass
+    return found
 
 
 def _file_hash(path):
@@ -164,20 +287,6 @@ def describe_run(config, stream, device):
     }
 
 
-def write_provenance(output, config, stream, device):
-    """Write `describe_run` into a run folder, unless it is there already.
-
-    Raises
-    ------
-    InputError
-        It cannot be written.
-    """
-    path = output / NAME
-    if not path.exists():
-        text = json.dumps(describe_run(config, stream, device), indent=1)
-        write_aside(path, lambda temporary: temporary.write_text(text + "\n"))
-
-
 def weights_metadata(output, step):
     """What goes into a run's weights file: text by name.
 
@@ -189,11 +298,11 @@ def weights_metadata(output, step):
         After which step the weights are as they are.
     """
     try:
-        settings = (output / "config.toml").read_text()
-        origin = json.loads((output / NAME).read_text())
+        settings = (output / SETTINGS).read_text()
+        origin = json.loads((output / PROVENANCE).read_text())
     except (OSError, ValueError):
         raise InputError(
-            f"output: expected config.toml and {NAME} in {output}, got none that can be read; "
+            f"output: expected {SETTINGS} and {PROVENANCE} in {output}, got none that can be read; "
             "were they deleted?"
         ) from None
     return {

@@ -2,7 +2,7 @@
 
 import torch
 
-from photospec.published.sizes import PublishedSize
+from photospec.published.config import PublishedSize
 from photospec.published.training import build_published
 
 

@@ -24,13 +24,13 @@ from photospec.training.optimisers import learning_rate, make_optimiser
 from photospec.training.settings import Optimisation, TrainConfig
 from photospec.weights import load_module, save_module
 
-__all__ = ["TARGETS", "ImageRegressor", "predict_baseline", "train_baseline"]
+__all__ = ["TARGETS", "ImageRegressor", "predict_regressor", "train_regressor"]
 
 TARGETS = {"redshift": 1, "spectrum": N_FINE}
 
 
 @dataclass(frozen=True)
-class Settings:
+class RegressionSettings:
     """A training of AdamW: steps of warm-up, a plateau, linear decay to zero.
 
     The last `skip_last` pairs of the first file are not learnt from.
@@ -61,7 +61,7 @@ class Settings:
 
 
 #: Settings of the trainings: 192,000 and 96,000 images.
-SETTINGS = {"redshift": Settings(3000), "spectrum": Settings(1500)}
+SETTINGS = {"redshift": RegressionSettings(3000), "spectrum": RegressionSettings(1500)}
 _AT_ONCE = 256
 _N_SCALING = 4096
 
@@ -121,13 +121,13 @@ class ImageRegressor(nn.Module):
 
 
 def _truth(batch, target):
-    """Targets (n, n_outputs) of a `Batch`: redshifts, or spectra of mean one."""
+    """Targets (n, n_outputs) of a `PairsBatch`: redshifts, or spectra of mean one."""
     if target == "redshift":
         return batch.redshift[:, None]
     return batch.flux / batch.flux[:, NORMALISATION].mean(dim=1, keepdim=True)
 
 
-def train_baseline(
+def train_regressor(
     target, pairs, folder=None, *, settings=None, size=BASE.image, seed=0, progress=False
 ):
     """Train a direct regressor, or read its weights if it was trained before.
@@ -139,7 +139,7 @@ def train_baseline(
         Pairs files.
     folder : path-like, optional
         Keeps the weights, in a file named after pairs and settings.
-    settings : Settings, optional
+    settings : RegressionSettings, optional
         By default `SETTINGS` of the target.
     size : EncoderSize
     seed : int
@@ -197,7 +197,7 @@ def _fit(network, stream, progress):
 
 
 @torch.no_grad()
-def predict_baseline(network, image):
+def predict_regressor(network, image):
     """Answers for images.
 
     Parameters
