@@ -130,7 +130,7 @@ class PublishedTrainConfig(TrainConfig):
 
     @property
     def needs_redshift(self):
-        """False: published networks are told no redshifts."""
+        """False: published networks take no redshifts."""
         return False
 
     @classmethod

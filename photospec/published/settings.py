@@ -25,7 +25,7 @@ _RANKING = "of the contrastive network, which has a file and a training of its o
 IGNORED = {
     "output_path": "the run folder is the argument -o",
     "multigpu": "several GPUs are taken with --processes, or under torchrun or SLURM",
-    "distributed": "processes are told by --processes, torchrun or SLURM",
+    "distributed": "processes are started by --processes, torchrun or SLURM",
     "spectrumunet.pretrained_encoder": "no weights are downloaded; fine_tuning.init begins with "
     "given ones",
     "resnet.pretrained": "no weights are downloaded; fine_tuning.init begins with given ones",

@@ -78,7 +78,7 @@ class PublishedConfig(WeightsConfig):
         return self.assemble({n: read_state(folder / f"{n}.safetensors") for n in names})
 
     def save(self, folder, cascade):
-        """Write the networks in full precision: they answer as their authors' do."""
+        """Write the networks in full precision: they are their authors', bit for bit."""
         for name, state in cascade.published.state_dicts().items():
             write_state(state, folder / f"{name}.safetensors")
 

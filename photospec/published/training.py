@@ -187,7 +187,7 @@ class PublishedDiffusionStage(_PublishedStage):
             Condition of the super-resolution stage.
         clip : (float, float), optional
             Bounds of the estimated clean spectra, without which those of a network that has
-            learnt little run off.
+            learnt little diverge.
 
         Returns
         -------

@@ -1,6 +1,6 @@
 """Direct regression from images: what the spectrograph has to beat (`photospec.evaluation`).
 
-One image encoder, as large as that of the base stage, with a head that answers at once:
+One image encoder, as large as that of the base stage, with a head for
 either the redshift, or the mean spectrum. Same pairs, same augmentation, same precision.
 """
 
@@ -106,7 +106,7 @@ class ImageRegressor(nn.Module):
         self.std.copy_((target - self.mean).square().mean().sqrt())
 
     def forward(self, image):
-        """Standardised answers ``(n, n_outputs)``."""
+        """Standardised predictions ``(n, n_outputs)``."""
         tokens = self.encoder(image)
         # The first token has seen the aperture photometry, the mean everything.
         pooled = torch.cat([tokens[:, 0], tokens.mean(dim=1)], dim=1)
@@ -115,8 +115,8 @@ class ImageRegressor(nn.Module):
     def loss(self, image, target, dtype=torch.bfloat16):
         """Error of the standardised answers: absolute for redshifts, square for spectra."""
         with torch.autocast(image.device.type, dtype=dtype):
-            answer = self(image)
-        error = answer - (target - self.mean) / self.std
+            predicted = self(image)
+        error = predicted - (target - self.mean) / self.std
         return error.abs().mean() if self.target == "redshift" else error.square().mean()
 
 

@@ -1,7 +1,7 @@
 """Several training processes on this machine, started without torchrun.
 
-Each is told what to do through its standard input, and by the end of that input that the process
-that started it is gone: then it ends too, even if that was SIGKILL.
+Each reads its task from its standard input. When that ends, the process that started it is gone,
+even if by SIGKILL, and it ends too.
 
 Why not the launcher of torchrun (``torch.distributed.launcher.elastic_launch``), tried with
 PyTorch 2.6 and later: workers outlive a launcher that is killed, and go on writing into a run
@@ -161,7 +161,7 @@ def worker():
     # Only the report goes to standard output; whatever else is printed goes to the other.
     report, status = os.fdopen(os.dup(1), "w"), 0
     os.dup2(2, 1)
-    answer = {}
+    content = {}
     with report, warnings.catch_warnings(record=True) as caught:
         try:
             task = json.loads(line)
@@ -169,15 +169,15 @@ def worker():
             with process_group(task["device"]) as device:
                 function(**task["options"], device=device)
         except PhotospecError as error:
-            answer, status = {"error": type(error).__name__, "message": str(error)}, _FAILED
+            content, status = {"error": type(error).__name__, "message": str(error)}, _FAILED
         except SystemExit as error:
             status = error.code
-        answer["warnings"] = []
+        content["warnings"] = []
         for item in caught:
             if item.category is PhotospecWarning:
-                answer["warnings"].append(str(item.message))
+                content["warnings"].append(str(item.message))
             else:
                 message = item.message, item.category, item.filename, item.lineno
                 sys.stderr.write(warnings.formatwarning(*message))
-        report.write(json.dumps(answer))
+        report.write(json.dumps(content))
     sys.exit(status)

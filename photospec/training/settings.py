@@ -239,7 +239,7 @@ class FineTuning:
         (),
         "Parts that stay as they are. Diffusion stages: encoder, embedding, transformer, head,\n"
         "density; contrastive: image_encoder, spectrum_encoder, image_head, spectrum_head.\n"
-        "Those of other architectures are told by the error about an unknown one.",
+        "Other architectures have others; an unknown one is an error that lists them.",
     )
     keep_scaling: bool = setting(
         True, "Keep the scalings of images and spectra, too; else they are fitted to the pairs."
