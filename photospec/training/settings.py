@@ -279,7 +279,20 @@ _CONTRASTIVE_PARTS = {
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training run of one stage."""
+    """One training run of one stage.
+
+    `preset`, `read`, `fine_tune` and `from_published` make one; `change` makes another of it. A
+    TOML file of it has a comment for each setting.
+
+    Examples
+    --------
+    >>> from photospec.training import TrainConfig
+    >>> config = TrainConfig.preset("tiny", "base")
+    >>> config.stage, config.max_steps, config.optimisation.learning_rate
+    ('base', 60, 0.002)
+    >>> config.change(max_steps=500).max_steps
+    500
+    """
 
     stage: str = setting("base", "What to train.", choices=STAGES)
     architecture: str = setting(

@@ -132,7 +132,10 @@ def test_command(folder, tmp_path, capsys):
     assert output.read_bytes() == before
     for arguments, message in (
         (["train", "convert-published", "-o", str(output)], "--from: expected"),
-        (["train", "base", "--from", str(folder)], "--from: expected with convert-published"),
+        (
+            ["train", "base", "--from", str(folder)],
+            "--from: expected with convert-... only, got base",
+        ),
     ):
         assert main(arguments) == 2
         assert message in capsys.readouterr().err

@@ -226,7 +226,6 @@ def test_command_writes_settings(tmp_path, capsys):
         ),
         (["base", "--preset", "huge", "--pairs", "PAIRS", "-o", "run"], "preset: expected one of"),
         (["convert-other", "--from", ".", "-o", "x.h5"], "data of: expected one of"),
-        (["middle", "--pairs", "PAIRS", "-o", "run"], "expected one of contrastive, base"),
         (["all", "--config", "TOML", "--pairs", "PAIRS", "-o", "run"], "'all'"),
         (["all", "--write-config", "new.toml"], "'all'"),
         (["base", "--write-config", "no/new.toml"], "does not exist"),
@@ -242,6 +241,12 @@ def test_command_with_bad_arguments(arguments, message, pairs, toml, tmp_path, c
     assert len(error.splitlines()) == 1
     assert message in error
     assert not Path("run").exists()
+
+
+def test_command_with_an_unknown_stage(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "middle", "-o", "run"])
+    assert "STAGE: expected one of contrastive, base, super-resol" in capsys.readouterr().err
 
 
 def wait_for(path, process):
