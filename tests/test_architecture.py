@@ -26,7 +26,6 @@ FLOORS = {
     "simulation": 1,
     "archive": 1,
     "spectrograph": 2,
-    "spectrograph_config": 2,
     "network_input": 2,
     "weights": 2,
     "training": 3,
