@@ -12,12 +12,12 @@ import numpy as np
 from photospec.config import read_toml, write_toml
 from photospec.errors import InputError
 from photospec.photometry.filters import load_band
-from photospec.simulation.batch import BLOCK, Batch, simulate_block
 from photospec.simulation.galaxies.population import PopulationConfig
-from photospec.simulation.instrument.fibre import SpectrographConfig
+from photospec.simulation.instrument.fibre import InstrumentConfig
 from photospec.simulation.instrument.noise import NoiseConfig
 from photospec.simulation.instrument.psf import PsfConfig
 from photospec.simulation.instrument.scene import SceneConfig
+from photospec.simulation.pairs import BLOCK, SimulatedPairs, simulate_block
 
 __all__ = ["Survey"]
 
@@ -62,7 +62,7 @@ class Survey:
     scene: SceneConfig = field(default_factory=SceneConfig)
     psf: PsfConfig = field(default_factory=PsfConfig)
     noise: NoiseConfig = field(default_factory=NoiseConfig)
-    spectrograph: SpectrographConfig = field(default_factory=SpectrographConfig)
+    spectrograph: InstrumentConfig = field(default_factory=InstrumentConfig)
 
     def __post_init__(self):
         if not isinstance(self.seed, int | np.integer) or self.seed < 0:
@@ -149,7 +149,7 @@ class Survey:
                 electron=(0.0002, 0.0002, 0.0004),
                 resample=False,
             ),
-            spectrograph=SpectrographConfig(
+            spectrograph=InstrumentConfig(
                 fibre_radius=0.75,
                 wavelength_range=(3600.0, 9800.0),
                 lsf_wavelength=(3600.0, 5800.0, 7600.0, 9800.0),
@@ -220,7 +220,7 @@ class Survey:
 
         Returns
         -------
-        Batch
+        SimulatedPairs
             Galaxies start to start + n - 1.
         """
         whole = all(isinstance(value, int | np.integer) for value in (n, start))
@@ -229,6 +229,8 @@ class Survey:
                 f"n, start: expected whole numbers n >= 1 and start >= 0, got {n!r} and {start!r}"
             )
         blocks = range(start // BLOCK, (start + n - 1) // BLOCK + 1)
-        batch = Batch.concatenate([simulate_block(self, block, indices) for block in blocks])
+        batch = SimulatedPairs.concatenate(
+            [simulate_block(self, block, indices) for block in blocks]
+        )
         first = start - blocks[0] * BLOCK
         return batch if (first, n) == (0, len(batch)) else batch[first : first + n]

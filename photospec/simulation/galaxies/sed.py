@@ -9,13 +9,13 @@ import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.special import erf
 
-from photospec.simulation.galaxies.attenuation import attenuation_curve, galactic_transmission
-from photospec.simulation.galaxies.basis import LOG_STEP, stellar_basis
 from photospec.simulation.galaxies.cosmology import luminosity_distance
-from photospec.simulation.galaxies.galaxies import DUST_LAWS
+from photospec.simulation.galaxies.dust import attenuation_curve, galactic_transmission
 from photospec.simulation.galaxies.gas import line_index
 from photospec.simulation.galaxies.photometry import LUMINOSITY_TO_FLUX
-from photospec.simulation.galaxies.population_config import PopulationConfig
+from photospec.simulation.galaxies.population import PopulationConfig
+from photospec.simulation.galaxies.stars import LOG_STEP, stellar_basis
+from photospec.simulation.galaxies.table import DUST_LAWS
 from photospec.utils.constants import SPEED_OF_LIGHT
 
 __all__ = ["OBSERVED_WAVELENGTH", "ComponentSpectra", "render_spectra"]

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from photospec.config import setting, validate
 from photospec.simulation.instrument.images import BULGE, DISK, OTHER, Sources
 from photospec.simulation.instrument.profiles import PITCH_ANGLES, POINT
-from photospec.simulation.settings import check_limits, setting
 
 __all__ = ["SceneConfig", "draw_scene", "target_sources"]
 
@@ -19,38 +19,44 @@ class SceneConfig:
     """
 
     pointing: float = setting(
-        0.198, "half-width of the offset between target and image centre, arcsec, each axis", 0, 10
+        0.198,
+        "half-width of the offset between target and image centre, arcsec, each axis",
+        min=0,
+        max=10,
     )
     galaxy_density: float = setting(
         5.0,
         "field galaxies with 15.5 < r < 22.5 per square arcminute; counts grow as 10^(0.4 r) "
         "(Yasuda 2001)",
-        0,
-        200,
+        min=0,
+        max=200,
     )
     star_density: float = setting(
-        1.7, "stars with 15 < r < 22.5 per square arcminute, growing as 10^(0.12 r)", 0, 200
+        1.7, "stars with 15 < r < 22.5 per square arcminute, growing as 10^(0.12 r)", min=0, max=200
     )
     merger_fraction: float = setting(
         0.03,
         "share of targets with a companion of the same redshift within 9 arcsec (close pairs: "
         "Patton 2000)",
-        0,
-        1,
+        min=0,
+        max=1,
     )
     arm_contrast: float = setting(
         0.35,
         "median amplitude in r of two-armed spirals over star-forming disks, scatter a factor "
         "1.6, more in bluer bands (Kendall 2011)",
-        0,
-        0.75,
+        min=0,
+        max=0.75,
     )
     n_clumps: float = setting(
-        2.5, "mean number of clumps of 0.5 to 3.5 % of the light of a star-forming disk", 0, 20
+        2.5,
+        "mean number of clumps of 0.5 to 3.5 % of the light of a star-forming disk",
+        min=0,
+        max=20,
     )
 
     def __post_init__(self):
-        check_limits(self)
+        validate(self)
 
 
 # Contrast of arms and clumps over r: they are bluer than the disk.

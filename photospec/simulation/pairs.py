@@ -1,10 +1,8 @@
 """Render one block of galaxies: everything between the population and the pair."""
 
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from photospec.photometry.apertures import aperture_weights
 from photospec.photometry.filters import band_weights
@@ -17,15 +15,17 @@ from photospec.simulation.instrument.psf import draw_psf
 from photospec.simulation.instrument.scene import draw_scene
 from photospec.simulation.instrument.sky import place_sky
 from photospec.simulation.truth import index_columns, truth_columns
+from photospec.utils.parallel import one_thread
 
-__all__ = ["BLOCK", "Batch", "simulate_block"]
+__all__ = ["BLOCK", "SimulatedPairs", "simulate_block"]
 
+#: Galaxies that share one random stream. A multiple makes a file resumable at any pair, and 64
+#: spectra are enough for the matrix products to run at full speed.
 BLOCK = 64
-"""Galaxies that share one random stream."""
 
 
 @dataclass(frozen=True, repr=False)
-class Batch:
+class SimulatedPairs:
     """Simulated pairs.
 
     Attributes
@@ -64,10 +64,10 @@ class Batch:
         return len(self.image)
 
     def __repr__(self):
-        return f"<Batch: {len(self)} pairs, images {self.image.shape[1:]}>"
+        return f"<SimulatedPairs: {len(self)} pairs, images {self.image.shape[1:]}>"
 
     def __getitem__(self, index):
-        return Batch(
+        return SimulatedPairs(
             **{
                 f.name: _pick(getattr(self, f.name), index, f.name == "fibre_wavelength")
                 for f in fields(self)
@@ -109,17 +109,12 @@ def simulate_block(survey, block, indices=()):
 
     Returns
     -------
-    Batch
+    SimulatedPairs
     """
     # A matrix product rounds differently on another number of threads, and the galaxies
     # would depend on the machine.
-    with _thread_pools().limit(limits=1, user_api="blas"):
+    with one_thread():
         return _simulate_block(survey, block, indices)
-
-
-@lru_cache(maxsize=1)
-def _thread_pools():
-    return ThreadpoolController()
 
 
 def _simulate_block(survey, block, indices):
@@ -185,7 +180,7 @@ def _simulate_block(survey, block, indices):
         truth[f"psf_fwhm_{band}"] = psf.fwhm[:, b]
         truth[f"sky_rms_{band}"] = sky_rms[:, b]
     number = block * BLOCK + np.arange(BLOCK)
-    return Batch(
+    return SimulatedPairs(
         image=image,
         truth_image=truth_image,
         flux=flux,
