@@ -4,6 +4,7 @@
 `simulate_pairs` streams them to a file.
 """
 
+from photospec.simulation.galaxies.evolution import EvolutionConfig
 from photospec.simulation.galaxies.population import PopulationConfig, draw_galaxies
 from photospec.simulation.galaxies.sed import render_spectra
 from photospec.simulation.instrument.fibre import InstrumentConfig
@@ -15,6 +16,7 @@ from photospec.simulation.survey import Survey
 from photospec.simulation.write import simulate_pairs
 
 __all__ = [
+    "EvolutionConfig",
     "InstrumentConfig",
     "NoiseConfig",
     "PopulationConfig",

@@ -13,7 +13,7 @@ import numpy as np
 
 from photospec.photometry.filters import load_band
 from photospec.simulation.galaxies.dust import attenuation_curve
-from photospec.simulation.galaxies.stars import stellar_basis
+from photospec.simulation.galaxies.stars import DEEP_REDSHIFT, stellar_basis
 from photospec.simulation.galaxies.table import DUST_LAWS
 
 __all__ = ["BANDS", "LUMINOSITY_TO_FLUX", "PhotometryTable", "nanomaggy_flux", "photometry_table"]
@@ -39,7 +39,7 @@ class PhotometryTable:
     """
 
     def __init__(self, redshift_range, corrected=True):
-        basis = stellar_basis(corrected)
+        basis = stellar_basis(corrected, deep=redshift_range[1] > DEEP_REDSHIFT)
         self.basis = basis
         n_z = int(np.ceil((redshift_range[1] - redshift_range[0]) / 0.005)) + 1
         self.redshift = np.linspace(redshift_range[0], redshift_range[1], max(n_z, 2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -10,9 +11,14 @@ from photospec.config import setting, validate
 from photospec.errors import InputError
 from photospec.simulation.galaxies import gas, relations
 from photospec.simulation.galaxies.cosmology import (
+    differential_volume,
     luminosity_distance,
-    redshift_mass_sampler,
     universe_age,
+)
+from photospec.simulation.galaxies.evolution import (
+    EvolutionConfig,
+    mass_function,
+    relation_shifts,
 )
 from photospec.simulation.galaxies.photometry import photometry_table
 from photospec.simulation.galaxies.stars import (
@@ -25,7 +31,7 @@ from photospec.simulation.galaxies.stars import (
 )
 from photospec.simulation.galaxies.table import Galaxies
 
-__all__ = ["PopulationConfig", "draw_galaxies"]
+__all__ = ["PopulationConfig", "draw_galaxies", "redshift_mass_sampler", "surface_density"]
 
 
 def _number(default, text, low=-20.0, high=20.0):
@@ -48,8 +54,8 @@ class PopulationConfig:
     real catalogues by benchmarks/simulation_fit.py, starting from the source named.
     """
 
-    redshift_min: float = _number(0.02, "lowest redshift", 0.0, 0.5)
-    redshift_max: float = _number(0.3, "highest redshift", 0.0, 0.5)
+    redshift_min: float = _number(0.02, "lowest redshift", 0.0, 0.8)
+    redshift_max: float = _number(0.3, "highest redshift", 0.0, 0.8)
     r_limit: float = _number(
         17.77, "faint limit, r mag without Galactic extinction (Strauss 2002)", 10.0, 21.0
     )
@@ -125,12 +131,18 @@ class PopulationConfig:
     liner_fraction: float = _share(0.27, "LINERs at 10^10.8 solar masses; fit")
     retired_ew: float = _number(0.7, "H-alpha EW of gas ionised by old stars, A (Cid F. 2011)")
     extinction_median: float = _share(0.03, "median Galactic E(B-V), mag (SDSS footprint)")
+    evolution: EvolutionConfig | None = None
 
     def __post_init__(self):
-        if not 0 < self.redshift_min < self.redshift_max <= 0.5:
+        if not 0 < self.redshift_min < self.redshift_max:
             raise InputError(
-                "redshift range: expected 0 < redshift_min < redshift_max <= 0.5, got "
+                "redshift range: expected 0 < redshift_min < redshift_max, got "
                 f"{self.redshift_min} and {self.redshift_max}"
+            )
+        if self.evolution is None and self.redshift_max > 0.5:
+            raise InputError(
+                f"redshift_max: expected at most 0.5 without evolution, got {self.redshift_max}; "
+                "the local relations do not hold there: add a table [population.evolution]"
             )
         if not 10 <= self.r_bright < self.r_limit <= 21:
             raise InputError(
@@ -144,6 +156,11 @@ class PopulationConfig:
             )
         validate(self)
 
+
+_SUN_R = 4.65  # absolute r magnitude of the Sun (Willmer 2018, ApJS 236, 47)
+# r-band mass-to-light ratio, observed band, that no simulated galaxy falls below; those of high
+# redshift are younger, and their r band is bluer in the rest frame.
+_LOWEST_ML = {False: 0.25, True: 0.12}
 
 _BLOCK = 512
 _PATIENCE = 100  # blocks without one galaxy before giving up
@@ -186,7 +203,88 @@ def draw_galaxies(config, rng, n) -> Galaxies:
     return Galaxies.concatenate(kept)[:n]
 
 
+@lru_cache(maxsize=8)
+def redshift_mass_sampler(config):
+    """Return a function from two uniform numbers to (redshift, log10 mass).
+
+    The density is dV/dz times `mass_function`, without the masses that no plausible galaxy could
+    have at that redshift and still pass the magnitude limit.
+    """
+    z, mass, density = _light_cone(config)
+    running = np.zeros_like(density)
+    running[:, 1:] = np.cumsum(0.5 * (density[:, 1:] + density[:, :-1]), axis=1)
+    marginal = running[:, -1]
+    if not marginal.any():
+        raise InputError(
+            "population: expected limits that some galaxies pass, got no mass bright enough for "
+            f"r < {config.r_limit} between redshift {config.redshift_min} and "
+            f"{config.redshift_max}"
+        )
+    redshift_cdf = np.append(0, np.cumsum(0.5 * (marginal[1:] + marginal[:-1])))
+    redshift_cdf /= redshift_cdf[-1]
+    # a tiny slope keeps the inverse defined where the density is zero
+    mass_cdf = running / np.maximum(marginal[:, None], 1e-300) + 1e-9 * np.arange(len(mass))
+    mass_cdf /= mass_cdf[:, -1:]
+
+    def sample(u, v):
+        redshift = np.interp(u, redshift_cdf, z)
+        row = np.clip(np.rint((redshift - z[0]) / (z[1] - z[0])).astype(int), 0, len(z) - 1)
+        flat = (mass_cdf + 2.0 * np.arange(len(z))[:, None]).ravel()
+        i = np.searchsorted(flat, v + 2.0 * row) - 1 - row * len(mass)
+        i = np.clip(i, 0, len(mass) - 2)
+        low, high = mass_cdf[row, i], mass_cdf[row, i + 1]
+        return redshift, mass[i] + (v - low) / (high - low) * (mass[1] - mass[0])
+
+    return sample
+
+
+def _light_cone(config):
+    """Return redshifts, masses, and the density of galaxies between them that may be selected.
+
+    The density, shape (n_z, n_mass), is per unit redshift, steradian and e-fold of mass.
+    """
+    c = config
+    z = np.linspace(c.redshift_min, c.redshift_max, 400)
+    mass = np.linspace(c.mass_min, c.mass_max, 801)
+    absolute = c.r_limit - 5 * np.log10(luminosity_distance(c, z) * 1e5)
+    lowest = np.log10(_LOWEST_ML[c.evolution is not None]) - 0.4 * (absolute - _SUN_R)
+    inside = np.clip((mass - lowest[:, None]) / (mass[1] - mass[0]) + 1, 0, 1)
+    return z, mass, mass_function(c, mass, z) * inside * differential_volume(c, z)[:, None]
+
+
+def surface_density(config, rng, n_blocks=20):
+    """Estimate how many galaxies per square degree the selection lets through.
+
+    Parameters
+    ----------
+    config : PopulationConfig
+    rng : numpy.random.Generator
+    n_blocks : int
+        Blocks of 512 galaxies to draw before the selection; the relative error is about
+        (512 n_blocks f / (1 - f))^-0.5 with f the share that passes.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    The SDSS main sample has 92 galaxies per square degree (Strauss et al. 2002).
+
+    >>> import numpy as np
+    >>> from photospec.simulation import PopulationConfig
+    >>> from photospec.simulation.galaxies.population import surface_density
+    >>> bool(50 < surface_density(PopulationConfig(), np.random.default_rng(1), 4) < 150)
+    True
+    """
+    z, mass, density = _light_cone(config)
+    per_steradian = np.trapezoid(np.trapezoid(density, mass * np.log(10), axis=1), z)
+    passed = sum(len(_draw_block(config, rng, _BLOCK)) for _ in range(n_blocks))
+    return per_steradian * passed / (n_blocks * _BLOCK) * np.radians(1) ** 2
+
+
 def _draw_block(config, rng, n):
+    """Draw n galaxies of the volume and return those that pass the selection."""
     c = config
     z, logm = redshift_mass_sampler(c)(rng.random(n), rng.random(n))
     draw = {name: rng.standard_normal(n) for name in _NORMAL}
@@ -194,9 +292,10 @@ def _draw_block(config, rng, n):
     table = photometry_table((c.redshift_min, c.redshift_max))
     distance = luminosity_distance(c, z)
 
-    g = _structure(c, z, logm, draw, flat)
-    g |= _populations(c, table.basis, g, draw, flat)
-    g |= _gas(c, table.basis, g, draw, flat)
+    shifts = relation_shifts(c, logm, z)
+    g = _structure(c, z, logm, shifts, draw, flat)
+    g |= _populations(c, table.basis, g, shifts, draw, flat)
+    g |= _gas(c, table.basis, g, shifts, draw, flat)
     flux = _band_flux(table, g, slice(2, 3)).sum(0)[:, 0] / distance**2
     r = 22.5 - 2.5 * np.log10(np.maximum(flux, 1e-30))
     keep = np.flatnonzero((r < c.r_limit) & (r > c.r_bright))
@@ -221,9 +320,9 @@ _UNIFORM = (  # noqa: SIM905 - reads better than a list
 ).split()
 
 
-def _structure(c, z, logm, draw, flat):
+def _structure(c, z, logm, shifts, draw, flat):
     """Draw what the stars' histories depend on."""
-    quiescent = flat["quiescent"] < relations.quiescent_fraction(c, logm)
+    quiescent = flat["quiescent"] < relations.quiescent_fraction(c, logm - shifts.quiescent_mass)
     green = quiescent & (flat["green"] < c.green_fraction)
     logit = np.where(quiescent, c.quiescent_bulge, c.star_forming_bulge)
     logit = logit + (logm - 10.5) + draw["bulge"]
@@ -240,20 +339,21 @@ def _structure(c, z, logm, draw, flat):
     }
 
 
-def _populations(c, basis, g, draw, flat):
+def _populations(c, basis, g, shifts, draw, flat):
     """Draw histories, metallicities and dust; return them with the weights on the basis."""
     logm, quiescent, bulge = g["stellar_mass"], g["quiescent"], g["bulge_fraction"]
     cosmic = universe_age(c, g["redshift"])
     old = c.quiescent_onset + c.quiescent_onset_slope * (logm - 10.8)
     old = old + c.quiescent_onset_scatter * draw["onset"]
     new = c.star_forming_onset + c.star_forming_onset_scatter * draw["onset"]
-    onset = _GYR * np.clip(np.where(quiescent, old, new), 2.0, cosmic - 0.4)
+    onset = _GYR * np.clip(np.where(quiescent, old, new) + shifts.onset, 2.0, cosmic - 0.4)
     onset_bulge = _GYR * np.clip(onset / _GYR + 0.5, 2.5, cosmic - 0.3)
     bulge_ages = delayed_tau(
         onset_bulge, _GYR * np.where(quiescent, 0.6, 1.2) * 10 ** (0.2 * draw["tau"])
     )
 
-    main = relations.main_sequence(c, logm, g["redshift"]) + c.ms_scatter * draw["ssfr"]
+    main = relations.main_sequence(c, logm, g["redshift"], shifts.ms_bend_mass)
+    main = main + shifts.log_sfr + c.ms_scatter * draw["ssfr"]
     # per mass formed in the disk: the sequence counts living mass, about 0.6 of it
     ssfr = main - logm - 0.22 - np.log10(1 - np.minimum(bulge, 0.95))
     decline = _GYR * c.quiescent_tau * 10 ** (0.15 * draw["tau"])
@@ -277,7 +377,7 @@ def _populations(c, basis, g, draw, flat):
 
     mean = relations.stellar_metallicity(logm) + c.metallicity_offset
     mean = mean + c.metallicity_slope * (logm - 10.8) + c.metallicity_scatter * draw["metallicity"]
-    mean = mean + c.quiescent_metallicity * quiescent
+    mean = mean + c.quiescent_metallicity * quiescent + shifts.stellar_metallicity
     gradient = c.gradient + c.gradient_scatter * draw["gradient"]
     metallicity = {"bulge": mean - (1 - bulge) * gradient, "disk": mean + bulge * gradient}
     shares = {
@@ -291,7 +391,8 @@ def _populations(c, basis, g, draw, flat):
     disk_mass = formed * (1 - bulge)
     rate = disk_mass * disk_ages[:, AGE_EDGES[1:] <= 1e8].sum(1) / 1e8
 
-    av = relations.disk_av(c, logm, g["disk_axis_ratio"]) * 10 ** (c.dust_scatter * draw["dust"])
+    scatter = 10 ** (c.dust_scatter * draw["dust"] + shifts.log_av)
+    av = relations.disk_av(c, logm, g["disk_axis_ratio"]) * scatter
     av = np.where(quiescent, -c.dust_quiescent * np.log(1 - flat["dust"]), av)
     av = np.clip(av, 0, 3.0)
     gyr = basis.age / _GYR
@@ -315,10 +416,11 @@ def _mix(ages, others, share):
     return ages * (1 - share[:, None]) + others * share[:, None]
 
 
-def _gas(c, basis, g, draw, flat):
+def _gas(c, basis, g, shifts, draw, flat):
     """Draw the ionised gas and its line luminosities after dust."""
     logm, quiescent = g["stellar_mass"], g["quiescent"]
     metallicity = relations.gas_metallicity(logm) + c.gas_offset + c.gas_scatter * draw["gas"]
+    metallicity = metallicity + shifts.gas_metallicity
     metallicity = np.clip(metallicity, -1.5, 0.4)
     log_u = c.log_u_zero + c.log_u_slope * metallicity + c.log_u_scatter * draw["log_u"]
     log_u = np.clip(log_u, -4.0, -1.5)

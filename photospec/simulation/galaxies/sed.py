@@ -14,7 +14,7 @@ from photospec.simulation.galaxies.dust import attenuation_curve, galactic_trans
 from photospec.simulation.galaxies.gas import line_index
 from photospec.simulation.galaxies.photometry import LUMINOSITY_TO_FLUX
 from photospec.simulation.galaxies.population import PopulationConfig
-from photospec.simulation.galaxies.stars import LOG_STEP, stellar_basis
+from photospec.simulation.galaxies.stars import DEEP_REDSHIFT, LOG_STEP, stellar_basis
 from photospec.simulation.galaxies.table import DUST_LAWS
 from photospec.utils.constants import SPEED_OF_LIGHT
 
@@ -82,18 +82,21 @@ def render_spectra(
         Use the templates with their empirical colour correction; False for the bare ones.
     """
     config = config or PopulationConfig()
-    g, basis = galaxies, stellar_basis(corrected)
-    z = g.redshift
+    g, z = galaxies, galaxies.redshift
+    deep = bool(max(config.redshift_max, z.max(initial=0.0)) > DEEP_REDSHIFT)
+    basis = stellar_basis(corrected, deep)
     scale = LUMINOSITY_TO_FLUX / luminosity_distance(config, z) ** 2
     density = (scale / (1 + z))[:, None].astype(np.float32)
     law = g.dust_law
 
-    bulge = (g.bulge_weights @ basis.luminosity) * _dimming(law, g.bulge_av)
+    bulge = (g.bulge_weights @ basis.luminosity) * _dimming(law, g.bulge_av, deep)
     young = np.flatnonzero(basis.young)
     old = np.flatnonzero(~basis.young)
-    disk = (g.disk_weights[:, young] @ basis.luminosity[young]) * _dimming(law, g.birth_cloud_av)
+    disk = (g.disk_weights[:, young] @ basis.luminosity[young]) * _dimming(
+        law, g.birth_cloud_av, deep
+    )
     disk += g.disk_weights[:, old] @ basis.luminosity[old]
-    disk *= _dimming(law, g.disk_av)
+    disk *= _dimming(law, g.disk_av, deep)
     out, flux, continuum = [], [], []
     for stars, dispersion, lines, width in (
         (
@@ -104,7 +107,7 @@ def render_spectra(
         ),
         (disk, g.disk_velocity_dispersion, g.disk_line_luminosity, g.gas_velocity_dispersion),
     ):
-        spectra = _observe(stars * density, z, dispersion)
+        spectra = _observe(stars * density, basis.wavelength, z, dispersion)
         continuum.append(_beside_lines(spectra, z))
         line_flux = lines * scale[:, None]
         flux.append({name: line_flux[:, line_index(name)] for name in LINE_NAMES})
@@ -117,24 +120,23 @@ def render_spectra(
 
 
 @lru_cache
-def _curves():
-    wave = stellar_basis().wavelength
+def _curves(deep):
+    wave = stellar_basis(deep=deep).wavelength
     return np.array([attenuation_curve(k, wave) for k in DUST_LAWS]).astype(np.float32)
 
 
-def _dimming(law, av):
+def _dimming(law, av, deep):
     """Return the share of light that dust leaves, (n, n_w)."""
     factor = (-0.4 * np.log(10) * av).astype(np.float32)
-    return np.exp(factor[:, None] * _curves()[law])
+    return np.exp(factor[:, None] * _curves(deep)[law])
 
 
-def _observe(stars, redshift, dispersion):
+def _observe(stars, rest, redshift, dispersion):
     """Broaden rest-frame spectra by velocity and move them onto the observed pixels.
 
     On a logarithmic grid both are products in Fourier space: a Gaussian and a phase. What the
     templates' own resolution has broadened already is taken off in quadrature.
     """
-    rest = stellar_basis().wavelength
     size = next_fast_len(len(rest) + 512, real=True)
     padded = np.empty((len(stars), size), np.float32)
     padded[:, : len(rest)] = stars

@@ -24,6 +24,7 @@ __all__ = [
     "AGE_EDGES",
     "CORRECTION_MAGNITUDE",
     "CORRECTION_WAVELENGTH",
+    "DEEP_REDSHIFT",
     "LOG_STEP",
     "REST_WAVELENGTH",
     "YOUNG_MAGNITUDE",
@@ -44,6 +45,12 @@ LOG_STEP = 1e-4
 
 REST_WAVELENGTH = 10 ** (np.log10(1900.0) + LOG_STEP * np.arange(7744))
 """Rest-frame pixel centres, vacuum Angstrom, to 11300."""
+
+DEEP_REDSHIFT = 0.5
+"""Beyond this redshift the blue end of observed spectra lies below `REST_WAVELENGTH`."""
+
+# The same pixels and 750 bluer ones, from 1599 Angstrom: observed 2900 at redshift 0.8.
+_DEEP_WAVELENGTH = 10 ** (np.log10(1900.0) + LOG_STEP * np.arange(-750, 7744))
 
 AGE_EDGES = 1e6 * np.array(
     [0, 2, 4, 6.3, 10, 25, 63, 100, 160, 250, 400, 640, 1000, 1400, 2000, 2800, 4000, 5000]
@@ -129,23 +136,37 @@ def _pixel_mean(wavelength, values, edges):
     return np.diff(integral, axis=-1) / np.diff(edges)
 
 
-@lru_cache(maxsize=2)
-def stellar_basis(corrected: bool = True) -> StellarBasis:
+def stellar_basis(corrected: bool = True, deep: bool = False) -> StellarBasis:
     """Return the basis, made once per process.
 
     Parameters
     ----------
     corrected : bool
         Apply the empirical `template_correction`; False gives the bare published templates.
+    deep : bool
+        Begin at 1599 instead of 1900 Angstrom, for galaxies beyond `DEEP_REDSHIFT`.
+
+    Examples
+    --------
+    >>> from photospec.simulation.galaxies.stars import stellar_basis
+    >>> basis = stellar_basis()
+    >>> basis.luminosity.shape, len(basis.age), len(basis.metallicity)
+    ((154, 7744), 22, 7)
     """
-    limits = (1850.0, 11400.0)
+    return _basis(bool(corrected), bool(deep))
+
+
+@lru_cache(maxsize=3)
+def _basis(corrected, deep):
+    wavelength = _DEEP_WAVELENGTH if deep else REST_WAVELENGTH
+    limits = (1550.0 if deep else 1850.0, 11400.0)
     grid, gas = stellar_grid(limits), nebular_grid(limits)
-    log_wave = np.log10(REST_WAVELENGTH)
+    log_wave = np.log10(wavelength)
     edges = 10 ** np.append(log_wave - LOG_STEP / 2, log_wave[-1] + LOG_STEP / 2)
     near = (grid.wavelength > 0.98 * edges[0]) & (grid.wavelength < 1.02 * edges[-1])
     mixing = _age_mixing(np.asarray(grid.age, float), AGE_EDGES)
     n_z, n_age = len(grid.metallicity), len(AGE_EDGES) - 1
-    luminosity = np.empty((n_z, n_age, len(REST_WAVELENGTH)))
+    luminosity = np.empty((n_z, n_age, len(wavelength)))
     for m in range(n_z):
         luminosity[m] = _pixel_mean(
             np.asarray(grid.wavelength[near], float), mixing @ grid.flux[m][:, near], edges
@@ -174,9 +195,9 @@ def stellar_basis(corrected: bool = True) -> StellarBasis:
 
     if corrected:
         for a, age in enumerate(0.5 * (AGE_EDGES[1:] + AGE_EDGES[:-1])):
-            luminosity[:, a] *= template_correction(REST_WAVELENGTH, age)
+            luminosity[:, a] *= template_correction(wavelength, age)
     return StellarBasis(
-        wavelength=REST_WAVELENGTH,
+        wavelength=wavelength,
         luminosity=luminosity.reshape(n_z * n_age, -1).astype(np.float32),
         metallicity=np.log10(np.asarray(grid.metallicity, float) / 0.02),
         age=0.5 * (AGE_EDGES[1:] + AGE_EDGES[:-1]),
