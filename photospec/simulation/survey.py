@@ -12,6 +12,7 @@ import numpy as np
 from photospec.config import read_toml, write_toml
 from photospec.errors import InputError
 from photospec.photometry.filters import load_band
+from photospec.simulation.galaxies.evolution import EvolutionConfig
 from photospec.simulation.galaxies.population import PopulationConfig
 from photospec.simulation.instrument.fibre import InstrumentConfig
 from photospec.simulation.instrument.noise import NoiseConfig
@@ -141,7 +142,9 @@ class Survey:
             responses=("decam2014-g", "decam2014-r", "decam2014-z"),
             pixel_scale=0.262,
             size=96,
-            population=PopulationConfig(r_limit=19.5),
+            population=PopulationConfig(
+                r_limit=20.5, redshift_min=0.01, redshift_max=0.7, evolution=EvolutionConfig()
+            ),
             psf=PsfConfig(fwhm=(1.29, 1.18, 1.11), ellipticity_mean=0.0),
             noise=NoiseConfig(
                 sky_rms=(0.0038, 0.0080, 0.0180),

@@ -13,9 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from photospec.config import setting, validate
+from photospec.errors import InputError
 from photospec.simulation.galaxies.cosmology import universe_age
+from photospec.simulation.galaxies.stars import CORRECTION_WAVELENGTH, correction_spline
 
-__all__ = ["EvolutionConfig", "Shifts", "mass_function", "relation_shifts"]
+__all__ = [
+    "EvolutionConfig", "Shifts", "epoch_correction", "mass_function", "relation_shifts"
+]  # fmt: skip
 
 # Redshifts at which the mass function of Leja et al. (2020) is anchored.
 _ANCHORS = np.array([0.2, 1.6, 3.0])
@@ -78,8 +82,8 @@ class EvolutionConfig:
     )
     stellar_metallicity: float = setting(
         -0.2,
-        "change of the stars' metallicity at given mass, dex per unit redshift (Gallazzi 2014, "
-        "ApJ 788, 72: -0.12 dex at z = 0.7)",
+        "change of the stars' metallicity of star-forming galaxies at given mass, dex per unit "
+        "redshift; none for quiescent ones (Gallazzi 2014, ApJ 788, 72)",
         min=-5,
         max=5,
     )
@@ -89,6 +93,20 @@ class EvolutionConfig:
         "(passive evolution: Choi 2014, ApJ 792, 95)",
         min=0,
         max=1.5,
+    )
+    quiescent_tau_mass: float = setting(
+        -0.4,
+        "decline of star formation in the quiescent above 10^10.8 solar masses ~ mass^this "
+        "(Thomas 2010, MNRAS 404, 1775, sect. 5); fit",
+        min=-2,
+        max=2,
+    )
+    template_magnitude: tuple[float, ...] = setting(
+        (0.129, 0.074, 0.034, 0.04, 0.047, -0.02, -0.062, -0.051, -0.07, -0.062, -0.041, -0.017),
+        "added to the template correction at the knots of `CORRECTION_WAVELENGTH` beyond redshift "
+        "0.35, mag, growing from none at 0.1; fit",
+        min=-2,
+        max=2,
     )
     dust: float = setting(
         0.0,
@@ -112,7 +130,15 @@ class EvolutionConfig:
     )
 
     def __post_init__(self):
+        for name, n in (("log_phi1", 3), ("log_phi2", 3), ("log_mass", 3)):
+            _check_length(name, getattr(self, name), n)
+        _check_length("template_magnitude", self.template_magnitude, len(CORRECTION_WAVELENGTH))
         validate(self)
+
+
+def _check_length(name, value, n):
+    if len(value) != n:
+        raise InputError(f"{name}: expected {n} numbers, got {len(value)}")
 
 
 @dataclass(frozen=True)
@@ -129,6 +155,8 @@ class Shifts:
         Dex.
     onset : ndarray
         Change of the lookback time of the first stars, Gyr.
+    log_tau : ndarray
+        Dex of the decline of the quiescent.
     log_av, log_size_late, log_size_early, log_dispersion : ndarray
         Dex.
     """
@@ -139,6 +167,7 @@ class Shifts:
     gas_metallicity: np.ndarray = 0.0
     stellar_metallicity: np.ndarray = 0.0
     onset: np.ndarray = 0.0
+    log_tau: np.ndarray = 0.0
     log_av: np.ndarray = 0.0
     log_size_late: np.ndarray = 0.0
     log_size_early: np.ndarray = 0.0
@@ -167,6 +196,7 @@ def relation_shifts(config, log_mass, redshift) -> Shifts:
         gas_metallicity=gas,
         stellar_metallicity=e.stellar_metallicity * (z - zero),
         onset=-e.ageing * younger,
+        log_tau=e.quiescent_tau_mass * np.maximum(log_mass - 10.8, 0),
         log_av=e.dust * growth,
         log_size_late=e.size_late * growth,
         log_size_early=e.size_early * growth,
@@ -178,6 +208,31 @@ def _zahid(log_mass, redshift, power):
     """12 + log(O/H) at a stellar mass and redshift (Zahid et al. 2014, ApJ 791, 130, eq. 5, 11)."""
     turnover = 9.138 + power * np.log10(1 + redshift)
     return 9.102 + np.log10(1 - np.exp(-(10 ** (0.513 * (log_mass - turnover)))))
+
+
+def epoch_correction(magnitude, wavelength, redshift):
+    """Return the factor on templates at an epoch, beyond what `template_correction` has.
+
+    Models that fit passive galaxies nearby are too blue at redshift 0.3 to 0.5, longward of 4500
+    Angstrom by 0.1 mag in r-i (Maraston et al. 2009, MNRAS 394, L107, find the same of several
+    models). What is missing is fitted to the red galaxies of the SDSS catalogue beyond 0.2 by
+    benchmarks/simulation_deep.py.
+
+    Parameters
+    ----------
+    magnitude : tuple of float
+        `EvolutionConfig.template_magnitude`.
+    wavelength : ndarray, shape (n_w,)
+        Rest frame, Angstrom.
+    redshift : ndarray, shape (n,)
+
+    Returns
+    -------
+    ndarray of float32, shape (n, n_w)
+    """
+    magnitude = correction_spline(CORRECTION_WAVELENGTH, magnitude, wavelength)
+    share = np.clip((np.asarray(redshift) - 0.1) / 0.25, 0, 1)
+    return np.exp(-0.4 * np.log(10) * share[:, None] * magnitude, dtype=np.float32)
 
 
 def mass_function(config, log_mass, redshift):

@@ -23,6 +23,7 @@ from photospec.simulation.galaxies.evolution import (
 from photospec.simulation.galaxies.photometry import photometry_table
 from photospec.simulation.galaxies.stars import (
     AGE_EDGES,
+    DEEP_REDSHIFT,
     delayed_tau,
     metallicity_shares,
     tau_from_ssfr,
@@ -139,7 +140,7 @@ class PopulationConfig:
                 "redshift range: expected 0 < redshift_min < redshift_max, got "
                 f"{self.redshift_min} and {self.redshift_max}"
             )
-        if self.evolution is None and self.redshift_max > 0.5:
+        if self.evolution is None and self.redshift_max > DEEP_REDSHIFT:
             raise InputError(
                 f"redshift_max: expected at most 0.5 without evolution, got {self.redshift_max}; "
                 "the local relations do not hold there: add a table [population.evolution]"
@@ -289,7 +290,8 @@ def _draw_block(config, rng, n):
     z, logm = redshift_mass_sampler(c)(rng.random(n), rng.random(n))
     draw = {name: rng.standard_normal(n) for name in _NORMAL}
     flat = {name: rng.random(n) for name in _UNIFORM}
-    table = photometry_table((c.redshift_min, c.redshift_max))
+    epoch = None if c.evolution is None else c.evolution.template_magnitude
+    table = photometry_table((c.redshift_min, c.redshift_max), epoch=epoch)
     distance = luminosity_distance(c, z)
 
     shifts = relation_shifts(c, logm, z)
@@ -346,7 +348,8 @@ def _populations(c, basis, g, shifts, draw, flat):
     old = c.quiescent_onset + c.quiescent_onset_slope * (logm - 10.8)
     old = old + c.quiescent_onset_scatter * draw["onset"]
     new = c.star_forming_onset + c.star_forming_onset_scatter * draw["onset"]
-    onset = _GYR * np.clip(np.where(quiescent, old, new) + shifts.onset, 2.0, cosmic - 0.4)
+    local = np.where(quiescent, old, new)
+    onset = _GYR * np.clip(local + shifts.onset, 2.0, cosmic - 0.4)
     onset_bulge = _GYR * np.clip(onset / _GYR + 0.5, 2.5, cosmic - 0.3)
     bulge_ages = delayed_tau(
         onset_bulge, _GYR * np.where(quiescent, 0.6, 1.2) * 10 ** (0.2 * draw["tau"])
@@ -356,7 +359,9 @@ def _populations(c, basis, g, shifts, draw, flat):
     main = main + shifts.log_sfr + c.ms_scatter * draw["ssfr"]
     # per mass formed in the disk: the sequence counts living mass, about 0.6 of it
     ssfr = main - logm - 0.22 - np.log10(1 - np.minimum(bulge, 0.95))
-    decline = _GYR * c.quiescent_tau * 10 ** (0.15 * draw["tau"])
+    decline = _GYR * c.quiescent_tau * 10 ** (0.15 * draw["tau"] + shifts.log_tau)
+    # Quiescent means little star formation for the age, at every redshift.
+    decline = decline * np.clip((local + shifts.onset) / local, 0.1, 1.0)
     tau = np.where(quiescent, decline, tau_from_ssfr(onset, ssfr))
     disk_ages = delayed_tau(onset, tau)
     low = np.where(
@@ -377,7 +382,8 @@ def _populations(c, basis, g, shifts, draw, flat):
 
     mean = relations.stellar_metallicity(logm) + c.metallicity_offset
     mean = mean + c.metallicity_slope * (logm - 10.8) + c.metallicity_scatter * draw["metallicity"]
-    mean = mean + c.quiescent_metallicity * quiescent + shifts.stellar_metallicity
+    mean = mean + c.quiescent_metallicity * quiescent
+    mean = mean + np.where(quiescent, 0.0, shifts.stellar_metallicity)
     gradient = c.gradient + c.gradient_scatter * draw["gradient"]
     metallicity = {"bulge": mean - (1 - bulge) * gradient, "disk": mean + bulge * gradient}
     shares = {

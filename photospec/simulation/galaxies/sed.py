@@ -9,8 +9,10 @@ import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.special import erf
 
+from photospec.errors import InputError
 from photospec.simulation.galaxies.cosmology import luminosity_distance
 from photospec.simulation.galaxies.dust import attenuation_curve, galactic_transmission
+from photospec.simulation.galaxies.evolution import epoch_correction
 from photospec.simulation.galaxies.gas import line_index
 from photospec.simulation.galaxies.photometry import LUMINOSITY_TO_FLUX
 from photospec.simulation.galaxies.population import PopulationConfig
@@ -80,10 +82,30 @@ def render_spectra(
         Dim the spectra by the Milky Way's dust (`galaxies.galactic_ebv`).
     corrected : bool
         Use the templates with their empirical colour correction; False for the bare ones.
+
+    Raises
+    ------
+    InputError
+        If galaxies lie beyond what templates of a population without evolution reach.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from photospec.simulation import PopulationConfig, draw_galaxies, render_spectra
+    >>> config = PopulationConfig(r_limit=16.0)
+    >>> galaxies = draw_galaxies(config, np.random.default_rng(1), 3)
+    >>> spectra = render_spectra(galaxies, config=config)
+    >>> spectra.bulge.shape, sorted(spectra.disk_line_flux)[:2]
+    ((3, 5869), ['h_epsilon', 'halpha'])
     """
     config = config or PopulationConfig()
     g, z = galaxies, galaxies.redshift
-    deep = bool(max(config.redshift_max, z.max(initial=0.0)) > DEEP_REDSHIFT)
+    deep = config.evolution is not None
+    if not deep and z.max(initial=0.0) > DEEP_REDSHIFT:
+        raise InputError(
+            f"galaxies: expected redshifts up to {DEEP_REDSHIFT}, got {z.max():.3f}; pass the "
+            "config that they were drawn with"
+        )
     basis = stellar_basis(corrected, deep)
     scale = LUMINOSITY_TO_FLUX / luminosity_distance(config, z) ** 2
     density = (scale / (1 + z))[:, None].astype(np.float32)
@@ -97,6 +119,9 @@ def render_spectra(
     )
     disk += g.disk_weights[:, old] @ basis.luminosity[old]
     disk *= _dimming(law, g.disk_av, deep)
+    if deep:
+        epoch = epoch_correction(config.evolution.template_magnitude, basis.wavelength, z)
+        bulge, disk = bulge * epoch, disk * epoch
     out, flux, continuum = [], [], []
     for stars, dispersion, lines, width in (
         (

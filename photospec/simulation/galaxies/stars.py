@@ -30,6 +30,7 @@ __all__ = [
     "YOUNG_MAGNITUDE",
     "YOUNG_WAVELENGTH",
     "StellarBasis",
+    "correction_spline",
     "delayed_tau",
     "metallicity_shares",
     "stellar_basis",
@@ -251,8 +252,8 @@ def template_correction(wavelength, age=1e10):
     -------
     ndarray
     """
-    magnitude = _spline(CORRECTION_WAVELENGTH, CORRECTION_MAGNITUDE, wavelength)
-    magnitude = magnitude + young_weight(age) * _spline(
+    magnitude = correction_spline(CORRECTION_WAVELENGTH, CORRECTION_MAGNITUDE, wavelength)
+    magnitude = magnitude + young_weight(age) * correction_spline(
         YOUNG_WAVELENGTH, YOUNG_MAGNITUDE, wavelength
     )
     return 10 ** (-0.4 * magnitude)
@@ -263,7 +264,8 @@ def young_weight(age):
     return np.clip(np.log10(6e9) - np.log10(age), 0, 1)
 
 
-def _spline(knots, values, wavelength):
+def correction_spline(knots, values, wavelength):
+    """Natural cubic spline in log wavelength, constant beyond its knots."""
     knots = np.log(knots)
     at = np.clip(np.log(wavelength), knots[0], knots[-1])
     return CubicSpline(knots, values, bc_type="natural")(at)
