@@ -4,6 +4,7 @@
 `simulate_pairs` streams them to a file.
 """
 
+from photospec.simulation import surveys as _surveys  # noqa: F401 - registers them
 from photospec.simulation.galaxies.evolution import EvolutionConfig
 from photospec.simulation.galaxies.population import PopulationConfig, draw_galaxies
 from photospec.simulation.galaxies.sed import render_spectra
@@ -12,10 +13,11 @@ from photospec.simulation.instrument.noise import NoiseConfig
 from photospec.simulation.instrument.psf import PsfConfig
 from photospec.simulation.instrument.scene import SceneConfig
 from photospec.simulation.pairs import SimulatedPairs
-from photospec.simulation.survey import Survey
+from photospec.simulation.survey import SURVEYS, Survey, register_survey
 from photospec.simulation.write import simulate_pairs
 
 __all__ = [
+    "SURVEYS",
     "EvolutionConfig",
     "InstrumentConfig",
     "NoiseConfig",
@@ -25,6 +27,7 @@ __all__ = [
     "SimulatedPairs",
     "Survey",
     "draw_galaxies",
+    "register_survey",
     "render_spectra",
     "simulate_pairs",
 ]

@@ -135,7 +135,7 @@ def _simulate_block(survey, block, indices):
     if survey.sky_frames:  # real neighbours come with the sky
         scene = replace(scene, galaxy_density=0.0, star_density=0.0)
     sources, scene_truth = draw_scene(
-        scene, rng_scene, galaxies, bulge_flux, disk_flux, bands=bands, half_width=half_width
+        scene, rng_scene, galaxies, bulge_flux, disk_flux, bands=responses, half_width=half_width
     )
     psf = draw_psf(survey.psf, rng_image, BLOCK)
     shifts = draw_shifts(survey.noise, rng_image, BLOCK, bands)

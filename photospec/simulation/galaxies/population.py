@@ -161,7 +161,7 @@ class PopulationConfig:
 _SUN_R = 4.65  # absolute r magnitude of the Sun (Willmer 2018, ApJS 236, 47)
 # r-band mass-to-light ratio, observed band, that no simulated galaxy falls below; those of high
 # redshift are younger, and their r band is bluer in the rest frame.
-_LOWEST_ML = {False: 0.25, True: 0.12}
+_LOWEST_ML = {False: 0.25, True: 0.2}
 
 _BLOCK = 512
 _PATIENCE = 100  # blocks without one galaxy before giving up

@@ -196,7 +196,11 @@ def _band_basis(wavelength, responses):
     """Smooth curves (n_bands, n_w), each 1 at its own band's wavelength and 0 at the others'."""
     wavelength = np.frombuffer(wavelength)
     nodes = np.log([effective_wavelength(name) for name in responses])
-    spline = CubicSpline(nodes, np.eye(len(nodes)), bc_type="clamped")
+    if len(nodes) == 1:
+        return np.ones((1, len(wavelength)))
+    order = np.argsort(nodes)
+    nodes = nodes[order]
+    spline = CubicSpline(nodes, np.eye(len(nodes))[order], bc_type="clamped")
     return spline(np.clip(np.log(wavelength), nodes[0], nodes[-1])).T
 
 

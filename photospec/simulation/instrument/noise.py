@@ -7,7 +7,7 @@ import numpy as np
 from photospec.config import setting, validate
 from photospec.simulation.instrument.images import spline_kernel
 
-__all__ = ["NoiseConfig", "add_noise", "draw_shifts", "draw_sky"]
+__all__ = ["NoiseConfig", "add_noise", "draw_shifts", "draw_sky", "sky_rms_of_depth"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,37 @@ class NoiseConfig:
 
     def __post_init__(self):
         validate(self)
+
+
+def sky_rms_of_depth(depth, fwhm, pixel_scale):
+    """Return the noise of sky pixels of images of a published depth.
+
+    A point source fitted with its point spread function covers 2.266 (FWHM / pixel)^2 pixels of
+    noise (Ivezic et al. 2019, ApJ 873, 111, sect. 3.2).
+
+    Parameters
+    ----------
+    depth : sequence of float
+        Magnitude of a point source at 5 sigma, each band.
+    fwhm : sequence of float
+        Arcsec, each band.
+    pixel_scale : float
+        Arcsec.
+
+    Returns
+    -------
+    tuple of float
+        Nanomaggies, three digits.
+
+    Examples
+    --------
+    >>> from photospec.simulation.instrument.noise import sky_rms_of_depth
+    >>> sky_rms_of_depth((24.65, 23.9), (1.29, 1.18), 0.262)
+    (0.00373, 0.00814)
+    """
+    limit = 10 ** (0.4 * (22.5 - np.asarray(depth, float)))
+    n_pixels = 2.266 * (np.asarray(fwhm, float) / pixel_scale) ** 2
+    return tuple(float(f"{value:.3g}") for value in limit / 5 / np.sqrt(n_pixels))
 
 
 def draw_shifts(config, rng, n, bands):
