@@ -6,8 +6,10 @@ import numpy as np
 
 from photospec.photometry.apertures import aperture_weights
 from photospec.photometry.filters import band_weights
+from photospec.simulation.galaxies.gas import line_index
 from photospec.simulation.galaxies.population import draw_galaxies
-from photospec.simulation.galaxies.sed import render_spectra
+from photospec.simulation.galaxies.sed import LINE_NAMES, render_spectra
+from photospec.simulation.galaxies.stars import stellar_basis
 from photospec.simulation.instrument.fibre import fibre_spectra, observe
 from photospec.simulation.instrument.images import BULGE, DISK, OTHER, render_images
 from photospec.simulation.instrument.noise import add_noise, draw_shifts, draw_sky
@@ -171,6 +173,11 @@ def _simulate_block(survey, block, indices):
         wavelength,
         galactic_extinction=survey.galactic_extinction,
     )
+    # No equivalent width of a line whose continuum lies beyond the rendered range.
+    for name in LINE_NAMES:
+        line = stellar_basis().line_wavelength[line_index(name)] * (1 + galaxies.redshift)
+        outside = (line < 1.02 * wavelength[0]) | (1.02 * line > wavelength[-1])
+        truth[f"{name}_ew"] = np.where(outside, np.nan, truth[f"{name}_ew"])
     truth |= index_columns(wavelength, fibre_flux, galaxies.redshift, indices)
     truth |= scene_truth | spectrum_truth
     for b, band in enumerate(bands):

@@ -57,8 +57,8 @@ register_survey(Survey(extinction=tuple(BAND_EXTINCTION["sdss"].values())))
 # where the images end or, in deeper ones, to where light no longer matters beside r < 20.5.
 
 # DESI Legacy Surveys, DECam part. Depth, seeing and times in g, r, z are typical of three passes
-# (Dey et al. 2019, AJ 157, 168, sect. 4 and 5); i, which data release 10 adds from other programmes:
-# depth of Drlica-Wagner et al. (2022, ApJS 261, 38), seeing and time between those of r and z.
+# (Dey et al. 2019, AJ 157, 168, sect. 4 and 5); i, which data release 10 adds from other
+# programmes: depth of Drlica-Wagner et al. (2022, ApJS 261, 38), seeing and time between r and z.
 # Zero points: those that the survey's observers used (github.com/legacysurvey/obsbot).
 register_survey(
     Survey(

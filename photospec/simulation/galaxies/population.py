@@ -395,7 +395,9 @@ def _populations(c, basis, g, shifts, draw, flat):
     living += (1 - bulge) * np.einsum("nm,na,ma->n", shares["disk"], disk_ages, live)
     formed = 10**logm / living
     disk_mass = formed * (1 - bulge)
-    rate = disk_mass * disk_ages[:, AGE_EDGES[1:] <= 1e8].sum(1) / 1e8
+    recent_ages = AGE_EDGES[1:] <= 1e8
+    rate = disk_mass * disk_ages[:, recent_ages].sum(1) / 1e8
+    rate = rate + formed * bulge * bulge_ages[:, recent_ages].sum(1) / 1e8
 
     scatter = 10 ** (c.dust_scatter * draw["dust"] + shifts.log_av)
     av = relations.disk_av(c, logm, g["disk_axis_ratio"]) * scatter

@@ -28,8 +28,8 @@ class SceneConfig:
     )
     galaxy_density: float = setting(
         5.0,
-        "field galaxies with 15.5 < r < faint_limit per square arcminute; counts grow as 10^(0.4 r) "
-        "(Yasuda 2001)",
+        "field galaxies with 15.5 < r < faint_limit per square arcminute; counts grow as "
+        "10^(0.4 r) (Yasuda 2001)",
         min=0,
         max=200,
     )
