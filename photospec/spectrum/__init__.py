@@ -1,18 +1,14 @@
 """Spectra: `~specutils.Spectrum` to plain arrays and back, wavelength grids, files."""
 
-from photospec.spectrum.arrays import (
-    FIBRE_RADIUS,
-    FLUX_UNIT,
-    SpectrumArrays,
-    from_arrays,
-    to_arrays,
-)
+from photospec.spectrum.arrays import FIBRE_RADIUS, SpectrumArrays, from_arrays, to_arrays
+from photospec.spectrum.headers import FLUX_UNIT
 from photospec.spectrum.io import read_spectrum, write_spectra
 from photospec.spectrum.wavelengths import (
     BASE_WAVELENGTH,
     SMOOTHING,
     WAVELENGTH,
     air_to_vacuum,
+    fill_gaps,
     rebin,
     smooth,
     to_base_grid,
@@ -28,6 +24,7 @@ __all__ = [
     "WAVELENGTH",
     "SpectrumArrays",
     "air_to_vacuum",
+    "fill_gaps",
     "from_arrays",
     "read_spectrum",
     "rebin",
