@@ -17,7 +17,7 @@ from reproject import reproject_interp
 
 from photospec.errors import InputError
 from photospec.image.frame_noise import frame_variance
-from photospec.image.headers import band_of, celestial, open_fits, role_of
+from photospec.image.headers import band_of, celestial, role_of
 from photospec.image.units import (
     NANOMAGGY,
     band_names,
@@ -28,6 +28,7 @@ from photospec.image.units import (
     to_nanomaggies,
 )
 from photospec.photometry.filters import SDSS_BANDS
+from photospec.utils.fits import open_fits
 
 __all__ = ["cut_frames", "read_frames"]
 

@@ -1,74 +1,20 @@
-"""FITS files of images: opening them, and what their headers say."""
+"""What the headers of FITS images say."""
 
-import bz2
-import gzip
-import io
 import warnings
-from pathlib import Path
 
 import numpy as np
-from astropy.io import fits
 from astropy.wcs import WCS, FITSFixedWarning
 
 from photospec.errors import InputError
 from photospec.image.units import band_names
 
-__all__ = ["band_of", "celestial", "deviation", "open_fits", "role_of"]
+__all__ = ["band_of", "celestial", "deviation", "role_of"]
 
 _UNCERTAINTY = {
     "UNCERT": "std", "UNCERTAINTY": "std", "ERR": "std", "ERROR": "std", "SIGMA": "std",
     "STD": "std", "VAR": "var", "VARIANCE": "var", "IVAR": "ivar", "INVVAR": "ivar",
 }  # fmt: skip
 _MASK = {"MASK", "DQ"}
-
-
-def open_fits(path):
-    """Open a FITS file whole into memory, or say in one line why not.
-
-    Parameters
-    ----------
-    path : path-like
-        May be compressed by gzip or bzip2.
-
-    Returns
-    -------
-    astropy.io.fits.HDUList
-        Closed, with all data loaded.
-
-    Raises
-    ------
-    InputError
-        If it is missing, empty, truncated or no FITS file.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"path: expected a FITS file, got {path} which does not exist")
-    if path.is_dir():
-        raise InputError(f"path: expected a FITS file, got the folder {path}")
-    if path.stat().st_size == 0:
-        raise InputError(f"path: expected a FITS file, got the empty file {path}")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.filterwarnings("error", message=".*truncated.*")
-            # In memory: astropy would leave a damaged file open, and seeking in a
-            # compressed stream would unpack it anew each time.
-            source = path.read_bytes()
-            for magic, unpack in ((b"BZh", bz2.decompress), (b"\x1f\x8b", gzip.decompress)):
-                if source.startswith(magic):
-                    source = unpack(source)
-            with fits.open(io.BytesIO(source), memmap=False, lazy_load_hdus=False) as hdus:
-                for hdu in hdus:
-                    _ = hdu.data
-    except Exception as error:  # astropy raises many kinds on damaged files
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        cause = "is it another kind of file?"
-        if not isinstance(error, OSError) or "truncated" in reason or "SIMPLE" not in reason:
-            cause = "is the download incomplete?"
-        raise InputError(
-            f"path: expected a FITS file, got {path} which cannot be read ({reason[:80]}); {cause}"
-        ) from None
-    return hdus
 
 
 def celestial(header):

@@ -10,7 +10,7 @@ from astropy.nddata import NDData, StdDevUncertainty
 
 from photospec.errors import InputError
 from photospec.image.frames import read_frames
-from photospec.image.headers import band_of, celestial, deviation, open_fits, role_of
+from photospec.image.headers import band_of, celestial, deviation, role_of
 from photospec.image.units import (
     NANOMAGGY,
     band_names,
@@ -20,6 +20,7 @@ from photospec.image.units import (
     target_pixel,
     to_nanomaggies,
 )
+from photospec.utils.fits import open_fits
 
 __all__ = ["read_image"]
 

@@ -18,7 +18,7 @@ from astropy.table import QTable
 from specutils import Spectrum
 
 from photospec.errors import InputError
-from photospec.image.headers import open_fits
+from photospec.utils.fits import open_fits
 
 __all__ = ["read_spectrum", "write_spectra"]
 

@@ -12,8 +12,9 @@ import numpy as np
 
 from photospec.errors import InputError
 from photospec.image.frames import read_frames
-from photospec.image.headers import celestial, open_fits
+from photospec.image.headers import celestial
 from photospec.photometry.apertures import aperture_flux
+from photospec.utils.fits import open_fits
 
 __all__ = ["place_sky", "sky_patches"]
 
