@@ -1,6 +1,12 @@
 """Spectra: `~specutils.Spectrum` to plain arrays and back, wavelength grids, files."""
 
-from photospec.spectrum.arrays import FIBRE_RADIUS, SpectrumArrays, from_arrays, to_arrays
+from photospec.spectrum.arrays import (
+    FIBRE_RADIUS,
+    SpectrumArrays,
+    fill_missing,
+    from_arrays,
+    to_arrays,
+)
 from photospec.spectrum.headers import FLUX_UNIT
 from photospec.spectrum.io import read_spectrum, write_spectra
 from photospec.spectrum.wavelengths import (
@@ -25,6 +31,7 @@ __all__ = [
     "SpectrumArrays",
     "air_to_vacuum",
     "fill_gaps",
+    "fill_missing",
     "from_arrays",
     "read_spectrum",
     "rebin",

@@ -34,7 +34,14 @@ from photospec.spectrum.headers import (
 from photospec.spectrum.wavelengths import air_to_vacuum, fill_gaps
 from photospec.utils.validity import standard_deviation, usable
 
-__all__ = ["FIBRE_RADIUS", "SpectrumArrays", "fill_missing", "from_arrays", "to_arrays"]
+__all__ = [
+    "FIBRE_RADIUS",
+    "SpectrumArrays",
+    "fill_missing",
+    "from_arrays",
+    "medium_of",
+    "to_arrays",
+]
 
 #: Radius of the SDSS spectrograph fibre on the sky, arcsec.
 FIBRE_RADIUS = 1.5
@@ -135,7 +142,7 @@ def to_arrays(spectrum):
             f"{spectrum.flux.shape}; flatten a cube to a list of spectra first"
         )
     meta = dict(spectrum.meta)
-    medium = meta["wavelength_medium"] = _medium(meta)
+    medium = meta["wavelength_medium"] = medium_of(meta)
     frame = _frame(meta)
     if frame:
         meta["spectral_frame"] = frame
@@ -220,8 +227,29 @@ def fill_missing(arrays):
     )
 
 
-def _medium(meta):
-    """Medium of the wavelengths: what meta says, then what its header says, then vacuum."""
+def medium_of(meta):
+    """Medium of a spectrum's wavelengths: what meta says, then its header, then vacuum.
+
+    Parameters
+    ----------
+    meta : dict
+        ``meta`` of a Spectrum.
+
+    Returns
+    -------
+    {"air", "vacuum"}
+
+    Raises
+    ------
+    InputError
+        If it is another word, or the header says both.
+
+    Examples
+    --------
+    >>> from photospec.spectrum.arrays import medium_of
+    >>> medium_of({"header": {"AIRORVAC": "air"}})
+    'air'
+    """
     medium = meta.get("wavelength_medium")
     if medium is None:
         header = meta.get("header")

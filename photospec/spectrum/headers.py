@@ -77,7 +77,8 @@ def parse_unit(text, what="unit"):
             except (ValueError, TypeError, AttributeError):
                 continue
     raise InputError(
-        f"{what}: expected a unit such as 'erg/(s cm2 Angstrom)', got {text[:60]!r}; is it misspelt?"
+        f"{what}: expected a unit such as 'erg/(s cm2 Angstrom)', got {text[:60]!r}; "
+        "is it misspelt?"
     )
 
 

@@ -184,10 +184,10 @@ def _gaps(wavelength):
     found = []
     for i in np.flatnonzero(step > _GAP * np.maximum(upper[left], upper[right])):
         h_left, h_right = float(typical[left[i]]), float(typical[right[i]])
-        n = int(round(step[i] / (0.5 * (h_left + h_right)))) - 1
+        n = round(step[i] / (0.5 * (h_left + h_right))) - 1
         if np.log(h_right / h_left) > 0.5 * np.log(wavelength[i + 1] / wavelength[i]):
             per_log = 0.5 * (h_left / wavelength[i] + h_right / wavelength[i + 1])
-            n = int(round(np.log(wavelength[i + 1] / wavelength[i]) / per_log)) - 1
+            n = round(np.log(wavelength[i + 1] / wavelength[i]) / per_log) - 1
         if n > 0:
             found.append((int(i), h_left, h_right, n))
     return found
