@@ -125,7 +125,8 @@ def good_pixels(arrays):
     -------
     ndarray of bool, shape (n, n_wave)
     """
-    return usable(arrays.flux, arrays.sigma, arrays.mask)
+    # Fill values have been masked on the way in: large numbers are fluxes of a small unit here.
+    return usable(np.where(np.isfinite(arrays.flux), 0.0, np.nan), arrays.sigma, arrays.mask)
 
 
 def notes(arrays):

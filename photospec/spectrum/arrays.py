@@ -154,7 +154,8 @@ def to_arrays(spectrum):
     hidden = None if spectrum.mask is None else _rows(spectrum, np.asarray(spectrum.mask) != 0)
     lsf = _lsf(meta.pop("lsf_sigma", None), flux.shape, spectrum.spectral_axis_index)
     redshift = _hint(meta.pop("redshift", None), spectrum, len(flux))
-    good = usable(flux, sigma, hidden)
+    # Values as they came: fill values are known by their size, whatever the unit.
+    good = usable(_rows(spectrum, spectrum.flux.value), sigma, hidden) & np.isfinite(flux)
     if sigma is not None:
         # What is masked keeps its error; what is bad because of its error has an infinite one.
         keep = good if hidden is None else good | (hidden & (sigma > 0))
@@ -306,7 +307,7 @@ def _flux(spectrum, equivalent):
     except u.UnitConversionError:
         raise InputError(
             "spectrum.flux: expected a flux density such as erg/s/cm2/Angstrom or Jy, got "
-            f"{spectrum.flux.unit or 'no unit'}{' (A is ampere)' * (u.A in unit.bases)}; "
+            f"{str(spectrum.flux.unit) or 'no unit'}{' (A is ampere)' * (u.A in unit.bases)}; "
             "multiply a calibrated array by its unit"
         ) from None
 
@@ -323,7 +324,7 @@ def _sigma(spectrum, equivalent):
         raise InputError(
             "spectrum.uncertainty: expected a standard deviation, variance or inverse variance in "
             f"the unit of the flux, got {type(spectrum.uncertainty).__name__} in "
-            f"{spectrum.uncertainty.unit or 'no unit'}; give it its kind and unit"
+            f"{str(spectrum.uncertainty.unit or '') or 'no unit'}; give it its kind and unit"
         ) from None
 
 

@@ -10,9 +10,9 @@ from astropy.nddata import InverseVariance, StdDevUncertainty, VarianceUncertain
 
 __all__ = ["HUGE", "SIGMA_RANGE", "standard_deviation", "to_sigma", "usable"]
 
-#: No flux is as large, in nanomaggies per pixel or 1e-17 erg/s/cm2/A: that is brighter than
-#: the full Moon. Fill values (1e20, 1e30, the largest float32) lie above.
-HUGE = 1e15
+#: Numbers as large as this are fill values (1e20, 1e30, the largest float32), no fluxes: in
+#: nanomaggies it is brighter than the Sun, and no unit in use has fluxes as large.
+HUGE = 1e20
 #: Errors further than this factor from those of the other samples are marks, no errors: the
 #: weight of such a sample would be a millionth, or a million times, that of its neighbours.
 #: Errors within one real SDSS spectrum differ by a factor of at most 31.
@@ -28,7 +28,7 @@ def usable(values, sigma=None, mask=None, *, axis=-1):
     Parameters
     ----------
     values : array_like
-        Fluxes, in the units of this package (nanomaggies or 1e-17 erg/s/cm2/A).
+        Fluxes, in the unit in which they came: fill values are known by their size.
     sigma : array_like, optional
         Standard deviations, broadcast to the shape of `values`. Make them with `to_sigma` or
         `standard_deviation`, which keep the sign of an error and turn an inverse variance
@@ -52,6 +52,8 @@ def usable(values, sigma=None, mask=None, *, axis=-1):
     array([ True, False, False, False])
     """
     values = np.asarray(values)
+    if values.dtype == np.float16:  # which has no number as large as HUGE
+        values = values.astype(np.float32)
     good = np.abs(values) < HUGE  # False for NaN
     if mask is not None:
         good &= ~np.asarray(mask, dtype=bool)
