@@ -5,8 +5,16 @@ from pathlib import Path
 import h5py
 
 from photospec.errors import InputError
+from photospec.utils.reading import check_size, one_line, reading
 
-__all__ = ["FORMAT", "check_lengths", "damaged", "open_pairs", "row_datasets"]
+__all__ = [
+    "FORMAT",
+    "check_lengths",
+    "open_pairs",
+    "pairs_dataset",
+    "reading_pairs",
+    "row_datasets",
+]
 
 #: Value of the attribute ``format``; the number changes when old readers would go wrong.
 FORMAT = "photospec-pairs-1"
@@ -31,7 +39,7 @@ def open_pairs(path):
     path = Path(path)
     if not path.is_file():
         raise InputError(f"path: expected a pairs file, got {path} which does not exist")
-    try:
+    with reading_pairs(path):
         if not h5py.is_hdf5(path):
             raise InputError(f"path: expected an HDF5 file of pairs, got {path} which is no HDF5")
         if _is_being_written(path):
@@ -39,20 +47,76 @@ def open_pairs(path):
             file = h5py.File(path, "r", libver="latest", swmr=True, locking=False)
         else:
             file = h5py.File(path, "r", locking=False)
-    except (OSError, RuntimeError) as error:
-        raise damaged(path, error) from None
-    try:
-        found = file.attrs.get("format", "none")
-        if found != FORMAT:
-            raise InputError(f"path: expected format {FORMAT}, got {found!s:.40} in {path}")
-        if "n_pairs" not in file.attrs:
-            raise InputError(f"path: expected a count of pairs, got none in {path}")
-    except BaseException as error:
-        file.close()
-        if isinstance(error, OSError | RuntimeError | KeyError | UnicodeDecodeError):
-            raise damaged(path, error) from None
-        raise
+        try:
+            found = file.attrs.get("format", "none")
+            if not isinstance(found, str) or found != FORMAT:
+                raise InputError(
+                    f"path: expected format {FORMAT}, got {one_line(found, 40)} in {path}"
+                )
+            if "n_pairs" not in file.attrs:
+                raise InputError(f"path: expected a count of pairs, got none in {path}")
+        except BaseException:
+            file.close()
+            raise
     return file
+
+
+def reading_pairs(path):
+    """Return a context in which every failure of HDF5 is one line about a pairs file.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    context manager
+        See `photospec.utils.reading.reading`.
+    """
+    return reading(path, "a whole pairs file", cause="was writing or downloading it interrupted?")
+
+
+def pairs_dataset(file, name, n_dim, kinds="f"):
+    """Find a dataset and check that it is what the format says.
+
+    Parameters
+    ----------
+    file : h5py.File
+    name : str
+    n_dim : int
+        Number of axes.
+    kinds : str
+        NumPy kinds of numbers that it may hold.
+
+    Returns
+    -------
+    h5py.Dataset
+
+    Raises
+    ------
+    InputError
+        If it is absent, a group, of other axes or numbers, or if one row of it claims more memory
+        than ``photospec.conf.max_bytes``.
+    """
+    path = file.filename
+    try:
+        dataset = file.get(name)
+    except (KeyError, RuntimeError):  # a link that leads nowhere, or in circles
+        dataset = None
+    if dataset is None:
+        raise InputError(f"path: expected {name} in {path}, got none; is the file complete?")
+    if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
+        raise InputError(f"path: expected numbers in {name} of {path}, got none")
+    if dataset.ndim != n_dim or dataset.dtype.kind not in kinds:
+        raise InputError(
+            f"path: expected {n_dim} axes of numbers in {name} of {path}, got {dataset.ndim} of "
+            f"{one_line(dataset.dtype, 40)}"
+        )
+    row = dataset.dtype.itemsize
+    for side in dataset.shape[1:] if n_dim > 1 else dataset.shape:
+        row *= int(side)
+    check_size(row, f"one row of {name}" if n_dim > 1 else name, path)
+    return dataset
 
 
 def _is_being_written(path):
@@ -83,9 +147,15 @@ def row_datasets(file):
     ------
     h5py.Dataset
     """
-    for group in (file, file.get("spectrum"), file.get("object"), file.get("truth")):
-        for item in (group or {}).values():
+    for name in ("/", "spectrum", "object", "truth"):
+        group = file.get(name)
+        for item in group.values() if isinstance(group, h5py.Group) else ():
             if isinstance(item, h5py.Dataset) and item.name != "/spectrum/wavelength":
+                if not item.shape:
+                    raise InputError(
+                        f"path: expected a row for each pair in {item.name} of {file.filename}, "
+                        "got a single value"
+                    )
                 yield item
 
 
@@ -107,24 +177,3 @@ def check_lengths(file, n_pairs):
                 f"path: expected {n_pairs} pairs in {file.filename}, got {len(dataset)} in "
                 f"{dataset.name}; the file is damaged"
             )
-
-
-def damaged(path, error):
-    """Error for a file that HDF5 cannot read.
-
-    Parameters
-    ----------
-    path : path-like
-    error : Exception
-        What HDF5 said.
-
-    Returns
-    -------
-    InputError
-        To be raised.
-    """
-    reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
-    return InputError(
-        f"path: expected a whole pairs file, got {path} which cannot be read ({reason}); "
-        "was writing or downloading it interrupted?"
-    )

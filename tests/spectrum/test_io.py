@@ -97,7 +97,7 @@ def test_bad_files(tmp_path):
     table = fits.BinTableHDU.from_columns([fits.Column("flux", "E", array=[1.0])])
     table.header["FORMAT"] = "photospec-spectra-1"
     table.writeto(tmp_path / "part.fits")
-    refused("part.fits", "make no sense")
+    refused("part.fits", "cannot be read")
     fits.PrimaryHDU(np.ones((5, 9, 9))).writeto(tmp_path / "image.fits")
     refused("image.fits", "expected")
     write_spectra(tmp_path / "a.fits", spectrum())
