@@ -14,12 +14,8 @@ from astropy.wcs import WCS
 from specutils import Spectrum, SpectrumList
 
 from photospec.errors import InputError
-from photospec.spectrum.headers import (
-    FLUX_UNIT,
-    parse_unit,
-    spectral_frame,
-    wavelength_medium,
-)
+from photospec.spectrum.headers import FLUX_UNIT, parse_unit, spectral_frame, wavelength_medium
+from photospec.utils.validity import to_sigma
 
 __all__ = ["image_spectrum", "known_kind", "table_spectrum"]
 
@@ -46,6 +42,7 @@ ERRORS = {
 }  # fmt: skip
 MASKS = {"mask", "dq", "qual", "quality", "bpm", "badpix", "bad"}
 POWER = {StdDevUncertainty: 1, VarianceUncertainty: 2, InverseVariance: -2}
+NAMES = {StdDevUncertainty: "std", VarianceUncertainty: "var", InverseVariance: "ivar"}
 
 
 def known_kind(hdus):
@@ -283,7 +280,7 @@ def table_spectrum(hdu, primary, *, default_flux=None, default_axis=None):
         name = next((n for n in columns if n in names), None)
         if name is not None and uncertainty is None:
             error = column(name).astype(float)
-            uncertainty = (kind, error, _error_unit(kind, unit(name), flux_unit, columns[name]))
+            uncertainty = (kind, error, unit(name), columns[name])
     name = next((n for n in columns if n in MASKS), None)
     mask = None if name is None else column(name) != 0
     medium = "air" if "air" in axis_name else "vacuum"
@@ -313,44 +310,51 @@ def _axis(values, unit, name, shown):
     return values * unit
 
 
-def _error_unit(kind, unit, flux_unit, shown):
+def _uncertainty(kind, values, unit, flux_unit, axis, shown):
+    """Uncertainty of a class, in its own unit or that of the flux; wavelength last in `values`."""
     expected = flux_unit ** POWER[kind]
-    if unit is None:
-        return expected
-    density = u.spectral_density(5000 * u.AA)
-    try:  # F_nu errors beside F_lambda fluxes are possible; a wrong power is not
-        (1 * unit ** (1 / POWER[kind])).to(flux_unit, density)
+    if unit is None or unit.is_equivalent(expected):
+        return kind(values * (unit or expected))
+    try:  # errors per frequency beside fluxes per wavelength, or the other way round
+        sigma = to_sigma(values, NAMES[kind]) * unit ** (1 / POWER[kind])
+        return StdDevUncertainty(sigma.to(flux_unit, u.spectral_density(axis)))
     except u.UnitConversionError:
         raise InputError(
             f"path: expected {shown} in {expected} or the like, got {unit}; was the unit copied "
             "from the flux?"
         ) from None
-    return unit
 
 
 def _assemble(axis, flux, uncertainty, mask, lsf, meta):
     """Spectrum of one sample per row; or of one spectrum per row; or many on their own grids."""
+    if axis.ndim == 1 and flux.ndim == 2 and flux.shape[0] == axis.size:
+        # One sample per row, many spectra: wavelength last from here on.
+        flux, mask = flux.T, None if mask is None or mask.ndim == 1 else mask.T
+        if uncertainty is not None:
+            kind, error, *rest = uncertainty
+            uncertainty = (kind, error.T, *rest)
 
-    def make(axis, rows, index=None):
-        kind, error, unit = uncertainty or (None, None, None)
+    def make(axis, rows):
+        error = None
+        if uncertainty is not None:
+            kind, values, unit, shown = uncertainty
+            error = _uncertainty(kind, values[rows], unit, flux.unit, axis, shown)
         more = {} if lsf is None else {"lsf_sigma": lsf[rows]}
         return Spectrum(
             flux=flux[rows],
             spectral_axis=axis,
-            spectral_axis_index=index,
-            uncertainty=None if kind is None else kind(error[rows] * unit),
+            spectral_axis_index=flux[rows].ndim - 1,
+            uncertainty=error,
             mask=None if mask is None else mask[rows],
             meta={**meta, **more},
         )
 
     if axis.ndim == 1:
-        if flux.ndim == 1:
-            return make(axis, slice(None))
-        return make(axis, slice(None), 0 if flux.shape[0] == axis.size else 1)
+        return make(axis, slice(None))
     if len(axis) == 1:
         return make(axis[0], 0)
     if np.all(axis == axis[0]):
-        return make(axis[0], slice(None), 1)
+        return make(axis[0], slice(None))
     return SpectrumList([make(axis[i], i) for i in range(len(axis))])
 
 
@@ -400,7 +404,8 @@ def image_spectrum(hdus):
         axis = _standard_axis(main.header, number, n)
     if axis is None:
         return None
-    index = 0 if data.ndim == 1 or (data.shape[0] == n and number == 2) else 1
+    index = 0 if data.ndim == 1 or number > 1 else 1
+    squeezed, data = data.shape, np.moveaxis(data, index, -1)
     flux_unit = parse_unit(main.header.get("BUNIT", header.get("BUNIT")), "BUNIT")
     uncertainty, mask = None, None
     if "sigma" in bands:
@@ -409,17 +414,18 @@ def image_spectrum(hdus):
         role = _role(hdu)
         if role is None or np.size(hdu.data) != data.size:
             continue
-        values = np.asarray(hdu.data).reshape(data.shape)
+        values = np.moveaxis(np.squeeze(hdu.data).reshape(squeezed), index, -1)
         if role == "mask":
             mask = values != 0 if mask is None else mask | (values != 0)
         elif uncertainty is None:
             unit = parse_unit(hdu.header.get("BUNIT"), f"BUNIT of {hdu.name}")
-            unit = _error_unit(role, unit, flux_unit or u.one, f"extension {hdu.name}")
-            uncertainty = role(values.astype(float) * unit)
+            shown, unit_of_flux = f"extension {hdu.name}", flux_unit or u.one
+            values = values.astype(float)
+            uncertainty = _uncertainty(role, values, unit, unit_of_flux, axis, shown)
     return Spectrum(
         flux=data.astype(float) * (flux_unit or u.one),
         spectral_axis=axis,
-        spectral_axis_index=index,
+        spectral_axis_index=data.ndim - 1,
         uncertainty=uncertainty,
         mask=mask,
         meta=_says(header),
