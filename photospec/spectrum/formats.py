@@ -35,9 +35,9 @@ ERRORS = {
     StdDevUncertainty: {
         "error", "err", "errors", "sigma", "sig", "uncertainty", "unc", "uncert", "std", "stddev",
         "noise", "flux_err", "flux_error", "fluxerr", "fluxerror", "flux_sigma", "flux_unc",
-        "flux_uncertainty", "e_flux", "err_flux", "eflux", "dflux", "flam_err", "fnu_err", "stat",
+        "flux_uncertainty", "e_flux", "err_flux", "eflux", "dflux", "flam_err", "fnu_err",
     },
-    VarianceUncertainty: {"var", "variance", "flux_var", "flux_variance"},
+    VarianceUncertainty: {"var", "variance", "flux_var", "flux_variance", "stat"},
     InverseVariance: {"ivar", "invvar", "inverse_variance", "flux_ivar", "ivar_flux"},
 }  # fmt: skip
 MASKS = {"mask", "dq", "qual", "quality", "bpm", "badpix", "bad"}

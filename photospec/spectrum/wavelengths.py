@@ -158,6 +158,7 @@ def _filled(buffer):
             new = low * (high / low) ** (np.arange(1, n + 1) / (n + 1))
         else:
             new = np.linspace(low, high, n + 2)[1:-1]
+        new = new[(new > low) & (new < high)]  # a step may be lost in the digits of a huge number
         pieces += [wavelength[start : gap + 1], new]
         missing[gap + 1] = new.size
         start = gap + 1
