@@ -164,10 +164,15 @@ def to_arrays(spectrum):
         wavelength, flux, good = wavelength[::-1], flux[:, ::-1], good[:, ::-1]
         sigma = None if sigma is None else sigma[:, ::-1]
         lsf = None if lsf is None else lsf[..., ::-1]
-    if not (np.all(np.isfinite(wavelength)) and np.all(np.diff(wavelength) > 0)):
+    if not np.all(np.isfinite(wavelength)):
         raise InputError(
-            "spectrum: expected a spectral axis of finite numbers that runs one way, got one that "
-            "turns back, stands still or has NaN; is it made of several orders?"
+            "spectrum: expected a spectral axis of finite numbers, got NaN or infinity among them; "
+            "does it hold zeros, as frequencies?"
+        )
+    if not np.all(np.diff(wavelength) > 0):
+        raise InputError(
+            "spectrum: expected a spectral axis that runs one way, got one that turns back or "
+            "stands still; is it made of several orders?"
         )
     return fill_missing(
         SpectrumArrays(

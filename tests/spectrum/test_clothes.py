@@ -235,9 +235,9 @@ def test_what_is_refused(changes, match):
 
 
 def test_arrays_that_do_not_belong_together():
-    with pytest.raises(InputError, match="^sigma: expected numbers in the shape"):
+    with pytest.raises(InputError, match=r"^sigma: expected numbers in the shape"):
         from_arrays(WAVE, FLUX, sigma=SIGMA[1:])
-    with pytest.raises(InputError, match="^mask: expected numbers in the shape"):
+    with pytest.raises(InputError, match=r"^mask: expected numbers in the shape"):
         from_arrays(WAVE, FLUX, mask=MASK[1:])
     one = to_arrays(from_arrays(WAVE, np.stack([FLUX, FLUX]), sigma=0.1, mask=MASK))
     np.testing.assert_array_equal(one.mask, np.stack([MASK, MASK]))

@@ -77,7 +77,11 @@ def test_arrays_get_masked_samples():
     keep[400:440] = False
     flux = np.stack([LINEAR, 2 * LINEAR])
     made = from_arrays(
-        LINEAR[keep], flux[:, keep], sigma=0.1 * flux[:, keep], lsf=LINEAR[keep] / 4000, redshift=0.1
+        LINEAR[keep],
+        flux[:, keep],
+        sigma=0.1 * flux[:, keep],
+        lsf=LINEAR[keep] / 4000,
+        redshift=0.1,
     )
     arrays = to_arrays(made)
     np.testing.assert_allclose(arrays.wavelength, LINEAR)
@@ -128,7 +132,7 @@ def test_smoothing_does_not_bridge():
 
 def test_training_grid_needs_to_know_what_is_missing():
     keep = (LINEAR < 6000) | (LINEAR > 6060)
-    with pytest.raises(InputError, match="samples missing .then ivar is needed"):
+    with pytest.raises(InputError, match=r"samples missing .then ivar is needed"):
         to_training_grid(LINEAR[keep], LINEAR[keep])
     flux, ivar = to_training_grid(LINEAR[keep], LINEAR[keep], np.ones(keep.sum()))
     masked = np.where(keep, 1.0, 0.0)

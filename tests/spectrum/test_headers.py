@@ -55,7 +55,7 @@ def test_logarithms_of_units(text):
 
 def test_no_unit_and_nonsense():
     assert [parse_unit(text) for text in (None, "", "  ", "none", "N/A")] == [None] * 5
-    with pytest.raises(InputError, match="BUNIT: expected a unit.*got 'furlongs'.*misspelt"):
+    with pytest.raises(InputError, match=r"BUNIT: expected a unit.*got 'furlongs'.*misspelt"):
         parse_unit("furlongs", "BUNIT")
 
 
@@ -93,7 +93,7 @@ def test_air_or_vacuum(cards, medium):
 
 
 def test_air_and_vacuum_at_once_is_refused():
-    with pytest.raises(InputError, match="got both .CTYPE1 = AWAV, AIRORVAC = vac"):
+    with pytest.raises(InputError, match=r"got both .CTYPE1 = AWAV, AIRORVAC = vac"):
         wavelength_medium({"CTYPE1": "AWAV", "AIRORVAC": "vac"})
 
 
