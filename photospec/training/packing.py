@@ -1,25 +1,23 @@
 """Three finished runs to one spectrograph folder."""
 
 import json
-import subprocess
 from contextlib import closing
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors import safe_open
 
-from photospec.config import read_toml
 from photospec.errors import InputError
 from photospec.networks.ood import ImageDomain
 from photospec.pairs import PairsFile
-from photospec.published.pack import pack_published
 from photospec.spectrum import SMOOTHING, WAVELENGTH
-from photospec.training.config import TrainConfig
 from photospec.training.data import PairsStream
 from photospec.training.density import refine_density
+from photospec.training.extensions import PACKERS
+from photospec.training.run_folder import SETTINGS, WEIGHTS, software
+from photospec.training.settings import TrainConfig
 from photospec.utils.constants import SPEED_OF_LIGHT
 from photospec.weights import (
     FILES,
@@ -30,40 +28,17 @@ from photospec.weights import (
     save_cascade,
 )
 
-__all__ = ["describe", "fit_domain", "pack", "software"]
+__all__ = ["describe", "fit_domain", "pack", "pack_transformer"]
 
-_PACKAGES = ("photospec", "torch", "numpy", "pytorch-ignite")
 # Images per file behind the `ImageDomain`, and how many are looked at together.
 _N_DOMAIN, _AT_ONCE = 8192, 256
-
-
-def software():
-    """Versions of what trained, and the commit where it is known, as text."""
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    try:
-        commit = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
-        found["commit"] = commit.stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        pass
-    return found
 
 
 def line_spread(provenance):
     """Wavelength (10,) and Gaussian sigma (10,) of a simulated survey's spectra, Angstrom.
 
     Instrument and smoothing of the training grid in quadrature; None for pairs that do not
-    say (`photospec.training.pack.pack` then keeps the defaults).
+    say (`photospec.training.packing.pack` then keeps the defaults).
     """
     survey = provenance.get("survey", provenance)
     spectrograph = survey.get("spectrograph") if isinstance(survey, dict) else None
@@ -119,25 +94,37 @@ def pack(runs, output, *, pairs, sampling=None, provenance=None, overwrite=False
 
     Returns
     -------
-    SpectrographConfig or PublishedConfig
+    photospec.weights.WeightsConfig
+
+    Raises
+    ------
+    InputError
+        Runs that are not finished, or do not go together; a spectrograph there already.
+
+    Examples
+    --------
+    >>> from photospec.training import pack
+    >>> stages = ("base", "super-resolution", "contrastive")
+    >>> runs = {stage: f"run/{stage}" for stage in stages}
+    >>> pack(runs, "run/spectrograph", pairs="pairs.h5")  # doctest: +SKIP
     """
     pairs = [pairs] if isinstance(pairs, str | Path) else list(pairs)
     config = describe(pairs[0])
     notes, sizes, architectures = {**software(), **(provenance or {})}, {}, set()
     for stage in FILES:
         folder = Path(runs[stage])
-        if not (folder / "weights.safetensors").is_file():
+        if not (folder / WEIGHTS).is_file():
             raise InputError(
-                f"runs: expected weights.safetensors of the {stage} stage in {folder}, got none; "
+                f"runs: expected {WEIGHTS} of the {stage} stage in {folder}, got none; "
                 "is its training unfinished?"
             )
-        trained = read_toml(TrainConfig, folder / "config.toml")
+        trained = TrainConfig.read(folder / SETTINGS)
         if trained.stage != stage:
             raise InputError(f"runs: expected a {stage} run in {folder}, got {trained.stage}")
         sizes[stage.replace("-", "_")] = trained.size
         architectures.add(trained.architecture)
         notes[stage] = f"{trained.max_steps} steps of {trained.batch_size}, seed {trained.seed}"
-        hashes = _pairs_hashes(folder / "weights.safetensors")
+        hashes = _pairs_hashes(folder / WEIGHTS)
         if hashes:
             notes[f"{stage}-pairs"] = hashes
     if len(architectures) > 1:
@@ -145,21 +132,45 @@ def pack(runs, output, *, pairs, sampling=None, provenance=None, overwrite=False
             f"runs: expected stages of one architecture, got {' and '.join(sorted(architectures))}"
         )
     config = replace(config, provenance={k: str(v) for k, v in notes.items()})
-    base_run = read_toml(TrainConfig, Path(runs["base"]) / "config.toml")
-    if architectures == {"published"}:
-        return pack_published(runs, output, config, sizes, overwrite=overwrite)
+    [architecture] = architectures
+    cascade, config = PACKERS.get(architecture)(runs, config, sizes, pairs=pairs, sampling=sampling)
+    save_cascade(output, cascade, config, overwrite=overwrite)
+    return config
+
+
+def pack_transformer(runs, config, sizes, *, pairs, sampling=None):
+    """Join runs of the architecture ``"transformer"``.
+
+    Parameters
+    ----------
+    runs : dict
+        Run folder of each stage.
+    config : SpectrographConfig
+        Bands, pixels and line-spread function of the pairs, provenance.
+    sizes : dict
+        Of the networks, by stage with underscores.
+    pairs : list of path-like
+    sampling : Sampling, optional
+
+    Returns
+    -------
+    Cascade
+    SpectrographConfig
+    """
     config = replace(config, **sizes, sampling=sampling or default_sampling(sizes))
     stages = {
-        stage: load_module(config.build(stage), Path(runs[stage]) / "weights.safetensors")
-        for stage in FILES
+        stage: load_module(config.build(stage), Path(runs[stage]) / WEIGHTS) for stage in FILES
     }
     if stages["base"].density is not None:
+        base_run = TrainConfig.read(Path(runs["base"]) / SETTINGS)
         with closing(PairsStream(pairs, base_run)) as stream:
             refine_density(stages["base"], stream, seed=base_run.seed)
     cascade = assemble(stages, config)
     cascade.domain = fit_domain(cascade.base.encoder, pairs)
-    save_cascade(output, cascade, config, overwrite=overwrite)
-    return config
+    return cascade, config
+
+
+PACKERS.register("transformer", pack_transformer)
 
 
 def default_sampling(sizes):

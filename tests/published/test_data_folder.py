@@ -6,7 +6,7 @@ import pytest
 from photospec.cli import main
 from photospec.errors import InputError, PhotospecWarning
 from photospec.pairs import PairsFile
-from photospec.published.folder import convert_published
+from photospec.published.data_folder import convert_published
 from photospec.spectrum import WAVELENGTH
 
 LOG_WAVELENGTH = 3.5901 + 1e-4 * np.arange(3599)
@@ -132,7 +132,10 @@ def test_command(folder, tmp_path, capsys):
     assert output.read_bytes() == before
     for arguments, message in (
         (["train", "convert-published", "-o", str(output)], "--from: expected"),
-        (["train", "base", "--from", str(folder)], "--from: expected with convert-published"),
+        (
+            ["train", "base", "--from", str(folder)],
+            "--from: expected with convert-... only, got base",
+        ),
     ):
         assert main(arguments) == 2
         assert message in capsys.readouterr().err

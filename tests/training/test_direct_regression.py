@@ -10,7 +10,7 @@ from photospec.errors import InputError
 from photospec.networks.sizes import EncoderSize
 from photospec.pairs import PairsWriter
 from photospec.spectrum import WAVELENGTH
-from photospec.training.baselines import SETTINGS, predict_baseline, train_baseline
+from photospec.training.direct_regression import SETTINGS, predict_regressor, train_regressor
 
 SIZE = EncoderSize(width=16, depth=1, n_heads=2, patch_size=16, n_summary=2)
 N = 96
@@ -49,25 +49,25 @@ def train(target, path, folder=None, n_steps=150):
         skip_last=8,
     )
     with torch.random.fork_rng():
-        return train_baseline(target, [path], folder, settings=settings, size=SIZE)
+        return train_regressor(target, [path], folder, settings=settings, size=SIZE)
 
 
 def test_redshifts_of_held_out_images(made, path, tmp_path):
     image, _, redshift = made
     network = train("redshift", path, tmp_path)
-    found = predict_baseline(network, image[-8:])[:, 0]
+    found = predict_regressor(network, image[-8:])[:, 0]
     assert np.abs(found - redshift[-8:]).mean() < 0.25 * np.std(redshift)
     # A second call reads what the first trained.
     (file,) = tmp_path.iterdir()
     written = file.stat().st_mtime_ns
-    again = predict_baseline(train("redshift", path, tmp_path), image[-8:])[:, 0]
+    again = predict_regressor(train("redshift", path, tmp_path), image[-8:])[:, 0]
     np.testing.assert_allclose(again, found, rtol=1e-5)
     assert file.stat().st_mtime_ns == written
 
 
 def test_spectra_have_the_slope_of_the_colour(made, path):
     image, flux, _ = made
-    found = predict_baseline(train("spectrum", path), image[-8:])
+    found = predict_regressor(train("spectrum", path), image[-8:])
     wanted = flux[-8:] / flux[-8:, 1600:2900].mean(axis=1, keepdims=True)
     assert np.abs(found - wanted).mean() < 0.5 * np.abs(wanted - wanted.mean(axis=0)).mean()
 
@@ -79,6 +79,6 @@ def test_same_seed_same_network(path):
 
 def test_refusals(path):
     with pytest.raises(InputError, match="target: expected one of redshift, spectrum"):
-        train_baseline("colour", [path], settings=SETTINGS["redshift"])
+        train_regressor("colour", [path], settings=SETTINGS["redshift"])
     with pytest.raises(InputError, match=r"pairs: .* 64 pairs .* beside 512 .* got 96"):
-        train_baseline("redshift", [path])
+        train_regressor("redshift", [path])

@@ -1,6 +1,6 @@
 """Direct regression from images: what the spectrograph has to beat (`photospec.evaluation`).
 
-One image encoder, as large as that of the base stage, with a head that answers at once:
+One image encoder, as large as that of the base stage, with a head for
 either the redshift, or the mean spectrum. Same pairs, same augmentation, same precision.
 """
 
@@ -19,18 +19,18 @@ from photospec.errors import InputError
 from photospec.networks.image_encoder import ImageEncoder
 from photospec.networks.scaling import N_FINE, NORMALISATION
 from photospec.networks.sizes import BASE
-from photospec.training.config import Optimisation, TrainConfig
 from photospec.training.data import PairsStream
 from photospec.training.optimisers import learning_rate, make_optimiser
+from photospec.training.settings import Optimisation, TrainConfig
 from photospec.weights import load_module, save_module
 
-__all__ = ["TARGETS", "ImageRegressor", "predict_baseline", "train_baseline"]
+__all__ = ["TARGETS", "ImageRegressor", "predict_regressor", "train_regressor"]
 
 TARGETS = {"redshift": 1, "spectrum": N_FINE}
 
 
 @dataclass(frozen=True)
-class Settings:
+class RegressionSettings:
     """A training of AdamW: steps of warm-up, a plateau, linear decay to zero.
 
     The last `skip_last` pairs of the first file are not learnt from.
@@ -61,7 +61,7 @@ class Settings:
 
 
 #: Settings of the trainings: 192,000 and 96,000 images.
-SETTINGS = {"redshift": Settings(3000), "spectrum": Settings(1500)}
+SETTINGS = {"redshift": RegressionSettings(3000), "spectrum": RegressionSettings(1500)}
 _AT_ONCE = 256
 _N_SCALING = 4096
 
@@ -106,7 +106,7 @@ class ImageRegressor(nn.Module):
         self.std.copy_((target - self.mean).square().mean().sqrt())
 
     def forward(self, image):
-        """Standardised answers ``(n, n_outputs)``."""
+        """Standardised predictions ``(n, n_outputs)``."""
         tokens = self.encoder(image)
         # The first token has seen the aperture photometry, the mean everything.
         pooled = torch.cat([tokens[:, 0], tokens.mean(dim=1)], dim=1)
@@ -115,19 +115,19 @@ class ImageRegressor(nn.Module):
     def loss(self, image, target, dtype=torch.bfloat16):
         """Error of the standardised answers: absolute for redshifts, square for spectra."""
         with torch.autocast(image.device.type, dtype=dtype):
-            answer = self(image)
-        error = answer - (target - self.mean) / self.std
+            predicted = self(image)
+        error = predicted - (target - self.mean) / self.std
         return error.abs().mean() if self.target == "redshift" else error.square().mean()
 
 
 def _truth(batch, target):
-    """Targets (n, n_outputs) of a `Batch`: redshifts, or spectra of mean one."""
+    """Targets (n, n_outputs) of a `PairsBatch`: redshifts, or spectra of mean one."""
     if target == "redshift":
         return batch.redshift[:, None]
     return batch.flux / batch.flux[:, NORMALISATION].mean(dim=1, keepdim=True)
 
 
-def train_baseline(
+def train_regressor(
     target, pairs, folder=None, *, settings=None, size=BASE.image, seed=0, progress=False
 ):
     """Train a direct regressor, or read its weights if it was trained before.
@@ -139,7 +139,7 @@ def train_baseline(
         Pairs files.
     folder : path-like, optional
         Keeps the weights, in a file named after pairs and settings.
-    settings : Settings, optional
+    settings : RegressionSettings, optional
         By default `SETTINGS` of the target.
     size : EncoderSize
     seed : int
@@ -197,7 +197,7 @@ def _fit(network, stream, progress):
 
 
 @torch.no_grad()
-def predict_baseline(network, image):
+def predict_regressor(network, image):
     """Answers for images.
 
     Parameters
