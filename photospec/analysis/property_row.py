@@ -91,6 +91,7 @@ def _measure(arrays, redshift, galactic_ebv, options):
     if why:
         row["flags"].append(why)
         return row
+    row["flags"] += arrays.meta.get("notes", ())
     if galactic_ebv:
         arrays = _dereddened(arrays, galactic_ebv)
     stages = (_spectral_fit, _indices)
