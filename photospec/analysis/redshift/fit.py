@@ -6,7 +6,7 @@ import numpy as np
 from scipy.ndimage import uniform_filter1d
 
 from photospec.analysis.gate import N_PIXELS_MIN, good_pixels, take
-from photospec.analysis.redshift.consistency import (
+from photospec.analysis.redshift.errors import (
     CORRELATED,
     jackknife_error,
     residual_correlation,
@@ -236,7 +236,7 @@ def _refine(coarse, fine, row, chi2, shift_low, found, out, bare):
     found.reduced_chi2[out] = best_fine / fine_free
     found.negative[out] = np.mean(best_model) <= 0
     if bare:
-        _ask_the_parts(coarse, fine, row, best_model, found, out)
+        _inflate_error_by_jackknife(coarse, fine, row, best_model, found, out)
     suspect = found.reduced_chi2[out] > SUSPECT_CHI2 or found.delta_chi2[out, 1] < SUSPECT_DELTA
     if suspect and found.correlation[out] == 1:
         rival, redshift = quasar_chi2(fine, row)
@@ -245,7 +245,7 @@ def _refine(coarse, fine, row, chi2, shift_low, found, out, bare):
     return ""
 
 
-def _ask_the_parts(coarse, fine, row, model, found, out):
+def _inflate_error_by_jackknife(coarse, fine, row, model, found, out):
     """Widen the error of a spectrum without noise to the disagreement of its parts."""
     correlation = residual_correlation(fine.flux[row], model, fine.weight[row])
     if correlation < CORRELATED:
