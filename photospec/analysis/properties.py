@@ -25,7 +25,7 @@ from photospec.dust import cardelli89
 from photospec.errors import InputError
 from photospec.lines import LINES
 from photospec.spectrum import FLUX_UNIT
-from photospec.utils.threads import one_thread
+from photospec.utils.parallel import one_thread
 
 __all__ = ["COLUMNS", "INDEX_COLUMNS", "Options", "assemble", "measure_properties", "measure_rows"]
 
@@ -152,7 +152,7 @@ def measure_properties(
 def _run(tasks, n_processes):
     if n_processes == 1:
         return (measure_rows(*task) for task in tasks)
-    from photospec.utils.processes import map_in_processes
+    from photospec.utils.parallel import map_in_processes
 
     return map_in_processes(measure_rows, tasks, n_processes, failed_rows)
 

@@ -13,7 +13,7 @@ from photospec.evaluation.baselines import (
     photometry_of,
     redshift_merit,
 )
-from photospec.evaluation.calibration import coverage, coverage_distance, ks_distance, pit
+from photospec.evaluation.calibration import coverage, coverage_distance
 from photospec.evaluation.draws import Draws, Store, draw_images, image_of, key_of, redshifts_of
 from photospec.evaluation.features import Photometry
 from photospec.evaluation.measured import measure_spectra
@@ -22,6 +22,7 @@ from photospec.evaluation.ranking import base_spectra, mean_spectrum, ranking_ro
 from photospec.evaluation.redshift_table import redshift_rows
 from photospec.evaluation.spectra import pixel_errors
 from photospec.evaluation.value import Section, bootstrap
+from photospec.utils.stats import ks_distance, pit
 
 __all__ = ["PairsCard", "Settings", "pairs_card"]
 

@@ -98,12 +98,14 @@ class BaseStage(Stage):
 
     Parameters
     ----------
-    image, network, process : dict
-        Options of `ImageEncoder`, `SpectrumTransformer` and `Process`.
+    image, network : dict
+        Options of `ImageEncoder` and `SpectrumTransformer`.
     redshift : bool
         Whether a candidate's redshift is drawn first, from the stage's `RedshiftDensity`.
     n_templates : int
         Of `RestTemplates`.
+    process : dict
+        Options of `Process`.
     """
 
     length = N_BASE

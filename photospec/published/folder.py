@@ -5,7 +5,6 @@ shared array of log10 wavelengths, ``indices/<n>.npy`` with specObjID and redshi
 (arXiv:2406.18175). Arrays are read without running anything in them.
 """
 
-import os
 import warnings
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 from photospec.errors import InputError, PhotospecWarning
 from photospec.pairs import PairsWriter
 from photospec.spectrum import WAVELENGTH, to_training_grid
+from photospec.utils.files import replacing
 
 __all__ = ["convert_published"]
 
@@ -62,20 +62,18 @@ def convert_published(folder, output, *, wavelength=None, note=None):
         raise InputError(f"output: expected a new file, got {output} which exists")
     numbers = _numbers(folder)
     grid = _wavelength(folder, wavelength)
-    partial = output.with_name(output.name + ".converting")
     provenance = {
         "source": "data folder of the published code",
         "spectra": "inverse variances from the scatter of neighbouring bins",
     }
-    try:
-        with PairsWriter(
-            partial, BANDS, PIXEL_SCALE, WAVELENGTH, provenance, overwrite=True
-        ) as writer:
-            for start in range(0, len(numbers), _AT_ONCE):
-                _append(writer, folder, numbers[start : start + _AT_ONCE], grid)
-        os.replace(partial, output)
-    finally:
-        partial.unlink(missing_ok=True)
+    with (
+        replacing(output) as temporary,
+        PairsWriter(
+            temporary, BANDS, PIXEL_SCALE, WAVELENGTH, provenance, overwrite=True
+        ) as writer,
+    ):
+        for start in range(0, len(numbers), _AT_ONCE):
+            _append(writer, folder, numbers[start : start + _AT_ONCE], grid)
     if note is not None:
         note(f"{output}: {len(numbers)} pairs")
     return len(numbers)

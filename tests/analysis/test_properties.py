@@ -14,7 +14,7 @@ from photospec.analysis.indices.definitions import LICK
 from photospec.analysis.properties import COLUMNS
 from photospec.errors import InputError
 from photospec.spectrum import WAVELENGTH, from_arrays, read_spectrum, to_arrays
-from photospec.utils.processes import map_in_processes
+from photospec.utils.parallel import map_in_processes
 
 DESIGN = {
     "redshift": None, "age_light_weighted": u.Gyr, "age_mass_weighted": u.Gyr,

@@ -16,7 +16,7 @@ from scipy.special import ndtr
 from photospec.analysis.gate import gather, reason_unusable
 from photospec.analysis.redshift.fit import Solutions, find_solutions
 from photospec.errors import InputError
-from photospec.utils.threads import one_thread
+from photospec.utils.parallel import one_thread
 
 __all__ = ["RedshiftFit", "RedshiftWarning", "measure_redshift", "redshift_density"]
 

@@ -1,21 +1,41 @@
-"""Spectra measured in several processes.
+"""Work in several processes, and one numerical thread where more would only wait.
 
 Each worker is a fresh interpreter with one numerical thread that takes one chunk at a
 time over a pipe. It never imports the caller's script, so a script needs no
-``if __name__ == "__main__"`` guard, and a worker that dies takes one chunk with it, not
-the run. No more than one chunk per worker is ever in flight: memory stays bounded.
+``if __name__ == "__main__"`` guard. No more than one chunk per worker is ever in flight:
+memory stays bounded.
+
+Why not loky: there a worker that dies (short of memory, a crash in compiled code) breaks the
+executor and takes all chunks in flight with it, where here it costs its own chunk; and its
+workers share the terminal's process group, so that Ctrl-C makes each of them print a traceback.
 """
 
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from multiprocessing.connection import Connection, Pipe
 from queue import SimpleQueue
 
-__all__ = ["map_in_processes", "serve"]
+from threadpoolctl import ThreadpoolController
+
+__all__ = ["map_in_processes", "one_thread", "serve"]
 
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@lru_cache(maxsize=1)
+def _controller():
+    return ThreadpoolController()  # looks through all loaded libraries: slow, so once
+
+
+def one_thread():
+    """Return a context in which BLAS runs on one thread.
+
+    With more, the products of small matrices mostly wait for each other.
+    """
+    return _controller().limit(limits=1, user_api="blas")
 
 
 class _Worker:
@@ -28,11 +48,12 @@ class _Worker:
             **dict.fromkeys(ONE_THREAD, "1"),
             "PYTHONPATH": os.pathsep.join(path or os.curdir for path in sys.path),
         }
-        command = "import sys; from photospec.utils.processes import serve; serve(sys.argv[1])"
+        command = "import sys; from photospec.utils.parallel import serve; serve(sys.argv[1])"
         self.process = subprocess.Popen(
             [sys.executable, "-c", command, str(theirs.fileno())],
             env=environment,
             pass_fds=[theirs.fileno()],
+            process_group=0,  # Ctrl-C reaches the caller only, which then ends its workers
         )
         theirs.close()  # so that the death of the worker ends the connection
 
