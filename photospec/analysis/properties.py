@@ -7,7 +7,7 @@ makes the rows a table.
 
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from astropy import units as u
@@ -15,19 +15,28 @@ from astropy.table import MaskedColumn, QTable
 from astropy.utils.masked import Masked
 from scipy.ndimage import uniform_filter1d
 
-from photospec.analysis.emission.model import GROUPS
+from photospec.analysis.emission.model import BROAD_GROUPS, LINE_NAMES, line_groups
 from photospec.analysis.gate import gather, reason_unusable
-from photospec.analysis.indices.definitions import INDICES, LICK
+from photospec.analysis.indices.definitions import INDICES, LICK, Index, index_definitions
 from photospec.analysis.indices.measure import indices_of_row
 from photospec.analysis.redshift import RedshiftWarning, measure_redshift
 from photospec.analysis.redshift.measure import warning_names
 from photospec.dust import cardelli89
 from photospec.errors import InputError
-from photospec.lines import LINES
+from photospec.lines import Line
 from photospec.spectrum import FLUX_UNIT
 from photospec.utils.parallel import one_thread
 
-__all__ = ["COLUMNS", "INDEX_COLUMNS", "Options", "assemble", "measure_properties", "measure_rows"]
+__all__ = [
+    "COLUMNS",
+    "INDEX_COLUMNS",
+    "Options",
+    "assemble",
+    "masked_column",
+    "measure_properties",
+    "measure_rows",
+    "residual_sigma",
+]
 
 CHUNK = 4  # spectra per task: small, so that the progress bar moves and both cores end together
 SERIAL_MAX = 8  # fewer spectra than this are not worth starting processes for
@@ -44,7 +53,9 @@ FATAL = (
 )
 _INDEX_UNITS = {"angstrom": u.AA, "mag": u.mag, "break": None}
 
-#: Column name -> Index.
+#: Indices measured by default.
+INDEX_NAMES = ("dn4000", *LICK)
+#: Column name -> Index, of these.
 INDEX_COLUMNS = {"dn4000": INDICES["dn4000"], **{f"lick_{name}": INDICES[name] for name in LICK}}
 #: Columns that the population fit measures -> unit.
 POPULATION_COLUMNS = {
@@ -55,10 +66,6 @@ POPULATION_COLUMNS = {
     "ebv": u.mag,
     "velocity_dispersion": u.km / u.s,
 }
-#: Emission lines measured, by wavelength.
-LINE_NAMES = tuple(
-    sorted((n for g in GROUPS for n in g.names), key=lambda name: LINES[name].wavelength)
-)
 #: Columns of line ratios -> lines above and below the bar.
 LINE_RATIOS = {
     "log_nii_ha": ("nii_6584", "halpha"),
@@ -66,15 +73,33 @@ LINE_RATIOS = {
     "log_sii_ha": (("sii_6716", "sii_6731"), "halpha"),
     "log_oi_ha": ("oi_6300", "halpha"),
 }
-#: Every measured number, in order -> unit or None; each has a column of errors too.
-COLUMNS = {
-    "redshift": None,
-    **POPULATION_COLUMNS,
-    **{name: _INDEX_UNITS[index.kind] for name, index in INDEX_COLUMNS.items()},
-    **{f"{name}_flux": FLUX_UNIT * u.AA for name in LINE_NAMES},
-    **{f"{name}_ew": u.AA for name in LINE_NAMES},
-    **dict.fromkeys(LINE_RATIOS, u.dex),
-}
+#: Lines that may have a broad component.
+BROAD_LINES = tuple(group.names[0] for group in BROAD_GROUPS)
+
+
+def columns(indices, lines):
+    """Every measured number, in order -> unit or None; each has a column of errors too.
+
+    Parameters
+    ----------
+    indices : mapping of str to Index
+        By column name.
+    lines : tuple of str
+    """
+    return {
+        "redshift": None,
+        **POPULATION_COLUMNS,
+        **{name: _INDEX_UNITS[index.kind] for name, index in indices.items()},
+        **{f"{name}_flux": FLUX_UNIT * u.AA for name in lines},
+        **{f"{name}_ew": u.AA for name in lines},
+        **{f"{name}_broad_flux": FLUX_UNIT * u.AA for name in BROAD_LINES if name in lines},
+        "broad_width": u.km / u.s,
+        **dict.fromkeys(LINE_RATIOS, u.dex),
+    }
+
+
+#: The default columns.
+COLUMNS = columns(INDEX_COLUMNS, LINE_NAMES)
 
 
 def measure_properties(
@@ -84,6 +109,8 @@ def measure_properties(
     redshift_range=(0.0, 0.8),
     templates="bc03",
     galactic_ebv=0.0,
+    indices=(...,),
+    lines=(...,),
     n_bootstrap=0,
     seed=0,
     n_processes=None,
@@ -103,6 +130,13 @@ def measure_properties(
         Of the population fit: see `photospec.analysis.fit_populations`.
     galactic_ebv : float or array_like (n,)
         Foreground E(B-V) in mag, removed first (Cardelli et al. 1989).
+    indices : sequence of str or Index
+        Names of `photospec.analysis.indices.INDICES` or `photospec.analysis.Index` objects; ``...``
+        among them stands for Dn4000 and the 25 Lick indices. An index has the column
+        ``lick_<name>``, a break ``<name>``.
+    lines : sequence of str or Line
+        Names of `photospec.lines.LINES` or `photospec.lines.Line` objects; ``...`` among them
+        stands for the default lines.
     n_bootstrap : int
         Wild bootstraps behind the errors of the populations; 0 for the quick errors.
     seed : int
@@ -124,10 +158,23 @@ def measure_properties(
     ------
     InputError
         If there is no spectrum, or an option cannot be understood.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from photospec.analysis import Index, load_templates, measure_properties
+    >>> from photospec.spectrum import from_arrays
+    >>> templates = load_templates("bc03")
+    >>> old = templates.spectra[:, -5, 4]
+    >>> spectrum = from_arrays(templates.wavelength * 1.05, old, sigma=np.full(old.size, 0.02))
+    >>> mine = Index("mg_wide", (5040, 5060), (5070, 5200), (5210, 5230))
+    >>> table = measure_properties(spectrum, indices=(..., mine))
+    >>> print(f"{table['redshift'][0]:.3f} {table['dn4000'][0]:.1f} {table['lick_mg_wide'].unit}")
+    0.050 1.9 Angstrom
     """
     rows = gather(spectrum, strict=False)
     n = len(rows)
-    options = Options.checked(redshift_range, templates, n_bootstrap, seed)
+    options = Options.checked(redshift_range, templates, n_bootstrap, seed, indices, lines)
     redshift = _per_spectrum("redshift", np.nan if redshift is None else redshift, n)
     galactic_ebv = _per_spectrum("galactic_ebv", galactic_ebv, n)
     if not np.all(galactic_ebv >= 0):
@@ -204,15 +251,25 @@ class Options:
     redshift_range : tuple of float
     templates : str, path or TemplateSet
     n_bootstrap, seed : int
+    indices : dict of str to Index
+        By column name.
+    lines : tuple of str or Line
     """
 
     redshift_range: tuple
     templates: object
     n_bootstrap: int
     seed: int
+    indices: dict = field(default_factory=lambda: INDEX_COLUMNS)
+    lines: tuple = (...,)
+
+    @property
+    def columns(self):
+        """Columns of the table -> unit."""
+        return columns(self.indices, line_groups(self.lines)[1])
 
     @classmethod
-    def checked(cls, redshift_range, templates, n_bootstrap, seed):
+    def checked(cls, redshift_range, templates, n_bootstrap, seed, indices=(...,), lines=(...,)):
         """Options that every spectrum can use, or an InputError."""
         from photospec.analysis.populations.templates import load_templates
         from photospec.analysis.redshift.measure import checked_range
@@ -221,7 +278,29 @@ class Options:
             if not isinstance(value, (int, np.integer)) or value < 0:
                 raise InputError(f"{name}: expected a whole number, not negative, got {value!r}")
         load_templates(templates)
-        return cls(checked_range(redshift_range), templates, int(n_bootstrap), int(seed))
+        lines = (lines,) if isinstance(lines, (str, Line)) else tuple(lines)
+        line_groups(lines)
+        return cls(
+            checked_range(redshift_range),
+            templates,
+            int(n_bootstrap),
+            int(seed),
+            _index_columns(indices),
+            lines,
+        )
+
+
+def _index_columns(indices):
+    """Column name -> Index for the indices asked for."""
+    asked = []
+    for item in (indices,) if isinstance(indices, (str, Index)) else indices:
+        asked += INDEX_NAMES if item is ... else (item,)
+    found = {}
+    for index in index_definitions(asked):
+        name = index.name if index.kind == "break" else f"lick_{index.name}"
+        if found.setdefault(name, index) != index:
+            raise InputError(f"indices: expected different names, got two named {index.name!r}")
+    return found
 
 
 def measure_rows(rows, redshift, galactic_ebv, options):
@@ -333,35 +412,50 @@ def _spectral_fit(row, arrays, redshift, options):
     row["flags"] += [f"populations: {flag}" for flag in fit.flags]
     if arrays.sigma is None:
         row["_sigma"] = residual_sigma(fit, arrays.wavelength)
-    _lines(row, measure_lines(fit), options)
+    _lines(row, measure_lines(fit, options.lines), options)
 
 
 def _lines(row, lines, options):
-    from photospec.analysis.bpt import classify_bpt
+    from photospec.analysis.bpt import BPTClass, classify_bpt
 
     missing = {}
     for i, name in enumerate(lines.names):
         row[f"{name}_flux"] = (lines.flux[i], lines.flux_error[i])
         row[f"{name}_ew"] = (lines.ew[i], lines.ew_error[i])
+        row[f"{name}_broad_flux"] = (lines.broad_flux[i], lines.broad_flux_error[i])
         if lines.reason[i]:
             missing.setdefault(lines.reason[i], []).append(name)
-    for name, ratio in LINE_RATIOS.items():
-        row[name] = lines.log_ratio(*ratio)
-        if not np.isfinite(row[name][0]):
+    row["broad_width"] = (lines.broad_width, lines.broad_width_error)
+    row["broad_line"] = lines.broad_line
+    for name, (upper, lower) in LINE_RATIOS.items():
+        sides = [(side,) if isinstance(side, str) else side for side in (upper, lower)]
+        if all(line in lines.names for side in sides for line in side):
+            row[name] = lines.log_ratio(upper, lower)
+        if not np.isfinite(row.get(name, (np.nan,))[0]):
             missing.setdefault("not all lines above 3 sigma", []).append(name)
     row["flags"] += [f"{', '.join(names)}: {why}" for why, names in missing.items()]
-    if np.isfinite([lines.flux[lines.index(name)] for name in BPT_LINES]).all():
-        row["bpt_class"] = classify_bpt(lines, seed=options.seed).bpt_class.name
+    row["flags"] += [f"lines: {flag}" for flag in lines.flags if not lines.mask.all()]
+    if not all(name in lines.names and np.isfinite(lines[name][0]) for name in BPT_LINES):
+        return
+    if not lines.gaussian:
+        row["flags"].append("bpt_class: lines are no Gaussians")
+        return
+    found = classify_bpt(lines, seed=options.seed).bpt_class
+    if lines.broad_line and found is BPTClass.STAR_FORMING:
+        # A broad-line region is no star formation, whatever its narrow lines look like.
+        row["flags"].append("bpt_class: broad lines, but narrow ones as of star formation")
+        found = BPTClass.UNCLASSIFIED
+    row["bpt_class"] = found.name
 
 
 def _indices(row, arrays, redshift, options):
     sigma = row.pop("_sigma", None)
     if sigma is not None:  # errors only: good pixels and values stay what they are
         arrays = replace(arrays, sigma=sigma[None])
-    columns, definitions = zip(*INDEX_COLUMNS.items(), strict=True)
+    definitions = tuple(options.indices.values())
     value, error, reason = indices_of_row(arrays, redshift, definitions)
     missing = {}
-    for i, name in enumerate(columns):
+    for i, name in enumerate(options.indices):
         row[name] = (value[i], error[i])
         if reason[i]:
             missing.setdefault(reason[i], []).append(name)
@@ -415,12 +509,17 @@ def assemble(rows, options):
     """
     table = QTable()
     nothing = (np.nan, np.nan)
-    for name, unit in COLUMNS.items():
+    for name, unit in options.columns.items():
         pairs = np.array([row.get(name, nothing) for row in rows], float).reshape(-1, 2)
         value, error = pairs.T
         error = np.where(np.isfinite(value) & (error >= 0), error, np.nan)
         table[name] = masked_column(value, unit)
         table[f"{name}_error"] = masked_column(error, unit)
+    table["broad_line"] = MaskedColumn(
+        [row.get("broad_line", False) for row in rows],
+        mask=["broad_line" not in row for row in rows],
+        dtype=bool,
+    )
     classes = [row.get("bpt_class", "") for row in rows]
     table["bpt_class"] = MaskedColumn(classes, mask=[not name for name in classes], dtype="U12")
     table["flags"] = ["; ".join(row["flags"]) for row in rows]

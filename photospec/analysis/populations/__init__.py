@@ -7,6 +7,6 @@ populations with their dust, `errors` and `result` turn the weights into numbers
 
 from photospec.analysis.populations.fit import fit_populations
 from photospec.analysis.populations.result import PopulationFit
-from photospec.analysis.populations.templates import load_templates
+from photospec.analysis.populations.templates import TemplateSet, load_templates
 
-__all__ = ["PopulationFit", "fit_populations", "load_templates"]
+__all__ = ["PopulationFit", "TemplateSet", "fit_populations", "load_templates"]

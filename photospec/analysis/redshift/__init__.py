@@ -10,6 +10,13 @@ from photospec.analysis.redshift.measure import (
     RedshiftWarning,
     measure_redshift,
     redshift_density,
+    warning_names,
 )
 
-__all__ = ["RedshiftFit", "RedshiftWarning", "measure_redshift", "redshift_density"]
+__all__ = [
+    "RedshiftFit",
+    "RedshiftWarning",
+    "measure_redshift",
+    "redshift_density",
+    "warning_names",
+]
