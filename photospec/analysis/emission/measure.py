@@ -34,7 +34,10 @@ TIED_ERROR = 0.01
 # SDSS, and the stellar fit and the running median that levels it reach further.
 CONTINUUM_PIXELS = 100
 # Lines that the best model misses by more than this share are no Gaussians: no class from them.
-MISFIT_MAX = 0.15
+MISFIT_MAX = 0.25
+# Of the misfit that stands in the error of the flux, as a share: with two components the fluxes
+# of three real galaxies with misfits of 0.2 grow by 10 % on average, some lines by 25 %.
+MISFIT_ERROR = 0.5
 DEFAULT_DISPERSION = 100.0  # km/s, of gas that shows none of its own
 
 
@@ -257,8 +260,7 @@ def _named(fit, residual, groups, lines, names, wavelength, by_name):
     flux = np.where(measured, share @ lines.flux * stretch, np.nan)
     covariance = share @ lines.covariance @ share.T * stretch**2
     covariance += np.diag(np.where(tied, TIED_ERROR * flux, 0.0) ** 2)
-    if lines.misfit > MISFIT_MAX:
-        covariance += np.diag((lines.misfit * flux) ** 2)
+    covariance += np.diag((MISFIT_ERROR * lines.misfit * flux) ** 2)
     covariance[~measured] = covariance[:, ~measured] = np.nan
     error = np.sqrt(np.diag(covariance))
     stars = np.where(residual.continuum != 0, residual.continuum, np.nan)
