@@ -11,8 +11,14 @@ from photospec.analysis.redshift.errors import (
     jackknife_error,
     residual_correlation,
 )
+from photospec.analysis.redshift.outliers import narrow_features, unexplained
 from photospec.analysis.redshift.quasars import quasar_chi2
-from photospec.analysis.redshift.scan import chi2_at_shifts, chi2_scan, resample_log
+from photospec.analysis.redshift.scan import (
+    chi2_at_shifts,
+    chi2_scan,
+    log_overlaps,
+    resample_log,
+)
 from photospec.analysis.redshift.templates import LOG_STEP, TEMPLATE_RANGE
 from photospec.utils.constants import SPEED_OF_LIGHT
 
@@ -26,6 +32,7 @@ SEPARATION = 1500.0  # km/s between two solutions that count as different
 REFINE = 60.0  # solutions within this scaled delta chi2 of the best get a fine fit
 MARGIN = 0.12  # of ln(1 + z), searched beyond the range asked for, but not far below zero
 N_REFINED = 3
+N_RIVALS = 3  # redshifts of each scan that outliers are judged at
 N_PARAMETERS = 20
 QUASAR_CHI2 = 25.0  # scaled; broad lines must fit better than galaxies by this
 SUSPECT_CHI2, SUSPECT_DELTA = 0.9, 150.0  # worse reduced chi2, smaller delta: try broad lines
@@ -143,15 +150,52 @@ def find_solutions(block, usable, redshift_range, found, indices):
         batch = slice(first, first + BATCH)
         wavelength, flux, ivar = _scaled(take(block, batch), inside)
         coverage[batch] = np.mean(ivar > 0, axis=1)
-        coarse, fine = (
-            _with_model_error(resample_log(wavelength, flux, ivar, factor))
-            for factor in (COARSE, 1)
-        )
         shifts = _shift_range(redshift_range)
+        coarse, fine = (_log_spectra(wavelength, flux, ivar, factor) for factor in (COARSE, 1))
         chi2 = chi2_scan(coarse, *shifts)
+        clean = _without_outliers(wavelength, flux, ivar, fine, chi2, shifts)
+        changed = np.any(clean != ivar, axis=1)
+        if changed.any():
+            again = [
+                _log_spectra(wavelength, flux[changed], clean[changed], f) for f in (COARSE, 1)
+            ]
+            for spectra, mended in zip((coarse, fine), again, strict=True):
+                spectra.flux[changed], spectra.weight[changed] = mended.flux, mended.weight
+            chi2[changed] = chi2_scan(again[0], *shifts)
         for i, row in enumerate(rows[batch]):
             reasons.append(_refine(coarse, fine, i, chi2[i], shifts[0], found, indices[row], bare))
     return reasons, coverage
+
+
+def _log_spectra(wavelength, flux, ivar, factor):
+    return _with_model_error(resample_log(wavelength, flux, ivar, factor))
+
+
+def _without_outliers(wavelength, flux, ivar, fine, chi2, shifts):
+    """Inverse variance with zero on cosmic rays and hot pixels."""
+    doubtful = narrow_features(flux, ivar)
+    rows = np.flatnonzero(doubtful.any(axis=1))
+    if not rows.size:
+        return ivar
+    bare = np.where(doubtful, 0.0, ivar)[rows]
+    without = chi2_scan(_log_spectra(wavelength, flux[rows], bare, COARSE), *shifts)
+    _, overlaps = log_overlaps(wavelength, 1)
+    clean = ivar.copy()
+    for row, other in zip(rows, without, strict=True):
+        minima = [_minima(scan)[:N_RIVALS] for scan in (chi2[row], other)]
+        tried = np.unique(np.concatenate(minima))
+        if not tried.size:
+            continue
+        at = [(shifts[0] + index + _vertex(chi2[row], index)) * COARSE for index in tried]
+        touched = (overlaps @ doubtful[row].astype(float)) > 0
+        left = unexplained(fine, row, touched, np.rint(at))
+        # A pixel is out where any of the log pixels that it touches is.
+        clean[row, doubtful[row] & ((overlaps.T @ left.astype(float)) > 0)] = 0.0
+    return clean
+
+
+def _vertex(chi2, index):
+    return _parabola(chi2[index - 1 : index + 2])[0]
 
 
 def _scaled(arrays, inside):

@@ -18,6 +18,8 @@ __all__ = [
     "LogSpectra",
     "chi2_at_shifts",
     "chi2_scan",
+    "line_parts",
+    "log_overlaps",
     "normal_equations",
     "polynomial_terms",
     "resample_log",
@@ -80,6 +82,11 @@ def _overlaps(wavelength_bytes, factor):
     return first, matrix
 
 
+def log_overlaps(wavelength, factor):
+    """First log pixel, and the sparse matrix (n_pixels, n_wave) of shares of input pixels in them."""
+    return _overlaps(np.ascontiguousarray(wavelength, float).tobytes(), factor)
+
+
 def resample_log(wavelength, flux, ivar, factor):
     """Average spectra, inverse-variance weighted, into log pixels of `factor` template pixels.
 
@@ -94,7 +101,7 @@ def resample_log(wavelength, flux, ivar, factor):
     -------
     LogSpectra
     """
-    first, matrix = _overlaps(np.ascontiguousarray(wavelength, float).tobytes(), factor)
+    first, matrix = log_overlaps(wavelength, factor)
     weight = (matrix @ ivar.T).T
     weighted = (matrix @ (ivar * flux).T).T
     mean = np.divide(weighted, weight, out=np.zeros_like(weighted), where=weight > 0)
@@ -277,7 +284,14 @@ def shifted_templates(spectra, shifts, n_continuum=None):
     return np.stack([window(templates, start, start + n_pixels) for start in starts])
 
 
-def chi2_at_shifts(spectra, row, shifts, n_continuum=None):
+def line_parts(spectra, shift):
+    """Which pixels (n_groups, n_pixels) each group of lines reaches at a shift: 1 % of its peak."""
+    n_lines = redshift_templates().flux.shape[0] - redshift_templates().n_continuum
+    lines = shifted_templates(spectra, [shift])[0, -n_lines:]
+    return lines > 0.01
+
+
+def chi2_at_shifts(spectra, row, shifts, n_continuum=None, with_lines=False):
     """Chi-square and best model of one spectrum at a few shifts, directly.
 
     Parameters
@@ -288,11 +302,15 @@ def chi2_at_shifts(spectra, row, shifts, n_continuum=None):
         In pixels of `spectra`.
     n_continuum : int, optional
         Principal spectra used; all by default.
+    with_lines : bool
+        Give the part of the model that is lines, too.
 
     Returns
     -------
     chi2 : ndarray (m,)
     model : ndarray (m, n_pixels)
+    lines : ndarray (m, n_pixels)
+        Only `with_lines`.
     """
     n_free = n_continuum or redshift_templates().n_continuum
     polynomials = polynomial_terms(spectra.flux.shape[1])
@@ -304,4 +322,6 @@ def chi2_at_shifts(spectra, row, shifts, n_continuum=None):
     rest = poly_vector - np.einsum("mkp,mk->mp", cross, amplitude)
     coefficients = np.linalg.solve(poly_matrix + ridge, rest.T).T
     model = np.einsum("mk,mkp->mp", amplitude, design) + coefficients @ polynomials
+    if with_lines:
+        return chi2, model, np.einsum("mk,mkp->mp", amplitude[:, n_free:], design[:, n_free:])
     return chi2, model
