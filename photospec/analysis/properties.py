@@ -43,6 +43,7 @@ SERIAL_MAX = 8  # fewer spectra than this are not worth starting processes for
 BLOCK = 20  # pixels summed, so that noise correlated between neighbours counts fully
 N_BLOCKS = 15  # averaged, to follow the noise along the spectrum
 BPT_LINES = ("halpha", "hbeta", "nii_6584", "oiii_5007")
+SURE_DELTA = 300.0  # of delta chi2: a poor fit is a flag only
 # With these the redshift is not known well enough to measure anything at it.
 FATAL = (
     RedshiftWarning.SMALL_DELTA_CHI2
@@ -388,6 +389,8 @@ def _redshift(row, arrays, redshift, options):
         # Without noise a poor fit says that parts of a spectrum disagree; the error holds that.
         warning &= ~RedshiftWarning.POOR_FIT
         error = float(fit.solutions.spread()[0])
+    if warning & RedshiftWarning.POOR_FIT and fit.delta_chi2[0] >= SURE_DELTA:
+        warning &= ~RedshiftWarning.POOR_FIT  # a flag, but no doubt about which redshift is best
     if warning & FATAL:
         return np.nan
     if not warning & RedshiftWarning.ZERO_REDSHIFT:

@@ -384,7 +384,10 @@ def _with_broad_lines(residual, groups, start, single):
     extent = np.sqrt(2 * np.pi) * centre * kinematics[2, 1] / SPEED_OF_LIGHT
     variance = np.diag(covariance)[n_groups:] + (BROAD_STARS_ERROR * stars * extent) ** 2
     broad_error = np.sqrt(variance)
-    if gain < LEVEL_CHI2 or flux[n_groups] < BROAD_SNR * broad_error[0]:
+    lsf = np.interp(centre[0], residual.wavelength, residual.lsf_sigma) / centre[0]
+    narrow_width = np.hypot(kinematics[0, 1], lsf * SPEED_OF_LIGHT)
+    resolved = kinematics[2, 1] > max(1.05 * BROAD_DISPERSION_RANGE[0], 2.5 * narrow_width)
+    if gain < LEVEL_CHI2 or flux[n_groups] < BROAD_SNR * broad_error[0] or not resolved:
         return None
     flux, broad_flux = flux[:n_groups], flux[n_groups:]
     scale = np.array([True, bool(single.own[1])])

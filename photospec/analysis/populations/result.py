@@ -15,6 +15,7 @@ from photospec.utils.constants import SPEED_OF_LIGHT
 __all__ = ["MEASURED", "PopulationFit", "blank_fit", "finish", "weights_of_ppxf"]
 
 GAS_DELTA_CHI2 = 25.0  # emission must gain that much for its kinematics to count
+COARSE_PIXEL = 250.0  # km/s, twice what a typical galaxy's lines have for a standard deviation
 LOW_SIGNAL = 5.0  # median signal-to-noise per pixel below which a fit is flagged
 
 # Numbers that a fit measures, with their units; each has its <name>_error.
@@ -197,8 +198,10 @@ def finish(data, kinematics, weights, n_bootstrap, rng):
     names = ("velocity", "velocity_dispersion", "h3", "h4")
     for name, (value, error) in zip(names, stars, strict=True):
         numbers[name], numbers[f"{name}_error"] = value, error
-    numbers["velocity_dispersion_error"] = full_error(
-        "velocity_dispersion", kinematics.stars_error[1], kinematics.stars[1]
+    # How far wide pixels broaden a spectrum is known no better than that they do.
+    pixels = 0.5 * spectrum.pixel_box**2 / max(kinematics.stars[1], spectrum.pixel_box, 1.0)
+    numbers["velocity_dispersion_error"] = np.hypot(
+        full_error("velocity_dispersion", kinematics.stars_error[1], kinematics.stars[1]), pixels
     )
     flags, gas = list(data.flags), _gas(data, kinematics, weights)
     for index, name in enumerate(("gas_velocity", "gas_velocity_dispersion")):
@@ -210,6 +213,8 @@ def finish(data, kinematics, weights, n_bootstrap, rng):
         flags.append(f"signal-to-noise {ratio:.1f} per pixel")
     if not spectrum.has_sigma:
         flags.append("no uncertainty: noise taken from the residuals")
+    if spectrum.pixel_box * np.sqrt(12) > COARSE_PIXEL:
+        flags.append("pixels are too coarse for a velocity dispersion to be more than a limit")
     dispersion, floor = kinematics.stars[1], data.matched.floor
     if np.sqrt(max(dispersion**2 - floor**2, 0)) < 0.1 * spectrum.step * SPEED_OF_LIGHT:
         flags.append(f"velocity dispersion unresolved, below about {max(floor, 30):.0f} km/s")

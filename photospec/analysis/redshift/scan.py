@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import fft, sparse
 
-from photospec.analysis.redshift.templates import redshift_templates
+from photospec.analysis.redshift.templates import redshift_templates, with_line_width
 
 __all__ = [
     "LogSpectra",
@@ -25,6 +25,7 @@ __all__ = [
     "resample_log",
     "shifted_templates",
     "solve_equations",
+    "templates_on_pixels",
     "window",
 ]
 
@@ -83,7 +84,7 @@ def _overlaps(wavelength_bytes, factor):
 
 
 def log_overlaps(wavelength, factor):
-    """First log pixel, and the sparse matrix (n_pixels, n_wave) of shares of input pixels in them."""
+    """First log pixel, and the sparse matrix (n_pixels, n_wave) of shares of pixels in them."""
     return _overlaps(np.ascontiguousarray(wavelength, float).tobytes(), factor)
 
 
@@ -108,13 +109,13 @@ def resample_log(wavelength, flux, ivar, factor):
     return LogSpectra(first, factor, mean, weight)
 
 
-@lru_cache(maxsize=4)
-def _binned_templates(factor, n_continuum=None):
+@lru_cache(maxsize=8)
+def _binned_templates(factor, n_continuum=None, line_width=None):
     """Templates (n_templates, n_pixels) averaged over `factor` pixels.
 
     With `n_continuum`, only the first so many principal spectra and the lines.
     """
-    templates = redshift_templates()
+    templates = redshift_templates() if line_width is None else with_line_width(line_width)
     flux = templates.flux
     if n_continuum is not None:
         flux = np.concatenate([flux[:n_continuum], flux[templates.n_continuum :]])
@@ -277,11 +278,46 @@ def solve_equations(equations, n_free):
     return total - explained - reduction, amplitude
 
 
-def shifted_templates(spectra, shifts, n_continuum=None):
+def shifted_templates(spectra, shifts, n_continuum=None, line_width=None):
     """Templates (m, k, n_pixels) on the pixels of `spectra` at m shifts."""
-    templates, n_pixels = _binned_templates(spectra.factor, n_continuum), spectra.flux.shape[1]
+    templates = _binned_templates(spectra.factor, n_continuum, line_width)
+    n_pixels = spectra.flux.shape[1]
     starts = [spectra.first - shift for shift in shifts]
     return np.stack([window(templates, start, start + n_pixels) for start in starts])
+
+
+@lru_cache(maxsize=8)
+def _template_integrals(line_width):
+    """Rest wavelength of the borders of template pixels, and integrals of templates up to them."""
+    templates = with_line_width(line_width)
+    half = 0.5 * templates.step
+    borders = np.exp(
+        np.append(templates.log_wavelength - half, templates.log_wavelength[-1] + half)
+    )
+    integral = np.cumsum(templates.flux * np.diff(borders), axis=1)
+    return borders, np.pad(integral, ((0, 0), (1, 0)))
+
+
+def templates_on_pixels(wavelength, log1z, line_width):
+    """Templates (k, n_wave) at a redshift, averaged over the pixels of a spectrum.
+
+    Parameters
+    ----------
+    wavelength : ndarray (n_wave,)
+        Observed, vacuum, Angstrom.
+    log1z : float
+        ln(1 + z).
+    line_width : float
+        km/s.
+    """
+    middle = 0.5 * (wavelength[1:] + wavelength[:-1])
+    edges = np.concatenate(
+        [[2 * wavelength[0] - middle[0]], middle, [2 * wavelength[-1] - middle[-1]]]
+    )
+    edges = edges * np.exp(-log1z)
+    borders, integral = _template_integrals(line_width)
+    at = np.array([np.interp(edges, borders, one) for one in integral])
+    return np.diff(at, axis=1) / np.diff(edges)
 
 
 def line_parts(spectra, shift):
@@ -291,7 +327,7 @@ def line_parts(spectra, shift):
     return lines > 0.01
 
 
-def chi2_at_shifts(spectra, row, shifts, n_continuum=None, with_lines=False):
+def chi2_at_shifts(spectra, row, shifts, n_continuum=None, with_lines=False, line_width=None):
     """Chi-square and best model of one spectrum at a few shifts, directly.
 
     Parameters
@@ -304,6 +340,8 @@ def chi2_at_shifts(spectra, row, shifts, n_continuum=None, with_lines=False):
         Principal spectra used; all by default.
     with_lines : bool
         Give the part of the model that is lines, too.
+    line_width : float, optional
+        Of the lines, km/s, instead of that of the templates.
 
     Returns
     -------
@@ -314,7 +352,7 @@ def chi2_at_shifts(spectra, row, shifts, n_continuum=None, with_lines=False):
     """
     n_free = n_continuum or redshift_templates().n_continuum
     polynomials = polynomial_terms(spectra.flux.shape[1])
-    design = shifted_templates(spectra, shifts, n_continuum)
+    design = shifted_templates(spectra, shifts, n_continuum, line_width)
     equations = normal_equations(design, spectra.flux[row], spectra.weight[row], polynomials)
     chi2, amplitude = solve_equations(equations, n_free)
     _, _, cross, poly_matrix, poly_vector, _ = equations
