@@ -16,6 +16,7 @@ from photospec.analysis.redshift.quasars import quasar_chi2
 from photospec.analysis.redshift.scan import (
     chi2_at_shifts,
     chi2_scan,
+    line_parts,
     log_overlaps,
     normal_equations,
     polynomial_terms,
@@ -23,7 +24,12 @@ from photospec.analysis.redshift.scan import (
     solve_equations,
     templates_on_pixels,
 )
-from photospec.analysis.redshift.templates import LOG_STEP, TEMPLATE_RANGE, redshift_templates
+from photospec.analysis.redshift.templates import (
+    LINE_GROUPS,
+    LOG_STEP,
+    TEMPLATE_RANGE,
+    redshift_templates,
+)
 from photospec.utils.constants import SPEED_OF_LIGHT
 
 __all__ = ["Solutions", "find_solutions"]
@@ -37,8 +43,9 @@ REFINE = 60.0  # solutions within this scaled delta chi2 of the best get a fine 
 MARGIN = 0.12  # of ln(1 + z), searched beyond the range asked for, but not far below zero
 N_REFINED = 3
 COARSE_PIXEL = 1.5  # template pixels, 104 km/s: wider ones get a last fit on themselves
-# Lines of such a signal-to-noise decide the redshift: their width is fitted. km/s, with the
-# instrument's.
+_OII = [i for i, group in enumerate(LINE_GROUPS) if group.startswith("oii_")]
+# [O II] of such a signal-to-noise may decide the redshift: the width of lines is fitted then.
+# Widths in km/s, the instrument's included.
 POLISHED_SIGNAL, LINE_WIDTHS, LINE_WIDTH_RANGE = 15.0, (110.0, 165.0, 230.0), (70.0, 400.0)
 N_RIVALS = 3  # redshifts of each scan that outliers are judged at
 N_PARAMETERS = 20
@@ -65,8 +72,8 @@ class Solutions:
         How many pixels are wrong alike, for spectra without uncertainty; else one.
     goodness : ndarray (n,)
         Reduced chi-square that forgives lines another width than the templates have.
-    line_signal : ndarray (n,)
-        Signal-to-noise of all emission lines together.
+    oii_signal : ndarray (n,)
+        Signal-to-noise of [O II].
     """
 
     redshift: np.ndarray
@@ -77,7 +84,7 @@ class Solutions:
     broad_line_redshift: np.ndarray
     correlation: np.ndarray
     goodness: np.ndarray
-    line_signal: np.ndarray
+    oii_signal: np.ndarray
 
     @classmethod
     def empty(cls, n, n_solutions):
@@ -183,10 +190,10 @@ def find_solutions(block, usable, redshift_range, found, indices):
             reasons.append(_refine(coarse, fine, i, chi2[i], shifts[0], found, out, bare))
             if reasons[-1]:
                 continue
-            if coarse_pixels:
-                _polish(_on_pixels(wavelength, flux[i], clean[i], found, out), found, out)
-            elif found.line_signal[out] > POLISHED_SIGNAL:
-                _polish(_on_log_pixels(fine, i, found, out), found, out)
+            if coarse_pixels or found.oii_signal[out] > POLISHED_SIGNAL:
+                last = _on_pixels(wavelength, flux[i], clean[i], found, out)
+                first = last if coarse_pixels else _on_log_pixels(fine, i, found, out)
+                _polish(first, last, found, out)
     return reasons, coverage
 
 
@@ -306,7 +313,8 @@ def _refine(coarse, fine, row, chi2, shift_low, found, out, bare):
     variance = np.divide(1.0, weight, out=np.ones(best_model.size), where=weight > 0)
     square = (fine.flux[row] - best_model) ** 2 / (variance + (LINE_SHAPE * lines) ** 2)
     found.goodness[out] = np.sum(square * (weight > 0)) / fine_free
-    found.line_signal[out] = np.sqrt(np.sum(weight * lines**2))
+    oii = line_parts(fine, int(np.rint(log1z[order[0]] / LOG_STEP)))[_OII].any(axis=0)
+    found.oii_signal[out] = np.sqrt(np.sum((weight * lines**2)[oii]))
     found.negative[out] = np.mean(best_model) <= 0
     if bare:
         _inflate_error_by_jackknife(coarse, fine, row, best_model, found, out)
@@ -329,7 +337,7 @@ def _inflate_error_by_jackknife(coarse, fine, row, model, found, out):
     found.error[out, 0] = max(found.error[out, 0], error * stretch)
 
 
-def _polish(fit, found, out):
+def _polish(fit, last, found, out):
     """Best redshift and its error once more, with lines of the width that they have.
 
     A doublet whose ratio is free and whose width is wrong makes up for it by another ratio,
@@ -337,8 +345,9 @@ def _polish(fit, found, out):
 
     Parameters
     ----------
-    fit : callable
-        Of a line width in km/s; gives ln(1 + z), its error, and chi-square.
+    fit, last : callable
+        Of a line width in km/s; give ln(1 + z), its error, and chi-square. The first finds the
+        width, the second the redshift.
     found : Solutions
     out : int
     """
@@ -353,7 +362,9 @@ def _polish(fit, found, out):
     bend, slope, _ = np.polyfit(square - square[1], chi2[lowest - 1 : lowest + 2], 2)
     best = square[1] - 0.5 * slope / bend if bend > 0 else square[np.argmin(chi2) - lowest + 1]
     best = np.sqrt(np.clip(best, LINE_WIDTH_RANGE[0] ** 2, LINE_WIDTH_RANGE[1] ** 2))
-    log1z, error, _ = fit(float(5 * np.rint(best / 5)))  # few templates are kept
+    width = float(5 * np.rint(best / 5))  # few templates are kept
+    # Where a doublet's ratio reaches its limit chi-square has a kink: small steps at the end.
+    log1z, error, _ = last(width, (LOG_STEP, LOG_STEP / 8))
     if np.isfinite(error):
         found.redshift[out, 0] = np.expm1(log1z)
         found.error[out, 0] = np.hypot(error, TEMPLATE_ERROR) * np.exp(log1z)
@@ -390,20 +401,25 @@ def _on_pixels(wavelength, flux, ivar, found, out):
     n_continuum = redshift_templates().n_continuum
     start = np.log1p(found.redshift[out, 0])
 
-    def fit(line_width):
+    def chi2_near(centre, line_width, step):
+        """Lowest chi-square (position, value, second derivative) and whether it is inside."""
+        trials = centre + step * np.arange(-2, 3)
+        design = [templates_on_pixels(wavelength, trial, line_width) for trial in trials]
+        equations = normal_equations(np.stack(design), flux, weight, polynomials)
+        chi2, _ = solve_equations(equations, n_continuum)
+        lowest = int(np.clip(np.argmin(chi2), 1, 3))
+        offset, value, curvature = _parabola(chi2[lowest - 1 : lowest + 2])
+        return trials[lowest] + offset * step, value, curvature, 0 < np.argmin(chi2) < 4
+
+    def fit(line_width, steps=(LOG_STEP,)):
         centre = start
-        for _ in range(4):
-            trials = centre + LOG_STEP * np.arange(-2, 3)
-            design = [templates_on_pixels(wavelength, trial, line_width) for trial in trials]
-            equations = normal_equations(np.stack(design), flux, weight, polynomials)
-            chi2, _ = solve_equations(equations, n_continuum)
-            lowest = int(np.clip(np.argmin(chi2), 1, 3))
-            offset, value, curvature = _parabola(chi2[lowest - 1 : lowest + 2])
-            centre = trials[lowest] + offset * LOG_STEP
-            if 0 < np.argmin(chi2) < 4:
-                break
+        for step in steps:
+            for _ in range(4):
+                centre, value, curvature, inside = chi2_near(centre, line_width, step)
+                if inside:
+                    break
         scale = max(value / max(good.sum() - N_PARAMETERS, 1), 1.0)
-        error = LOG_STEP * np.sqrt(2 * scale / curvature) if curvature > 0 else np.nan
+        error = step * np.sqrt(2 * scale / curvature) if curvature > 0 else np.nan
         return centre, error, value
 
     return fit
