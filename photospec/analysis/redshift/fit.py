@@ -37,6 +37,7 @@ __all__ = ["Solutions", "find_solutions"]
 COARSE = 3  # template pixels per pixel of the coarse scan: 207 km/s
 MODEL_ERROR = 0.01  # what the templates miss, as a share of the smooth flux
 TEMPLATE_ERROR = 2e-6  # of 1 + z: scatter on simulated galaxies at high signal-to-noise
+OII_ERROR = 1e-5  # of 1 + z where all lines are [O II]: its ratio and width are known no better
 RESAMPLED_CHI2, MIN_ERROR_SCALE = 0.72, 0.6  # so that errors cover on simulated galaxies
 SEPARATION = 1500.0  # km/s between two solutions that count as different
 REFINE = 60.0  # solutions within this scaled delta chi2 of the best get a fine fit
@@ -72,8 +73,8 @@ class Solutions:
         How many pixels are wrong alike, for spectra without uncertainty; else one.
     goodness : ndarray (n,)
         Reduced chi-square that forgives lines another width than the templates have.
-    oii_signal : ndarray (n,)
-        Signal-to-noise of [O II].
+    oii_signal, oii_share : ndarray (n,)
+        Signal-to-noise of [O II], and its share of that of all lines, squared.
     """
 
     redshift: np.ndarray
@@ -85,12 +86,13 @@ class Solutions:
     correlation: np.ndarray
     goodness: np.ndarray
     oii_signal: np.ndarray
+    oii_share: np.ndarray
 
     @classmethod
     def empty(cls, n, n_solutions):
         """Nothing found yet."""
         nothing = [np.full((n, n_solutions), np.nan) for _ in range(3)]
-        unknown = [np.full(n, np.nan) for _ in range(4)]
+        unknown = [np.full(n, np.nan) for _ in range(5)]
         return cls(*nothing, unknown[0], np.zeros(n, bool), unknown[1], np.ones(n), *unknown[2:])
 
     def weight(self):
@@ -190,10 +192,10 @@ def find_solutions(block, usable, redshift_range, found, indices):
             reasons.append(_refine(coarse, fine, i, chi2[i], shifts[0], found, out, bare))
             if reasons[-1]:
                 continue
+            if found.correlation[out] > 1:
+                continue  # the error is that of parts that disagree
             if coarse_pixels or found.oii_signal[out] > POLISHED_SIGNAL:
-                last = _on_pixels(wavelength, flux[i], clean[i], found, out)
-                first = last if coarse_pixels else _on_log_pixels(fine, i, found, out)
-                _polish(first, last, found, out)
+                _polish(_on_pixels(wavelength, flux[i], clean[i], found, out), found, out)
     return reasons, coverage
 
 
@@ -315,6 +317,7 @@ def _refine(coarse, fine, row, chi2, shift_low, found, out, bare):
     found.goodness[out] = np.sum(square * (weight > 0)) / fine_free
     oii = line_parts(fine, int(np.rint(log1z[order[0]] / LOG_STEP)))[_OII].any(axis=0)
     found.oii_signal[out] = np.sqrt(np.sum((weight * lines**2)[oii]))
+    found.oii_share[out] = np.sum((weight * lines**2)[oii]) / max(np.sum(weight * lines**2), 1e-30)
     found.negative[out] = np.mean(best_model) <= 0
     if bare:
         _inflate_error_by_jackknife(coarse, fine, row, best_model, found, out)
@@ -337,7 +340,7 @@ def _inflate_error_by_jackknife(coarse, fine, row, model, found, out):
     found.error[out, 0] = max(found.error[out, 0], error * stretch)
 
 
-def _polish(fit, last, found, out):
+def _polish(fit, found, out):
     """Best redshift and its error once more, with lines of the width that they have.
 
     A doublet whose ratio is free and whose width is wrong makes up for it by another ratio,
@@ -345,18 +348,17 @@ def _polish(fit, last, found, out):
 
     Parameters
     ----------
-    fit, last : callable
-        Of a line width in km/s; give ln(1 + z), its error, and chi-square. The first finds the
-        width, the second the redshift.
+    fit : callable
+        Of a line width in km/s and steps of ln(1 + z); gives ln(1 + z), its error, and chi-square.
     found : Solutions
     out : int
     """
-    widths = list(LINE_WIDTHS)
-    chi2 = [fit(width)[2] for width in widths]
+    steps, widths = (LOG_STEP, LOG_STEP / 3), list(LINE_WIDTHS)
+    chi2 = [fit(width, steps)[2] for width in widths]
     for end, further in ((0, LINE_WIDTH_RANGE[0]), (-1, LINE_WIDTH_RANGE[1])):
         if np.argmin(chi2) == end % len(chi2):
             widths.insert(end % len(chi2) + (end < 0), further)
-            chi2.insert(end % len(chi2) + (end < 0), fit(further)[2])
+            chi2.insert(end % len(chi2) + (end < 0), fit(further, steps)[2])
     lowest = int(np.clip(np.argmin(chi2), 1, len(chi2) - 2))
     square = np.array(widths[lowest - 1 : lowest + 2]) ** 2
     bend, slope, _ = np.polyfit(square - square[1], chi2[lowest - 1 : lowest + 2], 2)
@@ -364,24 +366,11 @@ def _polish(fit, last, found, out):
     best = np.sqrt(np.clip(best, LINE_WIDTH_RANGE[0] ** 2, LINE_WIDTH_RANGE[1] ** 2))
     width = float(5 * np.rint(best / 5))  # few templates are kept
     # Where a doublet's ratio reaches its limit chi-square has a kink: small steps at the end.
-    log1z, error, _ = last(width, (LOG_STEP, LOG_STEP / 8))
+    log1z, error, _ = fit(width, (LOG_STEP, LOG_STEP / 8))
     if np.isfinite(error):
         found.redshift[out, 0] = np.expm1(log1z)
-        found.error[out, 0] = np.hypot(error, TEMPLATE_ERROR) * np.exp(log1z)
-
-
-def _on_log_pixels(fine, row, found, out):
-    """Fit for `_polish` on the pixels of the templates."""
-    n_free = max(np.count_nonzero(fine.weight[row]) - N_PARAMETERS, 1)
-    start = np.log1p(found.redshift[out, 0]) / LOG_STEP
-
-    def fit(line_width):
-        shift, value, curvature, *_ = _fine_fit(fine, row, start, line_width)
-        scale = _error_scale(value / n_free)
-        error = LOG_STEP * np.sqrt(2 * scale / curvature) if curvature > 0 else np.nan
-        return shift * LOG_STEP, error, value
-
-    return fit
+        model = np.hypot(TEMPLATE_ERROR, OII_ERROR * found.oii_share[out])
+        found.error[out, 0] = np.hypot(error, model) * np.exp(log1z)
 
 
 def _on_pixels(wavelength, flux, ivar, found, out):
@@ -411,7 +400,7 @@ def _on_pixels(wavelength, flux, ivar, found, out):
         offset, value, curvature = _parabola(chi2[lowest - 1 : lowest + 2])
         return trials[lowest] + offset * step, value, curvature, 0 < np.argmin(chi2) < 4
 
-    def fit(line_width, steps=(LOG_STEP,)):
+    def fit(line_width, steps):
         centre = start
         for step in steps:
             for _ in range(4):
@@ -427,7 +416,8 @@ def _on_pixels(wavelength, flux, ivar, found, out):
 
 def _error_scale(reduced_chi2):
     """Factor on squared errors: resampling makes neighbours share noise, and chi-square small."""
-    return max(reduced_chi2 / RESAMPLED_CHI2, MIN_ERROR_SCALE)
+    return max(reduced_chi2 / OII_ERROR = 1e-5  # of 1 + z where all lines are [O II]: its ratio and width are known no better
+RESAMPLED_CHI2, MIN_ERROR_SCALE)
 
 
 def _fine_fit(fine, row, start, line_width=None):
