@@ -1,6 +1,6 @@
 """Compare the evolving population with what is known beyond the SDSS main sample.
 
-    python benchmarks/simulation_deep.py CATALOGUES [--figures FOLDER] [-n 6000]
+    python benchmarks/simulation_deep.py CATALOGUES [-n 6000]
 
 CATALOGUES is a folder of FITS tables, or tables, as for simulation_calibration.py. Printed:
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from pathlib import Path
+from itertools import pairwise
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -73,7 +73,7 @@ def compare_spectra(table, config, seed, n):
     near = cKDTree(place(continuum, galaxies.redshift)).query(place(real, z))[1]
     fake = continuum[near]
     rows = []
-    for low, high in zip(REDSHIFTS[:-1], REDSHIFTS[1:], strict=True):
+    for low, high in pairwise(REDSHIFTS):
         inside = (z > low) & (z < high)
         row = []
         for a, b in SHAPES:
@@ -111,7 +111,6 @@ def main():
     """Run the comparisons that there are catalogues for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("catalogues", nargs="+", help="FITS tables or folders of them")
-    parser.add_argument("--figures", type=Path, help="folder to write figures to")
     parser.add_argument("-n", type=int, default=6000, help="galaxies per comparison")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -122,10 +121,10 @@ def main():
     if "lines" in tables:
         print("DESI: median difference and Wasserstein distance, dex, of continuum ratios and of")
         print("asinh(EW/2) of " + ", ".join(LINES), flush=True)
-        spectra = compare_spectra(tables["lines"], config, arguments.seed, arguments.n)
+        compare_spectra(tables["lines"], config, arguments.seed, arguments.n)
     if "colours" in tables:
         print("r > 17.77: the same, mag, of u-g, g-r, r-i, i-z", flush=True)
-        faint = compare_faint(tables["colours"], config, arguments.seed, arguments.n)
+        compare_faint(tables["colours"], config, arguments.seed, arguments.n)
 
 
 if __name__ == "__main__":
