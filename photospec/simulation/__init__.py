@@ -9,6 +9,7 @@ from photospec.simulation.noise import NoiseConfig
 from photospec.simulation.observation import SpectrographConfig
 from photospec.simulation.population import PopulationConfig, draw_galaxies
 from photospec.simulation.psf import PsfConfig
+from photospec.simulation.real_galaxies import RealGalaxies, simulate_real_pairs
 from photospec.simulation.scene import SceneConfig
 from photospec.simulation.sed import render_spectra
 from photospec.simulation.survey import Survey
@@ -19,10 +20,12 @@ __all__ = [
     "NoiseConfig",
     "PopulationConfig",
     "PsfConfig",
+    "RealGalaxies",
     "SceneConfig",
     "SpectrographConfig",
     "Survey",
     "draw_galaxies",
     "render_spectra",
     "simulate_pairs",
+    "simulate_real_pairs",
 ]

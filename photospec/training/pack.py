@@ -28,6 +28,7 @@ from photospec.weights import (
 from .config import TrainConfig
 from .data import PairsStream
 from .density import refine_density
+from .extinction import corrected_images
 from .pack_published import pack_published
 
 __all__ = ["describe", "fit_domain", "pack", "software"]
@@ -93,6 +94,7 @@ def describe(pairs):
             bands=file.bands,
             pixel_scale=file.pixel_scale,
             image_size=file.image(0).shape[-1],
+            galactic_ebv=0.0,
             **lsf,
         )
 
@@ -188,7 +190,8 @@ def fit_domain(encoder, paths):
         with PairsFile(path) as file:
             n = min(len(file), _N_DOMAIN)
             for start in range(0, n, _AT_ONCE):
-                image = torch.from_numpy(file.image(slice(start, min(start + _AT_ONCE, n))))
+                rows = slice(start, min(start + _AT_ONCE, n))
+                image = torch.from_numpy(corrected_images(file, rows))
                 features.append(encoder.standardised(image))
             if "redshift" in file.object.colnames:
                 redshift.append(torch.tensor(file.object["redshift"][:n], dtype=torch.float64))
