@@ -8,7 +8,7 @@ from astropy.nddata import NDData
 
 from photospec.dust import ASSUMED_EBV, galactic_extinction
 from photospec.errors import InputError
-from photospec.image_extinction import check_ebv
+from photospec.image.extinction import check_ebv
 from photospec.spectrum import WAVELENGTH, SpectrumArrays, to_arrays, to_training_grid
 
 __all__ = [

@@ -16,9 +16,9 @@ from astropy.nddata import NDData
 from tqdm import tqdm
 
 from photospec.analysis import measure_redshift
-from photospec.analysis.workers import map_in_processes
 from photospec.image import NANOMAGGY
 from photospec.spectrum import FLUX_UNIT, WAVELENGTH, SpectrumArrays
+from photospec.utils.processes import map_in_processes
 
 __all__ = ["Draws", "Store", "arrays_of", "draw_images", "image_of"]
 

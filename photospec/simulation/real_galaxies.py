@@ -20,21 +20,21 @@ from scipy.spatial import cKDTree
 
 from photospec.config import to_dict
 from photospec.errors import InputError
-from photospec.filters import band_weights
 from photospec.pairs import PairsWriter
-from photospec.simulation.attenuation import galactic_transmission
-from photospec.simulation.cosmology import luminosity_distance
-from photospec.simulation.gas import halpha_continuum, line_index
-from photospec.simulation.images import BULGE, DISK, OTHER, render_images
-from photospec.simulation.noise import add_noise, draw_shifts, draw_sky
-from photospec.simulation.observation import band_basis, fibre_spectra, observe
-from photospec.simulation.photometry import LUMINOSITY_TO_FLUX
-from photospec.simulation.population import draw_galaxies
-from photospec.simulation.psf import draw_psf
-from photospec.simulation.scene import draw_scene
-from photospec.simulation.sed import render_spectra
+from photospec.photometry.filters import band_weights
+from photospec.simulation.galaxies.attenuation import galactic_transmission
+from photospec.simulation.galaxies.cosmology import luminosity_distance
+from photospec.simulation.galaxies.gas import halpha_continuum, line_index
+from photospec.simulation.galaxies.photometry import LUMINOSITY_TO_FLUX
+from photospec.simulation.galaxies.population import draw_galaxies
+from photospec.simulation.galaxies.sed import render_spectra
+from photospec.simulation.instrument.fibre import band_basis, fibre_spectra, observe
+from photospec.simulation.instrument.images import BULGE, DISK, OTHER, render_images
+from photospec.simulation.instrument.noise import add_noise, draw_shifts, draw_sky
+from photospec.simulation.instrument.psf import draw_psf
+from photospec.simulation.instrument.scene import draw_scene
 from photospec.simulation.survey import Survey
-from photospec.wavelengths import WAVELENGTH
+from photospec.spectrum import WAVELENGTH
 
 __all__ = ["KINDS", "RealGalaxies", "line_kinds", "simulate_real_pairs"]
 
@@ -194,9 +194,9 @@ def line_kinds(galaxies, config):
     """
     bulge, disk = _IN_FIBRE
     lines = bulge * galaxies.bulge_line_luminosity + disk * galaxies.disk_line_luminosity
-    flux = lines * (LUMINOSITY_TO_FLUX / luminosity_distance(config, galaxies.redshift) ** 2)[
-        :, None
-    ]
+    flux = (
+        lines * (LUMINOSITY_TO_FLUX / luminosity_distance(config, galaxies.redshift) ** 2)[:, None]
+    )
     names = ("oiii_5007", "hbeta", "nii_6584", "halpha")
     oiii, hbeta, nii, halpha = (flux[:, line_index(name)] for name in names)
     law = galaxies.dust_law
@@ -314,7 +314,9 @@ def _render(real, galaxies, survey, rng, rendering, noise):
     n, size = len(real), survey.size
     responses, fibre = tuple(survey.responses), survey.spectrograph
     galaxies = _like(galaxies, real)
-    spectra, warp = _warped(render_spectra(galaxies, config=survey.population), real.flux, responses)
+    spectra, warp = _warped(
+        render_spectra(galaxies, config=survey.population), real.flux, responses
+    )
     psf_config, scene = survey.psf, survey.scene
     if rendering != "calibrated":
         seeing = np.exp(0.1 + _SEEING_SCATTER * rng.standard_normal())
@@ -335,7 +337,12 @@ def _render(real, galaxies, survey, rng, rendering, noise):
     weights = band_weights(wavelength, responses)[0].astype(np.float32)
     totals = np.stack([spectra.bulge @ weights, spectra.disk @ weights])
     sources, scene_truth = draw_scene(
-        scene, rng, galaxies, *totals, bands=survey.bands, half_width=0.5 * size * survey.pixel_scale
+        scene,
+        rng,
+        galaxies,
+        *totals,
+        bands=survey.bands,
+        half_width=0.5 * size * survey.pixel_scale,
     )
     shifts = draw_shifts(survey.noise, rng, n, survey.bands)
     clean, inside = render_images(
@@ -347,9 +354,7 @@ def _render(real, galaxies, survey, rng, rendering, noise):
         fibre_radius=fibre.fibre_radius,
     )
     # Variances of sky and source both fall with the square.
-    quiet = replace(
-        survey.noise, electron=tuple(noise**2 * np.asarray(survey.noise.electron))
-    )
+    quiet = replace(survey.noise, electron=tuple(noise**2 * np.asarray(survey.noise.electron)))
     image = add_noise(clean, noise * draw_sky(survey.noise, rng, n), shifts, quiet, rng)
     apertures = np.zeros((3, n, len(survey.bands)))
     np.add.at(apertures, (sources.component, sources.image), inside)
@@ -438,9 +443,7 @@ def simulate_real_pairs(
     if tuple(survey.bands) != _BANDS:
         raise InputError(f"survey: expected bands u,g,r,i,z, got {','.join(survey.bands)}")
     if set(shares) - set(_RENDERINGS) or not sum(shares.values()) > 0 or min(shares.values()) < 0:
-        raise InputError(
-            f"renderings: expected shares of {', '.join(_RENDERINGS)}, got {shares!r}"
-        )
+        raise InputError(f"renderings: expected shares of {', '.join(_RENDERINGS)}, got {shares!r}")
     if not 0 <= full_noise <= 1:
         raise InputError(f"full_noise: expected a share from 0 to 1, got {full_noise!r}")
     rng = np.random.default_rng(seed)

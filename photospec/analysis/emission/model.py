@@ -1,0 +1,125 @@
+"""Gaussian emission lines on the pixels of a spectrum, with the doublets that nature ties."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import erf
+
+from photospec.lines import LINES
+from photospec.utils.constants import SPEED_OF_LIGHT
+
+__all__ = ["GROUPS", "LineGroup", "group_profiles", "line_windows", "pixel_edges"]
+
+
+@dataclass(frozen=True)
+class LineGroup:
+    """Lines whose flux ratios are fixed.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Keys of `photospec.lines.LINES`; the first is the strongest.
+    ratios : tuple of float
+        Flux over that of the first.
+    balmer : bool
+        Moves with the Balmer lines where two kinematic components are fitted.
+    """
+
+    names: tuple
+    ratios: tuple = (1.0,)
+    balmer: bool = False
+
+
+# Ratios: [O III] and [N II], Storey & Zeippen 2000, MNRAS 312, 813; [O I], [Ne III], NIST.
+GROUPS = (
+    LineGroup(("oii_3726",)),
+    LineGroup(("oii_3729",)),
+    LineGroup(("h_theta",), balmer=True),
+    LineGroup(("h_eta",), balmer=True),
+    LineGroup(("neiii_3869", "neiii_3968"), (1.0, 0.304)),
+    LineGroup(("h_zeta",), balmer=True),
+    LineGroup(("h_epsilon",), balmer=True),
+    LineGroup(("hdelta",), balmer=True),
+    LineGroup(("hgamma",), balmer=True),
+    LineGroup(("oiii_4363",)),
+    LineGroup(("heii_4686",)),
+    LineGroup(("hbeta",), balmer=True),
+    LineGroup(("oiii_5007", "oiii_4959"), (1.0, 0.335)),
+    LineGroup(("hei_5876",), balmer=True),
+    LineGroup(("oi_6300", "oi_6364"), (1.0, 0.320)),
+    LineGroup(("nii_6584", "nii_6548"), (1.0, 0.328)),
+    LineGroup(("halpha",), balmer=True),
+    LineGroup(("sii_6716",)),
+    LineGroup(("sii_6731",)),
+    LineGroup(("ariii_7136",)),
+)
+
+
+def pixel_edges(wavelength):
+    """Borders of log-uniform pixels, shape (n_pixels + 1,)."""
+    half = np.sqrt(wavelength[1] / wavelength[0])
+    return np.append(wavelength / half, wavelength[-1] * half)
+
+
+def line_windows(edges, centre, sigma):
+    """Gaussians of unit area averaged over the pixels around them.
+
+    Parameters
+    ----------
+    edges : ndarray, shape (n_pixels + 1,)
+        Pixel borders, Angstrom, uniform in the logarithm.
+    centre, sigma : ndarray, shape (n_lines,)
+        Angstrom.
+
+    Returns
+    -------
+    pixel : ndarray of int, shape (n_lines, n_window)
+        Pixel numbers, clipped to the spectrum.
+    value : ndarray, shape (n_lines, n_window)
+        Per Angstrom; 0 outside the spectrum.
+    """
+    n_pixels = edges.size - 1
+    step = np.log(edges[-1] / edges[0]) / n_pixels
+    middle = np.floor(np.log(centre / edges[0]) / step).astype(int)
+    reach = int(np.ceil(6 * np.max(sigma / centre) / step)) + 1
+    pixel = middle[:, None] + np.arange(-reach, reach + 1)
+    inside = (pixel >= 0) & (pixel < n_pixels)
+    border = edges[0] * np.exp(step * np.arange(-reach, reach + 2)) * np.exp(step * middle)[:, None]
+    cumulative = 0.5 * erf((border - centre[:, None]) / (np.sqrt(2) * sigma[:, None]))
+    value = np.diff(cumulative, axis=1) / np.diff(border, axis=1)
+    return pixel.clip(0, n_pixels - 1), np.where(inside, value, 0.0)
+
+
+def group_profiles(wavelength, lsf_sigma, velocity, dispersion, groups=GROUPS):
+    """One column per line group.
+
+    Parameters
+    ----------
+    wavelength : ndarray, shape (n_pixels,)
+        Rest vacuum, log-uniform, Angstrom.
+    lsf_sigma : ndarray, shape (n_pixels,) or None
+        Angstrom.
+    velocity, dispersion : tuple of float
+        (forbidden, Balmer), km/s, V = c ln(1 + z).
+    groups : tuple of LineGroup
+
+    Returns
+    -------
+    ndarray, shape (n_pixels, n_groups)
+        Per Angstrom; the first line of a group has unit area.
+    """
+    columns = np.zeros((wavelength.size, len(groups)))
+    if not len(groups):
+        return columns
+    members = [
+        (column, LINES[name].wavelength, ratio, int(group.balmer))
+        for column, group in enumerate(groups)
+        for name, ratio in zip(group.names, group.ratios, strict=True)
+    ]
+    column, centre, ratio, balmer = (np.array(part) for part in zip(*members, strict=True))
+    centre = centre * np.exp(np.asarray(velocity)[balmer] / SPEED_OF_LIGHT)
+    lsf = 0.0 if lsf_sigma is None else np.interp(centre, wavelength, lsf_sigma)
+    sigma = np.hypot(lsf, centre * np.asarray(dispersion)[balmer] / SPEED_OF_LIGHT)
+    pixel, value = line_windows(pixel_edges(wavelength), centre, sigma)
+    np.add.at(columns, (pixel, column[:, None]), value * ratio[:, None])
+    return columns
