@@ -24,8 +24,10 @@ from photospec.network_input import (
     spectra_for_networks,
 )
 from photospec.networks.devices import DTYPES, check_device, check_dtype
+from photospec.networks.redshift_density import MAX_REDSHIFT
 from photospec.photometry.apertures import aperture_flux
 from photospec.photometry.filters import band_flux
+from photospec.redshift_density import ImageRedshiftDensity
 from photospec.spectrograph_config import SCALE_BAND, PublishedConfig
 from photospec.spectrum import FIBRE_RADIUS, FLUX_UNIT, WAVELENGTH
 from photospec.weights import load_cascade, save_cascade
@@ -255,6 +257,45 @@ class PhotoSpectrograph:
         meta |= {name: meta[name][0] for name in ("flags", "galactic_ebv")}
         return CandidateSpectra(_spectrum(flux, meta), similarity, redshift, best, expected)
 
+    def redshift_density(self, image):
+        """Density of the redshift of each image, without drawing spectra.
+
+        What the candidates of `sample` draw their redshifts from, in closed form.
+
+        Parameters
+        ----------
+        image : NDData, or sequence of NDData
+            As in `predict`.
+
+        Returns
+        -------
+        ImageRedshiftDensity
+            Of n images (one for a single image): ``mean``, ``std``, ``mode`` (n,),
+            ``quantile(q)``, ``pdf(grid)`` and ``cdf(grid)`` (n, n_grid), ``to_qp()``.
+
+        Raises
+        ------
+        InputError
+            For an image that cannot be used, and with weights that draw no redshifts.
+
+        Examples
+        --------
+        >>> from photospec import PhotoSpectrograph
+        >>> from photospec.image import read_image
+        >>> spectrograph = PhotoSpectrograph.load()  # doctest: +SKIP
+        >>> density = spectrograph.redshift_density(read_image("cutout.fits"))  # doctest: +SKIP
+        >>> density.mean, density.quantile([0.16, 0.84])  # doctest: +SKIP
+        """
+        images, _ = self._prepare_all(image)
+        found = [self.cascade.redshift_mixture(self._tensor(p)) for p in parts(images, _AT_ONCE)]
+        if found[0] is None:
+            raise InputError(
+                "redshift_density: expected weights that draw redshifts, got others; train the "
+                "base stage with diffusion.redshift"
+            )
+        mixture = [torch.cat(part).cpu().numpy() for part in zip(*found, strict=True)]
+        return ImageRedshiftDensity(*mixture, MAX_REDSHIFT, self._flags(images))
+
     def embed_image(self, image):
         """Unit vectors of images.
 
@@ -378,15 +419,18 @@ class PhotoSpectrograph:
             "wavelength_medium": "vacuum",
             "galactic_ebv": [image.galactic_ebv for image in images],
             "galactic_extinction": "removed" if intrinsic else "included",
-            "flags": [
-                [*image.flags, *([OUT_OF_DISTRIBUTION] if strange > 1 else [])]
-                for image, strange in zip(images, self._strangeness(images), strict=True)
-            ],
+            "flags": self._flags(images),
             "seed": seed,
             "n_candidates": n_candidates,
             "nfe": nfe,
             "provenance": {"photospec": version("photospec"), **self.config.provenance},
         }
+
+    def _flags(self, images):
+        return [
+            [*image.flags, *([OUT_OF_DISTRIBUTION] if strange > 1 else [])]
+            for image, strange in zip(images, self._strangeness(images), strict=True)
+        ]
 
     def strangeness(self, image):
         """How unlikely the photometry of images is among the training images.
