@@ -198,9 +198,9 @@ class PhotoSpectrograph:
         specutils.Spectrum
             Flux (n_wave,), or (n_images, n_wave) for a sequence, erg s-1 cm-2 Angstrom-1, as
             through a fibre of 3 arcsec; vacuum, observed frame. ``meta`` holds ``lsf_sigma``,
-            ``similarity``, ``flags``, ``redshift`` (at which the candidate was drawn) and
-            ``expected_redshift`` (mean of the density it comes from; None from weights without
-            one), ``galactic_ebv`` (mag), ``galactic_extinction`` ("included" or "removed"),
+            ``similarity``, ``flags``, ``drawn_redshift`` (of this candidate) and
+            ``expected_redshift`` (mean of the density it comes from; both None from weights
+            without one), ``galactic_ebv`` (mag), ``galactic_extinction`` ("included" or "removed"),
             ``seed``, ``n_candidates``, ``nfe``, ``provenance``.
 
         Raises
@@ -210,13 +210,13 @@ class PhotoSpectrograph:
         """
         n_candidates = check_draws(n_candidates, seed, self.config.sampling.n_candidates)
         images, single = self._prepare_all(image)
-        flux, each = [], {"similarity": [], "redshift": [], "expected_redshift": []}
+        flux, each = [], {"similarity": [], "drawn_redshift": [], "expected_redshift": []}
         for part in parts(images, max(1, _AT_ONCE // n_candidates)):
             drawn, nfe = self._draw(part, n_candidates, seed, intrinsic)
             for candidates, similarity, redshift, expected, best in drawn:
                 flux.append(candidates[best])
                 each["similarity"].append(float(similarity[best]))
-                each["redshift"].append(None if redshift is None else float(redshift[best]))
+                each["drawn_redshift"].append(None if redshift is None else float(redshift[best]))
                 each["expected_redshift"].append(expected)
         flux = np.stack(flux)
         meta = self._meta(images, seed, n_candidates, nfe, intrinsic) | each

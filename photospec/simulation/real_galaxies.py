@@ -1,4 +1,4 @@
-"""Training pairs of real galaxies whose photometry and redshift are known, but no image and spectrum.
+"""Training pairs of real galaxies of known photometry and redshift, without image and spectrum.
 
 Simulated galaxies scatter about the real relation of colours and redshift: a network that knows
 only them is less certain than real photometry allows, and off by what the simulator is off. So
@@ -106,7 +106,7 @@ class RealGalaxies:
             )
         unknown = sorted(set(kind) - {*KINDS, ""})
         if unknown:
-            raise InputError(f"kind: expected one of {', '.join(KINDS)}, got {unknown[0]!r}")
+            raise InputError(f"kind: expected one of {', '.join(KINDS)}, got '{unknown[0]}'")
         for name, value in (("flux", flux), ("redshift", redshift), ("kind", kind)):
             object.__setattr__(self, name, value)
 

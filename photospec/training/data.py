@@ -112,7 +112,7 @@ class PairsStream:
         if any(redshift is None for redshift in self._redshift):
             self._redshift = [None] * len(self.files)
         self._ebv = [None] * len(self.files)
-        if config.architecture != "published":
+        if config.data.correct_extinction and config.architecture != "published":
             seeds = np.random.SeedSequence((config.seed, 2)).spawn(len(self.files))
             self._ebv = [
                 told_ebv(galactic_ebv(file), config.data, np.random.default_rng(seed))

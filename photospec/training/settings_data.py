@@ -52,10 +52,14 @@ class DataSettings:
         False, "augment: every image of a batch in its own way (published), not all alike."
     )
 
+    correct_extinction: bool = explained(
+        True,
+        "Correct images and spectra for the Milky Way's dust by object/galactic_ebv; published\n"
+        "networks learn from uncorrected ones in any case.",
+    )
     ebv_relative_error: float = explained(
         0.1,
-        "Galactic E(B-V) that images are corrected by: its relative error, as of dust maps;\n"
-        "published networks learn from uncorrected images.",
+        "Relative error of the E(B-V) that they are corrected by, as of dust maps.",
         min=0,
         max=1,
     )
