@@ -69,6 +69,19 @@ class ImageRedshiftDensity:
         parts = self.weight[rows], self.centre[rows], self.width[rows]
         return ImageRedshiftDensity(*parts, self.max_redshift, flags)
 
+    @classmethod
+    def concatenate(cls, parts):
+        """Join densities of more images, of one range."""
+        parts = list(parts)
+        arrays = (
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("weight", "centre", "width")
+        )
+        flags = None
+        if all(part.flags is not None for part in parts):
+            flags = [one for part in parts for one in part.flags]
+        return cls(*arrays, parts[0].max_redshift, flags)
+
     def _below(self, shift):
         """Untruncated probability (n, m) below ``ln(1 + z)`` (n, m) or (m,)."""
         pull = (shift[..., None] - self.centre[:, None]) / self.width[:, None]

@@ -20,7 +20,6 @@ _LAZY = {
     "measure_lines": "emission",
     "measure_properties": "properties",
     "measure_redshift": "redshift",
-    "redshift_density": "redshift",
 }
 __all__ = sorted(_LAZY)  # noqa: PLE0605
 

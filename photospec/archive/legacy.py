@@ -1,5 +1,6 @@
 """Cutouts of the DESI Legacy Imaging Surveys, from their cutout service or on disk."""
 
+import contextlib
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -9,6 +10,7 @@ from astropy.nddata import InverseVariance, NDData
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 
+from photospec.archive.galactic_dust import galactic_ebv_at
 from photospec.archive.sdss.position import parse_position
 from photospec.archive.sdss.settings import DownloadConfig
 from photospec.archive.transfer import Client, FileRefused, GiveUp
@@ -75,7 +77,10 @@ def legacy_image(
                 client.fetch(address, path, lambda p: (_check(p, bands, size), False))
             except GiveUp as error:
                 raise InputError(f"position: no Legacy Surveys image: {error}") from None
-        return read_legacy(path, position=(ra, dec))
+        image = read_legacy(path, position=(ra, dec))
+        with contextlib.suppress(InputError):  # where there is a map
+            image.meta["galactic_ebv"] = galactic_ebv_at(ra, dec)
+        return image
 
 
 def read_legacy(path, *, position=None):
@@ -128,6 +133,7 @@ def read_legacy(path, *, position=None):
         "bands": bands,
         "pixel_scale": float(np.mean(proj_plane_pixel_scales(wcs))) * 3600 * u.arcsec,
         "name": path.stem,
+        "camera": "decam",
     }
     if position is not None:
         meta["position"] = tuple(position)

@@ -249,7 +249,7 @@ class _Pool:
         self.trees = {kind: cKDTree(self.place[found]) for kind, found in self.rows.items()}
 
     def choose(self, real, rng):
-        """Row of the pool for each real galaxy (n,): one of the nearest, the nearer the likelier."""
+        """Row of the pool for each real galaxy (n,): one of the nearest, by their distance."""
         place, chosen = _place(real.redshift, real.magnitude), np.zeros(len(real), int)
         for kind in np.unique(real.kind):
             known = str(kind) if str(kind) in self.trees else ""

@@ -9,7 +9,6 @@ from photospec.analysis.redshift.measure import (
     RedshiftFit,
     RedshiftWarning,
     measure_redshift,
-    redshift_density,
 )
 
-__all__ = ["RedshiftFit", "RedshiftWarning", "measure_redshift", "redshift_density"]
+__all__ = ["RedshiftFit", "RedshiftWarning", "measure_redshift"]

@@ -1,11 +1,13 @@
 """The image of any place that the SDSS has seen."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 
+from photospec.archive.galactic_dust import galactic_ebv_at
 from photospec.archive.sdss.addresses import frame_name, frame_url, servers
 from photospec.archive.sdss.catalogue import SkyServer
 from photospec.archive.sdss.cutouts import Cutout, Grid, cut, local_wcs
@@ -81,6 +83,9 @@ def sdss_image(coord, *, size=96, bands="ugriz", folder=None, config=None):
         "run": run, "rerun": rerun, "camcol": camcol, "field": field, "date": reference.date,
         "url": url, "name": f"sdss-{run:06d}-{camcol}-{field:04d}",
     }  # fmt: skip
+    # The frames say nothing about dust; without a map nobody does.
+    with contextlib.suppress(InputError):
+        meta["galactic_ebv"] = galactic_ebv_at(*position)
     wcs = local_wcs(wcs, grid)
     return Cutout(data, sigma, tuple(config.bands), wcs, position, meta).to_nddata()
 
