@@ -11,6 +11,7 @@ from astropy.nddata import NDData
 from specutils import Spectrum
 
 from photospec.candidates import CandidateSpectra, best_candidate
+from photospec.dust import galactic_extinction
 from photospec.errors import InputError
 from photospec.image import ImageArray, prepare_image
 from photospec.network_input import (
@@ -22,8 +23,10 @@ from photospec.network_input import (
     spectra_for_networks,
 )
 from photospec.networks.devices import DTYPES, check_device, check_dtype
+from photospec.networks.redshift_density import MAX_REDSHIFT
 from photospec.photometry.apertures import aperture_flux
 from photospec.photometry.filters import band_flux
+from photospec.redshift_density import ImageRedshiftDensity
 from photospec.spectrum import FIBRE_RADIUS, FLUX_UNIT, WAVELENGTH
 from photospec.weights import SCALE_BAND, load_cascade, save_cascade
 
@@ -113,10 +116,11 @@ class PhotoSpectrograph:
             image = prepare_image(
                 image, bands=config.bands, pixel_scale=config.pixel_scale, size=config.image_size
             )
+        image = image.with_extinction(config.galactic_ebv)
         self._fibre_flux(image)
         return image
 
-    def predict(self, image, *, seed=0, n_candidates=None):
+    def predict(self, image, *, seed=0, n_candidates=None, intrinsic=False):
         """Predict the spectrum of each image: the candidate that stands best for all.
 
         Parameters
@@ -127,13 +131,18 @@ class PhotoSpectrograph:
             Same image and seed, same spectrum, alone or among others.
         n_candidates : int, optional
             Candidates to draw and choose from; the weights' default if not given.
+        intrinsic : bool
+            Give spectra without the Milky Way's dust, not as they are observed through it.
 
         Returns
         -------
         specutils.Spectrum
             Flux (n_wave,), or (n_images, n_wave) for a sequence, erg s-1 cm-2 Angstrom-1, as
             through a fibre of 3 arcsec; vacuum, observed frame. ``meta`` holds ``lsf_sigma``,
-            ``similarity``, ``flags``, ``seed``, ``n_candidates``, ``nfe``, ``provenance``.
+            ``similarity``, ``flags``, ``drawn_redshift`` (of this candidate) and
+            ``expected_redshift`` (mean of the density it comes from; both None from weights
+            without one), ``galactic_ebv`` (mag), ``galactic_extinction`` ("included" or "removed"),
+            ``seed``, ``n_candidates``, ``nfe``, ``provenance``.
 
         Raises
         ------
@@ -142,21 +151,22 @@ class PhotoSpectrograph:
         """
         n_candidates = check_draws(n_candidates, seed, self.config.sampling.n_candidates)
         images, single = self._prepare_all(image)
-        flux, similarities = [], []
+        flux, each = [], {"similarity": [], "drawn_redshift": [], "expected_redshift": []}
         for part in parts(images, max(1, _AT_ONCE // n_candidates)):
-            drawn, nfe = self._draw(part, n_candidates, seed)
-            for candidates, similarity, *_, best in drawn:
+            drawn, nfe = self._draw(part, n_candidates, seed, intrinsic)
+            for candidates, similarity, redshift, expected, best in drawn:
                 flux.append(candidates[best])
-                similarities.append(float(similarity[best]))
+                each["similarity"].append(float(similarity[best]))
+                each["drawn_redshift"].append(None if redshift is None else float(redshift[best]))
+                each["expected_redshift"].append(expected)
         flux = np.stack(flux)
-        meta = self._meta(images, seed, n_candidates, nfe)
-        meta["similarity"] = similarities
+        meta = self._meta(images, seed, n_candidates, nfe, intrinsic) | each
         if single:
-            meta["similarity"], meta["flags"] = meta["similarity"][0], meta["flags"][0]
+            meta |= {name: meta[name][0] for name in (*each, "flags", "galactic_ebv")}
             flux = flux[0]
         return _spectrum(flux, meta)
 
-    def sample(self, image, n_candidates=25, *, seed=0):
+    def sample(self, image, n_candidates=25, *, seed=0, intrinsic=False):
         """Draw candidate spectra for one image.
 
         Parameters
@@ -167,6 +177,8 @@ class PhotoSpectrograph:
             How many; None for the weights' default, which `predict` takes.
         seed : int
             Same image, seed and number, same candidates.
+        intrinsic : bool
+            As in `predict`.
 
         Returns
         -------
@@ -179,10 +191,51 @@ class PhotoSpectrograph:
             )
         n_candidates = check_draws(n_candidates, seed, self.config.sampling.n_candidates)
         images, _ = self._prepare_all(image)
-        [(flux, similarity, redshift, expected, best)], nfe = self._draw(images, n_candidates, seed)
-        meta = self._meta(images, seed, n_candidates, nfe)
-        meta["flags"] = meta["flags"][0]
+        [(flux, similarity, redshift, expected, best)], nfe = self._draw(
+            images, n_candidates, seed, intrinsic
+        )
+        meta = self._meta(images, seed, n_candidates, nfe, intrinsic)
+        meta |= {name: meta[name][0] for name in ("flags", "galactic_ebv")}
         return CandidateSpectra(_spectrum(flux, meta), similarity, redshift, best, expected)
+
+    def redshift_density(self, image):
+        """Density of the redshift of each image, without drawing spectra.
+
+        What the candidates of `sample` draw their redshifts from, in closed form.
+
+        Parameters
+        ----------
+        image : NDData, or sequence of NDData
+            As in `predict`.
+
+        Returns
+        -------
+        ImageRedshiftDensity
+            Of n images (one for a single image): ``mean``, ``std``, ``mode`` (n,),
+            ``quantile(q)``, ``pdf(grid)`` and ``cdf(grid)`` (n, n_grid), ``to_qp()``.
+
+        Raises
+        ------
+        InputError
+            For an image that cannot be used, and with weights that draw no redshifts.
+
+        Examples
+        --------
+        >>> from photospec import PhotoSpectrograph
+        >>> from photospec.image import read_image
+        >>> spectrograph = PhotoSpectrograph.load()  # doctest: +SKIP
+        >>> density = spectrograph.redshift_density(read_image("cutout.fits"))  # doctest: +SKIP
+        >>> density.mean, density.quantile([0.16, 0.84])  # doctest: +SKIP
+        """
+        images, _ = self._prepare_all(image)
+        found = [self.cascade.redshift_mixture(self._tensor(p)) for p in parts(images, _AT_ONCE)]
+        if found[0] is None:
+            raise InputError(
+                "redshift_density: expected weights that draw redshifts, got others; train the "
+                "base stage with diffusion.redshift"
+            )
+        mixture = [torch.cat(part).cpu().numpy() for part in zip(*found, strict=True)]
+        return ImageRedshiftDensity(*mixture, MAX_REDSHIFT, self._flags(images))
 
     def embed_image(self, image):
         """Unit vectors of images.
@@ -209,6 +262,8 @@ class PhotoSpectrograph:
         spectrum : specutils.Spectrum
             One or n spectra that cover 4000 to 8499 Angstrom in the observed frame, predicted
             or observed; the latter are smoothed as predicted ones are, and bad samples bridged.
+            Galactic extinction is that of ``meta["galactic_ebv"]`` (mag, one or n of them), or
+            as usual without it; none with ``meta["galactic_extinction"] = "removed"``.
 
         Returns
         -------
@@ -220,7 +275,8 @@ class PhotoSpectrograph:
         InputError
             If spectra do not cover the range or have no light.
         """
-        flux = torch.from_numpy(spectra_for_networks(spectrum)).to(self.device)
+        flux = spectra_for_networks(spectrum, galactic_ebv=self.config.galactic_ebv)
+        flux = torch.from_numpy(flux).to(self.device)
         parts = [self.cascade.embed_spectrum(part) for part in flux.split(_AT_ONCE)]
         return torch.cat(parts).cpu().numpy()
 
@@ -265,7 +321,7 @@ class PhotoSpectrograph:
         data = np.stack([image.data for image in images]).astype(np.float32, copy=False)
         return torch.from_numpy(data).to(self.device)
 
-    def _draw(self, images, n_candidates, seed):
+    def _draw(self, images, n_candidates, seed, intrinsic):
         """Of each image flux (n_candidates, n_wave), similarity, redshift(s), best; the nfe."""
         seeds = [image_seed(seed, image.data) for image in images]
         generators = [torch.Generator().manual_seed(own) for own in seeds]
@@ -273,12 +329,19 @@ class PhotoSpectrograph:
         flux = drawn.flux.cpu().numpy().astype(float)
         wanted = np.array([self._fibre_flux(image) for image in images])
         flux *= (wanted[:, None] / band_flux(WAVELENGTH, flux, [SCALE_BAND])[..., 0])[..., None]
+        flux *= self._dimming(images, intrinsic)[:, None]
         redshift = expected = [None] * len(images)
         if drawn.redshift is not None:
             redshift, expected = drawn.redshift.cpu().numpy(), drawn.expected_redshift.tolist()
         found = list(zip(flux, drawn.similarity.cpu().numpy(), redshift, expected, strict=True))
         choose = self.config.sampling.choose
         return [(*one, best_candidate(*one, choose=choose)) for one in found], drawn.nfe
+
+    def _dimming(self, images, intrinsic):
+        """What the Milky Way's dust leaves (n, n_wave) of spectra as the networks draw them."""
+        ebv = np.array([0.0 if intrinsic else image.galactic_ebv for image in images])
+        added = ebv - self.config.galactic_ebv
+        return 10 ** (-0.4 * added[:, None] * galactic_extinction(WAVELENGTH))
 
     def _fibre_flux(self, image):
         """Flux through the fibre aperture in the scale band, nanomaggies."""
@@ -291,19 +354,24 @@ class PhotoSpectrograph:
             )
         return flux
 
-    def _meta(self, images, seed, n_candidates, nfe):
+    def _meta(self, images, seed, n_candidates, nfe, intrinsic):
         return {
             "lsf_sigma": self.line_spread(),
             "wavelength_medium": "vacuum",
-            "flags": [
-                [*image.flags, *([OUT_OF_DISTRIBUTION] if strange > 1 else [])]
-                for image, strange in zip(images, self._strangeness(images), strict=True)
-            ],
+            "galactic_ebv": [image.galactic_ebv for image in images],
+            "galactic_extinction": "removed" if intrinsic else "included",
+            "flags": self._flags(images),
             "seed": seed,
             "n_candidates": n_candidates,
             "nfe": nfe,
             "provenance": {"photospec": version("photospec"), **self.config.provenance},
         }
+
+    def _flags(self, images):
+        return [
+            [*image.flags, *([OUT_OF_DISTRIBUTION] if strange > 1 else [])]
+            for image, strange in zip(images, self._strangeness(images), strict=True)
+        ]
 
     def strangeness(self, image):
         """How unlikely the photometry of images is among the training images.

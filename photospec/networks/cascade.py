@@ -170,6 +170,17 @@ class Cascade(nn.Module):
         return (first + kept[:, share]).flatten()
 
     @torch.no_grad()
+    def redshift_mixture(self, image):
+        """Weights, means and widths ``(n, n_components)`` of the density of ``ln(1 + z)``.
+
+        None when the base stage draws no redshifts.
+        """
+        if self.base.density is None:
+            return None
+        tokens = self.base.encode(image)
+        return self.base.density.mixture(self.base.encoder.standardised(image), tokens)
+
+    @torch.no_grad()
     def embed_image(self, image):
         """Unit vectors ``(n, embedding_size)``."""
         with self._autocast(image):
