@@ -18,6 +18,7 @@ from photospec.network_input import (
     as_list,
     check_draws,
     check_image,
+    identified,
     image_seed,
     parts,
     spectra_for_networks,
@@ -33,8 +34,10 @@ __all__ = ["PhotoSpectrograph"]
 
 #: Flag of images unlike those of the training.
 OUT_OF_DISTRIBUTION = "out_of_distribution"
+#: Begins the flag of an image that could not be used; the reason follows.
+UNUSABLE = "unusable"
 _BUNDLED = files("photospec") / "data" / "default"
-# Images or spectra that pass through the networks at once; bounds the memory.
+# Images or spectra that are handed to the networks at once; bounds the memory.
 _AT_ONCE = 128
 
 
@@ -62,6 +65,17 @@ class PhotoSpectrograph:
         self.config = config
         self.cascade = cascade.to(self.device).eval()
         self.cascade.set_precision(DTYPES[self.dtype])
+        # Where another process finds the same weights; None for those in memory only.
+        self._loaded_from = None
+
+    def __reduce__(self):
+        """Go to another process as path and options, not as weights."""
+        if self._loaded_from is None:
+            raise InputError(
+                "spectrograph: expected one read by PhotoSpectrograph.load, which another process "
+                "can read too, got one made in memory; save it and load it from there"
+            )
+        return _load, (*self._loaded_from, str(self.device), self.dtype)
 
     @classmethod
     def load(cls, path=None, *, device=None, dtype=None):
@@ -90,7 +104,9 @@ class PhotoSpectrograph:
         if path.name == "config.toml":
             path = path.parent
         cascade, config = load_cascade(path)
-        return cls(cascade, config, device=str(device), dtype=dtype)
+        made = cls(cascade, config, device=str(device), dtype=dtype)
+        made._loaded_from = (None if path == Path(str(_BUNDLED)) else str(path.resolve()),)
+        return made
 
     @classmethod
     def from_published(
@@ -175,7 +191,7 @@ class PhotoSpectrograph:
         self._fibre_flux(image)
         return image
 
-    def predict(self, image, *, seed=0, n_candidates=None):
+    def predict(self, image, *, seed=0, n_candidates=None, identifiers=None, on_error="raise"):
         """Predict the spectrum of each image: the candidate that stands best for all.
 
         Parameters
@@ -183,9 +199,16 @@ class PhotoSpectrograph:
         image : NDData, or sequence of NDData
             Axes (n_bands, ny, nx), a flux unit, ``meta["bands"]``; the target at the centre.
         seed : int
-            Same image and seed, same spectrum, alone or among others.
+            Same image and seed, same spectrum to the last bit, alone or among others, on the
+            same machine with the same number of threads.
         n_candidates : int, optional
             Candidates to draw and choose from; the weights' default if not given.
+        identifiers : sequence of str or int, optional
+            One per image, instead of ``meta["identifier"]``. With an identifier the noise of an
+            image follows from it and the seed; without, from a coarse digest of its pixels.
+        on_error : {"raise", "flag"}
+            What an image that cannot be used does: raise, or give a spectrum of NaN, masked,
+            with the reason in ``meta["flags"]``.
 
         Returns
         -------
@@ -200,22 +223,25 @@ class PhotoSpectrograph:
             For an image that cannot be used; in a sequence the message names which.
         """
         n_candidates = check_draws(n_candidates, seed, self.config.sampling.n_candidates)
-        images, single = self._prepare_all(image)
-        flux, similarities = [], []
-        for part in parts(images, max(1, _AT_ONCE // n_candidates)):
+        images, single, good, reasons = self._prepare_all(image, identifiers, on_error)
+        flux = np.full((len(reasons), len(WAVELENGTH)), np.nan)
+        similarity, flags = np.full(len(reasons), np.nan), reasons
+        nfe = 0
+        at_once = max(1, _AT_ONCE // n_candidates)
+        for part, rows in zip(parts(images, at_once), parts(good, at_once), strict=True):
             drawn, nfe = self._draw(part, n_candidates, seed)
-            for candidates, similarity, *_, best in drawn:
-                flux.append(candidates[best])
-                similarities.append(float(similarity[best]))
-        flux = np.stack(flux)
-        meta = self._meta(images, seed, n_candidates, nfe)
-        meta["similarity"] = similarities
+            for row, (candidates, similarities, *_, best) in zip(rows, drawn, strict=True):
+                flux[row], similarity[row] = candidates[best], similarities[best]
+        for row, found in zip(good, self._flags(images), strict=True):
+            flags[row] = found
+        meta = self._meta(flags, seed, n_candidates, nfe)
+        meta["similarity"] = similarity.tolist()
         if single:
             meta["similarity"], meta["flags"] = meta["similarity"][0], meta["flags"][0]
             flux = flux[0]
         return _spectrum(flux, meta)
 
-    def sample(self, image, n_candidates=25, *, seed=0):
+    def sample(self, image, n_candidates=25, *, seed=0, identifier=None):
         """Draw candidate spectra for one image.
 
         Parameters
@@ -226,6 +252,8 @@ class PhotoSpectrograph:
             How many; None for the weights' default, which `predict` takes.
         seed : int
             Same image, seed and number, same candidates.
+        identifier : str or int, optional
+            Instead of ``image.meta["identifier"]``, see `predict`.
 
         Returns
         -------
@@ -237,10 +265,9 @@ class PhotoSpectrograph:
                 "predict takes many"
             )
         n_candidates = check_draws(n_candidates, seed, self.config.sampling.n_candidates)
-        images, _ = self._prepare_all(image)
+        images, *_ = self._prepare_all(image, None if identifier is None else [identifier])
         [(flux, similarity, redshift, expected, best)], nfe = self._draw(images, n_candidates, seed)
-        meta = self._meta(images, seed, n_candidates, nfe)
-        meta["flags"] = meta["flags"][0]
+        meta = self._meta(self._flags(images)[0], seed, n_candidates, nfe)
         return CandidateSpectra(_spectrum(flux, meta), similarity, redshift, best, expected)
 
     def embed_image(self, image):
@@ -256,7 +283,7 @@ class PhotoSpectrograph:
         ndarray (n_images, embedding_size)
             Float32; one row for a single image.
         """
-        images, _ = self._prepare_all(image)
+        images, *_ = self._prepare_all(image)
         embedded = [self.cascade.embed_image(self._tensor(p)) for p in parts(images, _AT_ONCE)]
         return torch.cat(embedded).cpu().numpy()
 
@@ -305,20 +332,32 @@ class PhotoSpectrograph:
         order = np.argsort(-self.similarity(image, spectrum), axis=1, kind="stable")
         return order[0] if as_list(image)[1] else order
 
-    def _prepare_all(self, image):
-        """Prepared images, and whether it was one rather than a sequence."""
+    def _prepare_all(self, image, identifiers=None, on_error="raise"):
+        """Prepare images: those that can be used, whether it was one, their numbers, reasons.
+
+        The reasons are flags, one list for each of all images, of why it cannot be used.
+        """
+        if on_error not in ("raise", "flag"):
+            raise InputError(f"on_error: expected raise or flag, got {on_error!r}")
         images, single = as_list(image)
         if not images:
             raise InputError("image: expected at least one image, got an empty sequence")
-        prepared = []
+        images = identified(images, identifiers)
+        prepared, good, reasons = [], [], [[] for _ in images]
         for number, one in enumerate(images):
             try:
-                prepared.append(self.prepare(one))
+                one = self.prepare(one)
+                image_seed(0, one)  # an identifier that is none belongs to its image
             except InputError as error:
+                if on_error == "flag":
+                    reasons[number].append(_reason(error))
+                    continue
                 if single:
                     raise
                 raise InputError(f"image number {number} of {len(images)}: {error}") from None
-        return prepared, single
+            prepared.append(one)
+            good.append(number)
+        return prepared, single, good, reasons
 
     def _tensor(self, images):
         data = np.stack([image.data for image in images]).astype(np.float32, copy=False)
@@ -326,7 +365,7 @@ class PhotoSpectrograph:
 
     def _draw(self, images, n_candidates, seed):
         """Of each image flux (n_candidates, n_wave), similarity, redshift(s), best; the nfe."""
-        seeds = [image_seed(seed, image.data) for image in images]
+        seeds = [image_seed(seed, image) for image in images]
         generators = [torch.Generator().manual_seed(own) for own in seeds]
         drawn = self.cascade.sample(self._tensor(images), n_candidates, generators)
         flux = drawn.flux.cpu().numpy().astype(float)
@@ -350,19 +389,24 @@ class PhotoSpectrograph:
             )
         return flux
 
-    def _meta(self, images, seed, n_candidates, nfe):
+    def _meta(self, flags, seed, n_candidates, nfe):
         return {
             "lsf_sigma": self.line_spread(),
             "wavelength_medium": "vacuum",
-            "flags": [
-                [*image.flags, *([OUT_OF_DISTRIBUTION] if strange > 1 else [])]
-                for image, strange in zip(images, self._strangeness(images), strict=True)
-            ],
+            "flags": flags,
             "seed": seed,
             "n_candidates": n_candidates,
             "nfe": nfe,
             "provenance": {"photospec": version("photospec"), **self.config.provenance},
         }
+
+    def _flags(self, images):
+        if not images:
+            return []
+        return [
+            [*image.flags, *([OUT_OF_DISTRIBUTION] if strange > 1 else [])]
+            for image, strange in zip(images, self._strangeness(images), strict=True)
+        ]
 
     def strangeness(self, image):
         """How unlikely the photometry of images is among the training images.
@@ -383,7 +427,7 @@ class PhotoSpectrograph:
             training image has 0 and the strangest 1.5 % more than 1; NaN where the weights
             do not tell.
         """
-        images, single = self._prepare_all(image)
+        images, single, *_ = self._prepare_all(image)
         values = self._strangeness(images)
         return float(values[0]) if single else values
 
@@ -394,7 +438,17 @@ class PhotoSpectrograph:
         return torch.cat(found).cpu().numpy()
 
 
+def _load(path, device, dtype):
+    return PhotoSpectrograph.load(path, device=device, dtype=dtype)
+
+
+def _reason(error):
+    """Flag that tells why an image cannot be used; semicolons separate flags."""
+    return f"{UNUSABLE}: {str(error).replace(';', ',')}"
+
+
 def _spectrum(flux, meta):
+    mask = None if np.isfinite(flux).all() else ~np.isfinite(flux)
     flux = (flux * FLUX_UNIT).to("erg / (s cm2 Angstrom)")
     axis = WAVELENGTH * u.AA
-    return Spectrum(flux=flux, spectral_axis=axis, spectral_axis_index=-1, meta=meta)
+    return Spectrum(flux=flux, spectral_axis=axis, spectral_axis_index=-1, mask=mask, meta=meta)

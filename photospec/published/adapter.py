@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from photospec.networks.batching import in_batches
 from photospec.networks.cascade import Drawn
 from photospec.networks.scaling import FLOOR, SPECTRAL_SCALINGS
 from photospec.published.cascade import prepare_images
@@ -74,7 +75,9 @@ class PublishedAdapter:
         published = self.published
         prepared = prepare_images(image.cpu(), published.image_mean, published.image_std)
         with self._context():
-            return published.contrastive.embed_image(prepared.to(self.device)).float()
+            # One by one: a row's bits must not depend on those beside it.
+            embedded = in_batches(published.contrastive.embed_image, 1, prepared.to(self.device))
+        return embedded.float()
 
     @torch.no_grad()
     def embed_spectrum(self, flux):
@@ -85,6 +88,5 @@ class PublishedAdapter:
             kind, relative = self.published.spectral_scaling, relative.float()
             if kind == "log":
                 relative = relative.clamp_min(FLOOR)
-            return self.published.contrastive.embed_spectrum(
-                SPECTRAL_SCALINGS[kind][0](relative)
-            ).float()
+            scaled = SPECTRAL_SCALINGS[kind][0](relative)
+            return in_batches(self.published.contrastive.embed_spectrum, 1, scaled).float()
