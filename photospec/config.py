@@ -15,6 +15,7 @@ dict of these, ``None`` as an alternative (an absent key), and nested dataclasse
 """
 
 import dataclasses
+import difflib
 import json
 import math
 import numbers
@@ -26,6 +27,7 @@ from pathlib import Path
 
 from photospec.errors import InputError
 from photospec.utils.files import replacing
+from photospec.utils.reading import one_line
 
 __all__ = ["from_dict", "read_toml", "setting", "to_dict", "validate", "write_toml"]
 
@@ -119,8 +121,11 @@ def read_toml(cls, path):
         raise InputError(f"path: expected a TOML file, got {path} ({error})") from None
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}: expected TOML, got something else: {error}") from None
+    # Besides its own errors the parser lets through numbers of more digits than Python converts
+    # (ValueError) and nesting deeper than its stack.
+    except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
+        reason = one_line(error)
+        raise InputError(f"{path}: expected TOML, got something else: {reason}") from None
 
     def where(keys):
         # Of the key or, where it is not in the file, of its table.
@@ -269,8 +274,8 @@ def _build(cls, data, keys, where):
     for name in data:
         if name not in fields:
             raise InputError(
-                f"{where((*keys, name))}: expected one of {', '.join(fields)}, got the key "
-                f"{'.'.join((*keys, name))!r}; is it misspelt?"
+                f"{where((*keys, name))}: expected one of {_similar(name, fields)}, got the key "
+                f"{'.'.join((*keys, name))!r:.80}; is it misspelt?"
             )
     values = {}
     for name, value in data.items():
@@ -294,6 +299,14 @@ def _build(cls, data, keys, where):
         raise InputError(f"{where(at)}: {error}") from None
     except (ValueError, TypeError) as error:
         raise InputError(f"{where(keys)}: expected settings that agree, got: {error}") from None
+
+
+def _similar(name, names, n_most=8):
+    """Names to offer for one that is unknown: all where they are few, else the likeliest."""
+    if len(names) <= n_most:
+        return ", ".join(names)
+    likely = difflib.get_close_matches(name, names, n_most, cutoff=0)
+    return f"{', '.join(likely)} or {len(names) - len(likely)} others"
 
 
 def _check_limits(metadata, value, at, where):
