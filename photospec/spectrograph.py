@@ -12,6 +12,7 @@ from astropy.nddata import NDData
 from specutils import Spectrum
 
 from photospec.candidates import CandidateSpectra, best_candidate
+from photospec.dust import galactic_extinction
 from photospec.errors import InputError, PhotospecWarning
 from photospec.image import ImageArray, prepare_image
 from photospec.network_input import (
@@ -24,8 +25,10 @@ from photospec.network_input import (
     spectra_for_networks,
 )
 from photospec.networks.devices import DTYPES, check_device, check_dtype
+from photospec.networks.redshift_density import MAX_REDSHIFT
 from photospec.photometry.apertures import aperture_flux
 from photospec.photometry.filters import band_flux
+from photospec.redshift_density import ImageRedshiftDensity
 from photospec.spectrograph_config import SCALE_BAND, PublishedConfig
 from photospec.spectrum import FIBRE_RADIUS, FLUX_UNIT, WAVELENGTH
 from photospec.weights import load_cascade, save_cascade
@@ -188,10 +191,20 @@ class PhotoSpectrograph:
             image = prepare_image(
                 image, bands=config.bands, pixel_scale=config.pixel_scale, size=config.image_size
             )
+        image = image.with_extinction(config.galactic_ebv)
         self._fibre_flux(image)
         return image
 
-    def predict(self, image, *, seed=0, n_candidates=None, identifiers=None, on_error="raise"):
+    def predict(
+        self,
+        image,
+        *,
+        seed=0,
+        n_candidates=None,
+        intrinsic=False,
+        identifiers=None,
+        on_error="raise",
+    ):
         """Predict the spectrum of each image: the candidate that stands best for all.
 
         Parameters
@@ -203,6 +216,8 @@ class PhotoSpectrograph:
             same machine with the same number of threads.
         n_candidates : int, optional
             Candidates to draw and choose from; the weights' default if not given.
+        intrinsic : bool
+            Give spectra without the Milky Way's dust, not as they are observed through it.
         identifiers : sequence of str or int, optional
             One per image, instead of ``meta["identifier"]``. With an identifier the noise of an
             image follows from it and the seed; without, from a coarse digest of its pixels.
@@ -215,7 +230,10 @@ class PhotoSpectrograph:
         specutils.Spectrum
             Flux (n_wave,), or (n_images, n_wave) for a sequence, erg s-1 cm-2 Angstrom-1, as
             through a fibre of 3 arcsec; vacuum, observed frame. ``meta`` holds ``lsf_sigma``,
-            ``similarity``, ``flags``, ``seed``, ``n_candidates``, ``nfe``, ``provenance``.
+            ``similarity``, ``flags``, ``redshift`` (at which the candidate was drawn) and
+            ``expected_redshift`` (mean of the density it comes from; None from weights without
+            one), ``galactic_ebv`` (mag), ``galactic_extinction`` ("included" or "removed"),
+            ``seed``, ``n_candidates``, ``nfe``, ``provenance``.
 
         Raises
         ------
@@ -224,24 +242,27 @@ class PhotoSpectrograph:
         """
         n_candidates = check_draws(n_candidates, seed, self.config.sampling.n_candidates)
         images, single, good, reasons = self._prepare_all(image, identifiers, on_error)
-        flux = np.full((len(reasons), len(WAVELENGTH)), np.nan)
-        similarity, flags = np.full(len(reasons), np.nan), reasons
-        nfe = 0
+        n, nfe = len(reasons), 0
+        flux = np.full((n, len(WAVELENGTH)), np.nan)
+        each = {"similarity": [np.nan] * n, "redshift": [None] * n, "expected_redshift": [None] * n}
         at_once = max(1, _AT_ONCE // n_candidates)
         for part, rows in zip(parts(images, at_once), parts(good, at_once), strict=True):
-            drawn, nfe = self._draw(part, n_candidates, seed)
-            for row, (candidates, similarities, *_, best) in zip(rows, drawn, strict=True):
-                flux[row], similarity[row] = candidates[best], similarities[best]
-        for row, found in zip(good, self._flags(images), strict=True):
-            flags[row] = found
-        meta = self._meta(flags, seed, n_candidates, nfe)
-        meta["similarity"] = similarity.tolist()
+            drawn, nfe = self._draw(part, n_candidates, seed, intrinsic)
+            for row, (candidates, similarity, redshift, expected, best) in zip(rows, drawn):
+                flux[row] = candidates[best]
+                each["similarity"][row] = float(similarity[best])
+                each["redshift"][row] = None if redshift is None else float(redshift[best])
+                each["expected_redshift"][row] = expected
+        each |= {"flags": reasons, "galactic_ebv": [np.nan] * n}
+        for row, one, flags in zip(good, images, self._flags(images)):
+            each["flags"][row], each["galactic_ebv"][row] = flags, one.galactic_ebv
+        meta = self._meta(seed, n_candidates, nfe, intrinsic) | each
         if single:
-            meta["similarity"], meta["flags"] = meta["similarity"][0], meta["flags"][0]
+            meta |= {name: meta[name][0] for name in each}
             flux = flux[0]
         return _spectrum(flux, meta)
 
-    def sample(self, image, n_candidates=25, *, seed=0, identifier=None):
+    def sample(self, image, n_candidates=25, *, seed=0, intrinsic=False, identifier=None):
         """Draw candidate spectra for one image.
 
         Parameters
@@ -252,6 +273,8 @@ class PhotoSpectrograph:
             How many; None for the weights' default, which `predict` takes.
         seed : int
             Same image, seed and number, same candidates.
+        intrinsic : bool
+            As in `predict`.
         identifier : str or int, optional
             Instead of ``image.meta["identifier"]``, see `predict`.
 
@@ -265,10 +288,79 @@ class PhotoSpectrograph:
                 "predict takes many"
             )
         n_candidates = check_draws(n_candidates, seed, self.config.sampling.n_candidates)
-        images, *_ = self._prepare_all(image, None if identifier is None else [identifier])
-        [(flux, similarity, redshift, expected, best)], nfe = self._draw(images, n_candidates, seed)
-        meta = self._meta(self._flags(images)[0], seed, n_candidates, nfe)
-        return CandidateSpectra(_spectrum(flux, meta), similarity, redshift, best, expected)
+        identifiers = None if identifier is None else [identifier]
+        images, *_ = self._prepare_all(image, identifiers)
+        return next(self._candidates(images, n_candidates, seed, intrinsic))
+
+    def sample_each(self, images, n_candidates=None, *, seed=0, intrinsic=False):
+        """Draw candidate spectra for each of many images, which is faster than one by one.
+
+        Parameters
+        ----------
+        images : sequence of NDData
+            As in `predict`.
+        n_candidates : int, optional
+            Of each image; the weights' default if not given.
+        seed : int
+        intrinsic : bool
+            As in `predict`.
+
+        Yields
+        ------
+        CandidateSpectra
+            Of each image, in order: to the last bit what `sample` gives.
+        """
+        n_candidates = check_draws(n_candidates, seed, self.config.sampling.n_candidates)
+        images, *_ = self._prepare_all(images)
+        yield from self._candidates(images, n_candidates, seed, intrinsic)
+
+    def _candidates(self, images, n_candidates, seed, intrinsic):
+        for part in parts(images, max(1, _AT_ONCE // n_candidates)):
+            drawn, nfe = self._draw(part, n_candidates, seed, intrinsic)
+            for one, flags, found in zip(part, self._flags(part), drawn, strict=True):
+                flux, similarity, redshift, expected, best = found
+                meta = self._meta(seed, n_candidates, nfe, intrinsic)
+                meta |= {"flags": flags, "galactic_ebv": one.galactic_ebv}
+                yield CandidateSpectra(_spectrum(flux, meta), similarity, redshift, best, expected)
+
+    def redshift_density(self, image):
+        """Density of the redshift of each image, without drawing spectra.
+
+        What the candidates of `sample` draw their redshifts from, in closed form.
+
+        Parameters
+        ----------
+        image : NDData, or sequence of NDData
+            As in `predict`.
+
+        Returns
+        -------
+        ImageRedshiftDensity
+            Of n images (one for a single image): ``mean``, ``std``, ``mode`` (n,),
+            ``quantile(q)``, ``pdf(grid)`` and ``cdf(grid)`` (n, n_grid), ``to_qp()``.
+
+        Raises
+        ------
+        InputError
+            For an image that cannot be used, and with weights that draw no redshifts.
+
+        Examples
+        --------
+        >>> from photospec import PhotoSpectrograph
+        >>> from photospec.image import read_image
+        >>> spectrograph = PhotoSpectrograph.load()  # doctest: +SKIP
+        >>> density = spectrograph.redshift_density(read_image("cutout.fits"))  # doctest: +SKIP
+        >>> density.mean, density.quantile([0.16, 0.84])  # doctest: +SKIP
+        """
+        images, *_ = self._prepare_all(image)
+        found = [self.cascade.redshift_mixture(self._tensor(p)) for p in parts(images, _AT_ONCE)]
+        if found[0] is None:
+            raise InputError(
+                "redshift_density: expected weights that draw redshifts, got others; train the "
+                "base stage with diffusion.redshift"
+            )
+        mixture = [torch.cat(part).cpu().numpy() for part in zip(*found, strict=True)]
+        return ImageRedshiftDensity(*mixture, MAX_REDSHIFT, self._flags(images))
 
     def embed_image(self, image):
         """Unit vectors of images.
@@ -295,6 +387,8 @@ class PhotoSpectrograph:
         spectrum : specutils.Spectrum
             One or n spectra that cover 4000 to 8499 Angstrom in the observed frame, predicted
             or observed; the latter are smoothed as predicted ones are, and bad samples bridged.
+            Galactic extinction is that of ``meta["galactic_ebv"]`` (mag, one or n of them), or
+            as usual without it; none with ``meta["galactic_extinction"] = "removed"``.
 
         Returns
         -------
@@ -306,7 +400,8 @@ class PhotoSpectrograph:
         InputError
             If spectra do not cover the range or have no light.
         """
-        flux = torch.from_numpy(spectra_for_networks(spectrum)).to(self.device)
+        flux = spectra_for_networks(spectrum, galactic_ebv=self.config.galactic_ebv)
+        flux = torch.from_numpy(flux).to(self.device)
         parts = [self.cascade.embed_spectrum(part) for part in flux.split(_AT_ONCE)]
         return torch.cat(parts).cpu().numpy()
 
@@ -363,7 +458,7 @@ class PhotoSpectrograph:
         data = np.stack([image.data for image in images]).astype(np.float32, copy=False)
         return torch.from_numpy(data).to(self.device)
 
-    def _draw(self, images, n_candidates, seed):
+    def _draw(self, images, n_candidates, seed, intrinsic):
         """Of each image flux (n_candidates, n_wave), similarity, redshift(s), best; the nfe."""
         seeds = [image_seed(seed, image) for image in images]
         generators = [torch.Generator().manual_seed(own) for own in seeds]
@@ -371,12 +466,19 @@ class PhotoSpectrograph:
         flux = drawn.flux.cpu().numpy().astype(float)
         wanted = np.array([self._fibre_flux(image) for image in images])
         flux *= (wanted[:, None] / band_flux(WAVELENGTH, flux, [SCALE_BAND])[..., 0])[..., None]
+        flux *= self._dimming(images, intrinsic)[:, None]
         redshift = expected = [None] * len(images)
         if drawn.redshift is not None:
             redshift, expected = drawn.redshift.cpu().numpy(), drawn.expected_redshift.tolist()
         found = list(zip(flux, drawn.similarity.cpu().numpy(), redshift, expected, strict=True))
         choose = self.config.sampling.choose
         return [(*one, best_candidate(*one, choose=choose)) for one in found], drawn.nfe
+
+    def _dimming(self, images, intrinsic):
+        """What the Milky Way's dust leaves (n, n_wave) of spectra as the networks draw them."""
+        ebv = np.array([0.0 if intrinsic else image.galactic_ebv for image in images])
+        added = ebv - self.config.galactic_ebv
+        return 10 ** (-0.4 * added[:, None] * galactic_extinction(WAVELENGTH))
 
     def _fibre_flux(self, image):
         """Flux through the fibre aperture in the scale band, nanomaggies."""
@@ -389,11 +491,11 @@ class PhotoSpectrograph:
             )
         return flux
 
-    def _meta(self, flags, seed, n_candidates, nfe):
+    def _meta(self, seed, n_candidates, nfe, intrinsic):
         return {
             "lsf_sigma": self.line_spread(),
             "wavelength_medium": "vacuum",
-            "flags": flags,
+            "galactic_extinction": "removed" if intrinsic else "included",
             "seed": seed,
             "n_candidates": n_candidates,
             "nfe": nfe,

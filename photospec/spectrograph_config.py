@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from photospec.candidates import CHOICES
+from photospec.dust import ASSUMED_EBV
 from photospec.errors import InputError
 from photospec.networks.samplers import SAMPLERS
 from photospec.networks.scaling import SPECTRAL_SCALINGS
@@ -71,6 +72,13 @@ class _Config:
     bands: tuple[str, ...] = _help(("u", "g", "r", "i", "z"), "Bands of the images, in order.")
     image_size: int = _help(64, "Pixels on a side.", min=1)
     pixel_scale: float = _help(0.396, "Arcsec per pixel.")
+    galactic_ebv: float = _help(
+        ASSUMED_EBV,
+        "E(B-V) of the Milky Way, mag, that images are brought to and spectra come with; 0:\n"
+        "corrected. The default is that of weights trained on images as they were taken.",
+        min=0,
+        max=5,
+    )
     lsf_wavelength: tuple[float, ...] = _help(
         (4000.0, 8500.0), "Where the line-spread function of the spectra is given, Angstrom."
     )

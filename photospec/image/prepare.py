@@ -6,15 +6,17 @@ into the array that networks take, or says in one line why it cannot. Axes are
 """
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from astropy import units as u
 from astropy.wcs import WCS
 from scipy.ndimage import gaussian_filter
 
+from photospec.dust import ASSUMED_EBV, band_extinction
 from photospec.errors import InputError, PhotospecWarning
 from photospec.image.checks import check_values, choose_bands, image_arrays
+from photospec.image.extinction import EBV_ASSUMED, image_ebv
 from photospec.image.io import read_image
 from photospec.image.resample import crop, fill_bad, resample, sky_noise
 from photospec.image.units import NANOMAGGY, band_names, pixel_scales, target_pixel, to_nanomaggies
@@ -45,7 +47,7 @@ class ImageArray:
     Attributes
     ----------
     data : ndarray (n_bands, size, size) of float32
-        Nanomaggies per pixel, bad pixels filled.
+        Nanomaggies per pixel, bad pixels filled, corrected for Galactic extinction if known.
     mask : ndarray of bool, same shape
         True where a pixel was bad or outside the image.
     uncertainty : ndarray of float32 or None
@@ -58,9 +60,13 @@ class ImageArray:
     flags : tuple of str
         Out of ``"padded"``, ``"masked_pixels"``, ``"masked_core"`` (within the fibre radius of
         the target), ``"resampled"``, ``"target_off_centre"`` (something brighter lies within
-        5 arcsec), ``"low_signal"`` (below 5 sigma within the fibre in every band).
+        5 arcsec), ``"low_signal"`` (below 5 sigma within the fibre in every band),
+        ``"galactic_ebv_assumed"`` (the image did not say its Galactic extinction).
     meta : dict
-        ``center``: (x, y) of the target in pixels, and what the image brought.
+        ``center``: (x, y) of the target in pixels, ``galactic_ebv``: E(B-V) of the Milky Way, mag,
+        `photospec.dust.ASSUMED_EBV` where the image does not say; and what the image brought.
+    remaining_ebv : float
+        E(B-V) whose dust is left in the image, mag: 0 where it was corrected, else all of it.
     """
 
     data: np.ndarray
@@ -71,11 +77,39 @@ class ImageArray:
     wcs: object = None
     flags: tuple = ()
     meta: dict = field(default_factory=dict)
+    remaining_ebv: float = ASSUMED_EBV
+
+    @property
+    def galactic_ebv(self):
+        """E(B-V) of the Milky Way before the target, mag."""
+        return self.meta.get("galactic_ebv", ASSUMED_EBV)
 
     @property
     def center(self):
         """Position (x, y) of the target in pixels."""
         return self.meta.get("center", (self.data.shape[-1] // 2, self.data.shape[-2] // 2))
+
+    def with_extinction(self, ebv):
+        """The same with the dust of another E(B-V) left in it, mag.
+
+        Parameters
+        ----------
+        ebv : float
+
+        Returns
+        -------
+        ImageArray
+        """
+        if ebv == self.remaining_ebv:
+            return self
+        camera = str(self.meta.get("camera", "sdss")).lower()
+        extinction = band_extinction(self.bands, camera)
+        factor = 10 ** (0.4 * (self.remaining_ebv - ebv) * extinction)
+        factor = factor.astype(np.float32)[:, None, None]
+        changes = {"data": self.data * factor, "remaining_ebv": float(ebv)}
+        if self.uncertainty is not None:
+            changes["uncertainty"] = self.uncertainty * factor
+        return replace(self, **changes)
 
     def __repr__(self):
         return (
@@ -89,12 +123,16 @@ def prepare_image(image, *, bands=SDSS_BANDS, pixel_scale=0.396, size=64, positi
 
     Orders the bands, converts the unit to nanomaggies, resamples the pixel scale
     conserving flux (only when it differs by more than 0.5 %), cuts ``size`` x ``size``
-    pixels around the target, and masks and fills what is bad. Orientation is left alone.
+    pixels around the target, masks and fills what is bad, and corrects for the Milky Way's
+    dust (`photospec.dust`) where the image says how much there is. Orientation is left alone.
 
     Parameters
     ----------
     image : NDData or CCDData (n_bands, ny, nx)
         With a flux unit, ``meta["bands"]``, and a celestial WCS or ``meta["pixel_scale"]``.
+        ``meta["galactic_ebv"]``: E(B-V) of the Milky Way, mag, on the scale of the SFD map;
+        without it the pixels stay as they are, and the image is flagged.
+        ``meta["camera"]``: whose bands they are, "sdss" (default) or "decam".
     bands : str or sequence of str
         Bands wanted, in this order; others in the image are left out.
     pixel_scale : float
@@ -112,7 +150,8 @@ def prepare_image(image, *, bands=SDSS_BANDS, pixel_scale=0.396, size=64, positi
     ------
     InputError
         If the image cannot be used: no image, wrong shape, bands, unit or pixel scale, no
-        finite pixel, a constant band, less than half of the crop covered or good.
+        finite pixel, a constant band, less than half of the crop covered or good; an E(B-V)
+        that is not one number from 0 to 5 mag.
 
     Warns
     -----
@@ -123,6 +162,7 @@ def prepare_image(image, *, bands=SDSS_BANDS, pixel_scale=0.396, size=64, positi
     bands = band_names(bands)
     data, mask, uncertainty, name = choose_bands(image, data, mask, uncertainty, bands)
     meta = dict(image.meta)
+    ebv, assumed = image_ebv(meta)
     wcs = image.wcs if isinstance(image.wcs, WCS) and image.wcs.has_celestial else None
     scale = pixel_scales(wcs, meta)
     area = scale[0] * scale[1] * u.arcsec**2
@@ -155,8 +195,12 @@ def prepare_image(image, *, bands=SDSS_BANDS, pixel_scale=0.396, size=64, positi
         with np.errstate(over="ignore", invalid="ignore"):
             uncertainty = np.where(mask, np.inf, uncertainty).astype(np.float32)
     flags += _quality(data, mask, put.center, pixel_scale, bands)
-    meta.update(center=put.center, bands=bands)
-    return ImageArray(data, mask, uncertainty, bands, float(pixel_scale), wcs, tuple(flags), meta)
+    if assumed:
+        flags.append(EBV_ASSUMED)
+    meta.update(center=put.center, bands=bands, galactic_ebv=ebv)
+    scale = float(pixel_scale)
+    made = ImageArray(data, mask, uncertainty, bands, scale, wcs, tuple(flags), meta, ebv)
+    return made if assumed else made.with_extinction(0.0)
 
 
 def _warn(text):

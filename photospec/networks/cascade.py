@@ -189,6 +189,22 @@ class Cascade(nn.Module):
         return (first + kept[:, share]).flatten()
 
     @torch.no_grad()
+    def redshift_mixture(self, image):
+        """Weights, means and widths ``(n, n_components)`` of the density of ``ln(1 + z)``.
+
+        None when the base stage draws no redshifts.
+        """
+        if self.base.density is None:
+            return None
+
+        def mixture(image):
+            tokens = self.base.encode(image)
+            parts = self.base.density.mixture(self.base.encoder.standardised(image), tokens)
+            return torch.stack(parts, dim=1)
+
+        return self._by_image(mixture, image).unbind(dim=1)
+
+    @torch.no_grad()
     def embed_image(self, image):
         """Unit vectors ``(n, embedding_size)``."""
         with self._autocast(image):

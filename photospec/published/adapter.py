@@ -65,6 +65,9 @@ class PublishedAdapter:
         )
         return Drawn(flux, similarity, drawn[0].nfe)
 
+    def redshift_mixture(self, image):
+        """None: published networks draw no redshifts."""
+
     def strangeness(self, image):
         """None: checkpoints do not say where their training images lie."""
         return None

@@ -11,6 +11,7 @@ from photospec.simulation.instrument.fibre import SpectrographConfig
 from photospec.simulation.instrument.noise import NoiseConfig
 from photospec.simulation.instrument.psf import PsfConfig
 from photospec.simulation.instrument.scene import SceneConfig
+from photospec.simulation.real_galaxies import RealGalaxies, simulate_real_pairs
 from photospec.simulation.survey import Survey
 from photospec.simulation.write import simulate_pairs
 
@@ -19,10 +20,12 @@ __all__ = [
     "NoiseConfig",
     "PopulationConfig",
     "PsfConfig",
+    "RealGalaxies",
     "SceneConfig",
     "SpectrographConfig",
     "Survey",
     "draw_galaxies",
     "render_spectra",
     "simulate_pairs",
+    "simulate_real_pairs",
 ]

@@ -20,6 +20,7 @@ from photospec.spectrum import SMOOTHING, WAVELENGTH
 from photospec.training.config import TrainConfig
 from photospec.training.data import PairsStream
 from photospec.training.density import refine_density
+from photospec.training.extinction import corrected_images
 from photospec.utils.constants import SPEED_OF_LIGHT
 from photospec.weights import (
     FILES,
@@ -92,6 +93,7 @@ def describe(pairs):
             bands=file.bands,
             pixel_scale=file.pixel_scale,
             image_size=file.image(0).shape[-1],
+            galactic_ebv=0.0,
             **lsf,
         )
 
@@ -187,7 +189,8 @@ def fit_domain(encoder, paths):
         with PairsFile(path) as file:
             n = min(len(file), _N_DOMAIN)
             for start in range(0, n, _AT_ONCE):
-                image = torch.from_numpy(file.image(slice(start, min(start + _AT_ONCE, n))))
+                rows = slice(start, min(start + _AT_ONCE, n))
+                image = torch.from_numpy(corrected_images(file, rows))
                 features.append(encoder.standardised(image))
             if "redshift" in file.object.colnames:
                 redshift.append(torch.tensor(file.object["redshift"][:n], dtype=torch.float64))

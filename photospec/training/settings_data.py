@@ -52,6 +52,18 @@ class DataSettings:
         False, "augment: every image of a batch in its own way (published), not all alike."
     )
 
+    ebv_relative_error: float = explained(
+        0.1,
+        "Galactic E(B-V) that images are corrected by: its relative error, as of dust maps;\n"
+        "published networks learn from uncorrected images.",
+        min=0,
+        max=1,
+    )
+    ebv_error: float = explained(0.01, "Its error besides, mag.", min=0, max=1)
+    ebv_unknown: float = explained(
+        0.1, "Part of the pairs where none is known and the default is assumed.", min=0, max=1
+    )
+
     def __post_init__(self):
         for name, known in (("selection", SELECTIONS), ("split", SPLITS), ("weights", WEIGHTS)):
             require(getattr(self, name) in known, name, ", ".join(known), getattr(self, name))
