@@ -1,6 +1,7 @@
 """PhotoSpectrograph: images in, spectra out."""
 
 import warnings
+from functools import lru_cache
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -167,6 +168,20 @@ class PhotoSpectrograph:
             sources["base_contrastive"] = base_contrastive
         config = PublishedConfig.of(sources, image_mean, image_std)
         return cls(config.assemble(sources), config, device=str(device), dtype=dtype)
+
+    @property
+    def loaded_path(self):
+        """Folder that the weights were read from, as text; None for the bundled ones."""
+        return self._loaded_from[0] if self._loaded_from else None
+
+    @property
+    def folder(self):
+        """Folder of the weights."""
+        if self._loaded_from is None:
+            raise InputError(
+                "spectrograph: expected one read by PhotoSpectrograph.load, got one in memory"
+            )
+        return Path(str(_BUNDLED)) if self.loaded_path is None else Path(self.loaded_path)
 
     def save(self, path, *, overwrite=False):
         """Write the spectrograph to a folder: ``config.toml`` and ``*.safetensors``."""
@@ -362,6 +377,27 @@ class PhotoSpectrograph:
         mixture = [torch.cat(part).cpu().numpy() for part in zip(*found, strict=True)]
         return ImageRedshiftDensity(*mixture, MAX_REDSHIFT, self._flags(images))
 
+    @property
+    def draws_redshifts(self):
+        """Whether the weights have a redshift density, from which candidates draw theirs."""
+        base = getattr(self.cascade, "base", None)
+        return getattr(base, "density", None) is not None
+
+    def flags(self, image):
+        """Warnings of images, as in ``meta["flags"]`` of predicted spectra.
+
+        Parameters
+        ----------
+        image : NDData, or sequence of NDData
+            As in `predict`.
+
+        Returns
+        -------
+        list of list of str
+        """
+        images, *_ = self._prepare_all(image)
+        return self._flags(images)
+
     def embed_image(self, image):
         """Unit vectors of images.
 
@@ -540,7 +576,9 @@ class PhotoSpectrograph:
         return torch.cat(found).cpu().numpy()
 
 
+@lru_cache(maxsize=2)
 def _load(path, device, dtype):
+    """Read weights once in a process, however many tasks bring them."""
     return PhotoSpectrograph.load(path, device=device, dtype=dtype)
 
 
