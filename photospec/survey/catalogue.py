@@ -367,7 +367,8 @@ def _position(path):
     from astropy.wcs import WCS
 
     try:
-        with warnings.catch_warnings(), fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
+        # Opened here, because astropy leaves what it cannot read open.
+        with warnings.catch_warnings(), open(path, "rb") as file, fits.open(file) as hdus:
             warnings.simplefilter("ignore")
             header = next((hdu.header for hdu in hdus if hdu.header.get("NAXIS", 0) >= 2), None)
             if header is not None and "RA_OBJ" in header:

@@ -9,7 +9,17 @@ import pyarrow as pa
 
 from photospec.errors import InputError
 
-__all__ = ["QUANTILES", "WHAT", "Column", "SurveySettings", "empty_frame", "new_columns"]
+__all__ = [
+    "QUANTILES",
+    "WHAT",
+    "Column",
+    "SurveySettings",
+    "all_columns",
+    "empty_frame",
+    "kept_columns",
+    "new_columns",
+    "rounded",
+]
 
 #: What can be computed, each more than the one before.
 WHAT = ("photoz", "predict", "measure")
@@ -163,6 +173,27 @@ def new_columns(settings):
             )
         )
     return columns
+
+
+def all_columns(settings):
+    """Columns of the output: identifier, position, and `new_columns`.
+
+    Parameters
+    ----------
+    settings : SurveySettings
+
+    Returns
+    -------
+    list of Column
+    """
+    number = pa.float64()
+    return [
+        Column("image", pa.string(), "", "Identifier of the image: its file's name, or as given"),
+        Column(settings.ra, number, "deg", "Right ascension, ICRS"),
+        Column(settings.dec, number, "deg", "Declination, ICRS"),
+        *(Column(name, pa.null(), "", "As in the input") for name in settings.keep),
+        *new_columns(settings),
+    ]
 
 
 def _measured():

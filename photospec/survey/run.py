@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from photospec.errors import InputError, PhotospecError
-from photospec.survey.columns import new_columns
+from photospec.survey.columns import all_columns
 from photospec.utils.files import replacing
 
 __all__ = ["SurveyReport", "run_survey"]
@@ -125,7 +125,7 @@ def run_survey(
     )
     output = Path(output).resolve()
     run = _describe(catalogue, spectrograph, settings, predicted)
-    state = _Output(output, run, predicted)
+    state = _Output(output, run, settings, predicted)
     if state.complete and not state.failed_before:
         say(f"{output}: complete already, {state.n_rows} galaxies; nothing to do")
         n = len(predicted.get_healpix_pixels())
@@ -133,8 +133,9 @@ def run_survey(
     state.prepare()
     with _connected(client, scheduler, n_workers, say) as connected:
         _check_workers(connected, spectrograph, run)
-        failed = _work(connected, predicted, state, settings, say)
-    state.finish(failed, run)
+        total = catalogue.catalog.hc_structure.catalog_info.total_rows or 0
+        failed = _work(connected, predicted, state, settings, total, say)
+    state.finish(failed)
     n_rows = state.n_rows
     return SurveyReport(
         output, n_rows, len(state.pixels), state.n_before, failed, time.monotonic() - start
@@ -185,8 +186,8 @@ def _name(pixel):
 class _Output:
     """Folder of the output: what is done in it, and whether it belongs to this run."""
 
-    def __init__(self, path, run, predicted):
-        self.path, self.run, self.predicted = path, run, predicted
+    def __init__(self, path, run, settings, predicted):
+        self.path, self.run, self.settings, self.predicted = path, run, settings, predicted
         self.pixels = predicted.get_healpix_pixels()
         self.failed_before, self.complete, self.n_rows = [], False, 0
         self.n_before = 0
@@ -239,15 +240,20 @@ class _Output:
             folder.mkdir(exist_ok=True)
         for file in self.path.rglob(".partial-*"):
             file.unlink(missing_ok=True)
-        # A process may have been killed between the two, or in the middle of the first.
-        done = {file.name.removesuffix("_done") for file in self.done_dir.glob("*_done")}
+        self._repair()
+        self.n_before = len(self.done())
+
+    def _repair(self):
+        """Make markers and histograms agree: a process may be killed between the two."""
+        done = self.done()
         for file in self.hist_dir.iterdir():
             if file.name.removesuffix("_histogram.npz") not in done:
-                file.unlink()
-        for name in done:
-            if not (self.hist_dir / f"{name}_histogram.npz").is_file():
-                (self.done_dir / f"{name}_done").unlink()
-        self.n_before = len(self.done())
+                file.unlink(missing_ok=True)
+        for pixel in self.pixels:
+            name = _name(pixel)
+            if name in done and not (self.hist_dir / f"{name}_histogram.npz").is_file():
+                file = self.file(pixel)
+                mark_done(file if file.is_file() else None, self.path, pixel, self.order)
 
     @property
     def order(self):
@@ -267,10 +273,12 @@ class _Output:
         """Names of the partitions that are done."""
         return {file.name.removesuffix("_done") for file in self.done_dir.glob("*_done")}
 
-    def finish(self, failed, run):
+    def finish(self, failed):
         """Write what makes the partitions a catalogue."""
         import lsdb
 
+        # A worker of an earlier start may have lived a little longer than its client.
+        self._repair()
         done = self.done()
         pixels = [pixel for pixel in self.pixels if _name(pixel) in done]
         if not pixels:
@@ -280,8 +288,8 @@ class _Output:
         catalog = self.predicted
         if len(pixels) < len(self.pixels):
             catalog = catalog.partitions[pixels]
-        said = {f"photospec_{key}": _plain(value) for key, value in run.items()}
-        for column in new_columns_of(run):
+        said = {f"photospec_{key}": _plain(value) for key, value in self.run.items()}
+        for column in all_columns(self.settings):
             said[f"photospec_column_{column.name}"] = _sentence(column)
         lsdb.io.to_hats(
             catalog,
@@ -303,14 +311,6 @@ def _plain(value):
 
 def _sentence(column):
     return f"{column.description} [{column.unit}]" if column.unit else column.description
-
-
-def new_columns_of(run):
-    """Columns of the settings that a run's description tells."""
-    from photospec.survey.columns import SurveySettings
-
-    names = ("what", "spectra")
-    return new_columns(SurveySettings(**{name: run[name] for name in names}))
 
 
 def write_partition(frame, path, pixel, order, metadata, root):
@@ -444,19 +444,15 @@ def _check_workers(client, spectrograph, run):
                 )
 
 
-def _work(client, predicted, state, settings, say):
+def _work(client, predicted, state, settings, total, say):
     """Run all partitions that are not done; reasons of those that failed."""
     from distributed import as_completed
 
     done = state.done()
     parts = dict(zip(map(_name, state.pixels), predicted.to_delayed(), strict=True))
     waiting = [pixel for pixel in state.pixels if _name(pixel) not in done]
-    total = predicted.hc_structure.catalog_info.total_rows or 0
     shown = _Progress(say, total, len(state.pixels), len(done), state)
-    metadata = {column.name: column.metadata for column in new_columns(settings)}
-    metadata["image"] = {"unit": "", "description": "File name or identifier of the image"}
-    metadata[settings.ra] = {"unit": "deg", "description": "Right ascension, ICRS"}
-    metadata[settings.dec] = {"unit": "deg", "description": "Declination, ICRS"}
+    metadata = {column.name: column.metadata for column in all_columns(settings)}
     attempts, failed, running = {}, {}, as_completed()
     queue = list(reversed(waiting))
 
