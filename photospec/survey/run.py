@@ -398,7 +398,11 @@ class _connected:
             # One thread each: numbers depend on how many threads add them up, and images are
             # many, so that nothing is gained by sharing one among threads.
             self.cluster = LocalCluster(
-                n_workers=n, threads_per_worker=1, dashboard_address=":0", silence_logs=50
+                n_workers=n,
+                threads_per_worker=1,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+                silence_logs=50,
             )
             self.client = Client(self.cluster)
         self.say(f"dashboard: {self.client.dashboard_link}")
