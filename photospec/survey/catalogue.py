@@ -1,8 +1,6 @@
 """Inputs as LSDB catalogues, and catalogues with predictions, lazily."""
 
-import hashlib
 import json
-import re
 import warnings
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pandas as pd
 from photospec.errors import InputError
 from photospec.survey.columns import SurveySettings, empty_frame
 from photospec.survey.partition import NO_POSITION, predict_partition
+from photospec.survey.positions import file_position, own_place, read_positions
 from photospec.survey.sources import (
     SOURCE_ROW,
     FileSource,
@@ -33,9 +32,6 @@ _MAX_COMPARED = 5_000_000
 _FITS = (".fits", ".fit", ".fits.gz", ".fits.bz2", ".fz")
 # Columns that are used where they are there.
 ALSO = ("galactic_ebv", SOURCE_ROW, NO_POSITION)
-# J123456.78+123456.7 or 150.1234_+2.3456 in a file's name.
-_SEXAGESIMAL = re.compile(r"(\d{2})(\d{2})(\d{2}(?:\.\d+)?)([+-])(\d{2})(\d{2})(\d{2}(?:\.\d+)?)")
-_DECIMAL = re.compile(r"(?<![\d.])(\d{1,3}\.\d{2,})[_ ]?([+-]?\d{1,2}\.\d{2,})")
 
 
 def predict_catalogue(catalogue, spectrograph=None, *, source=None, settings=None, **options):
@@ -310,31 +306,8 @@ def _from_pairs(path, partition_rows):
     return _made(frame[keep], source, "image", f"pairs {path.resolve()}", partition_rows)
 
 
-def _read_positions(positions):
-    from astropy.table import Table
-
-    try:
-        table = Table.read(positions)
-    except Exception as error:  # readers raise many kinds
-        text = " ".join(str(error).split())[:200]
-        raise InputError(f"positions: expected a table, got {positions} ({text})") from None
-    lower = {name.lower(): name for name in reversed(table.colnames)}
-    missing = [name for name in ("ra", "dec") if name not in lower]
-    if missing:
-        raise InputError(
-            f"positions: expected ra and dec in {positions}, got {', '.join(table.colnames)}"
-        )
-    frame = pd.DataFrame({name: np.asarray(table[lower[name]], float) for name in ("ra", "dec")})
-    found = next((n for n in ("image", "identifier", "name", "id", "objid") if n in lower), None)
-    if found is None:
-        frame["image"] = [f"{ra:.6f}{dec:+.6f}" for ra, dec in zip(frame["ra"], frame["dec"])]
-    else:
-        frame["image"] = [str(value) for value in table[lower[found]]]
-    return frame
-
-
 def _from_frames(path, positions, partition_rows):
-    frame = _read_positions(positions)
+    frame = pd.DataFrame(read_positions(positions))
     find_fields(path.resolve(), frame["ra"].to_numpy(), frame["dec"].to_numpy())
     source = FrameSource(str(path.resolve()))
     return _made(frame, source, "image", f"frames {path.resolve()}", partition_rows)
@@ -347,61 +320,18 @@ def _from_folder(path, positions, partition_rows):
         if file.name.endswith(_FITS) and not file.name.startswith(".")
     )
     if positions is not None:
-        frame = _read_positions(positions)
+        frame = pd.DataFrame(read_positions(positions))
     elif not files:
         raise InputError(
             f"catalogue: expected a HATS catalogue, Parquet, a pairs file or a folder of FITS "
             f"cutouts, got {path}, which has none of them"
         )
     else:
-        places = [_position(path / name) for name in files]
+        places = [file_position(path / name) for name in files]
         frame = pd.DataFrame(places, columns=["ra", "dec"])
         frame["image"] = files
     source = FileSource(str(path.resolve()))
     return _made(frame, source, "image", f"folder {path.resolve()}", partition_rows)
-
-
-def _position(path):
-    """Right ascension and declination of a cutout, from its header or name; NaN without."""
-    from astropy.io import fits
-    from astropy.wcs import WCS
-
-    try:
-        # Opened here, because astropy leaves what it cannot read open.
-        with warnings.catch_warnings(), open(path, "rb") as file, fits.open(file) as hdus:
-            warnings.simplefilter("ignore")
-            header = next((hdu.header for hdu in hdus if hdu.header.get("NAXIS", 0) >= 2), None)
-            if header is not None and "RA_OBJ" in header:
-                return float(header["RA_OBJ"]), float(header["DEC_OBJ"])
-            wcs = WCS(header).celestial if header is not None else None
-            if wcs is not None and wcs.has_celestial:
-                middle = wcs.pixel_to_world(header["NAXIS1"] // 2, header["NAXIS2"] // 2).icrs
-                return float(middle.ra.deg), float(middle.dec.deg)
-    except Exception:  # noqa: S110 - damaged files keep their rows; why is told when they are read
-        pass
-    return position_in_name(path.name)
-
-
-def position_in_name(name):
-    """Position in a file's name, degrees: J123456.7+123456 or 150.1234+2.3456; NaN without."""
-    found = _SEXAGESIMAL.search(name)
-    if found:
-        h, m, s, sign, d, arcmin, arcsec = found.groups()
-        ra = 15 * (int(h) + int(m) / 60 + float(s) / 3600)
-        dec = int(d) + int(arcmin) / 60 + float(arcsec) / 3600
-        if ra < 360 and dec <= 90:
-            return ra, -dec if sign == "-" else dec
-    found = _DECIMAL.search(name)
-    if found and float(found[1]) < 360 and abs(float(found[2])) <= 90:
-        return float(found[1]), float(found[2])
-    return np.nan, np.nan
-
-
-def own_place(identifier):
-    """A place on the sky for a row without a position, from its identifier: always the same."""
-    digest = hashlib.blake2b(str(identifier).encode(), digest_size=16).digest()
-    a, b = (int.from_bytes(part, "little") / 2**64 for part in (digest[:8], digest[8:]))
-    return 360 * a, float(np.degrees(np.arcsin(2 * b - 1)))
 
 
 def _made(frame, source, identifier, description, partition_rows):

@@ -8,7 +8,6 @@ by its missing marker, and nobody knows how many galaxies are done.
 
 import errno
 import hashlib
-import json
 import os
 import sys
 import time
@@ -18,17 +17,16 @@ from pathlib import Path
 
 import numpy as np
 
-from photospec.errors import InputError, PhotospecError
+from photospec.errors import InputError
+from photospec.survey.cluster import Connected, check_workers, weights_digest
 from photospec.survey.columns import all_columns
-from photospec.utils.files import replacing
+from photospec.survey.output import SurveyOutput, name_of, write_partition
 
 __all__ = ["SurveyReport", "run_survey"]
 
-_RUN_FILE = "photospec_run.json"
 _ATTEMPTS = 3
 # Partitions in flight per worker: one that runs, one that waits.
 _IN_FLIGHT = 2
-_CONNECT = 20  # seconds to wait for a scheduler
 
 
 class SurveyReport:
@@ -125,14 +123,14 @@ def run_survey(
     )
     output = Path(output).resolve()
     run = _describe(catalogue, spectrograph, settings, predicted)
-    state = _Output(output, run, settings, predicted)
+    state = SurveyOutput(output, run, settings, predicted)
     if state.complete and not state.failed_before:
         say(f"{output}: complete already, {state.n_rows} galaxies; nothing to do")
         n = len(predicted.get_healpix_pixels())
         return SurveyReport(output, state.n_rows, n, n, {}, time.monotonic() - start)
     state.prepare()
-    with _connected(client, scheduler, n_workers, say) as connected:
-        _check_workers(connected, spectrograph, run)
+    with Connected(client, scheduler, n_workers, say) as connected:
+        check_workers(connected, spectrograph, run)
         total = catalogue.catalog.hc_structure.catalog_info.total_rows or 0
         failed = _work(connected, predicted, state, settings, total, say)
     state.finish(failed)
@@ -146,28 +144,9 @@ def _to_stderr(line):
     print(line, file=sys.stderr, flush=True)  # noqa: T201 - progress of a long run
 
 
-def weights_digest(spectrograph):
-    """SHA-256 over the files of the weights, the first 16 digits.
-
-    Parameters
-    ----------
-    spectrograph : PhotoSpectrograph
-
-    Returns
-    -------
-    str
-    """
-    folder = spectrograph.folder
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*")):
-        if path.suffix in (".toml", ".safetensors"):
-            digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
 def _describe(catalogue, spectrograph, settings, predicted):
     """What two starts must agree in to be the same run."""
-    pixels = " ".join(_name(pixel) for pixel in predicted.get_healpix_pixels())
+    pixels = " ".join(name_of(pixel) for pixel in predicted.get_healpix_pixels())
     return {
         "input": catalogue.description,
         "partitions": hashlib.sha256(pixels.encode()).hexdigest()[:16],
@@ -179,282 +158,13 @@ def _describe(catalogue, spectrograph, settings, predicted):
     }
 
 
-def _name(pixel):
-    return f"{pixel.order}_{pixel.pixel}"
-
-
-class _Output:
-    """Folder of the output: what is done in it, and whether it belongs to this run."""
-
-    def __init__(self, path, run, settings, predicted):
-        self.path, self.run, self.settings, self.predicted = path, run, settings, predicted
-        self.pixels = predicted.get_healpix_pixels()
-        self.failed_before, self.complete, self.n_rows = [], False, 0
-        self.n_before = 0
-        record = path / _RUN_FILE
-        if not record.is_file():
-            if path.exists() and any(path.iterdir()):
-                raise InputError(
-                    f"output: expected a new folder or that of the same run, got {path}, which "
-                    "holds something else"
-                )
-            return
-        try:
-            found = json.loads(record.read_text())
-            before = dict(found["run"])
-        except (ValueError, KeyError, TypeError):
-            raise InputError(
-                f"output: expected a readable {_RUN_FILE} in {path}, got a damaged one; remove "
-                "the folder or choose another"
-            ) from None
-        other = [key for key in run if before.get(key) != run[key]]
-        if other:
-            key = other[0]
-            raise InputError(
-                f"output: expected a new folder or that of the same run, got {path}, made with "
-                f"{key} = {before.get(key)!r} where now it is {run[key]!r}; choose another -o"
-            )
-        self.complete = bool(found.get("complete"))
-        self.failed_before = list(found.get("failed", []))
-        self.n_rows = int(found.get("rows", 0))
-
-    def record(self, **more):
-        """Write what run this is, whole or not at all."""
-        with replacing(self.path / _RUN_FILE) as temporary:
-            temporary.write_text(json.dumps({"run": self.run, **more}, indent=1))
-
-    def prepare(self):
-        """Bring the folder into a state that LSDB can resume from."""
-        from lsdb.io.to_hats import DONE_DIR_NAME, HISTOGRAM_DIR_NAME
-
-        self.path.mkdir(parents=True, exist_ok=True)
-        self.done_dir, self.hist_dir = self.path / DONE_DIR_NAME, self.path / HISTOGRAM_DIR_NAME
-        if self.complete:
-            # All but some partitions: the markers, which a finished catalogue has no more.
-            for pixel in self.pixels:
-                if _name(pixel) not in self.failed_before and self.file(pixel).is_file():
-                    mark_done(self.file(pixel), self.path, pixel, self.order)
-            self.complete = False
-        self.record()
-        for folder in (self.done_dir, self.hist_dir):
-            folder.mkdir(exist_ok=True)
-        for file in self.path.rglob(".partial-*"):
-            file.unlink(missing_ok=True)
-        self._repair()
-        self.n_before = len(self.done())
-
-    def _repair(self):
-        """Make markers and histograms agree: a process may be killed between the two."""
-        done = self.done()
-        for file in self.hist_dir.iterdir():
-            if file.name.removesuffix("_histogram.npz") not in done:
-                file.unlink(missing_ok=True)
-        for pixel in self.pixels:
-            name = _name(pixel)
-            if name in done and not (self.hist_dir / f"{name}_histogram.npz").is_file():
-                file = self.file(pixel)
-                mark_done(file if file.is_file() else None, self.path, pixel, self.order)
-
-    @property
-    def order(self):
-        """Order of the histograms, as LSDB chooses it."""
-        info = self.predicted.hc_structure.catalog_info
-        if info.skymap_order is not None:
-            return info.skymap_order
-        return max(self.predicted.hc_structure.pixel_tree.get_max_depth(), 8)
-
-    def file(self, pixel):
-        """Parquet file of a partition."""
-        import hats
-
-        return Path(str(hats.io.paths.pixel_catalog_file(self.path, pixel)))
-
-    def done(self):
-        """Names of the partitions that are done."""
-        return {file.name.removesuffix("_done") for file in self.done_dir.glob("*_done")}
-
-    def finish(self, failed):
-        """Write what makes the partitions a catalogue."""
-        import lsdb
-
-        # A worker of an earlier start may have lived a little longer than its client.
-        self._repair()
-        done = self.done()
-        pixels = [pixel for pixel in self.pixels if _name(pixel) in done]
-        if not pixels:
-            raise PhotospecError(
-                f"all {len(failed)} partitions failed: {next(iter(failed.values()), 'no reason')}"
-            )
-        catalog = self.predicted
-        if len(pixels) < len(self.pixels):
-            catalog = catalog.partitions[pixels]
-        said = {f"photospec_{key}": _plain(value) for key, value in self.run.items()}
-        for column in all_columns(self.settings):
-            said[f"photospec_column_{column.name}"] = _sentence(column)
-        lsdb.io.to_hats(
-            catalog,
-            base_catalog_path=self.path,
-            catalog_name=self.path.name,
-            resume=True,
-            progress_bar=False,
-            histogram_order=self.order,
-            addl_hats_properties=said,
-            error_if_empty=False,
-        )
-        self.n_rows = int(lsdb.open_catalog(self.path).hc_structure.catalog_info.total_rows)
-        self.record(complete=True, rows=self.n_rows, failed=sorted(failed))
-
-
-def _plain(value):
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _sentence(column):
-    return f"{column.description} [{column.unit}]" if column.unit else column.description
-
-
-def write_partition(frame, path, pixel, order, metadata, root):
-    """Write one partition whole, then mark it as done; the task that workers run.
-
-    Parameters
-    ----------
-    frame : NestedFrame
-    path : pathlib.Path
-        Parquet file.
-    pixel : HealpixPixel
-    order : int
-        Of the histogram.
-    metadata : dict
-        Unit and description of each column.
-    root : pathlib.Path
-        Of the catalogue.
-
-    Returns
-    -------
-    int
-        Rows.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-    from hats.io.file_io.file_io import get_parquet_write_table_kwargs
-
-    if len(frame):
-        table = frame.to_pyarrow(list_struct=False, large_list=False)
-        fields = [
-            field.with_metadata(metadata[field.name]) if field.name in metadata else field
-            for field in table.schema
-        ]
-        table = table.cast(pa.schema(fields, metadata=table.schema.metadata))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        options = get_parquet_write_table_kwargs(table.schema, write_table_kwargs={})
-        with replacing(path) as temporary:
-            pq.write_table(table, temporary, **options)
-    mark_done(path if len(frame) else None, root, pixel, order)
-    return len(frame)
-
-
-def mark_done(path, root, pixel, order):
-    """Write the histogram and then the marker that LSDB knows a finished partition by."""
-    import pyarrow.parquet as pq
-    from hats.io.file_io import get_upath
-    from hats.pixel_math import spatial_index_to_healpix
-    from hats.pixel_math.sparse_histogram import SparseHistogram
-    from lsdb.io.to_hats import write_done_pixel, write_histogram
-
-    where, counts = np.array([], int), np.array([], int)
-    if path is not None:
-        index = pq.read_table(path, columns=["_healpix_29"]).column(0).to_numpy()
-        where, counts = np.unique(
-            spatial_index_to_healpix(index, target_order=order), return_counts=True
-        )
-    root = get_upath(root)
-    write_histogram(SparseHistogram(where, counts, order), root, pixel)
-    write_done_pixel(root, pixel)
-
-
-class _connected:
-    """A client of a scheduler, given, far away, or made here."""
-
-    def __init__(self, client, scheduler, n_workers, say):
-        self.given, self.scheduler, self.n_workers, self.say = client, scheduler, n_workers, say
-        self.cluster = self.client = None
-
-    def __enter__(self):
-        from distributed import Client, LocalCluster
-
-        if self.given is not None:
-            return self.given
-        if self.scheduler is not None:
-            try:
-                self.client = Client(self.scheduler, timeout=_CONNECT)
-            except (OSError, ValueError, TimeoutError) as error:
-                text = " ".join(str(error).split())[:120]
-                raise InputError(
-                    f"scheduler: expected one that answers, got {self.scheduler} ({text}); is it "
-                    "running, and its port open?"
-                ) from None
-        else:
-            n = self.n_workers or len(os.sched_getaffinity(0))
-            # One thread each: numbers depend on how many threads add them up, and images are
-            # many, so that nothing is gained by sharing one among threads.
-            self.cluster = LocalCluster(
-                n_workers=n,
-                threads_per_worker=1,
-                host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",
-                silence_logs=50,
-            )
-            self.client = Client(self.cluster)
-        self.say(f"dashboard: {self.client.dashboard_link}")
-        return self.client
-
-    def __exit__(self, *exception):
-        for one in (self.client, self.cluster):
-            if one is not None:
-                try:
-                    one.close(timeout=10)
-                except (OSError, TimeoutError):
-                    pass
-
-
-def worker_state(path):
-    """Version of photospec in a worker, and whether it finds the weights."""
-    from photospec import PhotoSpectrograph
-
-    try:
-        digest = weights_digest(PhotoSpectrograph.load(path))
-    except PhotospecError as error:
-        return {"photospec": version("photospec"), "problem": str(error)}
-    return {"photospec": version("photospec"), "weights": digest}
-
-
-def _check_workers(client, spectrograph, run):
-    try:
-        client.wait_for_workers(1, timeout=60)
-    except TimeoutError:
-        raise InputError("scheduler: expected at least one worker within 60 s, got none") from None
-    path = spectrograph.loaded_path
-    for address, found in client.run(worker_state, path, on_error="return").items():
-        if not isinstance(found, dict):
-            text = " ".join(str(found).split())[:150]
-            raise InputError(f"workers: expected photospec on {address}, got {text}")
-        if "problem" in found:
-            raise InputError(f"workers: expected the weights on {address}, got: {found['problem']}")
-        for key in ("photospec", "weights"):
-            if found[key] != run[key]:
-                raise InputError(
-                    f"workers: expected {key} {run[key]} on {address}, got {found[key]}; install "
-                    "the same everywhere"
-                )
-
-
 def _work(client, predicted, state, settings, total, say):
     """Run all partitions that are not done; reasons of those that failed."""
     from distributed import as_completed
 
     done = state.done()
-    parts = dict(zip(map(_name, state.pixels), predicted.to_delayed(), strict=True))
-    waiting = [pixel for pixel in state.pixels if _name(pixel) not in done]
+    parts = dict(zip(map(name_of, state.pixels), predicted.to_delayed(), strict=True))
+    waiting = [pixel for pixel in state.pixels if name_of(pixel) not in done]
     shown = _Progress(say, total, len(state.pixels), len(done), state)
     metadata = {column.name: column.metadata for column in all_columns(settings)}
     attempts, failed, running = {}, {}, as_completed()
@@ -464,7 +174,7 @@ def _work(client, predicted, state, settings, total, say):
         from dask import delayed
 
         task = delayed(write_partition, pure=False)(
-            parts[_name(pixel)], state.file(pixel), pixel, state.order, metadata, state.path
+            parts[name_of(pixel)], state.file(pixel), pixel, state.order, metadata, state.path
         )
         future = client.compute(task, allow_other_workers=True, retries=0)
         names[future.key] = pixel
@@ -495,8 +205,8 @@ def _work(client, predicted, state, settings, total, say):
             if attempts[pixel] < _ATTEMPTS and not fatal:
                 submit(pixel)
                 continue
-            failed[_name(pixel)] = reason
-            say(f"partition {_name(pixel)} failed {_ATTEMPTS} times: {reason}")
+            failed[name_of(pixel)] = reason
+            say(f"partition {name_of(pixel)} failed {_ATTEMPTS} times: {reason}")
         future.release()
         if queue:
             submit(queue.pop())
@@ -531,7 +241,7 @@ class _Progress:
 
             done = state.done()
             for pixel in state.pixels:
-                if _name(pixel) in done and state.file(pixel).is_file():
+                if name_of(pixel) in done and state.file(pixel).is_file():
                     self.before += pq.ParquetFile(state.file(pixel)).metadata.num_rows
             say(f"{self.before} of {total} galaxies are done already")
         self.n = 0

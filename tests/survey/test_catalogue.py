@@ -13,8 +13,8 @@ from astropy.table import Table
 from photospec.errors import InputError
 from photospec.image import NANOMAGGY
 from photospec.survey import SurveySettings, open_catalogue, predict_catalogue, predict_partition
-from photospec.survey.catalogue import own_place, position_in_name
 from photospec.survey.columns import rounded
+from photospec.survey.positions import own_place, position_in_name
 
 from .conftest import pixels
 
@@ -295,3 +295,35 @@ def test_rounded_keeps_its_promise():
 )
 def test_positions_in_names(name, ra, dec):
     np.testing.assert_allclose(position_in_name(name), (ra, dec), atol=1e-5)
+
+
+def test_positions_on_frames(shared, tmp_path, spectrograph):
+    """../shared/real/fields: each position finds its field, whatever the order."""
+    from astropy.wcs import WCS
+
+    from photospec.cli._images import sources_at
+    from photospec.image import read_image
+
+    fields = sorted((shared / "real" / "fields").iterdir())[:2]
+    place, wanted = tmp_path / "frames", {}
+    for field in fields:
+        (place / field.name).mkdir(parents=True)
+        for path in field.glob("frame-*"):
+            (place / field.name / path.name).symlink_to(path)
+            if path.name.startswith("frame-r"):
+                wcs = WCS(fits.getheader(path))
+                wanted[field.name] = [float(x) for x in wcs.all_pix2world([[900, 700]], 0)[0]]
+    table = Table({"image": [*wanted, "nowhere"]})
+    table["ra"] = [*(p[0] for p in wanted.values()), 10.0]
+    table["dec"] = [*(p[1] for p in wanted.values()), -80.0]
+    table.write(tmp_path / "t.ecsv")
+    sources = sources_at([place], tmp_path / "t.ecsv")
+    assert [source.name for source in sources] == [*wanted, "nowhere"]
+    assert [source.paths[0].parent.name for source in sources[:2]] == list(wanted)
+    opened = open_catalogue(place, positions=tmp_path / "t.ecsv")
+    frame = opened.catalog.compute(progress_bar=False).set_index("image")
+    with pytest.raises(InputError, match="which is on none"):
+        opened.source.read(dict(frame.loc["nowhere"]))
+    name, field = next(iter(wanted)), fields[0]
+    image = opened.source.read(dict(frame.loc[name]))
+    np.testing.assert_array_equal(image.data, read_image(field, position=wanted[name]).data)

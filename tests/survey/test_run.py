@@ -169,23 +169,23 @@ def test_half_done_states_are_mended(opened, spectrograph, inline, tmp_path):
 
 
 def test_workers_of_another_kind(opened, spectrograph, inline, tmp_path, monkeypatch):
-    from photospec.survey import run
+    from photospec.survey import cluster
 
     options = {"spectrograph": spectrograph, "client": inline, "say": print, "what": "photoz"}
     for state, message in (
         ({"photospec": "0.0.1", "weights": "x"}, r"workers: expected photospec .* got 0\.0\.1"),
-        ({"photospec": run.version("photospec"), "weights": "x"}, "workers: expected weights"),
-        ({"photospec": run.version("photospec"), "problem": "no folder"}, "got: no folder"),
+        ({"photospec": cluster.version("photospec"), "weights": "x"}, "workers: expected weights"),
+        ({"photospec": cluster.version("photospec"), "problem": "no folder"}, "got: no folder"),
     ):
-        monkeypatch.setattr(run, "worker_state", lambda path, state=state: state)
+        monkeypatch.setattr(cluster, "worker_state", lambda path, state=state: state)
         with pytest.raises(InputError, match=message):
             run_survey(opened, tmp_path / "out", **options)
 
 
 def test_no_scheduler(opened, spectrograph, tmp_path, monkeypatch):
-    from photospec.survey import run
+    from photospec.survey import cluster
 
-    monkeypatch.setattr(run, "_CONNECT", 1)
+    monkeypatch.setattr(cluster, "_CONNECT", 1)
     with pytest.raises(InputError, match="scheduler: expected one that answers, got tcp://127"):
         run_survey(
             opened, tmp_path / "out", spectrograph=spectrograph, scheduler="tcp://127.0.0.1:1"
