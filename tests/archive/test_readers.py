@@ -329,3 +329,20 @@ def test_objects_without_image_are_told_or_given_one(multimodal_folder, tmp_path
     )
     assert (n_pairs, failures) == (3, {})
     assert PairsFile(path).bands == ("g", "r", "i")
+
+
+def test_surveys_by_name():
+    from photospec.archive import SURVEYS, legacy_image, register_survey, sdss_image, survey_image
+
+    assert {"sdss": sdss_image, "legacy": legacy_image}.items() <= SURVEYS.items()
+    asked = []
+    register_survey("mine", lambda coord, **options: asked.append((coord, options)))
+    try:
+        survey_image((1, 2), "mine", size=3)
+        with pytest.raises(InputError, match="name of a new survey, got 'mine'"):
+            register_survey("mine", lambda coord: None)
+    finally:
+        del SURVEYS["mine"]
+    assert asked == [((1, 2), {"size": 3})]
+    with pytest.raises(InputError, match="survey: expected one of sdss, legacy, got 'mine'"):
+        survey_image((1, 2), "mine")
