@@ -150,7 +150,7 @@ def training_spectrum(path):
     """
     arrays = to_arrays(read_spectrum(path))
     ivar = np.where(arrays.mask | ~np.isfinite(arrays.sigma), 0.0, arrays.sigma**-2.0)[0]
-    ivar[_bad(path)] = 0.0
+    ivar[np.isin(arrays.wavelength, _bad_wavelengths(path))] = 0.0
     # All SDSS spectra share one grid in log10 wavelength, but begin and end anywhere. Cut to
     # what is needed they are on the very same samples, and the smoothing is set up once.
     pixel = np.rint(1e4 * np.log10(arrays.wavelength)).astype(int)
@@ -168,9 +168,12 @@ def training_spectrum(path):
     return flux, ivar, lsf
 
 
-def _bad(path):
+def _bad_wavelengths(path):
+    """Wavelengths of samples that the survey calls bad; `to_arrays` may have put in others."""
     with fits.open(path, memmap=False) as hdus:
-        return (hdus[1].data[_name(hdus[1], "and_mask")] & _BAD) != 0
+        data = hdus[1].data
+        bad = (data[_name(hdus[1], "and_mask")] & _BAD) != 0
+        return 10 ** data[_name(hdus[1], "loglam")][bad].astype(float)
 
 
 def _name(hdu, wanted):
