@@ -475,7 +475,7 @@ def _bands(hdu):
             fluxes = (
                 i for i, name in enumerate(names) if name and not any(w in name for w in other)
             )
-            data = data[next(fluxes, 0)]
+            data = data[plain.index(True) if any(plain) else 0]
             break
     data = np.squeeze(data)
     return (data if data.ndim else data.reshape(1)), bands
