@@ -14,6 +14,7 @@ PACKAGE = Path(photospec.__file__).parent
 
 # Rooms beside each other that see each other; docs/architecture.rst says why.
 BESIDE = {
+    ("spectrograph", "network_input"),
     ("spectrograph", "weights"),
     ("published", "training"),
     ("evaluation", "figures"),

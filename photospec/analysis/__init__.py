@@ -11,9 +11,15 @@ _LAZY = {
     "PopulationFit": "populations",
     "RedshiftFit": "redshift",
     "RedshiftWarning": "redshift",
+    "TemplateSet": "populations",
     "classify_bpt": "bpt",
+    "classify_ratios": "bpt",
+    "classify_whan": "bpt",
     "combine_candidates": "candidates",
     "fit_populations": "populations",
+    "kauffmann03": "bpt",
+    "kewley01": "bpt",
+    "kewley06": "bpt",
     "load_templates": "populations",
     "measure_candidates": "candidates",
     "measure_indices": "indices",
@@ -21,6 +27,8 @@ _LAZY = {
     "measure_properties": "properties",
     "measure_redshift": "redshift",
     "redshift_density": "redshift",
+    "schawinski07": "bpt",
+    "warning_names": "redshift",
 }
 __all__ = sorted(_LAZY)  # noqa: PLE0605
 

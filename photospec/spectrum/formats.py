@@ -472,9 +472,7 @@ def _bands(hdu):
                 if i is not None:
                     bands[kind] = np.squeeze(data[i]).astype(float)
             other = [*OTHER_BANDS, *(word for words in BANDS.values() for word in words)]
-            fluxes = (
-                i for i, name in enumerate(names) if name and not any(w in name for w in other)
-            )
+            plain = [bool(n) and not any(word in n for word in other) for n in names]
             data = data[plain.index(True) if any(plain) else 0]
             break
     data = np.squeeze(data)

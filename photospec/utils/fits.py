@@ -1,7 +1,5 @@
 """The one door for FITS files."""
 
-import bz2
-import gzip
 import io
 import warnings
 from pathlib import Path
@@ -9,6 +7,7 @@ from pathlib import Path
 from astropy.io import fits
 
 from photospec.errors import InputError
+from photospec.utils.reading import one_line, unpack
 
 __all__ = ["open_fits"]
 
@@ -51,19 +50,18 @@ def open_fits(path):
             warnings.filterwarnings("error", message=".*truncated.*")
             # In memory: astropy would leave a damaged file open, and seeking in a
             # compressed stream would unpack it anew each time.
-            source = path.read_bytes()
-            for magic, unpack in ((b"BZh", bz2.decompress), (b"\x1f\x8b", gzip.decompress)):
-                if source.startswith(magic):
-                    source = unpack(source)
+            source = unpack(path.read_bytes(), path)
             with fits.open(io.BytesIO(source), memmap=False, lazy_load_hdus=False) as hdus:
                 for hdu in hdus:
                     _ = hdu.data
+    except InputError:
+        raise
     except Exception as error:  # astropy raises many kinds on damaged files
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = one_line(error, 80)
         cause = "is it another kind of file?"
         if not isinstance(error, OSError) or "truncated" in reason or "SIMPLE" not in reason:
             cause = "is the download incomplete?"
         raise InputError(
-            f"path: expected a FITS file, got {path} which cannot be read ({reason[:80]}); {cause}"
+            f"path: expected a FITS file, got {path} which cannot be read ({reason}); {cause}"
         ) from None
     return hdus

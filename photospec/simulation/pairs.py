@@ -1,15 +1,15 @@
 """Render one block of galaxies: everything between the population and the pair."""
 
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from photospec.photometry.apertures import aperture_weights
 from photospec.photometry.filters import band_weights
+from photospec.simulation.galaxies.gas import line_index
 from photospec.simulation.galaxies.population import draw_galaxies
-from photospec.simulation.galaxies.sed import render_spectra
+from photospec.simulation.galaxies.sed import LINE_NAMES, render_spectra
+from photospec.simulation.galaxies.stars import stellar_basis
 from photospec.simulation.instrument.fibre import fibre_spectra, observe
 from photospec.simulation.instrument.images import BULGE, DISK, OTHER, render_images
 from photospec.simulation.instrument.noise import add_noise, draw_shifts, draw_sky
@@ -17,15 +17,17 @@ from photospec.simulation.instrument.psf import draw_psf
 from photospec.simulation.instrument.scene import draw_scene
 from photospec.simulation.instrument.sky import place_sky
 from photospec.simulation.truth import index_columns, truth_columns
+from photospec.utils.parallel import one_thread
 
-__all__ = ["BLOCK", "Batch", "simulate_block"]
+__all__ = ["BLOCK", "SimulatedPairs", "simulate_block"]
 
+#: Galaxies that share one random stream. A multiple makes a file resumable at any pair, and 64
+#: spectra are enough for the matrix products to run at full speed.
 BLOCK = 64
-"""Galaxies that share one random stream."""
 
 
 @dataclass(frozen=True, repr=False)
-class Batch:
+class SimulatedPairs:
     """Simulated pairs.
 
     Attributes
@@ -64,10 +66,10 @@ class Batch:
         return len(self.image)
 
     def __repr__(self):
-        return f"<Batch: {len(self)} pairs, images {self.image.shape[1:]}>"
+        return f"<SimulatedPairs: {len(self)} pairs, images {self.image.shape[1:]}>"
 
     def __getitem__(self, index):
-        return Batch(
+        return SimulatedPairs(
             **{
                 f.name: _pick(getattr(self, f.name), index, f.name == "fibre_wavelength")
                 for f in fields(self)
@@ -109,17 +111,12 @@ def simulate_block(survey, block, indices=()):
 
     Returns
     -------
-    Batch
+    SimulatedPairs
     """
     # A matrix product rounds differently on another number of threads, and the galaxies
     # would depend on the machine.
-    with _thread_pools().limit(limits=1, user_api="blas"):
+    with one_thread():
         return _simulate_block(survey, block, indices)
-
-
-@lru_cache(maxsize=1)
-def _thread_pools():
-    return ThreadpoolController()
 
 
 def _simulate_block(survey, block, indices):
@@ -140,7 +137,7 @@ def _simulate_block(survey, block, indices):
     if survey.sky_frames:  # real neighbours come with the sky
         scene = replace(scene, galaxy_density=0.0, star_density=0.0)
     sources, scene_truth = draw_scene(
-        scene, rng_scene, galaxies, bulge_flux, disk_flux, bands=bands, half_width=half_width
+        scene, rng_scene, galaxies, bulge_flux, disk_flux, bands=responses, half_width=half_width
     )
     psf = draw_psf(survey.psf, rng_image, BLOCK)
     shifts = draw_shifts(survey.noise, rng_image, BLOCK, bands)
@@ -176,6 +173,11 @@ def _simulate_block(survey, block, indices):
         wavelength,
         galactic_extinction=survey.galactic_extinction,
     )
+    # No equivalent width of a line whose continuum lies beyond the rendered range.
+    for name in LINE_NAMES:
+        line = stellar_basis().line_wavelength[line_index(name)] * (1 + galaxies.redshift)
+        outside = (line < 1.02 * wavelength[0]) | (1.02 * line > wavelength[-1])
+        truth[f"{name}_ew"] = np.where(outside, np.nan, truth[f"{name}_ew"])
     truth |= index_columns(wavelength, fibre_flux, galaxies.redshift, indices)
     truth |= scene_truth | spectrum_truth
     for b, band in enumerate(bands):
@@ -185,7 +187,7 @@ def _simulate_block(survey, block, indices):
         truth[f"psf_fwhm_{band}"] = psf.fwhm[:, b]
         truth[f"sky_rms_{band}"] = sky_rms[:, b]
     number = block * BLOCK + np.arange(BLOCK)
-    return Batch(
+    return SimulatedPairs(
         image=image,
         truth_image=truth_image,
         flux=flux,

@@ -3,19 +3,17 @@
 from pathlib import Path
 
 import numpy as np
-from astropy import units as u
-from astropy.coordinates import SkyCoord
 
 from photospec.archive.sdss.addresses import frame_name, frame_url, servers
-from photospec.archive.sdss.catalogue import SkyServer
-from photospec.archive.sdss.cutouts import Cutout, Grid, cut, local_wcs
-from photospec.archive.sdss.frames import read_frame
-from photospec.archive.sdss.queries import fields_near_sql
+from photospec.archive.sdss.catalogue import SkyServer, fields_near_sql
+from photospec.archive.sdss.fields import read_frame
 from photospec.archive.sdss.settings import DownloadConfig
 from photospec.archive.transfer import Client, FileRefused, GiveUp
 from photospec.errors import InputError
+from photospec.image import sky_position
+from photospec.image.frames import Grid, combine, cut
 
-__all__ = ["parse_position", "sdss_image"]
+__all__ = ["sdss_image"]
 
 SEARCH_RADIUS = 2.0  # arcmin; wherever the SDSS looked it found something closer
 MOST_FIELDS = 3
@@ -52,7 +50,7 @@ def sdss_image(coord, *, size=96, bands="ugriz", folder=None, config=None):
     InputError
         The position is none, or off the SDSS footprint; or the server cannot be reached.
     """
-    position = parse_position(coord)
+    position = sky_position(coord)
     base = config or DownloadConfig(n_attempts=4, max_backoff=10.0, max_outage=60.0)
     config = base.replace(size=size, bands="".join(bands), confirm=False)
     folder = Path(folder) if folder is not None else _cache()
@@ -68,54 +66,19 @@ def sdss_image(coord, *, size=96, bands="ugriz", folder=None, config=None):
         places = [tuple(row[k] for k in ("run", "rerun", "camcol", "field")) for row in rows]
         try:
             place, reference, grid = _best(config, folder, client, places[:MOST_FIELDS], position)
-            wcs, pieces = reference.wcs, []
+            pieces = {}
             for band in config.bands:
                 frame = reference if band == "r" else _frame(config, folder, client, place, band)
-                pieces += cut(frame, wcs, [grid])
+                pieces[band] = cut(frame, reference.wcs, grid)
             url = frame_url(config.release, *place, "r")
         except GiveUp as error:
             raise InputError(f"position: the frames could not be fetched: {error}") from None
-    data, sigma = (np.array(part, dtype=np.float32) for part in zip(*pieces))
     run, rerun, camcol, field = place
     meta = {
-        "run": run, "rerun": rerun, "camcol": camcol, "field": field, "date": reference.date,
-        "url": url, "name": f"sdss-{run:06d}-{camcol}-{field:04d}",
+        "run": run, "rerun": rerun, "camcol": camcol, "field": field,
+        "date": reference.meta["date"], "url": url, "name": f"sdss-{run:06d}-{camcol}-{field:04d}",
     }  # fmt: skip
-    wcs = local_wcs(wcs, grid)
-    return Cutout(data, sigma, tuple(config.bands), wcs, position, meta).to_nddata()
-
-
-def parse_position(coord):
-    """Return right ascension and declination in degrees of a position given in any way.
-
-    Parameters
-    ----------
-    coord : SkyCoord or (float, float)
-        One position; a pair is in degrees.
-
-    Returns
-    -------
-    tuple of float
-        ICRS, degrees.
-
-    Raises
-    ------
-    InputError
-        It is no position, or more than one.
-    """
-    try:
-        if not isinstance(coord, SkyCoord):
-            ra, dec = (float(u.Quantity(value, u.deg).value) for value in coord)
-            coord = SkyCoord(ra, dec, unit="deg")
-        ra, dec = float(coord.icrs.ra.deg), float(coord.icrs.dec.deg)
-    except (TypeError, ValueError, u.UnitsError) as error:
-        raise InputError(
-            f"position: expected one SkyCoord or (ra, dec) in degrees, got {coord!s:.60}"
-            f" ({' '.join(str(error).split())[:60]})"
-        ) from None
-    if not np.isfinite([ra, dec]).all():
-        raise InputError(f"position: expected finite ra and dec, got {ra}, {dec}")
-    return ra, dec
+    return combine(pieces, grid, reference.wcs, meta)
 
 
 def _best(config, folder, client, places, position):
@@ -126,7 +89,7 @@ def _best(config, folder, client, places, position):
         grid = Grid.around(frame.wcs, *position, config.size)
         if grid.outside(frame.data.shape):
             continue
-        masked = np.isnan(cut(frame, frame.wcs, [grid])[0][0]).mean()
+        masked = np.isnan(cut(frame, frame.wcs, grid)[0]).mean()
         if masked < least:
             best, least = (place, frame, grid), masked
         if masked == 0:
