@@ -7,7 +7,7 @@ from photospec.networks.denoiser import Denoiser, GuidedDenoiser
 from photospec.networks.image_encoder import ImageEncoder
 from photospec.networks.process import Process
 from photospec.networks.redshift_density import RedshiftDensity
-from photospec.networks.samplers import SAMPLERS
+from photospec.networks.samplers import make_sampler
 from photospec.networks.scaling import N_BASE, N_FINE, SpectrumScaling, to_base, upsample
 from photospec.networks.spectrum_transformer import SpectrumTransformer
 
@@ -89,7 +89,7 @@ class Stage(nn.Module):
         times = None
         if self.process.schedule == "edm":
             times = denoiser.schedule.karras_times(n_steps, *_SPACING)
-        sampler = SAMPLERS[sampler](denoiser, n_steps, times=times)
+        sampler = make_sampler(sampler, denoiser, n_steps, times=times)
         return sampler.sample(noise, condition, generator), sampler.nfe
 
 
@@ -110,7 +110,9 @@ class BaseStage(Stage):
 
     length = N_BASE
     log_noise = (0.5, 1.8)  # mean and standard deviation of log sigma in training
-    density_weight = 0.03  # of the redshift density in the loss: as much as denoising
+    # Of the redshift density in the loss: three times as much as denoising, as the features of the
+    # encoder are what decides how sharp redshifts are.
+    density_weight = 0.1
 
     def __init__(self, *, image=None, network=None, redshift=False, n_templates=0, process=None):
         options = {"redshift": redshift, "n_templates": n_templates, **(network or {})}

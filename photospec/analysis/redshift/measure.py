@@ -18,10 +18,13 @@ from photospec.analysis.redshift.fit import Solutions, find_solutions
 from photospec.errors import InputError
 from photospec.utils.parallel import one_thread
 
-__all__ = ["RedshiftFit", "RedshiftWarning", "measure_redshift", "redshift_density"]
+__all__ = ["RedshiftFit", "RedshiftWarning", "measure_redshift"]
 
 DENSITY_STEP = 0.001
 N_SOLUTIONS = 5
+# Reduced chi-square, 1 % of model error included, where lines may have any width. Galaxies of high
+# signal-to-noise stay below 2; residual sky and wrong errors begin above.
+POOR_GOODNESS = 4.0
 SAME_OBJECT = 0.02  # of 1 + z: broad lines may be so far from narrow ones
 
 
@@ -31,7 +34,7 @@ class RedshiftWarning(IntFlag):
     LITTLE_COVERAGE = 2  # much of the spectrum is masked
     SMALL_DELTA_CHI2 = 4  # another redshift is almost as good
     NEGATIVE_MODEL = 8  # the best model is negative on average
-    POOR_FIT = 16  # the best model is far from the spectrum, and so is the second best
+    POOR_FIT = 16  # the best model is far from the spectrum
     OUT_OF_RANGE = 32  # the best redshift is outside the range asked for
     NO_DATA = 128  # nothing to measure: see `reason`
     ZERO_REDSHIFT = 256  # consistent with zero: a rest-frame spectrum, or a star
@@ -188,11 +191,12 @@ def _warnings(found, low, high, delta_chi2_min):
     with np.errstate(invalid="ignore"):
         second = np.where(np.isnan(found.delta_chi2[:, 1]), np.inf, found.delta_chi2[:, 1])
         warning = RedshiftWarning.SMALL_DELTA_CHI2 * (second < delta_chi2_min)
-        warning |= RedshiftWarning.POOR_FIT * ((found.reduced_chi2 > 4) & (second < 300))
+        poor = found.goodness > POOR_GOODNESS
         warning |= RedshiftWarning.OUT_OF_RANGE * ((best < low - 5e-4) | (best > high))
         warning |= RedshiftWarning.ZERO_REDSHIFT * (np.abs(best) < 3e-4 + 3 * error)
         near = np.abs(found.broad_line_redshift - best) < SAME_OBJECT * (1 + best)
     broad = np.isfinite(found.broad_line_redshift)
+    warning |= RedshiftWarning.POOR_FIT * (poor & ~broad)
     warning |= RedshiftWarning.QUASAR * (broad & ~near)
     warning |= RedshiftWarning.BROAD_LINES * (broad & near)
     return warning | RedshiftWarning.NEGATIVE_MODEL * found.negative
@@ -217,43 +221,3 @@ def _first(fit):
         if name not in ("density_redshift", "solutions"):
             picked[name] = value[0]
     return RedshiftFit(**picked)
-
-
-def redshift_density(candidates, *, redshift_range=(0.0, 0.8)):
-    """Probability density of redshift over a set of candidate spectra of one object.
-
-    Every candidate counts the same; within a candidate its solutions count by their
-    chi-square, so that the result is a mixture of Gaussians.
-
-    Parameters
-    ----------
-    candidates : Spectrum or list of Spectrum
-        For example ``CandidateSpectra.spectra``.
-    redshift_range : tuple of float
-
-    Returns
-    -------
-    qp.Ensemble
-        With one density (``qp.mixmod``).
-
-    Raises
-    ------
-    InputError
-        If no candidate has a measurable redshift, or qp is not installed.
-    """
-    try:
-        import qp
-    except ImportError:
-        raise InputError(
-            "redshift_density: expected the package qp-prob, got none; pip install qp-prob"
-        ) from None
-    found = measure_redshift(candidates, redshift_range=redshift_range).solutions
-    weight, mean, error = found.weight().ravel(), found.redshift.ravel(), found.error.ravel()
-    good = np.isfinite(mean) & (weight > 1e-6)
-    if not good.any():
-        raise InputError(
-            "candidates: expected at least one spectrum with a measurable redshift, got none; "
-            "are they all masked or constant?"
-        )
-    data = {"means": mean[good], "stds": error[good], "weights": weight[good] / weight[good].sum()}
-    return qp.Ensemble(qp.mixmod, {key: value[None] for key, value in data.items()})
