@@ -71,7 +71,9 @@ def test_a_line_spread_function_broader_than_the_lines(make_galaxy, lsf, flagged
     spectrum = make_galaxy(0.08, lines=4.0, signal_to_noise=40, dispersion=120.0)
     table = measure_properties(_changed(spectrum, lambda w, f, s: f, lsf=lsf), redshift=0.08)
     assert ("narrower than the line-spread function" in table["flags"][0]) == flagged
-    assert _number(table, "halpha_flux") == pytest.approx(124, rel=0.08)
+    # With 60 Angstrom no Balmer absorption is left in the stars.
+    tolerance = 0.15 if lsf > 20 else 0.06
+    assert _number(table, "halpha_flux") == pytest.approx(124, rel=tolerance)
 
 
 @pytest.mark.parametrize(("width", "strength"), [(800, 250), (1500, 1500), (2500, 3000)])
