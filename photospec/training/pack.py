@@ -98,7 +98,16 @@ def describe(pairs):
         )
 
 
-def pack(runs, output, *, pairs, sampling=None, provenance=None, overwrite=False):
+def pack(
+    runs,
+    output,
+    *,
+    pairs,
+    domain_pairs=None,
+    sampling=None,
+    provenance=None,
+    overwrite=False,
+):
     """Join finished runs of all three stages to a folder `PhotoSpectrograph.load` opens.
 
     Parameters
@@ -111,6 +120,9 @@ def pack(runs, output, *, pairs, sampling=None, provenance=None, overwrite=False
         Pairs files of the training: bands, pixel scale and line-spread function of the first,
         the images of all for the `ImageDomain` and for the last fit of the redshift density
         (`photospec.training.density`).
+    domain_pairs : sequence of path-like, optional
+        Pairs files whose images the `ImageDomain` describes, if not all: real photometry has
+        mistakes that no image should be taken for ordinary for.
     sampling : Sampling, optional
         How to draw by default. Without it, stages with other noise levels than ``edm`` take
         100 steps: theirs are even in time, not in the logarithm of the noise.
@@ -159,7 +171,7 @@ def pack(runs, output, *, pairs, sampling=None, provenance=None, overwrite=False
         with closing(PairsStream(pairs, base_run)) as stream:
             refine_density(stages["base"], stream, seed=base_run.seed)
     cascade = assemble(stages, config)
-    cascade.domain = fit_domain(cascade.base.encoder, pairs)
+    cascade.domain = fit_domain(cascade.base.encoder, domain_pairs or pairs)
     save_cascade(output, cascade, config, overwrite=overwrite)
     return config
 
