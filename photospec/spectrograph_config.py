@@ -114,6 +114,13 @@ class SpectrographConfig(_Config):
     base: StageSize = BASE
     super_resolution: StageSize = SUPER_RESOLUTION
     contrastive: ContrastiveSize = CONTRASTIVE
+    agn_threshold: float = _help(
+        0.0,
+        "Mean height of the candidates above the SDSS pipeline's curve, dex, from which a galaxy\n"
+        "is more likely an AGN: `photospec.evaluation.agn.sdss_height`. Measured on real galaxies.",
+        min=-2,
+        max=2,
+    )
 
     def __post_init__(self):
         super().__post_init__()
