@@ -1,12 +1,11 @@
 """Simulate, train, pack and evaluate the weights that the package ships.
 
-    python recipes/default_weights.py WORK_FOLDER [--init WEIGHTS] [--catalogues FOLDER] \\
-        [--processes 2] [--device cpu]
+    python recipes/default_weights.py WORK_FOLDER [--init WEIGHTS] [--catalogues FOLDER]
 
 Every piece resumes: run the same command again after a stop. The folder ends with
 ``spectrograph/`` (what goes into photospec/data/default) and ``card/`` with the model card.
 With --catalogues the even rows of catalogues of real galaxies (SDSS main sample, classes and
-K-correct's set, see docs/training.rst; not part of the package) become pairs too, with real
+K-correct's set; not part of the package) become pairs too, with real
 photometry; the odd rows are left for tests.
 With --init the networks begin with the weights of a spectrograph, such as the shipped ones,
 and take fewer steps; --scale makes pairs and steps fewer, for a trial of the whole way.
