@@ -89,26 +89,6 @@ def test_same_seed_same_bits(spectrograph, images):
     assert np.abs(np.log(a / c)).max() > 0.05
 
 
-def test_alone_as_in_a_batch(spectrograph, images):
-    together = spectrograph.predict(images, seed=3)
-    assert together.flux.shape == (3, 4500)
-    assert len(together.meta["similarity"]) == len(together.meta["flags"]) == 3
-    for i, image in enumerate(images):
-        alone = spectrograph.predict(image, seed=3)
-        np.testing.assert_allclose(alone.flux.value, together.flux[i].value, rtol=1e-3)
-        assert alone.meta["similarity"] == pytest.approx(together.meta["similarity"][i], abs=1e-4)
-    # in another order, from a generator, in parts that fit the memory
-    turned = spectrograph.predict((image for image in images[::-1]), seed=3)
-    np.testing.assert_allclose(turned.flux[::-1].value, together.flux.value, rtol=1e-3)
-
-
-def test_parts_change_nothing(spectrograph, images, monkeypatch):
-    together = spectrograph.predict(images, seed=3)
-    monkeypatch.setattr("photospec.spectrograph._AT_ONCE", 4)
-    parts = spectrograph.predict(images, seed=3)
-    np.testing.assert_allclose(parts.flux.value, together.flux.value, rtol=1e-3)
-
-
 def test_predict_is_the_best_of_sample(spectrograph, images):
     candidates = spectrograph.sample(images[1], n_candidates=4, seed=2)
     assert candidates.spectra.flux.shape == (4, 4500)

@@ -11,15 +11,23 @@ _LAZY = {
     "PopulationFit": "populations",
     "RedshiftFit": "redshift",
     "RedshiftWarning": "redshift",
+    "TemplateSet": "populations",
     "classify_bpt": "bpt",
+    "classify_ratios": "bpt",
+    "classify_whan": "bpt",
     "combine_candidates": "candidates",
     "fit_populations": "populations",
+    "kauffmann03": "bpt",
+    "kewley01": "bpt",
+    "kewley06": "bpt",
     "load_templates": "populations",
     "measure_candidates": "candidates",
     "measure_indices": "indices",
     "measure_lines": "emission",
     "measure_properties": "properties",
     "measure_redshift": "redshift",
+    "schawinski07": "bpt",
+    "warning_names": "redshift",
 }
 __all__ = sorted(_LAZY)  # noqa: PLE0605
 

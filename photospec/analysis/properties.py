@@ -1,21 +1,106 @@
-"""All properties of one spectrum or of thousands, as a table with one row per spectrum."""
+"""All properties of one spectrum or of thousands, as a table with one row per spectrum.
+
+The order: `measure_properties` reads the spectra and shares them out, `measure_rows` measures a
+few of them one after the other, each measurement being allowed to fail alone, and `assemble`
+makes the rows a table.
+"""
 
 import os
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from astropy import units as u
+from astropy.table import MaskedColumn, QTable
+from astropy.utils.masked import Masked
+from scipy.ndimage import uniform_filter1d
 
-from photospec.analysis.gate import gather
-from photospec.analysis.property_row import Options, failed_rows, measure_rows
-from photospec.analysis.property_table import assemble
+from photospec.analysis.emission.model import BROAD_GROUPS, LINE_NAMES, line_groups
+from photospec.analysis.gate import gather, notes, reason_unusable
+from photospec.analysis.indices.definitions import INDICES, LICK, Index, index_definitions
+from photospec.analysis.indices.measure import indices_of_row
+from photospec.analysis.redshift import RedshiftWarning, measure_redshift
+from photospec.analysis.redshift.measure import warning_names
+from photospec.dust import cardelli89
 from photospec.errors import InputError
-from photospec.utils.threads import one_thread
+from photospec.lines import Line
+from photospec.spectrum import FLUX_UNIT
+from photospec.utils.parallel import one_thread
 
-__all__ = ["measure_properties"]
+__all__ = [
+    "COLUMNS",
+    "INDEX_COLUMNS",
+    "Options",
+    "assemble",
+    "masked_column",
+    "measure_properties",
+    "measure_rows",
+    "residual_sigma",
+]
 
 CHUNK = 4  # spectra per task: small, so that the progress bar moves and both cores end together
 SERIAL_MAX = 8  # fewer spectra than this are not worth starting processes for
+BLOCK = 20  # pixels summed, so that noise correlated between neighbours counts fully
+N_BLOCKS = 15  # averaged, to follow the noise along the spectrum
+BPT_LINES = ("halpha", "hbeta", "nii_6584", "oiii_5007")
+SURE_DELTA = 300.0  # of delta chi2: a poor fit is a flag only
+# With these the redshift is not known well enough to measure anything at it.
+FATAL = (
+    RedshiftWarning.SMALL_DELTA_CHI2
+    | RedshiftWarning.NEGATIVE_MODEL
+    | RedshiftWarning.POOR_FIT
+    | RedshiftWarning.OUT_OF_RANGE
+    | RedshiftWarning.QUASAR
+)
+_INDEX_UNITS = {"angstrom": u.AA, "mag": u.mag, "break": None}
+
+#: Indices measured by default.
+INDEX_NAMES = ("dn4000", *LICK)
+#: Column name -> Index, of these.
+INDEX_COLUMNS = {"dn4000": INDICES["dn4000"], **{f"lick_{name}": INDICES[name] for name in LICK}}
+#: Columns that the population fit measures -> unit.
+POPULATION_COLUMNS = {
+    "age_light_weighted": u.Gyr,
+    "age_mass_weighted": u.Gyr,
+    "metallicity_light_weighted": u.dex,
+    "metallicity_mass_weighted": u.dex,
+    "ebv": u.mag,
+    "velocity_dispersion": u.km / u.s,
+}
+#: Columns of line ratios -> lines above and below the bar.
+LINE_RATIOS = {
+    "log_nii_ha": ("nii_6584", "halpha"),
+    "log_oiii_hb": ("oiii_5007", "hbeta"),
+    "log_sii_ha": (("sii_6716", "sii_6731"), "halpha"),
+    "log_oi_ha": ("oi_6300", "halpha"),
+}
+#: Lines that may have a broad component.
+BROAD_LINES = tuple(group.names[0] for group in BROAD_GROUPS)
+
+
+def columns(indices, lines):
+    """Every measured number, in order -> unit or None; each has a column of errors too.
+
+    Parameters
+    ----------
+    indices : mapping of str to Index
+        By column name.
+    lines : tuple of str
+    """
+    return {
+        "redshift": None,
+        **POPULATION_COLUMNS,
+        **{name: _INDEX_UNITS[index.kind] for name, index in indices.items()},
+        **{f"{name}_flux": FLUX_UNIT * u.AA for name in lines},
+        **{f"{name}_ew": u.AA for name in lines},
+        **{f"{name}_broad_flux": FLUX_UNIT * u.AA for name in BROAD_LINES if name in lines},
+        "broad_width": u.km / u.s,
+        **dict.fromkeys(LINE_RATIOS, u.dex),
+    }
+
+
+#: The default columns.
+COLUMNS = columns(INDEX_COLUMNS, LINE_NAMES)
 
 
 def measure_properties(
@@ -25,6 +110,8 @@ def measure_properties(
     redshift_range=(0.0, 0.8),
     templates="bc03",
     galactic_ebv=0.0,
+    indices=(...,),
+    lines=(...,),
     n_bootstrap=0,
     seed=0,
     n_processes=None,
@@ -44,6 +131,13 @@ def measure_properties(
         Of the population fit: see `photospec.analysis.fit_populations`.
     galactic_ebv : float or array_like (n,)
         Foreground E(B-V) in mag, removed first (Cardelli et al. 1989).
+    indices : sequence of str or Index
+        Names of `photospec.analysis.indices.INDICES` or `photospec.analysis.Index` objects; ``...``
+        among them stands for Dn4000 and the 25 Lick indices. An index has the column
+        ``lick_<name>``, a break ``<name>``.
+    lines : sequence of str or Line
+        Names of `photospec.lines.LINES` or `photospec.lines.Line` objects; ``...`` among them
+        stands for the default lines.
     n_bootstrap : int
         Wild bootstraps behind the errors of the populations; 0 for the quick errors.
     seed : int
@@ -65,10 +159,23 @@ def measure_properties(
     ------
     InputError
         If there is no spectrum, or an option cannot be understood.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from photospec.analysis import Index, load_templates, measure_properties
+    >>> from photospec.spectrum import from_arrays
+    >>> templates = load_templates("bc03")
+    >>> old = templates.spectra[:, -5, 4]
+    >>> spectrum = from_arrays(templates.wavelength * 1.05, old, sigma=np.full(old.size, 0.02))
+    >>> mine = Index("mg_wide", (5040, 5060), (5070, 5200), (5210, 5230))
+    >>> table = measure_properties(spectrum, indices=(..., mine))
+    >>> print(f"{table['redshift'][0]:.3f} {table['dn4000'][0]:.1f} {table['lick_mg_wide'].unit}")
+    0.050 1.9 Angstrom
     """
     rows = gather(spectrum, strict=False)
     n = len(rows)
-    options = Options.checked(redshift_range, templates, n_bootstrap, seed)
+    options = Options.checked(redshift_range, templates, n_bootstrap, seed, indices, lines)
     redshift = _per_spectrum("redshift", np.nan if redshift is None else redshift, n)
     galactic_ebv = _per_spectrum("galactic_ebv", galactic_ebv, n)
     if not np.all(galactic_ebv >= 0):
@@ -76,7 +183,9 @@ def measure_properties(
             f"galactic_ebv: expected no negative number, got {galactic_ebv.min():g}; is it A_V?"
         )
     # What else a spectrum carries (headers, a WCS) need not, and may not, travel to a worker.
-    arrays = [row if isinstance(row, str) else replace(row, meta={}) for row in rows]
+    arrays = [
+        row if isinstance(row, str) else replace(row, meta={"notes": notes(row)}) for row in rows
+    ]
     tasks = [
         (arrays[i : i + CHUNK], redshift[i : i + CHUNK], galactic_ebv[i : i + CHUNK], options)
         for i in range(0, n, CHUNK)
@@ -93,7 +202,7 @@ def measure_properties(
 def _run(tasks, n_processes):
     if n_processes == 1:
         return (measure_rows(*task) for task in tasks)
-    from photospec.utils.processes import map_in_processes
+    from photospec.utils.parallel import map_in_processes
 
     return map_in_processes(measure_rows, tasks, n_processes, failed_rows)
 
@@ -134,3 +243,314 @@ def _reporting(n, progress):
 
     with tqdm(total=n, unit="spectrum", disable=not progress) as bar:
         yield bar.update
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `measure_properties` was asked for.
+
+    Attributes
+    ----------
+    redshift_range : tuple of float
+    templates : str, path or TemplateSet
+    n_bootstrap, seed : int
+    indices : dict of str to Index
+        By column name.
+    lines : tuple of str or Line
+    """
+
+    redshift_range: tuple
+    templates: object
+    n_bootstrap: int
+    seed: int
+    indices: dict = field(default_factory=lambda: INDEX_COLUMNS)
+    lines: tuple = (...,)
+
+    @property
+    def columns(self):
+        """Columns of the table -> unit."""
+        return columns(self.indices, line_groups(self.lines)[1])
+
+    @classmethod
+    def checked(cls, redshift_range, templates, n_bootstrap, seed, indices=(...,), lines=(...,)):
+        """Options that every spectrum can use, or an InputError."""
+        from photospec.analysis.populations.templates import load_templates
+        from photospec.analysis.redshift.measure import checked_range
+
+        for name, value in (("n_bootstrap", n_bootstrap), ("seed", seed)):
+            if not isinstance(value, (int, np.integer)) or value < 0:
+                raise InputError(f"{name}: expected a whole number, not negative, got {value!r}")
+        load_templates(templates)
+        lines = (lines,) if isinstance(lines, (str, Line)) else tuple(lines)
+        line_groups(lines)
+        return cls(
+            checked_range(redshift_range),
+            templates,
+            int(n_bootstrap),
+            int(seed),
+            _index_columns(indices),
+            lines,
+        )
+
+
+def _index_columns(indices):
+    """Column name -> Index for the indices asked for."""
+    asked = []
+    for item in (indices,) if isinstance(indices, (str, Index)) else indices:
+        asked += INDEX_NAMES if item is ... else (item,)
+    found = {}
+    for index in index_definitions(asked):
+        name = index.name if index.kind == "break" else f"lick_{index.name}"
+        if found.setdefault(name, index) != index:
+            raise InputError(f"indices: expected different names, got two named {index.name!r}")
+    return found
+
+
+def measure_rows(rows, redshift, galactic_ebv, options):
+    """Measure a few spectra.
+
+    Parameters
+    ----------
+    rows : list of SpectrumArrays or str
+        One-row arrays, or the reason why a spectrum could not be read.
+    redshift : ndarray (n,)
+        NaN where it is to be found.
+    galactic_ebv : ndarray (n,)
+        mag.
+    options : Options
+
+    Returns
+    -------
+    list of dict
+        ``{column: (value, error)}`` and ``"flags"``, a list of str.
+    """
+    return [
+        _measure(arrays, float(z), float(ebv), options)
+        for arrays, z, ebv in zip(rows, redshift, galactic_ebv, strict=True)
+    ]
+
+
+def failed_rows(rows, *_):
+    """Rows for spectra whose process died."""
+    reason = "the process that measured it died: out of memory?"
+    return [{"flags": [reason]} for _row in rows]
+
+
+def _measure(arrays, redshift, galactic_ebv, options):
+    row = {"flags": []}
+    why = arrays if isinstance(arrays, str) else reason_unusable(arrays)
+    if why:
+        row["flags"].append(why)
+        return row
+    row["flags"] += arrays.meta.get("notes", ())
+    if galactic_ebv:
+        arrays = _dereddened(arrays, galactic_ebv)
+    stages = (_spectral_fit, _indices)
+    try:
+        redshift = _redshift(row, arrays, redshift, options)
+    except Exception as error:  # whatever happens to one spectrum must not stop the rest
+        row["flags"].append(f"redshift: {_one_line(error)}")
+        redshift = np.nan
+    if np.isfinite(redshift):
+        for stage in stages:
+            try:
+                stage(row, arrays, redshift, options)
+            except Exception as error:
+                row["flags"].append(f"{stage.__name__[1:]}: {_one_line(error)}")
+    return row
+
+
+def _one_line(error):
+    return " ".join(f"{type(error).__name__} {error}".split())[:160]
+
+
+def _dereddened(arrays, galactic_ebv):
+    brighter = 10 ** (0.4 * galactic_ebv * cardelli89(arrays.wavelength))
+    sigma = None if arrays.sigma is None else arrays.sigma * brighter
+    return replace(arrays, flux=arrays.flux * brighter, sigma=sigma)
+
+
+def _redshift(row, arrays, redshift, options):
+    """Redshift to measure at; NaN if there is none to trust."""
+    if np.isfinite(redshift):
+        low, high = -0.01, 10.0
+        if not low <= redshift <= high:
+            row["flags"].append(f"redshift: {redshift:g} is not from {low:g} to {high:g}")
+            return np.nan
+        row["redshift"] = (redshift, np.nan)
+        return redshift
+    fit = measure_redshift(arrays, redshift_range=options.redshift_range)
+    warning = int(fit.warning[0])
+    if fit.reason[0]:
+        row["flags"].append(f"redshift: {fit.reason[0]}")
+        return np.nan
+    if warning:
+        best, second = fit.redshift[0], fit.second_redshift[0]
+        row["flags"].append(f"redshift: {warning_names(warning)} ({best:.4f} or {second:.4f})")
+    error = float(fit.error[0])
+    if fit.solutions.correlation[0] > 1:
+        # Without noise a poor fit says that parts of a spectrum disagree; the error holds that.
+        warning &= ~RedshiftWarning.POOR_FIT
+        error = float(fit.solutions.spread()[0])
+    if warning & RedshiftWarning.POOR_FIT and fit.delta_chi2[0] >= SURE_DELTA:
+        warning &= ~RedshiftWarning.POOR_FIT  # a flag, but no doubt about which redshift is best
+    if warning & FATAL:
+        return np.nan
+    if not warning & RedshiftWarning.ZERO_REDSHIFT:
+        row["redshift"] = (float(fit.redshift[0]), error)
+    return float(fit.redshift[0])
+
+
+def _spectral_fit(row, arrays, redshift, options):
+    """Populations and kinematics, then emission lines on what the stars leave."""
+    from photospec.analysis.emission import measure_lines
+    from photospec.analysis.populations import fit_populations
+
+    fit = fit_populations(
+        arrays,
+        redshift,
+        templates=options.templates,
+        n_bootstrap=options.n_bootstrap,
+        seed=options.seed,
+    )
+    for name in POPULATION_COLUMNS:
+        row[name] = (getattr(fit, name), getattr(fit, f"{name}_error"))
+    row["flags"] += [f"populations: {flag}" for flag in fit.flags]
+    if arrays.sigma is None:
+        row["_sigma"] = residual_sigma(fit, arrays.wavelength)
+    _lines(row, measure_lines(fit, options.lines), options)
+
+
+def _lines(row, lines, options):
+    from photospec.analysis.bpt import BPTClass, classify_bpt
+
+    missing = {}
+    for i, name in enumerate(lines.names):
+        row[f"{name}_flux"] = (lines.flux[i], lines.flux_error[i])
+        row[f"{name}_ew"] = (lines.ew[i], lines.ew_error[i])
+        row[f"{name}_broad_flux"] = (lines.broad_flux[i], lines.broad_flux_error[i])
+        if lines.reason[i]:
+            missing.setdefault(lines.reason[i], []).append(name)
+    row["broad_width"] = (lines.broad_width, lines.broad_width_error)
+    row["broad_line"] = lines.broad_line
+    for name, (upper, lower) in LINE_RATIOS.items():
+        sides = [(side,) if isinstance(side, str) else side for side in (upper, lower)]
+        if all(line in lines.names for side in sides for line in side):
+            row[name] = lines.log_ratio(upper, lower)
+        if not np.isfinite(row.get(name, (np.nan,))[0]):
+            missing.setdefault("not all lines above 3 sigma", []).append(name)
+    row["flags"] += [f"{', '.join(names)}: {why}" for why, names in missing.items()]
+    row["flags"] += [f"lines: {flag}" for flag in lines.flags if not lines.mask.all()]
+    if not all(name in lines.names and np.isfinite(lines[name][0]) for name in BPT_LINES):
+        return
+    if not lines.gaussian:
+        row["flags"].append("bpt_class: lines are no Gaussians")
+        return
+    found = classify_bpt(lines, seed=options.seed).bpt_class
+    if lines.broad_line and found is BPTClass.STAR_FORMING:
+        # A broad-line region is no star formation, whatever its narrow lines look like.
+        row["flags"].append("bpt_class: broad lines, but narrow ones as of star formation")
+        found = BPTClass.UNCLASSIFIED
+    row["bpt_class"] = found.name
+
+
+def _indices(row, arrays, redshift, options):
+    sigma = row.pop("_sigma", None)
+    if sigma is not None:  # errors only: good pixels and values stay what they are
+        arrays = replace(arrays, sigma=sigma[None])
+    definitions = tuple(options.indices.values())
+    value, error, reason = indices_of_row(arrays, redshift, definitions)
+    missing = {}
+    for i, name in enumerate(options.indices):
+        row[name] = (value[i], error[i])
+        if reason[i]:
+            missing.setdefault(reason[i], []).append(name)
+    row["flags"] += [f"{', '.join(names)}: {why}" for why, names in missing.items()]
+
+
+def residual_sigma(fit, wavelength):
+    """Standard error per pixel, from the residuals of a population fit.
+
+    Residuals are summed over blocks before they are squared: sums over bands of an index
+    then have the right error even if neighbouring residuals are alike, as they are in
+    smoothed spectra and where the templates do not match.
+
+    Parameters
+    ----------
+    fit : PopulationFit
+    wavelength : ndarray (n_wave,)
+        Pixels to give errors for; observed frame, Angstrom.
+
+    Returns
+    -------
+    ndarray (n_wave,) or None
+        None if the fit left too few pixels to tell.
+    """
+    good = fit.fitted & np.isfinite(fit.best_fit)
+    n_blocks = int(good.sum()) // BLOCK
+    if n_blocks < N_BLOCKS:
+        return None
+    pixels = np.flatnonzero(good)[: n_blocks * BLOCK]
+    residual = (fit.flux - fit.best_fit)[pixels].reshape(n_blocks, BLOCK)
+    square = uniform_filter1d(residual.sum(axis=1) ** 2 / BLOCK, N_BLOCKS, mode="nearest")
+    centre = fit.wavelength[pixels].reshape(n_blocks, BLOCK).mean(axis=1)
+    sigma = np.interp(wavelength, centre, np.sqrt(square))
+    # White noise per Angstrom: a pixel half as wide is noisier by the root of two.
+    width = np.interp(wavelength, fit.wavelength, np.gradient(fit.wavelength))
+    return sigma * np.sqrt(width / np.gradient(wavelength))
+
+
+def assemble(rows, options):
+    """Table from rows of ``{column: (value, error)}`` and flags.
+
+    Parameters
+    ----------
+    rows : list of dict
+    options : Options
+        Goes into ``meta``.
+
+    Returns
+    -------
+    astropy.table.QTable
+    """
+    table = QTable()
+    nothing = (np.nan, np.nan)
+    for name, unit in options.columns.items():
+        pairs = np.array([row.get(name, nothing) for row in rows], float).reshape(-1, 2)
+        value, error = pairs.T
+        error = np.where(np.isfinite(value) & (error >= 0), error, np.nan)
+        table[name] = masked_column(value, unit)
+        table[f"{name}_error"] = masked_column(error, unit)
+    table["broad_line"] = MaskedColumn(
+        [row.get("broad_line", False) for row in rows],
+        mask=["broad_line" not in row for row in rows],
+        dtype=bool,
+    )
+    classes = [row.get("bpt_class", "") for row in rows]
+    table["bpt_class"] = MaskedColumn(classes, mask=[not name for name in classes], dtype="U12")
+    table["flags"] = ["; ".join(row["flags"]) for row in rows]
+    for name in table.colnames:
+        if table[name].dtype.kind == "f":
+            table[name].info.format = ".6f" if name.startswith("redshift") else ".5g"
+    table.meta["redshift_range"] = list(options.redshift_range)
+    table.meta["templates"] = str(options.templates)
+    return table
+
+
+def masked_column(values, unit):
+    """Column of a table, masked where values are not finite.
+
+    Parameters
+    ----------
+    values : ndarray (n,)
+    unit : Unit or None
+
+    Returns
+    -------
+    Masked Quantity, or MaskedColumn if there is no unit
+    """
+    mask = ~np.isfinite(values)
+    values = np.where(mask, np.nan, values)
+    if unit is None:
+        return MaskedColumn(values, mask=mask)
+    return Masked(values * unit, mask=mask)

@@ -12,7 +12,17 @@ photospec; 130 interrupted.
 
 import argparse
 
-from photospec.cli import demo, download, evaluate, measure, photoz, predict, simulate, train
+from photospec.cli import (
+    demo,
+    download,
+    evaluate,
+    measure,
+    photoz,
+    predict,
+    simulate,
+    survey,
+    train,
+)
 from photospec.cli.console import guarded
 
 __all__ = ["build_parser", "main"]
@@ -83,7 +93,7 @@ def build_parser():
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB", required=True)
-    for module in (predict, photoz, measure, demo, simulate, download, train, evaluate):
+    for module in (predict, photoz, survey, measure, demo, simulate, download, train, evaluate):
         module.add_parser(verbs, parents=[everywhere])
     return parser
 

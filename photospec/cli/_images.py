@@ -55,6 +55,44 @@ class ImageSource:
         return read_image(path, position=self.position)
 
 
+def sources_at(paths, table):
+    """One image for each row of a table of positions, on the frames of one folder.
+
+    Parameters
+    ----------
+    paths : sequence of path
+        One folder of SDSS frames.
+    table : path
+        Columns ra, dec (degrees) and the names of the images.
+
+    Returns
+    -------
+    list of ImageSource
+        In the order of the table. A position on no frame fails when it is read.
+
+    Raises
+    ------
+    InputError
+        If there is no such folder, or the table lacks columns.
+    """
+    from astropy.coordinates import SkyCoord
+
+    from photospec.survey.positions import read_positions
+    from photospec.survey.sources import find_fields, frame_fields
+
+    if len(paths) != 1 or not Path(paths[0]).is_dir():
+        raise InputError("images: expected one folder of SDSS frames with --positions")
+    rows = read_positions(table)
+    fields = frame_fields(paths[0])
+    numbers = find_fields(paths[0], rows["ra"], rows["dec"])
+    sources = []
+    for name, ra, dec, number in zip(rows["image"], rows["ra"], rows["dec"], numbers):
+        # A position on no frame is told by the frames of the first field.
+        files = tuple(fields[max(number, 0)])
+        sources.append(ImageSource(name, files, SkyCoord(ra, dec, unit="deg")))
+    return sources
+
+
 def image_sources(paths, ra=None, dec=None, galactic_ebv=None):
     """Tell which files belong together.
 

@@ -88,9 +88,10 @@ def run(args):
         0, or 1 if some images failed, or 2 if all did.
     """
     from photospec.cli._images import image_sources
-    from photospec.cli.outputs import check_outputs, replacing
+    from photospec.cli.outputs import check_outputs
     from photospec.cli.tables import TABLE_SUFFIXES, write_table
     from photospec.errors import InputError
+    from photospec.utils.files import replacing
 
     outputs = {"-o": args.output, "--qp": args.qp}
     if not any(outputs.values()):

@@ -94,6 +94,13 @@ def add_parser(verbs, parents=()):
     where.add_argument(
         "--dec", type=bounded_float(-90, 90), metavar="DEG", help="declination, degrees, ICRS"
     )
+    where.add_argument(
+        "--positions",
+        type=Path,
+        metavar="TABLE",
+        help="columns ra, dec (degrees), image: one galaxy each on the SDSS frames of the folder "
+        "IMAGES",
+    )
     parser.set_defaults(run=run)
 
 
@@ -110,7 +117,7 @@ def run(args):
     int
         0, or 1 if some images failed, or 2 if all did.
     """
-    from photospec.cli._images import image_sources
+    from photospec.cli._images import image_sources, sources_at
     from photospec.cli._predictions import predict_all
     from photospec.cli.outputs import check_outputs
     from photospec.cli.tables import FIGURE_SUFFIXES, TABLE_SUFFIXES
@@ -131,7 +138,12 @@ def run(args):
         overwrite=args.overwrite,
         inputs=args.images,
     )
-    sources = image_sources(args.images, args.ra, args.dec, args.galactic_ebv)
+    if args.positions is not None:
+        if args.ra is not None:
+            raise InputError("--positions: expected it without --ra and --dec, got both")
+        sources = sources_at(args.images, args.positions)
+    else:
+        sources = image_sources(args.images, args.ra, args.dec, args.galactic_ebv)
     found = predict_all(args, sources)
     n_failed = len(sources) - len(found.names)
     if not found.names:
@@ -149,9 +161,9 @@ def run(args):
 def _write(args, found):
     """Write the spectra, then the table, then the figure, as far as asked for."""
     from photospec.cli._candidates import PER_SPECTRUM
-    from photospec.cli.outputs import naming, replacing
     from photospec.cli.tables import draw, write_table
     from photospec.spectrum import write_spectra
+    from photospec.utils.files import naming, replacing
 
     names, spectra = found.names, found.spectra
     if args.output:

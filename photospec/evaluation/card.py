@@ -6,9 +6,9 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from photospec.analysis import measure_indices
-from photospec.evaluation.calibration import ks_distance, pit
 from photospec.evaluation.draws import arrays_of, draw_images, pair_images
 from photospec.evaluation.redshift import RedshiftQuality, redshift_quality
+from photospec.utils.stats import ks_distance, pit
 
 __all__ = ["Card", "evaluate"]
 

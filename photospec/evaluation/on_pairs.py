@@ -13,7 +13,7 @@ from photospec.evaluation.baselines import (
     photometry_of,
     redshift_merit,
 )
-from photospec.evaluation.calibration import coverage, coverage_distance, ks_distance, pit
+from photospec.evaluation.calibration import coverage, coverage_distance
 from photospec.evaluation.draws import Draws, Store, draw_images, key_of, pair_images, redshifts_of
 from photospec.evaluation.features import Photometry
 from photospec.evaluation.measured import measure_spectra
@@ -22,6 +22,7 @@ from photospec.evaluation.ranking import base_spectra, mean_spectrum, ranking_ro
 from photospec.evaluation.redshift_table import redshift_rows
 from photospec.evaluation.spectra import pixel_errors
 from photospec.evaluation.value import Section, bootstrap
+from photospec.utils.stats import ks_distance, pit
 
 __all__ = ["PairsCard", "Settings", "pairs_card"]
 
@@ -209,7 +210,7 @@ def _sample(settings, z):
 def _baselines(learned, pairs, index, photometry, store, settings):
     """Redshifts and spectra of what is beaten or not."""
     # Training needs torch, which is no business of this room otherwise.
-    from photospec.training.baselines import predict_baseline, train_baseline
+    from photospec.training.direct_regression import predict_regressor, train_regressor
 
     def trees():
         predict = boosted_trees(
@@ -226,8 +227,8 @@ def _baselines(learned, pairs, index, photometry, store, settings):
     image = pairs.image(index)
     folder = store.folder
     for target in ("redshift", "spectrum"):
-        answer = predict_baseline(
-            train_baseline(target, learned.paths, folder, progress=settings.progress), image
+        answer = predict_regressor(
+            train_regressor(target, learned.paths, folder, progress=settings.progress), image
         )
         if target == "redshift":
             redshifts["direct image regressor"] = answer[:, 0]

@@ -18,12 +18,20 @@ attribute counts. Writing is in `photospec.pairs.writer`, which explains the saf
 import json
 from pathlib import Path
 
+import h5py
 import numpy as np
 from astropy.table import Table
 
 from photospec.errors import InputError
-from photospec.pairs.format import FORMAT, check_lengths, damaged, open_pairs
+from photospec.pairs.format import (
+    FORMAT,
+    check_lengths,
+    open_pairs,
+    pairs_dataset,
+    reading_pairs,
+)
 from photospec.pairs.writer import PairsWriter
+from photospec.utils.reading import check_size, one_line
 
 __all__ = ["FORMAT", "PairsFile", "PairsWriter"]
 
@@ -61,36 +69,47 @@ class PairsFile:
         self.path = Path(path)
         self._file = open_pairs(self.path)
         try:
-            self._read_header()
+            with reading_pairs(self.path):
+                self._read_header()
             if bands is not None and tuple(bands) != self.bands:
                 raise InputError(
                     f"bands: expected {','.join(bands)}, got {','.join(self.bands)} in {self.path}"
                 )
-        except InputError:
+        except BaseException:
             self.close()
             raise
-        except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
-            self.close()
-            raise damaged(self.path, error) from None
 
     def _read_header(self):
-        attrs = self._file.attrs
-        self.bands = tuple(str(band) for band in attrs["bands"])
-        self.pixel_scale = float(attrs["pixel_scale"])
-        self.provenance = json.loads(attrs["provenance"])
-        self._n = int(attrs["n_pairs"])
-        self.wavelength = self._file["spectrum/wavelength"][:]
+        file, path = self._file, self.path
+        bands = np.asarray(file.attrs["bands"])
+        if bands.ndim != 1 or not all(isinstance(band, str | bytes) for band in bands.tolist()):
+            raise InputError(f"path: expected names of bands in {path}, got {one_line(bands, 60)}")
+        self.bands = tuple(np.char.decode(bands).tolist() if bands.dtype.kind == "S" else bands)
+        self.pixel_scale = _number(file, "pixel_scale")
+        if not 0 < self.pixel_scale < np.inf:
+            raise InputError(
+                f"path: expected a pixel scale in arcsec in {path}, got {self.pixel_scale}"
+            )
+        provenance = file.attrs["provenance"]
+        if not isinstance(provenance, str):
+            raise InputError(
+                f"path: expected provenance as text in {path}, got {one_line(provenance, 60)}"
+            )
+        self.provenance = json.loads(provenance)
+        self._n = int(_number(file, "n_pairs"))
+        if self._n < 0:
+            raise InputError(f"path: expected a count of pairs in {path}, got {self._n}")
+        self.wavelength = pairs_dataset(file, "spectrum/wavelength", 1, "fiu")[:]
         if self._n == 0:
             return
-        for name in ("image", "spectrum/flux", "spectrum/ivar"):
-            if name not in self._file:
-                raise InputError(f"path: expected {name} in {self.path}, got none; not complete")
-        check_lengths(self._file, self._n)
-        shape, width = self._file["image"].shape, self._file["spectrum/flux"].shape[-1]
-        if len(shape) != 4 or shape[1] != len(self.bands) or width != self.wavelength.size:
+        image = pairs_dataset(file, "image", 4)
+        flux = pairs_dataset(file, "spectrum/flux", 2)
+        pairs_dataset(file, "spectrum/ivar", 2)
+        check_lengths(file, self._n)
+        if image.shape[1] != len(self.bands) or flux.shape[1] != self.wavelength.size:
             raise InputError(
                 f"path: expected images with {len(self.bands)} bands and spectra with "
-                f"{self.wavelength.size} samples, got {shape} and {width} in {self.path}"
+                f"{self.wavelength.size} samples, got {image.shape} and {flux.shape[1]} in {path}"
             )
 
     def __len__(self):
@@ -136,7 +155,7 @@ class PairsFile:
         if name not in self._file:
             raise InputError(f"path: expected {name} in {self.path}, got none; are these observed?")
         index = _index(index, self._n)
-        try:
+        with reading_pairs(self.path):
             if isinstance(index, np.ndarray):
                 # Row by row: several times faster than a list as h5py index, and any order goes.
                 dataset = self._file[name]
@@ -145,20 +164,19 @@ class PairsFile:
                     dataset.read_direct(rows, np.s_[row], np.s_[place])
                 return rows
             return self._file[name][index]
-        except (OSError, RuntimeError) as error:
-            raise damaged(self.path, error) from None
 
     def _table(self, group):
         if self._file is None:
             raise InputError(f"path: expected an open file, got {self.path} after close()")
         table = Table()
-        try:
-            for name, dataset in self._file.get(group, {}).items():
-                if dataset.ndim == 1:
+        with reading_pairs(self.path):
+            members = self._file.get(group, {})
+            for name in members if isinstance(members, h5py.Group) else ():
+                dataset = members[name]
+                if isinstance(dataset, h5py.Dataset) and dataset.ndim == 1:
+                    check_size(self._n * dataset.dtype.itemsize, f"{group}/{name}", self.path)
                     column = dataset[: self._n]
                     table[name] = np.char.decode(column) if column.dtype.kind == "S" else column
-        except (OSError, RuntimeError, AttributeError, UnicodeDecodeError) as error:
-            raise damaged(self.path, error) from None
         return table
 
     def close(self):
@@ -175,6 +193,15 @@ class PairsFile:
 
     def __reduce__(self):
         return (PairsFile, (self.path,))
+
+
+def _number(file, name):
+    value = np.asarray(file.attrs[name])
+    if value.ndim or value.dtype.kind not in "fiu" or not np.isfinite(value):
+        raise InputError(
+            f"path: expected a number {name} in {file.filename}, got {one_line(value, 60)}"
+        )
+    return float(value)
 
 
 def _index(index, n):

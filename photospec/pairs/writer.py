@@ -18,6 +18,7 @@ import numpy as np
 
 from photospec.errors import InputError
 from photospec.pairs.format import FORMAT, check_lengths, open_pairs, row_datasets
+from photospec.utils.files import replacing
 
 __all__ = ["PairsWriter"]
 
@@ -175,8 +176,10 @@ class PairsWriter:
 
     def _create(self, rows):
         # Made complete under another name, so that no half-made file is ever seen.
-        temporary = self.path.with_name(self.path.name + ".partial")
-        with h5py.File(temporary, "w", libver="latest", locking=False) as file:
+        with (
+            replacing(self.path) as temporary,
+            h5py.File(temporary, "w", libver="latest", locking=False) as file,
+        ):
             file.attrs["format"] = FORMAT
             file.attrs["bands"] = list(self.bands)
             file.attrs["pixel_scale"] = self.pixel_scale
@@ -193,7 +196,6 @@ class PairsWriter:
                     dtype=data.dtype,
                     track_times=False,
                 )
-        os.replace(temporary, self.path)
         if rows:
             self._open()
 
@@ -224,11 +226,11 @@ class PairsWriter:
     def _copy(self):
         """Replace a file that a killed writer left by a copy of what was counted."""
         n_pairs, path = self.n_pairs, self.path
-        with open_pairs(path) as old:
+        with replacing(path) as aside, open_pairs(path) as old:
             first = {dataset.name.lstrip("/"): dataset[:0] for dataset in row_datasets(old)}
             copy = PairsWriter.__new__(PairsWriter)
             copy.__dict__.update(self.__dict__)
-            copy.path = path.with_name(path.name + ".copy")
+            copy.path = aside
             copy._create(first)
             with copy._file as new:
                 for name in first:
@@ -238,7 +240,6 @@ class PairsWriter:
                         new[name][start:stop] = old[name][start:stop]
                 new.attrs.modify("n_pairs", np.int64(n_pairs))
                 new.flush()
-        os.replace(copy.path, path)
 
     def _check_same(self, file):
         attrs = file.attrs

@@ -22,8 +22,8 @@ from photospec.config import to_dict
 from photospec.errors import InputError
 from photospec.pairs import PairsWriter
 from photospec.photometry.filters import band_weights
-from photospec.simulation.galaxies.attenuation import galactic_transmission
 from photospec.simulation.galaxies.cosmology import luminosity_distance
+from photospec.simulation.galaxies.dust import galactic_transmission
 from photospec.simulation.galaxies.gas import halpha_continuum, line_index
 from photospec.simulation.galaxies.photometry import LUMINOSITY_TO_FLUX
 from photospec.simulation.galaxies.population import draw_galaxies

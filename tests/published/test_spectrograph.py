@@ -14,6 +14,7 @@ from photospec.image import NANOMAGGY
 from photospec.network_input import image_seed
 from photospec.photometry.apertures import aperture_flux
 from photospec.photometry.filters import band_flux
+from photospec.published import load_spectrograph
 from photospec.published.cascade import PublishedCascade
 from photospec.published.denoiser import PublishedContrastive, PublishedDenoiser
 from photospec.spectrograph import PhotoSpectrograph
@@ -42,7 +43,7 @@ def checkpoints(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def spectrograph(checkpoints):
-    return PhotoSpectrograph.from_published(**checkpoints, image_mean=MEAN, image_std=STD)
+    return load_spectrograph(**checkpoints, image_mean=MEAN, image_std=STD)
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +60,9 @@ def images():
 def test_draws_what_the_published_cascade_draws(spectrograph, checkpoints, images):
     found = spectrograph.sample(images[0], n_candidates=4, seed=3)
     cascade = PublishedCascade.from_checkpoints(**checkpoints, image_mean=MEAN, image_std=STD)
-    data = spectrograph.prepare(images[0]).data
-    wanted = cascade.sample(data[None], 4, image_seed(3, data), n_keep=2)
+    prepared = spectrograph.prepare(images[0])
+    data = prepared.data
+    wanted = cascade.sample(data[None], 4, image_seed(3, prepared), n_keep=2)
     np.testing.assert_allclose(found.similarity, wanted.similarity[0], atol=1e-6)
     flux = to_arrays(found.spectra).flux
     ratio = flux / wanted.flux[0]
@@ -122,7 +124,7 @@ def test_save_and_load(spectrograph, images, tmp_path, checkpoints):
 
 
 def test_own_ranking_of_the_base_stage(checkpoints, images, tmp_path):
-    spectrograph = PhotoSpectrograph.from_published(
+    spectrograph = load_spectrograph(
         **checkpoints,
         base_contrastive=checkpoints["contrastive"],
         image_mean=MEAN,
@@ -137,7 +139,7 @@ def test_own_ranking_of_the_base_stage(checkpoints, images, tmp_path):
 
 
 def test_wrong_arguments(checkpoints):
-    make = PhotoSpectrograph.from_published
+    make = load_spectrograph
     good = checkpoints | {"image_mean": MEAN, "image_std": STD}
     swapped = good | {"base": good["super_resolution"], "super_resolution": good["base"]}
     for options, message in (

@@ -5,9 +5,8 @@ import torch
 from photospec.errors import InputError
 from photospec.pairs import PairsFile
 from photospec.spectrum import WAVELENGTH
-from photospec.training.augmentation import turn
-from photospec.training.config import DataSettings
-from photospec.training.data import PairsStream
+from photospec.training.data import PairsStream, turn
+from photospec.training.settings import DataSettings
 
 
 @pytest.fixture

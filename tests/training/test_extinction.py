@@ -7,9 +7,9 @@ from photospec.dust import ASSUMED_EBV, band_extinction, galactic_extinction
 from photospec.errors import InputError
 from photospec.pairs import PairsFile, PairsWriter
 from photospec.spectrum import WAVELENGTH
-from photospec.training.config import DataSettings
 from photospec.training.data import PairsStream
 from photospec.training.extinction import corrected_images, galactic_ebv, told_ebv
+from photospec.training.settings import DataSettings
 
 N = 24
 

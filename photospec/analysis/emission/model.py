@@ -5,10 +5,20 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import erf
 
-from photospec.lines import LINES
+from photospec.errors import InputError
+from photospec.lines import EMISSION, LINES, Line
 from photospec.utils.constants import SPEED_OF_LIGHT
 
-__all__ = ["GROUPS", "LineGroup", "group_profiles", "line_windows", "pixel_edges"]
+__all__ = [
+    "BROAD_GROUPS",
+    "GROUPS",
+    "LINE_NAMES",
+    "LineGroup",
+    "group_profiles",
+    "line_groups",
+    "line_windows",
+    "pixel_edges",
+]
 
 
 @dataclass(frozen=True)
@@ -18,16 +28,24 @@ class LineGroup:
     Attributes
     ----------
     names : tuple of str
-        Keys of `photospec.lines.LINES`; the first is the strongest.
+        The first is the strongest.
     ratios : tuple of float
         Flux over that of the first.
     balmer : bool
         Moves with the Balmer lines where two kinematic components are fitted.
+    wavelengths : tuple of float
+        Rest, vacuum, Angstrom; by default those of `photospec.lines.LINES`.
     """
 
     names: tuple
     ratios: tuple = (1.0,)
     balmer: bool = False
+    wavelengths: tuple = ()
+
+    def __post_init__(self):
+        if not self.wavelengths:
+            known = tuple(LINES[name].wavelength for name in self.names)
+            object.__setattr__(self, "wavelengths", known)
 
 
 # Ratios: [O III] and [N II], Storey & Zeippen 2000, MNRAS 312, 813; [O I], [Ne III], NIST.
@@ -53,6 +71,63 @@ GROUPS = (
     LineGroup(("sii_6731",)),
     LineGroup(("ariii_7136",)),
 )
+#: Lines of the broad-line region that are fitted, strongest first.
+BROAD_GROUPS = tuple(
+    LineGroup((name,), balmer=True) for name in ("halpha", "hbeta", "hgamma", "hdelta")
+)
+#: Lines measured by default, by wavelength.
+LINE_NAMES = tuple(
+    sorted((name for group in GROUPS for name in group.names), key=lambda n: LINES[n].wavelength)
+)
+
+
+def line_groups(lines):
+    """Groups to fit and names to report for the lines asked for.
+
+    The default lines are fitted in any case, since a blend needs all of its lines.
+
+    Parameters
+    ----------
+    lines : sequence of str or Line, or None
+        Names of `photospec.lines.LINES`, or `photospec.lines.Line` objects of your own; an
+        Ellipsis among them stands for the default lines. None for these alone.
+
+    Returns
+    -------
+    groups : tuple of LineGroup
+    names : tuple of str
+        By wavelength.
+
+    Raises
+    ------
+    InputError
+        If a line is not known.
+    """
+    groups = list(GROUPS)
+    at = {n: w for group in groups for n, w in zip(group.names, group.wavelengths, strict=True)}
+    names = []
+    lines = (...,) if lines is None else (lines,) if isinstance(lines, (str, Line)) else lines
+    for item in lines:
+        if item is ...:
+            names += LINE_NAMES
+            continue
+        line = item if isinstance(item, Line) else LINES.get(item)
+        if line is None or line.kind == "absorption":
+            raise InputError(
+                f"lines: expected emission lines among {', '.join(EMISSION)}, or Line(...), got "
+                f"{item!r}"
+            )
+        if at.get(line.name, line.wavelength) != line.wavelength:
+            raise InputError(
+                f"lines: expected a new name, got {line.name!r}, which is the line at "
+                f"{at[line.name]} Angstrom"
+            )
+        if line.name not in at:
+            balmer = line.kind == "balmer"
+            groups.append(LineGroup((line.name,), (1.0,), balmer, (line.wavelength,)))
+            at[line.name] = line.wavelength
+        names.append(line.name)
+    return tuple(groups), tuple(sorted(dict.fromkeys(names), key=at.get))
 
 
 def pixel_edges(wavelength):
@@ -90,7 +165,7 @@ def line_windows(edges, centre, sigma):
     return pixel.clip(0, n_pixels - 1), np.where(inside, value, 0.0)
 
 
-def group_profiles(wavelength, lsf_sigma, velocity, dispersion, groups=GROUPS):
+def group_profiles(wavelength, lsf_sigma, velocity, dispersion, groups=GROUPS, component=None):
     """One column per line group.
 
     Parameters
@@ -100,8 +175,10 @@ def group_profiles(wavelength, lsf_sigma, velocity, dispersion, groups=GROUPS):
     lsf_sigma : ndarray, shape (n_pixels,) or None
         Angstrom.
     velocity, dispersion : tuple of float
-        (forbidden, Balmer), km/s, V = c ln(1 + z).
+        Of each kinematic component, km/s, V = c ln(1 + z).
     groups : tuple of LineGroup
+    component : sequence of int, optional
+        Of each group; by default 1 for Balmer lines and 0 for the others.
 
     Returns
     -------
@@ -111,15 +188,17 @@ def group_profiles(wavelength, lsf_sigma, velocity, dispersion, groups=GROUPS):
     columns = np.zeros((wavelength.size, len(groups)))
     if not len(groups):
         return columns
+    if component is None:
+        component = [int(group.balmer) for group in groups]
     members = [
-        (column, LINES[name].wavelength, ratio, int(group.balmer))
+        (column, at, ratio, component[column])
         for column, group in enumerate(groups)
-        for name, ratio in zip(group.names, group.ratios, strict=True)
+        for at, ratio in zip(group.wavelengths, group.ratios, strict=True)
     ]
-    column, centre, ratio, balmer = (np.array(part) for part in zip(*members, strict=True))
-    centre = centre * np.exp(np.asarray(velocity)[balmer] / SPEED_OF_LIGHT)
+    column, centre, ratio, which = (np.array(part) for part in zip(*members, strict=True))
+    centre = centre * np.exp(np.asarray(velocity)[which] / SPEED_OF_LIGHT)
     lsf = 0.0 if lsf_sigma is None else np.interp(centre, wavelength, lsf_sigma)
-    sigma = np.hypot(lsf, centre * np.asarray(dispersion)[balmer] / SPEED_OF_LIGHT)
+    sigma = np.hypot(lsf, centre * np.asarray(dispersion)[which] / SPEED_OF_LIGHT)
     pixel, value = line_windows(pixel_edges(wavelength), centre, sigma)
     np.add.at(columns, (pixel, column[:, None]), value * ratio[:, None])
     return columns

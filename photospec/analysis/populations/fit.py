@@ -11,13 +11,20 @@ Means over the weights follow Cappellari (2023, MNRAS 526, 3273, eq. 39).
 
 import numpy as np
 
-from photospec.analysis.populations.finish import blank_fit, finish, weights_of_ppxf
 from photospec.analysis.populations.kinematics import PPXFSettings, fit_kinematics
 from photospec.analysis.populations.log_spectrum import one_spectrum, to_log_spectrum
-from photospec.analysis.populations.result import PopulationFit
-from photospec.analysis.populations.steps import FitData, choose_templates
+from photospec.analysis.populations.result import (
+    PopulationFit,
+    blank_fit,
+    finish,
+    weights_of_ppxf,
+)
 from photospec.analysis.populations.templates import load_templates
-from photospec.analysis.populations.weights import population_weights
+from photospec.analysis.populations.weights import (
+    FitData,
+    choose_templates,
+    population_weights,
+)
 from photospec.errors import InputError
 
 __all__ = ["PopulationFit", "fit_populations"]

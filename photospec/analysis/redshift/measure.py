@@ -16,12 +16,15 @@ from scipy.special import ndtr
 from photospec.analysis.gate import gather, reason_unusable
 from photospec.analysis.redshift.fit import Solutions, find_solutions
 from photospec.errors import InputError
-from photospec.utils.threads import one_thread
+from photospec.utils.parallel import one_thread
 
 __all__ = ["RedshiftFit", "RedshiftWarning", "measure_redshift"]
 
 DENSITY_STEP = 0.001
 N_SOLUTIONS = 5
+# Reduced chi-square, 1 % of model error included, where lines may have any width. Galaxies of high
+# signal-to-noise stay below 2; residual sky and wrong errors begin above.
+POOR_GOODNESS = 4.0
 SAME_OBJECT = 0.02  # of 1 + z: broad lines may be so far from narrow ones
 
 
@@ -31,7 +34,7 @@ class RedshiftWarning(IntFlag):
     LITTLE_COVERAGE = 2  # much of the spectrum is masked
     SMALL_DELTA_CHI2 = 4  # another redshift is almost as good
     NEGATIVE_MODEL = 8  # the best model is negative on average
-    POOR_FIT = 16  # the best model is far from the spectrum, and so is the second best
+    POOR_FIT = 16  # the best model is far from the spectrum
     OUT_OF_RANGE = 32  # the best redshift is outside the range asked for
     NO_DATA = 128  # nothing to measure: see `reason`
     ZERO_REDSHIFT = 256  # consistent with zero: a rest-frame spectrum, or a star
@@ -188,11 +191,12 @@ def _warnings(found, low, high, delta_chi2_min):
     with np.errstate(invalid="ignore"):
         second = np.where(np.isnan(found.delta_chi2[:, 1]), np.inf, found.delta_chi2[:, 1])
         warning = RedshiftWarning.SMALL_DELTA_CHI2 * (second < delta_chi2_min)
-        warning |= RedshiftWarning.POOR_FIT * ((found.reduced_chi2 > 4) & (second < 300))
+        poor = found.goodness > POOR_GOODNESS
         warning |= RedshiftWarning.OUT_OF_RANGE * ((best < low - 5e-4) | (best > high))
         warning |= RedshiftWarning.ZERO_REDSHIFT * (np.abs(best) < 3e-4 + 3 * error)
         near = np.abs(found.broad_line_redshift - best) < SAME_OBJECT * (1 + best)
     broad = np.isfinite(found.broad_line_redshift)
+    warning |= RedshiftWarning.POOR_FIT * (poor & ~broad)
     warning |= RedshiftWarning.QUASAR * (broad & ~near)
     warning |= RedshiftWarning.BROAD_LINES * (broad & near)
     return warning | RedshiftWarning.NEGATIVE_MODEL * found.negative

@@ -12,17 +12,20 @@ from functools import lru_cache
 import numpy as np
 from scipy import fft, sparse
 
-from photospec.analysis.redshift.templates import redshift_templates
+from photospec.analysis.redshift.templates import redshift_templates, with_line_width
 
 __all__ = [
     "LogSpectra",
     "chi2_at_shifts",
     "chi2_scan",
+    "line_parts",
+    "log_overlaps",
     "normal_equations",
     "polynomial_terms",
     "resample_log",
     "shifted_templates",
     "solve_equations",
+    "templates_on_pixels",
     "window",
 ]
 
@@ -80,6 +83,11 @@ def _overlaps(wavelength_bytes, factor):
     return first, matrix
 
 
+def log_overlaps(wavelength, factor):
+    """First log pixel, and the sparse matrix (n_pixels, n_wave) of shares of pixels in them."""
+    return _overlaps(np.ascontiguousarray(wavelength, float).tobytes(), factor)
+
+
 def resample_log(wavelength, flux, ivar, factor):
     """Average spectra, inverse-variance weighted, into log pixels of `factor` template pixels.
 
@@ -94,20 +102,20 @@ def resample_log(wavelength, flux, ivar, factor):
     -------
     LogSpectra
     """
-    first, matrix = _overlaps(np.ascontiguousarray(wavelength, float).tobytes(), factor)
+    first, matrix = log_overlaps(wavelength, factor)
     weight = (matrix @ ivar.T).T
     weighted = (matrix @ (ivar * flux).T).T
     mean = np.divide(weighted, weight, out=np.zeros_like(weighted), where=weight > 0)
     return LogSpectra(first, factor, mean, weight)
 
 
-@lru_cache(maxsize=4)
-def _binned_templates(factor, n_continuum=None):
+@lru_cache(maxsize=8)
+def _binned_templates(factor, n_continuum=None, line_width=None):
     """Templates (n_templates, n_pixels) averaged over `factor` pixels.
 
     With `n_continuum`, only the first so many principal spectra and the lines.
     """
-    templates = redshift_templates()
+    templates = redshift_templates() if line_width is None else with_line_width(line_width)
     flux = templates.flux
     if n_continuum is not None:
         flux = np.concatenate([flux[:n_continuum], flux[templates.n_continuum :]])
@@ -270,14 +278,56 @@ def solve_equations(equations, n_free):
     return total - explained - reduction, amplitude
 
 
-def shifted_templates(spectra, shifts, n_continuum=None):
+def shifted_templates(spectra, shifts, n_continuum=None, line_width=None):
     """Templates (m, k, n_pixels) on the pixels of `spectra` at m shifts."""
-    templates, n_pixels = _binned_templates(spectra.factor, n_continuum), spectra.flux.shape[1]
+    templates = _binned_templates(spectra.factor, n_continuum, line_width)
+    n_pixels = spectra.flux.shape[1]
     starts = [spectra.first - shift for shift in shifts]
     return np.stack([window(templates, start, start + n_pixels) for start in starts])
 
 
-def chi2_at_shifts(spectra, row, shifts, n_continuum=None):
+@lru_cache(maxsize=8)
+def _template_integrals(line_width):
+    """Rest wavelength of the borders of template pixels, and integrals of templates up to them."""
+    templates = with_line_width(line_width)
+    half = 0.5 * templates.step
+    borders = np.exp(
+        np.append(templates.log_wavelength - half, templates.log_wavelength[-1] + half)
+    )
+    integral = np.cumsum(templates.flux * np.diff(borders), axis=1)
+    return borders, np.pad(integral, ((0, 0), (1, 0)))
+
+
+def templates_on_pixels(wavelength, log1z, line_width):
+    """Templates (k, n_wave) at a redshift, averaged over the pixels of a spectrum.
+
+    Parameters
+    ----------
+    wavelength : ndarray (n_wave,)
+        Observed, vacuum, Angstrom.
+    log1z : float
+        ln(1 + z).
+    line_width : float
+        km/s.
+    """
+    middle = 0.5 * (wavelength[1:] + wavelength[:-1])
+    edges = np.concatenate(
+        [[2 * wavelength[0] - middle[0]], middle, [2 * wavelength[-1] - middle[-1]]]
+    )
+    edges = edges * np.exp(-log1z)
+    borders, integral = _template_integrals(line_width)
+    at = np.array([np.interp(edges, borders, one) for one in integral])
+    return np.diff(at, axis=1) / np.diff(edges)
+
+
+def line_parts(spectra, shift):
+    """Which pixels (n_groups, n_pixels) each group of lines reaches at a shift: 1 % of its peak."""
+    n_lines = redshift_templates().flux.shape[0] - redshift_templates().n_continuum
+    lines = shifted_templates(spectra, [shift])[0, -n_lines:]
+    return lines > 0.01
+
+
+def chi2_at_shifts(spectra, row, shifts, n_continuum=None, with_lines=False, line_width=None):
     """Chi-square and best model of one spectrum at a few shifts, directly.
 
     Parameters
@@ -288,15 +338,21 @@ def chi2_at_shifts(spectra, row, shifts, n_continuum=None):
         In pixels of `spectra`.
     n_continuum : int, optional
         Principal spectra used; all by default.
+    with_lines : bool
+        Give the part of the model that is lines, too.
+    line_width : float, optional
+        Of the lines, km/s, instead of that of the templates.
 
     Returns
     -------
     chi2 : ndarray (m,)
     model : ndarray (m, n_pixels)
+    lines : ndarray (m, n_pixels)
+        Only `with_lines`.
     """
     n_free = n_continuum or redshift_templates().n_continuum
     polynomials = polynomial_terms(spectra.flux.shape[1])
-    design = shifted_templates(spectra, shifts, n_continuum)
+    design = shifted_templates(spectra, shifts, n_continuum, line_width)
     equations = normal_equations(design, spectra.flux[row], spectra.weight[row], polynomials)
     chi2, amplitude = solve_equations(equations, n_free)
     _, _, cross, poly_matrix, poly_vector, _ = equations
@@ -304,4 +360,6 @@ def chi2_at_shifts(spectra, row, shifts, n_continuum=None):
     rest = poly_vector - np.einsum("mkp,mk->mp", cross, amplitude)
     coefficients = np.linalg.solve(poly_matrix + ridge, rest.T).T
     model = np.einsum("mk,mkp->mp", amplitude, design) + coefficients @ polynomials
+    if with_lines:
+        return chi2, model, np.einsum("mk,mkp->mp", amplitude[:, n_free:], design[:, n_free:])
     return chi2, model
