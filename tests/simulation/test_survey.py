@@ -48,9 +48,9 @@ def test_the_target_is_at_the_centre(batch):
 
 def test_total_flux_is_the_apparent_magnitude(batch):
     magnitude = 22.5 - 2.5 * np.log10(batch.truth["total_flux_r"])
-    # Galactic extinction lies between the two: 2.7 magnitudes per unit E(B-V).
+    # Galactic extinction lies between the two: 2.285 magnitudes per unit E(B-V) in r
     dimming = magnitude - batch.truth["magnitude_r"]
-    np.testing.assert_allclose(dimming, 2.67 * batch.truth["galactic_ebv"], atol=0.02)
+    np.testing.assert_allclose(dimming, 2.285 * batch.truth["galactic_ebv"], atol=0.02)
     assert batch.truth["magnitude_r"].max() < 17.77
 
 
