@@ -230,6 +230,25 @@ def test_hats_with_images(parquet, spectrograph, tmp_path):
     assert "unusable" not in " ".join(found["flags"])
 
 
+def test_image_columns_of_any_nesting():
+    from photospec.survey import ImageColumn
+
+    data = pixels(1)[0]
+    source = ImageColumn(unit="nJy")
+    for value in (data.ravel(), data, data.tolist(), data.ravel().tolist()):
+        image = source.read({"pixels": value})
+        np.testing.assert_array_equal(image.data, data)
+        assert image.unit == u.nJy
+    flat = ImageColumn(shape=(5, 32, 128)).read({"pixels": data.ravel()})
+    assert flat.data.shape == (5, 32, 128)
+    for value, message in (
+        (None, "pixels: expected pixels, got none"),
+        (data.ravel()[:-1], "pixels: expected 5 x 64 x 64 pixels, got 20479"),
+    ):
+        with pytest.raises(InputError, match=message):
+            source.read({"pixels": value})
+
+
 def test_refusals(opened, parquet, spectrograph, tmp_path):
     with pytest.raises(InputError, match="which is not there"):
         open_catalogue(tmp_path / "nothing")
