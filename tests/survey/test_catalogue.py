@@ -249,6 +249,25 @@ def test_image_columns_of_any_nesting():
             source.read({"pixels": value})
 
 
+def test_structures_of_the_multimodal_universe():
+    from photospec.survey import ImageColumn
+
+    data = pixels(1)[0]
+    ivar = np.full_like(data, 4.0)
+    ivar[0, 0, 0] = 0
+    bands = [f"DES-{band.upper()}" for band in "ugriz"]
+    lists = {"flux": data.tolist(), "ivar": ivar.tolist(), "band": bands, "scale": [0.262] * 5}
+    for value in (lists, pd.DataFrame(lists)):
+        image = ImageColumn().read({"pixels": value})
+        assert image.meta["bands"] == tuple("ugriz")
+        assert image.meta["pixel_scale"] == 0.262 * u.arcsec
+        np.testing.assert_array_equal(image.data.ravel()[1:], data.ravel()[1:])
+        assert image.mask.sum() == 1
+        assert image.uncertainty.array[1, 1, 1] == 4
+    with pytest.raises(InputError, match="pixels: expected flux and band in it, got x"):
+        ImageColumn().read({"pixels": {"x": 1}})
+
+
 def test_refusals(opened, parquet, spectrograph, tmp_path):
     with pytest.raises(InputError, match="which is not there"):
         open_catalogue(tmp_path / "nothing")
