@@ -14,7 +14,6 @@ PACKAGE = Path(photospec.__file__).parent
 
 # Rooms beside each other that see each other; docs/architecture.rst says why.
 BESIDE = {
-    ("spectrograph", "network_input"),
     ("spectrograph", "weights"),
     ("published", "training"),
     ("evaluation", "figures"),
@@ -33,6 +32,7 @@ FLOORS = {
     "published": 3,
     "evaluation": 3,
     "figures": 3,
+    "survey": 3,
     "cli": 4,
     "__main__": 5,
 }

@@ -26,7 +26,6 @@ _LAZY = {
     "measure_lines": "emission",
     "measure_properties": "properties",
     "measure_redshift": "redshift",
-    "redshift_density": "redshift",
     "schawinski07": "bpt",
     "warning_names": "redshift",
 }

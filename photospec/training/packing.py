@@ -16,6 +16,7 @@ from photospec.spectrum import SMOOTHING, WAVELENGTH
 from photospec.training.data import PairsStream
 from photospec.training.density import refine_density
 from photospec.training.extensions import PACKERS
+from photospec.training.extinction import corrected_images
 from photospec.training.run_folder import SETTINGS, WEIGHTS, software
 from photospec.training.settings import TrainConfig
 from photospec.utils.constants import SPEED_OF_LIGHT
@@ -67,11 +68,21 @@ def describe(pairs):
             bands=file.bands,
             pixel_scale=file.pixel_scale,
             image_size=file.image(0).shape[-1],
+            galactic_ebv=0.0,
             **lsf,
         )
 
 
-def pack(runs, output, *, pairs, sampling=None, provenance=None, overwrite=False):
+def pack(
+    runs,
+    output,
+    *,
+    pairs,
+    domain_pairs=None,
+    sampling=None,
+    provenance=None,
+    overwrite=False,
+):
     """Join finished runs of all three stages to a folder `PhotoSpectrograph.load` opens.
 
     Parameters
@@ -84,6 +95,9 @@ def pack(runs, output, *, pairs, sampling=None, provenance=None, overwrite=False
         Pairs files of the training: bands, pixel scale and line-spread function of the first,
         the images of all for the `ImageDomain` and for the last fit of the redshift density
         (`photospec.training.density`).
+    domain_pairs : sequence of path-like, optional
+        Pairs files whose images the `ImageDomain` describes, if not all: real photometry has
+        mistakes that no image should be taken for ordinary for.
     sampling : Sampling, optional
         How to draw by default. Without it, stages with other noise levels than ``edm`` take
         100 steps: theirs are even in time, not in the logarithm of the noise.
@@ -133,12 +147,14 @@ def pack(runs, output, *, pairs, sampling=None, provenance=None, overwrite=False
         )
     config = replace(config, provenance={k: str(v) for k, v in notes.items()})
     [architecture] = architectures
-    cascade, config = PACKERS.get(architecture)(runs, config, sizes, pairs=pairs, sampling=sampling)
+    cascade, config = PACKERS.get(architecture)(
+        runs, config, sizes, pairs=pairs, domain_pairs=domain_pairs, sampling=sampling
+    )
     save_cascade(output, cascade, config, overwrite=overwrite)
     return config
 
 
-def pack_transformer(runs, config, sizes, *, pairs, sampling=None):
+def pack_transformer(runs, config, sizes, *, pairs, domain_pairs=None, sampling=None):
     """Join runs of the architecture ``"transformer"``.
 
     Parameters
@@ -150,6 +166,7 @@ def pack_transformer(runs, config, sizes, *, pairs, sampling=None):
     sizes : dict
         Of the networks, by stage with underscores.
     pairs : list of path-like
+    domain_pairs : sequence of path-like, optional
     sampling : Sampling, optional
 
     Returns
@@ -166,7 +183,7 @@ def pack_transformer(runs, config, sizes, *, pairs, sampling=None):
         with closing(PairsStream(pairs, base_run)) as stream:
             refine_density(stages["base"], stream, seed=base_run.seed)
     cascade = assemble(stages, config)
-    cascade.domain = fit_domain(cascade.base.encoder, pairs)
+    cascade.domain = fit_domain(cascade.base.encoder, domain_pairs or pairs)
     return cascade, config
 
 
@@ -198,7 +215,8 @@ def fit_domain(encoder, paths):
         with PairsFile(path) as file:
             n = min(len(file), _N_DOMAIN)
             for start in range(0, n, _AT_ONCE):
-                image = torch.from_numpy(file.image(slice(start, min(start + _AT_ONCE, n))))
+                rows = slice(start, min(start + _AT_ONCE, n))
+                image = torch.from_numpy(corrected_images(file, rows))
                 features.append(encoder.standardised(image))
             if "redshift" in file.object.colnames:
                 redshift.append(torch.tensor(file.object["redshift"][:n], dtype=torch.float64))

@@ -17,7 +17,16 @@ def test_version_and_help_answer(tmp_path):
     assert version.stdout.strip() == f"photospec {photospec.__version__}"
     help_ = run_photospec("--help", cwd=tmp_path)
     assert help_.returncode == 0
-    for verb in ("predict", "measure", "demo", "simulate", "download", "train", "evaluate"):
+    for verb in (
+        "predict",
+        "measure",
+        "demo",
+        "simulate",
+        "download",
+        "train",
+        "evaluate",
+        "survey",
+    ):
         assert f"\n    {verb} " in help_.stdout
 
 

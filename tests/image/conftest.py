@@ -32,7 +32,8 @@ def _galaxy(
     center = (n // 2, n // 2) if center is None else center
     shape = _gaussian(n, n, center, width, 100.0)
     data = COLOURS[:, None, None] * shape + noise * rng.normal(size=(5, n, n))
-    meta = {"bands": bands, "pixel_scale": scale * u.arcsec, **kwargs.pop("meta", {})}
+    meta = {"bands": bands, "pixel_scale": scale * u.arcsec, "galactic_ebv": 0.0}
+    meta |= kwargs.pop("meta", {})
     return NDData(data.astype(np.float32), unit=kwargs.pop("unit", "nmgy"), meta=meta, **kwargs)
 
 

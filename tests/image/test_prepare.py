@@ -313,10 +313,56 @@ def test_real_images_pass_unflagged(shared):
     paths = sorted((shared / "real" / "images").glob("*.fits"))
     results = [prepare_image(read_image(path)) for path in paths]
     assert len(results) > 20
-    flagged = [result for result in results if result.flags]
+    # none says its Galactic extinction
+    assert all("galactic_ebv_assumed" in result.flags for result in results)
+    flagged = [result for result in results if len(result.flags) > 1]
     assert len(flagged) <= 0.1 * len(results)
     for result in results:
         assert result.data.shape == (5, 64, 64)
         assert not result.mask.any()
         np.testing.assert_allclose(result.center, (32, 32), atol=1.0)
         assert result.meta["name"].startswith("sdss-")
+
+
+# ---------------------------------------------------------------- Galactic extinction
+
+
+def test_dust_of_the_milky_way_is_corrected(galaxy):
+    from photospec.dust import band_extinction
+
+    uncertainty = StdDevUncertainty(np.full((5, 96, 96), 0.1))
+    plain = prepare_image(galaxy(uncertainty=uncertainty))
+    for value in (0.2, np.float32(0.2), np.array(0.2), 0.2 * u.mag):
+        result = prepare_image(galaxy(uncertainty=uncertainty, meta={"galactic_ebv": value}))
+        factor = 10 ** (0.4 * 0.2 * band_extinction("ugriz"))[:, None, None]
+        np.testing.assert_allclose(result.data, plain.data * factor, rtol=1e-5)
+        np.testing.assert_allclose(result.uncertainty, plain.uncertainty * factor, rtol=1e-5)
+        assert result.galactic_ebv == pytest.approx(0.2)
+        assert (result.remaining_ebv, result.flags) == (0.0, ())
+    decam = prepare_image(galaxy(meta={"galactic_ebv": 0.2, "camera": "DECam"}), bands="gri")
+    ratio = decam.data[0] / plain.data[1]
+    np.testing.assert_allclose(ratio, 10 ** (0.4 * 0.2 * 3.237), rtol=1e-5)
+
+
+def test_unknown_dust_is_flagged_and_left(galaxy):
+    result = prepare_image(galaxy(meta={"galactic_ebv": None}))
+    np.testing.assert_array_equal(result.data, prepare_image(galaxy()).data)
+    assert result.flags == ("galactic_ebv_assumed",)
+    assert result.galactic_ebv == result.remaining_ebv == 0.03
+
+
+@pytest.mark.parametrize(
+    ("value", "match"),
+    [
+        (-0.01, "from 0 to 5 mag, got -0.01"),
+        (17.0, "from 0 to 5 mag, got 17"),
+        (np.nan, "from 0 to 5 mag, got nan"),
+        ([0.1, 0.2], "expected one number"),
+        (np.array([0.1]), "expected one number"),
+        ("0.1", "expected one number"),
+        (True, "expected one number"),
+        (0.1 * u.Jy, "expected E.B-V. in mag"),
+    ],
+)
+def test_impossible_dust(galaxy, refused, value, match):
+    refused(galaxy(meta={"galactic_ebv": value}), match)

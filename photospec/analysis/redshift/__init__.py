@@ -9,14 +9,7 @@ from photospec.analysis.redshift.measure import (
     RedshiftFit,
     RedshiftWarning,
     measure_redshift,
-    redshift_density,
     warning_names,
 )
 
-__all__ = [
-    "RedshiftFit",
-    "RedshiftWarning",
-    "measure_redshift",
-    "redshift_density",
-    "warning_names",
-]
+__all__ = ["RedshiftFit", "RedshiftWarning", "measure_redshift", "warning_names"]

@@ -18,7 +18,7 @@ from photospec.analysis.redshift.fit import Solutions, find_solutions
 from photospec.errors import InputError
 from photospec.utils.parallel import one_thread
 
-__all__ = ["RedshiftFit", "RedshiftWarning", "measure_redshift", "redshift_density"]
+__all__ = ["RedshiftFit", "RedshiftWarning", "measure_redshift"]
 
 DENSITY_STEP = 0.001
 N_SOLUTIONS = 5
@@ -221,43 +221,3 @@ def _first(fit):
         if name not in ("density_redshift", "solutions"):
             picked[name] = value[0]
     return RedshiftFit(**picked)
-
-
-def redshift_density(candidates, *, redshift_range=(0.0, 0.8)):
-    """Probability density of redshift over a set of candidate spectra of one object.
-
-    Every candidate counts the same; within a candidate its solutions count by their
-    chi-square, so that the result is a mixture of Gaussians.
-
-    Parameters
-    ----------
-    candidates : Spectrum or list of Spectrum
-        For example ``CandidateSpectra.spectra``.
-    redshift_range : tuple of float
-
-    Returns
-    -------
-    qp.Ensemble
-        With one density (``qp.mixmod``).
-
-    Raises
-    ------
-    InputError
-        If no candidate has a measurable redshift, or qp is not installed.
-    """
-    try:
-        import qp
-    except ImportError:
-        raise InputError(
-            "redshift_density: expected the package qp-prob, got none; pip install qp-prob"
-        ) from None
-    found = measure_redshift(candidates, redshift_range=redshift_range).solutions
-    weight, mean, error = found.weight().ravel(), found.redshift.ravel(), found.error.ravel()
-    good = np.isfinite(mean) & (weight > 1e-6)
-    if not good.any():
-        raise InputError(
-            "candidates: expected at least one spectrum with a measurable redshift, got none; "
-            "are they all masked or constant?"
-        )
-    data = {"means": mean[good], "stds": error[good], "weights": weight[good] / weight[good].sum()}
-    return qp.Ensemble(qp.mixmod, {key: value[None] for key, value in data.items()})
