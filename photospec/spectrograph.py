@@ -59,6 +59,20 @@ class PhotoSpectrograph:
     dtype : {None, "bfloat16", "float32"}
         Precision inside the networks; by default what the weights ask for, else bfloat16 where
         the processor has it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy import units as u
+    >>> from astropy.nddata import NDData
+    >>> from photospec import PhotoSpectrograph
+    >>> y, x = np.mgrid[:64, :64] - 32
+    >>> bands = np.array([0.3, 1, 2, 3, 4])[:, None, None] * np.exp(-np.hypot(x, y) / 4)
+    >>> meta = {"bands": "ugriz", "pixel_scale": 0.396 * u.arcsec, "galactic_ebv": 0.02}
+    >>> spectrograph = PhotoSpectrograph.load()
+    >>> spectrum = spectrograph.predict(NDData(bands, unit=u.nmgy, meta=meta), n_candidates=1)
+    >>> spectrum.flux.shape, spectrum.flux.unit.to_string()
+    ((4500,), 'erg / (Angstrom s cm2)')
     """
 
     def __init__(self, cascade, config, *, device="cpu", dtype=None):

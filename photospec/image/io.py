@@ -85,6 +85,21 @@ def read_image(path, *, position=None, bands=None, size=None):
     See Also
     --------
     write_image : Write an image so that it is read back as it was.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from astropy.io import fits
+    >>> from photospec.image import read_image
+    >>> header = fits.Header({"BANDS": "grz", "BUNIT": "nanomaggy", "PIXSCALE": 0.262})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "cutout.fits"
+    ...     fits.writeto(path, np.ones((3, 64, 64), np.float32), header)
+    ...     image = read_image(path)
+    >>> image.data.shape, image.meta["bands"], image.meta["pixel_scale"]
+    ((3, 64, 64), ('g', 'r', 'z'), <Quantity 0.262 arcsec>)
     """
     if size is not None and not (isinstance(size, int | np.integer) and size > 0):
         raise InputError(f"size: expected a positive whole number of pixels, got {size!r}")

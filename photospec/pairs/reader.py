@@ -63,6 +63,21 @@ class PairsFile:
     ------
     InputError
         If the file is not there, is no pairs file, is damaged, or has other bands.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from photospec.pairs import PairsFile, PairsWriter
+    >>> image, flux, ivar = np.ones((2, 3, 8, 8)), np.ones((2, 1000)), np.ones((2, 1000))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "pairs.h5"
+    ...     with PairsWriter(path, "gri", 0.4, np.arange(4000.0, 5000.0), {}) as writer:
+    ...         writer.append(image, flux, ivar, object={"redshift": [0.1, 0.2]})
+    ...     with PairsFile(path, bands="gri") as pairs:
+    ...         print(pairs.flux(0).shape, pairs.object["redshift"].max())
+    (1000,) 0.2
     """
 
     def __init__(self, path, bands=None):

@@ -58,6 +58,20 @@ class PairsWriter:
     InputError
         If the file exists (and neither `resume` nor `overwrite` is given), is damaged,
         or was made differently.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from photospec.pairs import PairsFile, PairsWriter
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "pairs.h5"
+    ...     with PairsWriter(path, "gri", 0.4, np.arange(4000.0, 5000.0), {"seed": 1}) as writer:
+    ...         writer.append(np.ones((2, 3, 8, 8)), np.ones((2, 1000)), np.ones((2, 1000)))
+    ...     with PairsFile(path) as pairs:
+    ...         len(pairs), pairs.image(0).shape
+    (2, (3, 8, 8))
     """
 
     def __init__(

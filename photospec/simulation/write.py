@@ -152,6 +152,18 @@ def simulate_pairs(
     InputError
         If the output exists, cannot be resumed, does not fit on the disk, or a number is
         impossible.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from photospec.pairs import PairsFile
+    >>> from photospec.simulation import Survey, simulate_pairs
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = simulate_pairs(2, Path(folder) / "pairs.h5", Survey.sdss_main(1), n_processes=1)
+    ...     with PairsFile(path) as pairs:
+    ...         len(pairs), pairs.bands
+    (2, ('u', 'g', 'r', 'i', 'z'))
     """
     survey = Survey.sdss_main() if survey is None else survey
     path = Path(path)

@@ -227,6 +227,13 @@ def load_templates(source="bc03", *, allow_download=False, medium="air"):
     Returns
     -------
     TemplateSet
+
+    Examples
+    --------
+    >>> from photospec.analysis import load_templates
+    >>> templates = load_templates("bc03")
+    >>> templates.spectra.shape == (templates.wavelength.size, *templates.light.shape)
+    True
     """
     if isinstance(source, TemplateSet):
         return source

@@ -135,6 +135,18 @@ def measure_redshift(spectrum, *, redshift_range=(0.0, 0.8), delta_chi2_min=50.0
     ------
     InputError
         If `redshift_range` is no range, or a spectrum cannot be read.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from photospec.analysis import load_templates, measure_redshift
+    >>> from photospec.spectrum import from_arrays
+    >>> templates = load_templates("bc03")
+    >>> wavelength = np.arange(3800.0, 9000.0)
+    >>> flux = np.interp(wavelength / 1.1, templates.wavelength, templates.spectra[:, -5, 4])
+    >>> fit = measure_redshift(from_arrays(wavelength, flux, sigma=np.full(flux.size, 0.02)))
+    >>> print(f"{fit.redshift:.3f}")
+    0.100
     """
     low, high = checked_range(redshift_range)
     rows = gather(spectrum)
