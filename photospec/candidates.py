@@ -131,7 +131,7 @@ class CandidateSpectra:
         """Standard deviation over the candidates, Quantity (n_wave,)."""
         return self.spectra.flux.std(axis=0)
 
-    def to_table(self):
+    def to_table(self) -> QTable:
         """One row per candidate, most similar first: ``similarity``, ``redshift``, ``flux``."""
         order = np.argsort(-self.similarity)
         columns = {"candidate": order, "similarity": self.similarity[order]}

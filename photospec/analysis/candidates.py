@@ -5,8 +5,11 @@ noise, can be measured, not how well the galaxy is known. The candidates differ 
 image leaves open: their spread is the larger part of the error.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
-from astropy.table import MaskedColumn
+from astropy.table import MaskedColumn, QTable
+from specutils import Spectrum
 
 from photospec.analysis.properties import masked_column, measure_properties
 from photospec.errors import InputError
@@ -17,7 +20,11 @@ FEWEST = 3  # with fewer values there is no spread to speak of
 PERCENTILES = (16, 84)
 
 
-def measure_candidates(spectra, best_index, **options):
+def measure_candidates(
+    spectra: Spectrum | list[Spectrum],
+    best_index: int | Sequence[int],
+    **options: object,
+) -> QTable:
     """Measure the candidates of one galaxy, or of several, with the errors of the prediction.
 
     Parameters

@@ -5,15 +5,22 @@ few of them one after the other, each measurement being allowed to fail alone, a
 makes the rows a table.
 """
 
+from __future__ import annotations
+
 import os
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from os import PathLike
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
 from astropy.table import MaskedColumn, QTable
 from astropy.utils.masked import Masked
+from numpy.typing import ArrayLike
 from scipy.ndimage import uniform_filter1d
+from specutils import Spectrum
 
 from photospec.analysis.emission.model import BROAD_GROUPS, LINE_NAMES, line_groups
 from photospec.analysis.gate import gather, notes, reason_unusable
@@ -27,6 +34,9 @@ from photospec.errors import InputError
 from photospec.lines import Line
 from photospec.spectrum import FLUX_UNIT
 from photospec.utils.parallel import one_thread
+
+if TYPE_CHECKING:
+    from photospec.analysis.populations.templates import TemplateSet
 
 __all__ = [
     "COLUMNS",
@@ -104,19 +114,19 @@ COLUMNS = columns(INDEX_COLUMNS, LINE_NAMES)
 
 
 def measure_properties(
-    spectrum,
+    spectrum: Spectrum | Iterable[Spectrum],
     *,
-    redshift=None,
-    redshift_range=(0.0, 0.8),
-    templates="bc03",
-    galactic_ebv=0.0,
-    indices=(...,),
-    lines=(...,),
-    n_bootstrap=0,
-    seed=0,
-    n_processes=None,
-    progress=False,
-):
+    redshift: ArrayLike | None = None,
+    redshift_range: tuple[float, float] = (0.0, 0.8),
+    templates: str | PathLike | TemplateSet = "bc03",
+    galactic_ebv: ArrayLike = 0.0,
+    indices: Sequence = (...,),
+    lines: Sequence = (...,),
+    n_bootstrap: int = 0,
+    seed: int = 0,
+    n_processes: int | None = None,
+    progress: bool | Callable[[int], object] = False,
+) -> QTable:
     """Measure redshift, populations, kinematics, indices and emission lines.
 
     Parameters

@@ -7,11 +7,14 @@ JSON text, as in this package's files of spectra.
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.nddata import NDData, StdDevUncertainty
 from astropy.wcs import WCS
@@ -51,7 +54,13 @@ _EBV_CARD = "GAL_EBV"
 _OWN_META = {"bands", "pixel_scale", "position", "galactic_ebv", "name", "RA_OBJ", "DEC_OBJ"}
 
 
-def read_image(path, *, position=None, bands=None, size=None):
+def read_image(
+    path: str | PathLike | Sequence[str | PathLike],
+    *,
+    position: SkyCoord | tuple[float, float] | None = None,
+    bands: str | Sequence[str] | None = None,
+    size: int | None = None,
+) -> NDData:
     """Read the image of one galaxy in several bands.
 
     Parameters
@@ -110,7 +119,7 @@ def read_image(path, *, position=None, bands=None, size=None):
         return read_frames(paths, position, bands, size)
 
 
-def write_image(path, image, *, overwrite=False):
+def write_image(path: str | PathLike, image: NDData, *, overwrite: bool = False) -> None:
     """Write an image so that `read_image` gives it back.
 
     Parameters

@@ -7,10 +7,12 @@ pixels (`photospec.utils.validity.usable`), cutting or resampling, filling, flag
 """
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.nddata import NDData
 from scipy.ndimage import gaussian_filter
 
@@ -131,7 +133,14 @@ class ImageArray:
         )
 
 
-def prepare_image(image, *, bands=SDSS_BANDS, pixel_scale=0.396, size=64, position=None):
+def prepare_image(
+    image: NDData,
+    *,
+    bands: Sequence[str] = SDSS_BANDS,
+    pixel_scale: float = 0.396,
+    size: int = 64,
+    position: SkyCoord | tuple[float, float] | None = None,
+) -> ImageArray:
     """Check an image and bring it into the form that networks take.
 
     Orders the bands, converts the unit to nanomaggies, resamples the pixel scale

@@ -21,6 +21,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 from astropy.table import Table
+from numpy.typing import ArrayLike
 
 from photospec.errors import InputError
 from photospec.pairs.format import (
@@ -133,19 +134,19 @@ class PairsFile:
     def __repr__(self):
         return f"<PairsFile {self.path.name}: {self._n} pairs, bands {''.join(self.bands)}>"
 
-    def image(self, index=slice(None)):
+    def image(self, index: int | slice | ArrayLike = slice(None)) -> np.ndarray:
         """Images (n, n_bands, ny, nx), or one of them, float32 nanomaggies."""
         return self._get("image", index)
 
-    def flux(self, index=slice(None)):
+    def flux(self, index: int | slice | ArrayLike = slice(None)) -> np.ndarray:
         """Spectra (n, n_wave), or one, float32, 1e-17 erg/s/cm2/A."""
         return self._get("spectrum/flux", index)
 
-    def ivar(self, index=slice(None)):
+    def ivar(self, index: int | slice | ArrayLike = slice(None)) -> np.ndarray:
         """Inverse variances (n, n_wave), or one, float32; 0 where bad."""
         return self._get("spectrum/ivar", index)
 
-    def truth_flux(self, index=slice(None)):
+    def truth_flux(self, index: int | slice | ArrayLike = slice(None)) -> np.ndarray:
         """Noiseless spectra (n, n_wave), or one; simulated pairs only."""
         return self._get("truth/flux", index)
 
@@ -194,7 +195,7 @@ class PairsFile:
                     table[name] = np.char.decode(column) if column.dtype.kind == "S" else column
         return table
 
-    def close(self):
+    def close(self) -> None:
         """Close the file; safe to call twice."""
         if getattr(self, "_file", None) is not None:
             self._file.close()

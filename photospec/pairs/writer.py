@@ -11,10 +11,12 @@ resuming then copies what was counted into a fresh file and goes on with that.
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import h5py
 import numpy as np
+from numpy.typing import ArrayLike
 
 from photospec.errors import InputError
 from photospec.pairs.format import FORMAT, check_lengths, open_pairs, row_datasets
@@ -96,7 +98,15 @@ class PairsWriter:
                     "resume or overwrite it"
                 )
 
-    def append(self, image, flux, ivar, object=None, truth=None, truth_flux=None):  # noqa: A002
+    def append(
+        self,
+        image: ArrayLike,
+        flux: ArrayLike,
+        ivar: ArrayLike,
+        object: Mapping[str, ArrayLike] | None = None,  # noqa: A002
+        truth: Mapping[str, ArrayLike] | None = None,
+        truth_flux: ArrayLike | None = None,
+    ) -> None:
         """Add pairs at the end; they are on disk when this returns.
 
         Parameters
@@ -276,7 +286,7 @@ class PairsWriter:
         self._file.flush()
         os.fsync(self._file.id.get_vfd_handle())
 
-    def close(self):
+    def close(self) -> None:
         """Close the file; safe to call twice."""
         if self._closed:
             return

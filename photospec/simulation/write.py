@@ -4,8 +4,10 @@ import multiprocessing
 import os
 import shutil
 from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -111,16 +113,16 @@ def _pair_bytes(survey):
 
 
 def simulate_pairs(
-    n,
-    path,
-    survey=None,
-    n_processes=2,
+    n: int,
+    path: str | PathLike,
+    survey: Survey | None = None,
+    n_processes: int = 2,
     *,
-    indices=(),
-    resume=False,
-    overwrite=False,
-    progress=None,
-):
+    indices: Sequence = (),
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Callable[[int, int], object] | None = None,
+) -> Path:
     """Simulate n pairs into a pairs file.
 
     Parameters

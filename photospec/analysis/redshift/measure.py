@@ -6,12 +6,14 @@ confidence is the chi-square that the second-best redshift costs more (Bolton et
 AJ 144, 144; the scheme of redrock, Guy et al. 2023, AJ 165, 144).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from enum import IntFlag
 
 import numpy as np
 from astropy.table import QTable
 from scipy.special import ndtr
+from specutils import Spectrum
 
 from photospec.analysis.gate import gather, reason_unusable
 from photospec.analysis.redshift.fit import Solutions, find_solutions
@@ -115,7 +117,12 @@ def warning_names(bits):
     return "|".join(flag.name for flag in RedshiftWarning if flag & int(bits))
 
 
-def measure_redshift(spectrum, *, redshift_range=(0.0, 0.8), delta_chi2_min=50.0):
+def measure_redshift(
+    spectrum: Spectrum | Iterable[Spectrum],
+    *,
+    redshift_range: tuple[float, float] = (0.0, 0.8),
+    delta_chi2_min: float = 50.0,
+) -> RedshiftFit:
     """Measure the redshift of galaxies from their spectra.
 
     Parameters
