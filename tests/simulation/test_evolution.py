@@ -152,7 +152,7 @@ def test_red_galaxies_have_the_colours_of_the_catalogue(shared):
             np.median(-np.diff(m[inside & (m[:, 1] - m[:, 2] > edge)], axis=1), axis=0)
             for m in (real, fake)
         )
-        np.testing.assert_allclose(b[1:], a[1:], atol=[0.06, 0.035, 0.03], err_msg=f"{low:.2f}")
+        assert (np.abs(b - a)[1:] < [0.06, 0.035, 0.03]).all(), f"{low:.2f}: {b - a}"
 
 
 def test_without_the_fitted_correction_they_are_too_blue():
