@@ -113,7 +113,24 @@ class RedshiftFit:
 
 
 def warning_names(bits):
-    """Names of the warning bits, joined with ``|``; empty for zero."""
+    """Give the names of warning bits.
+
+    Parameters
+    ----------
+    bits : int
+        Of `RedshiftWarning`, added.
+
+    Returns
+    -------
+    str
+        Names joined with ``|``; empty for zero.
+
+    Examples
+    --------
+    >>> from photospec.analysis import warning_names
+    >>> warning_names(0)
+    ''
+    """
     return "|".join(flag.name for flag in RedshiftWarning if flag & int(bits))
 
 
