@@ -20,6 +20,7 @@ from photospec.analysis.gate import gather, notes, reason_unusable
 from photospec.analysis.indices.definitions import INDICES, LICK, Index, index_definitions
 from photospec.analysis.indices.measure import indices_of_row
 from photospec.analysis.redshift import RedshiftWarning, measure_redshift
+from photospec.analysis.redshift.fit import SURE_DELTA
 from photospec.analysis.redshift.measure import warning_names
 from photospec.dust import cardelli89
 from photospec.errors import InputError
@@ -43,7 +44,6 @@ SERIAL_MAX = 8  # fewer spectra than this are not worth starting processes for
 BLOCK = 20  # pixels summed, so that noise correlated between neighbours counts fully
 N_BLOCKS = 15  # averaged, to follow the noise along the spectrum
 BPT_LINES = ("halpha", "hbeta", "nii_6584", "oiii_5007")
-SURE_DELTA = 300.0  # of delta chi2: a poor fit is a flag only
 # With these the redshift is not known well enough to measure anything at it.
 FATAL = (
     RedshiftWarning.SMALL_DELTA_CHI2

@@ -101,7 +101,8 @@ class Residual:
         if calm.sum() > BACKGROUND:
             # The median over line-free pixels only, carried across the lines.
             index = np.flatnonzero(calm)
-            level = median_filter(flux[index], BACKGROUND, mode="nearest")
+            # Reflected at the ends: a repeated last pixel would decide the median there.
+            level = median_filter(flux[index], BACKGROUND, mode="reflect")
             background = np.interp(np.arange(flux.size), index, level)
             flux = flux - background
             continuum = np.where(np.isfinite(fit.continuum), continuum + background, 0.0)

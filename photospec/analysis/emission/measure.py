@@ -18,7 +18,7 @@ import numpy as np
 from photospec.analysis.emission.fit import COVERED, Residual, fit_lines
 from photospec.analysis.emission.model import line_groups
 from photospec.errors import InputError
-from photospec.lines import continuum_beside
+from photospec.lines import BALMER, continuum_beside
 
 __all__ = ["LineFluxes", "measure_lines"]
 
@@ -272,7 +272,7 @@ def _named(fit, residual, groups, lines, names, wavelength, by_name):
     positive = np.where(continuum > 3 * continuum_error, continuum, np.nan)
     ew = flux / positive / stretch
     ew_error = np.hypot(error / positive, flux * continuum_error / positive**2) / stretch
-    for row in np.flatnonzero(measured & (balmer == 1)):
+    for row in np.flatnonzero(measured & np.isin(names, BALMER)):
         absorption = _absorption(residual, wavelength[row])
         ew_error[row] = np.hypot(ew_error[row], ABSORPTION_ERROR * absorption)
     own = np.array(lines.own)

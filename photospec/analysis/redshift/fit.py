@@ -50,6 +50,7 @@ _OII = [i for i, group in enumerate(LINE_GROUPS) if group.startswith("oii_")]
 POLISHED_SIGNAL, LINE_WIDTHS, LINE_WIDTH_RANGE = 15.0, (110.0, 165.0, 230.0), (70.0, 400.0)
 N_RIVALS = 3  # redshifts of each scan that outliers are judged at
 N_PARAMETERS = 20
+SURE_DELTA = 300.0  # of delta chi2: no doubt about which redshift is best
 QUASAR_CHI2 = 25.0  # scaled; broad lines must fit better than galaxies by this
 SUSPECT_CHI2, SUSPECT_DELTA = 0.9, 150.0  # worse reduced chi2, smaller delta: try broad lines
 NOT_COVERED = "too few pixels inside the wavelength range of the templates"
@@ -177,7 +178,8 @@ def find_solutions(block, usable, redshift_range, found, indices):
         shifts = _shift_range(redshift_range)
         coarse, fine = (_log_spectra(wavelength, flux, ivar, factor) for factor in (COARSE, 1))
         chi2 = chi2_scan(coarse, *shifts)
-        clean = _without_outliers(wavelength, flux, ivar, fine, chi2, shifts)
+        # Without errors, as in predicted spectra, lines that disagree are no cosmic rays.
+        clean = ivar if bare else _without_outliers(wavelength, flux, ivar, fine, chi2, shifts)
         changed = np.any(clean != ivar, axis=1)
         if changed.any():
             again = [
@@ -320,6 +322,9 @@ def _refine(coarse, fine, row, chi2, shift_low, found, out, bare):
     found.oii_share[out] = np.sum((weight * lines**2)[oii]) / max(np.sum(weight * lines**2), 1e-30)
     found.negative[out] = np.mean(best_model) <= 0
     if bare:
+        # The scale of the noise is a guess: only where there is a rival is a poor fit a warning.
+        rival = found.delta_chi2[out, 1] < SURE_DELTA
+        found.goodness[out] = found.reduced_chi2[out] if rival else np.nan
         _inflate_error_by_jackknife(coarse, fine, row, best_model, found, out)
     suspect = found.reduced_chi2[out] > SUSPECT_CHI2 or found.delta_chi2[out, 1] < SUSPECT_DELTA
     if suspect and found.correlation[out] == 1:
