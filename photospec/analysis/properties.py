@@ -29,7 +29,7 @@ from photospec.analysis.indices.measure import indices_of_row
 from photospec.analysis.redshift import RedshiftWarning, measure_redshift
 from photospec.analysis.redshift.fit import SURE_DELTA
 from photospec.analysis.redshift.measure import warning_names
-from photospec.dust import cardelli89
+from photospec.dust import galactic_extinction
 from photospec.errors import InputError
 from photospec.lines import Line
 from photospec.spectrum import FLUX_UNIT
@@ -140,7 +140,7 @@ def measure_properties(
     templates : str, path or TemplateSet
         Of the population fit: see `photospec.analysis.fit_populations`.
     galactic_ebv : float or array_like (n,)
-        Foreground E(B-V) in mag, removed first (Cardelli et al. 1989).
+        Foreground E(B-V) in mag, removed first (`photospec.dust.galactic_extinction`).
     indices : sequence of str or Index
         Names of `photospec.analysis.indices.INDICES` or `photospec.analysis.Index` objects; ``...``
         among them stands for Dn4000 and the 25 Lick indices. An index has the column
@@ -375,7 +375,7 @@ def _one_line(error):
 
 
 def _dereddened(arrays, galactic_ebv):
-    brighter = 10 ** (0.4 * galactic_ebv * cardelli89(arrays.wavelength))
+    brighter = 10 ** (0.4 * galactic_ebv * galactic_extinction(arrays.wavelength))
     sigma = None if arrays.sigma is None else arrays.sigma * brighter
     return replace(arrays, flux=arrays.flux * brighter, sigma=sigma)
 

@@ -366,3 +366,20 @@ def test_unknown_dust_is_flagged_and_left(galaxy):
 )
 def test_impossible_dust(galaxy, refused, value, match):
     refused(galaxy(meta={"galactic_ebv": value}), match)
+
+
+def test_limit_of_the_sky_noise_is_one():
+    from photospec.image.resample import sky_noise, sky_noise_limit
+
+    rng = np.random.default_rng(0)
+    for data in (
+        rng.normal(size=(5, 40, 40)),
+        rng.standard_cauchy((5, 40, 40)),
+        galaxy().data,
+        np.ones((2, 9, 9)),
+        rng.choice([0.0, 1.0], (3, 30, 30)),
+    ):
+        assert (sky_noise(data) <= sky_noise_limit(data)).all()
+    # and lets most targets through without the exact one
+    image = galaxy(noise=0.01).data
+    assert image[2, 44:53, 44:53].sum() > 5 * 9 * sky_noise_limit(image)[2]

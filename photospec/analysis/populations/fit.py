@@ -66,7 +66,7 @@ def fit_populations(
     fit_range : tuple of float, optional
         Rest wavelengths, Angstrom; by default all that the templates resolve.
     galactic_ebv : float
-        Foreground E(B-V), removed before the fit (Cardelli et al. 1989).
+        Foreground E(B-V), on the scale of the SFD map, removed first.
     limit_age : bool
         Leave out templates older than the universe was.
     n_bootstrap : int
