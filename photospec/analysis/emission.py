@@ -155,12 +155,14 @@ class LineFluxes:
         return table
 
 
-def measure_lines(fit):
+def measure_lines(fit, nonlinear=None):
     """Measure emission lines on a spectrum whose stars have been fitted.
 
     Parameters
     ----------
     fit : PopulationFit
+    nonlinear : callable, optional
+        See `photospec.analysis.line_fit.fit_groups`.
 
     Returns
     -------
@@ -171,7 +173,7 @@ def measure_lines(fit):
     if not np.isfinite(fit.continuum).any():
         return _blank(names, fit.flags[-1] if fit.flags else "no stellar continuum")
     residual = Residual.of(fit)
-    reasons = {group: _why_not(residual, group) for group in GROUPS}
+    reasons = dict(zip(GROUPS, _why_not(residual, GROUPS), strict=True))
     groups = tuple(group for group in GROUPS if not reasons[group])
     by_name = {name: reason for group, reason in reasons.items() for name in group.names}
     if not groups:
@@ -181,16 +183,20 @@ def measure_lines(fit):
         (velocity, _), (dispersion, _) = next(iter(fit.gas.values()))
         if abs(velocity - fit.velocity) < 500 and dispersion < 500:
             start = (velocity - fit.velocity, max(dispersion, 20.0))
-    lines = fit_groups(residual, groups, start)
+    lines = fit_groups(residual, groups, start, nonlinear)
     return _named(fit, residual, groups, lines, names, by_name)
 
 
-def _why_not(residual, group):
-    wavelength = LINES[group.names[0]].wavelength
+def _why_not(residual, groups):
+    """Why each group cannot be measured; empty where it can."""
     usable = residual.wavelength[residual.good]
-    if not usable[0] < wavelength < usable[-1]:
-        return "outside the fitted spectrum"
-    return "" if residual.coverage(group) > COVERED else "bad pixels at the line"
+    reasons = []
+    for group, coverage in zip(groups, residual.coverage(groups), strict=True):
+        if not usable[0] < LINES[group.names[0]].wavelength < usable[-1]:
+            reasons.append("outside the fitted spectrum")
+        else:
+            reasons.append("" if coverage > COVERED else "bad pixels at the line")
+    return reasons
 
 
 def _named(fit, residual, groups, lines, names, by_name):
@@ -208,9 +214,7 @@ def _named(fit, residual, groups, lines, names, by_name):
     covariance += np.diag(np.where(tied, TIED_ERROR * flux, 0.0) ** 2)
     covariance[~measured] = covariance[:, ~measured] = np.nan
     error = np.sqrt(np.diag(covariance))
-    continuum = np.full(n_lines, np.nan)
-    for row in np.flatnonzero(measured):
-        continuum[row] = _continuum_at(residual, names[row], lines.kinematics[balmer[row]])
+    continuum = np.where(measured, _continuum_at(residual, names, lines.kinematics), np.nan)
     continuum_error = lines.inflation * np.interp(
         [LINES[n].wavelength for n in names], residual.wavelength[residual.good],
         residual.sigma[residual.good],
@@ -241,16 +245,14 @@ def _named(fit, residual, groups, lines, names, by_name):
     )
 
 
-def _continuum_at(residual, name, kinematics):
-    """Stellar continuum under one line, averaged over its profile."""
-    single = (LineGroup((name,)),)
-    velocity, dispersion = [kinematics[0]] * 2, [kinematics[1]] * 2
-    profile = group_profiles(residual.wavelength, residual.lsf_sigma, velocity, dispersion, single)[
-        :, 0
-    ]
-    profile = profile * (residual.continuum != 0)
-    total = profile.sum()
-    return float(profile @ residual.continuum / total) if total > 0 else np.nan
+def _continuum_at(residual, names, kinematics):
+    """Stellar continuum (n_lines,) under lines, averaged over their profiles."""
+    balmer = {name: group.balmer for group in GROUPS for name in group.names}
+    single = tuple(LineGroup((name,), balmer=balmer[name]) for name in names)
+    profiles = group_profiles(residual.wavelength, residual.lsf_sigma, *kinematics.T, single)
+    profiles = profiles * (residual.continuum != 0)[:, None]
+    total = profiles.sum(0)
+    return np.where(total > 0, residual.continuum @ profiles / np.where(total > 0, total, 1), np.nan)
 
 
 def _absorption(residual, centre):

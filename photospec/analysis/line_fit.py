@@ -1,6 +1,6 @@
 """The fit behind `photospec.analysis.emission`: Gaussians to continuum-subtracted pixels."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import median_filter
@@ -10,7 +10,7 @@ from photospec.analysis.line_model import GROUPS, group_profiles, line_windows, 
 from photospec.analysis.templates import LIGHT
 from photospec.lines import LINES
 
-__all__ = ["GroupFit", "Residual", "fit_groups"]
+__all__ = ["GroupFit", "Residual", "fit_groups", "gauss_newton", "minimise"]
 
 LINE_ZONE = 1200.0  # km/s on either side of a line that belong to it
 BACKGROUND = 151  # pixels of the running median that levels the residuals
@@ -23,6 +23,9 @@ SHAPE_FACTOR, SHAPE_ERROR, SHAPE_ERROR_OIII = 1.05, 0.005, 0.02
 STARS_ERROR, STARS_ERROR_BALMER = 0.02, 0.065
 DISPERSION_RANGE = (5.0, 700.0)  # km/s
 VELOCITY_RANGE = 600.0  # km/s
+GAUSS_NEWTON_STEPS = 20
+LARGEST_STEP, SMALLEST_STEP = 80.0, 1.0  # km/s; the next would be far smaller still
+CHI2_GAIN = 1e-4  # of chi2, by one step: no more is to be had
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,13 +70,14 @@ class Residual:
         sigma = np.where(good, fit.sigma, np.inf)
         return cls(wavelength, np.where(good, flux, 0.0), sigma, continuum, good, lsf)
 
-    def coverage(self, group):
-        """Part of a group's flux on good pixels, at rest and a common width."""
-        profile = group_profiles(
-            self.wavelength, self.lsf_sigma, (0.0, 0.0), (100.0, 100.0), (group,)
-        )[:, 0]
+    def coverage(self, groups):
+        """Part of the flux of groups (n_groups,) on good pixels, at rest and a common width."""
+        profiles = group_profiles(
+            self.wavelength, self.lsf_sigma, (0.0, 0.0), (100.0, 100.0), groups
+        )
         step = np.log(self.wavelength[1] / self.wavelength[0])
-        return float((profile * step * self.wavelength * self.good).sum() / sum(group.ratios))
+        total = np.array([sum(group.ratios) for group in groups])
+        return (step * self.wavelength * self.good) @ profiles / total
 
 
 def near_lines(wavelength, zone=LINE_ZONE, groups=GROUPS):
@@ -110,7 +114,36 @@ class GroupFit:
     inflation: float
 
 
-def fit_groups(residual, groups, start):
+class _Columns:
+    """Profiles of line groups on the pixels near lines, each over the noise."""
+
+    def __init__(self, residual, groups):
+        self.residual, self.groups = residual, groups
+        self.balmer = np.array([group.balmer for group in groups])
+        self.use = residual.good & near_lines(residual.wavelength, groups=groups)
+        self.sigma = residual.sigma[self.use]
+        self.data = residual.flux[self.use] / self.sigma
+
+    def __call__(self, kinematics, derivatives=False):
+        """Columns (n, n_groups), with derivatives (3, n, n_groups): by velocity and dispersion."""
+        velocity, dispersion = np.asarray(kinematics).reshape(2, 2).T
+        profiles = group_profiles(
+            self.residual.wavelength, self.residual.lsf_sigma, velocity, dispersion, self.groups,
+            derivatives,
+        )  # fmt: skip
+        return profiles[..., self.use, :] / self.sigma[:, None]
+
+    def slopes(self, profiles, flux, own):
+        """Derivatives (n, n_free) of the model by the free kinematics, from columns with theirs."""
+        slopes = []
+        for kind, free in ((~self.balmer, own[0]), (self.balmer, own[1])):
+            if free:
+                moved = kind if own.all() else np.ones_like(kind)  # a weak kind follows
+                slopes += [part[:, moved] @ flux[moved] for part in profiles[1:]]
+        return np.stack(slopes, axis=1) if slopes else np.zeros((self.data.size, 0))
+
+
+def fit_groups(residual, groups, start, nonlinear=None):
     """Fit line groups to a residual.
 
     Parameters
@@ -119,40 +152,29 @@ def fit_groups(residual, groups, start):
     groups : tuple of LineGroup
     start : tuple of float
         Velocity and dispersion, km/s.
+    nonlinear : callable, optional
+        Finds velocities and dispersions: `minimise` by default, or `gauss_newton`.
 
     Returns
     -------
     GroupFit
     """
+    nonlinear = nonlinear or minimise
     inflation = _inflation(residual, start[1])
-    use = residual.good & near_lines(residual.wavelength, groups=groups)
-    near = replace(
-        residual, good=np.ones(use.sum(), bool),
-        **{n: getattr(residual, n)[use] for n in ("flux", "sigma", "continuum")},
-    )  # fmt: skip
-    balmer = np.array([group.balmer for group in groups])
-
-    def columns(kinematics):
-        velocity, dispersion = np.asarray(kinematics).reshape(2, 2).T
-        profiles = group_profiles(
-            residual.wavelength, residual.lsf_sigma, velocity, dispersion, groups
-        )
-        return profiles[use] / near.sigma[:, None]
-
-    data = near.flux / near.sigma
+    columns = _Columns(residual, groups)
     kinematics = np.array([start, start], float)
-    flux, covariance = _linear(columns(kinematics), data)
-    own = _strong(flux, covariance, balmer, inflation)
+    flux, covariance = _linear(columns(kinematics), columns.data)
+    own = _strong(flux, covariance, columns.balmer, inflation)
     for _ in range(2):
         if not own.any():
             break
-        kinematics = _nonlinear(columns, data, kinematics, own)
-        flux, covariance = _linear(columns(kinematics), data)
-        again = own & _strong(flux, covariance, balmer, inflation)
+        kinematics = nonlinear(columns, kinematics, own)
+        flux, covariance = _linear(columns(kinematics), columns.data)
+        again = own & _strong(flux, covariance, columns.balmer, inflation)
         if (again == own).all():
             break
         kinematics, own = np.array([start, start], float), again
-    covariance, error = _full_covariance(columns, data, kinematics, own, flux)
+    covariance, error = _full_covariance(columns, kinematics, own, flux)
     covariance = covariance * (SHAPE_FACTOR * inflation) ** 2
     covariance += np.diag(_model_variance(residual, groups, flux))
     return GroupFit(
@@ -189,14 +211,21 @@ def _expand(free, kinematics, own):
     return out
 
 
-def _nonlinear(columns, data, kinematics, own):
-    def residuals(free):
-        matrix = columns(_expand(free, kinematics, own))
-        flux, _ = _linear(matrix, data)
-        return data - matrix @ flux
-
+def _bounds(own):
     low = np.tile([-VELOCITY_RANGE, DISPERSION_RANGE[0]], own.sum())
     high = np.tile([VELOCITY_RANGE, DISPERSION_RANGE[1]], own.sum())
+    return low, high
+
+
+def minimise(columns, kinematics, own):
+    """Velocities and dispersions by a trust-region minimiser: slow, and asks for no slopes."""
+
+    def residuals(free):
+        matrix = columns(_expand(free, kinematics, own))
+        flux, _ = _linear(matrix, columns.data)
+        return columns.data - matrix @ flux
+
+    low, high = _bounds(own)
     free = kinematics[own].ravel().clip(low + 1, high - 1)
     result = least_squares(
         residuals, free, bounds=(low, high), x_scale=50.0, diff_step=1e-2, ftol=1e-4, xtol=1e-4,
@@ -205,15 +234,38 @@ def _nonlinear(columns, data, kinematics, own):
     return _expand(result.x, kinematics, own)
 
 
-def _full_covariance(columns, data, kinematics, own, flux):
+def gauss_newton(columns, kinematics, own):
+    """Velocities and dispersions by Gauss-Newton steps, the fluxes free to follow each.
+
+    A step that makes chi2 worse is halved.
+    """
+    low, high = _bounds(own)
+    kept = free = kinematics[own].ravel().clip(low + 1, high - 1)
+    best, step = np.inf, np.zeros(free.size)
+    for _ in range(GAUSS_NEWTON_STEPS):
+        profiles = columns(_expand(free, kinematics, own), derivatives=True)
+        flux, _ = _linear(profiles[0], columns.data)
+        residual = columns.data - profiles[0] @ flux
+        chi2 = residual @ residual
+        gain, better = best - chi2, chi2 < best
+        if better:
+            kept, best = free, chi2
+            both = np.hstack([profiles[0], columns.slopes(profiles, flux, own)])
+            change, _ = _linear(both, residual)
+            step = change[flux.size :].clip(-LARGEST_STEP, LARGEST_STEP)
+        else:
+            step = step / 2
+        free = (kept + step).clip(low, high)
+        step = free - kept
+        if np.abs(step).max() < SMALLEST_STEP or (better and gain < CHI2_GAIN * chi2):
+            break
+    return _expand(free if better else kept, kinematics, own)
+
+
+def _full_covariance(columns, kinematics, own, flux):
     """Covariance of fluxes with free kinematics marginalised, and errors of the latter."""
-    matrix = columns(kinematics)
-    free, derivatives = kinematics[own].ravel(), []
-    for index in range(free.size):
-        shifted = free.copy()
-        shifted[index] += 2.0
-        derivatives.append((columns(_expand(shifted, kinematics, own)) - matrix) @ flux / 2.0)
-    jacobian = np.column_stack([matrix, *derivatives])
+    profiles = columns(kinematics, derivatives=True)
+    jacobian = np.hstack([profiles[0], columns.slopes(profiles, flux, own)])
     norm = np.linalg.norm(jacobian, axis=0)
     norm[norm == 0] = 1.0
     scaled = jacobian / norm

@@ -1,6 +1,7 @@
 """Gaussian emission lines on the pixels of a spectrum, with the doublets that nature ties."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.special import erf
@@ -62,7 +63,7 @@ def pixel_edges(wavelength):
     return np.append(wavelength / half, wavelength[-1] * half)
 
 
-def line_windows(edges, centre, sigma):
+def line_windows(edges, centre, sigma, derivatives=False):
     """Gaussians of unit area averaged over the pixels around them.
 
     Parameters
@@ -71,12 +72,14 @@ def line_windows(edges, centre, sigma):
         Pixel borders, Angstrom, uniform in the logarithm.
     centre, sigma : ndarray, shape (n_lines,)
         Angstrom.
+    derivatives : bool
+        Add the derivatives by centre and sigma.
 
     Returns
     -------
     pixel : ndarray of int, shape (n_lines, n_window)
         Pixel numbers, clipped to the spectrum.
-    value : ndarray, shape (n_lines, n_window)
+    value : ndarray, shape (n_lines, n_window), or (3, n_lines, n_window) with derivatives
         Per Angstrom; 0 outside the spectrum.
     """
     n_pixels = edges.size - 1
@@ -86,12 +89,18 @@ def line_windows(edges, centre, sigma):
     pixel = middle[:, None] + np.arange(-reach, reach + 1)
     inside = (pixel >= 0) & (pixel < n_pixels)
     border = edges[0] * np.exp(step * np.arange(-reach, reach + 2)) * np.exp(step * middle)[:, None]
-    cumulative = 0.5 * erf((border - centre[:, None]) / (np.sqrt(2) * sigma[:, None]))
-    value = np.diff(cumulative, axis=1) / np.diff(border, axis=1)
+    x = (border - centre[:, None]) / sigma[:, None]
+    cumulative = 0.5 * erf(x / np.sqrt(2))
+    if derivatives:
+        by_centre = -np.exp(-0.5 * x**2) / (np.sqrt(2 * np.pi) * sigma[:, None])
+        cumulative = np.array([cumulative, by_centre, by_centre * x])
+    value = np.diff(cumulative, axis=-1) / np.diff(border, axis=1)
     return pixel.clip(0, n_pixels - 1), np.where(inside, value, 0.0)
 
 
-def group_profiles(wavelength, lsf_sigma, velocity, dispersion, groups=GROUPS):
+def group_profiles(
+    wavelength, lsf_sigma, velocity, dispersion, groups=GROUPS, derivatives=False
+):
     """One column per line group.
 
     Parameters
@@ -103,24 +112,42 @@ def group_profiles(wavelength, lsf_sigma, velocity, dispersion, groups=GROUPS):
     velocity, dispersion : tuple of float
         (forbidden, Balmer), km/s, V = c ln(1 + z).
     groups : tuple of LineGroup
+    derivatives : bool
+        Add the derivatives by velocity and dispersion, per km/s.
 
     Returns
     -------
-    ndarray, shape (n_pixels, n_groups)
+    ndarray, shape (n_pixels, n_groups), or (3, n_pixels, n_groups) with derivatives
         Per Angstrom; the first line of a group has unit area.
     """
-    columns = np.zeros((wavelength.size, len(groups)))
+    columns = np.zeros((3, wavelength.size, len(groups)) if derivatives else (
+        wavelength.size, len(groups)))  # fmt: skip
     if not len(groups):
         return columns
+    column, rest, ratio, balmer = _members(tuple(groups))
+    dispersion = np.asarray(dispersion, float)[balmer]
+    centre = rest * np.exp(np.asarray(velocity)[balmer] / LIGHT)
+    lsf = 0.0 if lsf_sigma is None else np.interp(centre, wavelength, lsf_sigma)
+    sigma = np.hypot(lsf, centre * dispersion / LIGHT)
+    pixel, value = line_windows(pixel_edges(wavelength), centre, sigma, derivatives)
+    value = value * ratio[:, None]
+    if derivatives:
+        # The line-spread function hardly changes over a line: sigma moves with the dispersion only.
+        value[1] *= (centre / LIGHT)[:, None]
+        value[2] *= ((centre / LIGHT) ** 2 * dispersion / sigma)[:, None]
+        for target, part in zip(columns, value, strict=True):
+            np.add.at(target, (pixel, column[:, None]), part)
+    else:
+        np.add.at(columns, (pixel, column[:, None]), value)
+    return columns
+
+
+@lru_cache(maxsize=256)
+def _members(groups):
+    """Column, rest wavelength, ratio and kind of every line of some groups."""
     members = [
         (column, LINES[name].wavelength, ratio, int(group.balmer))
         for column, group in enumerate(groups)
         for name, ratio in zip(group.names, group.ratios, strict=True)
     ]
-    column, centre, ratio, balmer = (np.array(part) for part in zip(*members, strict=True))
-    centre = centre * np.exp(np.asarray(velocity)[balmer] / LIGHT)
-    lsf = 0.0 if lsf_sigma is None else np.interp(centre, wavelength, lsf_sigma)
-    sigma = np.hypot(lsf, centre * np.asarray(dispersion)[balmer] / LIGHT)
-    pixel, value = line_windows(pixel_edges(wavelength), centre, sigma)
-    np.add.at(columns, (pixel, column[:, None]), value * ratio[:, None])
-    return columns
+    return tuple(np.array(part) for part in zip(*members, strict=True))

@@ -10,7 +10,7 @@ from photospec.analysis.population_steps import polynomials, seen_groups
 from photospec.analysis.weights import smoothness_rows
 from photospec.dust import calzetti00
 
-__all__ = ["Weights", "gas_columns", "population_weights"]
+__all__ = ["EBV_MAX", "Weights", "gas_columns", "minimum", "population_weights"]
 
 EBV_MAX = 1.5
 
@@ -91,7 +91,7 @@ def population_weights(data, kinematics, mdegree=0, regularization=0.0):
             solved[ebv] = system.solve(smoothness=smoothness)
         return solved[ebv][1]
 
-    ebv, error = _minimum(chi2_at, EBV_MAX)
+    ebv, error = minimum(chi2_at, EBV_MAX)
     weights, chi2 = solved[round(float(ebv), 6)]
     basis = basis * (curve**ebv)[:, None]
     polynomial = np.ones(data.flux.size)
@@ -113,7 +113,7 @@ def population_weights(data, kinematics, mdegree=0, regularization=0.0):
     )
 
 
-def _minimum(function, highest):
+def minimum(function, highest):
     """Minimum of chi2 over [0, highest] and its one-sigma width, by parabolas.
 
     Returns

@@ -13,6 +13,7 @@ import numpy as np
 
 from photospec.analysis._log_spectrum import one_spectrum, to_log_spectrum
 from photospec.analysis.kinematics import PPXFSettings, fit_kinematics
+from photospec.analysis.population_errors import draw_weights
 from photospec.analysis.population_fit import PopulationFit
 from photospec.analysis.population_results import blank_fit, finish, weights_of_ppxf
 from photospec.analysis.population_steps import FitData, choose_templates
@@ -97,7 +98,9 @@ def fit_populations(
             data, chosen, start = choose_templates(data, degree, n_gas)
             kinematics = fit_kinematics(data, chosen, settings, start)
             weights = population_weights(data, kinematics, mdegree, regularization)
-        return finish(data, kinematics, weights, n_bootstrap, rng)
+        return finish(
+            data, kinematics, weights, lambda: draw_weights(data, weights, n_bootstrap, rng)
+        )
     except (AssertionError, np.linalg.LinAlgError, RuntimeError) as error:
         text = " ".join(str(error).split())[:120]
         return blank_fit(spectrum, library, f"fit failed: {type(error).__name__} {text}")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import nnls
 
-__all__ = ["LinearSystem", "build_system", "smoothness_rows"]
+__all__ = ["LinearSystem", "build_system", "smoothness_rows", "triangle", "triangle_of_gram"]
 
 
 @dataclass(frozen=True)
@@ -65,25 +65,44 @@ def build_system(basis, coefficients, other, flux, sigma, free=None):
     """
     parts = [basis, other, flux[:, None]] if free is None else [free, basis, other, flux[:, None]]
     n_free = 0 if free is None else free.shape[1]
-    triangle = _triangle(np.hstack(parts) / sigma[:, None])[n_free:, n_free:]
+    reduced = triangle(np.hstack(parts) / sigma[:, None])[n_free:, n_free:]
     n_basis = basis.shape[1]
-    rows = triangle[:-1]
+    rows = reduced[:-1]
     matrix = np.hstack([rows[:, :n_basis] @ coefficients, rows[:, n_basis:-1]])
-    return LinearSystem(matrix, rows[:, -1].copy(), float(triangle[-1, -1] ** 2))
+    return LinearSystem(matrix, rows[:, -1].copy(), float(reduced[-1, -1] ** 2))
 
 
-def _triangle(columns):
+def triangle(columns):
     """R of the QR decomposition, by Cholesky where that is accurate: half the time."""
-    norm = np.sqrt(np.einsum("ij,ij->j", columns, columns))
+    reduced = triangle_of_gram(columns.T @ columns)
+    return np.linalg.qr(columns, mode="r") if reduced is None else reduced
+
+
+def triangle_of_gram(gram, ridge=0.0):
+    """R of the QR decomposition from the products of the columns; None if that is not accurate.
+
+    Parameters
+    ----------
+    gram : ndarray, shape (n_columns, n_columns)
+    ridge : float
+        Added to the square of the norm of every column, as a share of it.
+
+    Returns
+    -------
+    ndarray, shape (n_columns, n_columns), or None
+    """
+    norm = np.sqrt(np.diag(gram))
     norm[norm == 0] = 1.0
-    gram = columns.T @ columns / np.outer(norm, norm)
+    scaled = gram / np.outer(norm, norm)
+    if ridge:
+        scaled[np.diag_indices(len(scaled))] += ridge
     try:
-        triangle = np.linalg.cholesky(gram).T
+        upper = np.linalg.cholesky(scaled).T
     except np.linalg.LinAlgError:
-        triangle = np.zeros((1, 1))
-    if np.min(np.diag(triangle)) < 1e-5:  # rounding of the Gram matrix would show
-        return np.linalg.qr(columns, mode="r")
-    return triangle * norm
+        return None
+    if np.min(np.diag(upper)) < 1e-5 and not ridge:  # rounding of the products would show
+        return None
+    return upper * norm
 
 
 def smoothness_rows(shape, strength, n_other):
