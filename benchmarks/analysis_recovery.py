@@ -15,7 +15,7 @@ from astropy.table import Table
 from recovery_sample import make_sample
 
 from photospec.analysis import measure_indices, measure_properties
-from photospec.analysis.index_definitions import LICK
+from photospec.analysis.indices.definitions import LICK
 from photospec.spectrum import from_arrays
 
 SIGNAL_TO_NOISE = (10, 20, 50)

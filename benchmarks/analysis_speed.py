@@ -16,7 +16,7 @@ import numpy as np
 from recovery_sample import make_sample
 
 from photospec.analysis import measure_indices, measure_properties, measure_redshift
-from photospec.analysis.templates import bc03_templates
+from photospec.analysis.populations.templates import bc03_templates
 from photospec.spectrum import WAVELENGTH, from_arrays, to_training_grid
 
 LIGHT = 299792.458

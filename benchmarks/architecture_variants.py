@@ -6,13 +6,13 @@ function judges them.
 
 from torch import nn
 
-from photospec.networks.published_sizes import PublishedSize
-from photospec.networks.published_stage import build_published
 from photospec.networks.scaling import N_FINE
 from photospec.networks.sizes import DEFAULT_SIZES, build
 from photospec.networks.spectrum_transformer import SpectrumTransformer
 from photospec.networks.stage import BaseStage, SuperResolutionStage
-from photospec.networks.unet import UNet
+from photospec.published.sizes import PublishedSize
+from photospec.published.stage import build_published
+from photospec.published.unet import UNet
 
 IMAGES = {"n_bands": 5, "size": 64, "pixel_scale": 0.396}
 # narrow enough to learn something in a minute

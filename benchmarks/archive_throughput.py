@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "archive"
 from local_sdss import LocalSDSS
 from simulated_sky import Sky
 
-from photospec.archive.downloader import download
+from photospec.archive.sdss.download import download
 
 SETTINGS = {
     "size": 64,

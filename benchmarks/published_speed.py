@@ -20,9 +20,9 @@ def seconds_per_candidate(stage, way, *, n_steps=4, batch_size=8, device="cpu"):
     import numpy as np
     import torch
 
-    from photospec.networks.published import PublishedDenoiser
-    from photospec.networks.published_schedule import PublishedSampler
     from photospec.networks.samplers import draw_noise
+    from photospec.published.denoiser import PublishedDenoiser
+    from photospec.published.schedule import PublishedSampler
 
     n_channels, length = STAGES[stage]
     generator = torch.Generator().manual_seed(0)

@@ -14,12 +14,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from photospec.analysis.templates import bc03_templates
+from photospec.analysis.populations.templates import bc03_templates
 from photospec.simulation import PopulationConfig, draw_galaxies, render_spectra
-from photospec.simulation.attenuation import attenuation_curve
-from photospec.simulation.basis import stellar_basis
-from photospec.simulation.galaxies import DUST_LAWS
-from photospec.simulation.sed import TEMPLATE_DISPERSION
+from photospec.simulation.galaxies.attenuation import attenuation_curve
+from photospec.simulation.galaxies.basis import stellar_basis
+from photospec.simulation.galaxies.galaxies import DUST_LAWS
+from photospec.simulation.galaxies.sed import TEMPLATE_DISPERSION
 
 LSF = 65.0  # km/s, standard deviation
 LIGHT = 299792.458

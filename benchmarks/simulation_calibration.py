@@ -29,7 +29,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from photospec.simulation.population import PopulationConfig, draw_galaxies
+from photospec.simulation.galaxies.population import PopulationConfig, draw_galaxies
 
 COLOURS = ("u-g", "g-r", "r-i", "i-z")
 FLOOR = 0.02

@@ -23,11 +23,11 @@ from scipy.spatial import cKDTree
 from simulation_calibration import add_errors, find_catalogues, other_floor, real_photometry
 from simulation_colour_space import ColourSpace
 
-from photospec.filters import effective_wavelength
-from photospec.simulation import correction
-from photospec.simulation.cosmology import luminosity_distance
-from photospec.simulation.photometry import photometry_table
-from photospec.simulation.population import PopulationConfig, _band_flux, draw_galaxies
+from photospec.photometry.filters import effective_wavelength
+from photospec.simulation.galaxies import correction
+from photospec.simulation.galaxies.cosmology import luminosity_distance
+from photospec.simulation.galaxies.photometry import photometry_table
+from photospec.simulation.galaxies.population import PopulationConfig, _band_flux, draw_galaxies
 
 STEP = {
     "quiescent_mass": 0.1, "quiescent_width": 0.07, "quiescent_max": 0.03, "green_fraction": 0.07,

@@ -26,10 +26,10 @@ from photutils.utils.exceptions import NoDetectionsWarning
 from scipy.ndimage import gaussian_filter
 from scipy.optimize import least_squares
 
-from photospec.apertures import aperture_weights
+from photospec.photometry.apertures import aperture_weights
 from photospec.simulation import SpectrographConfig, Survey
-from photospec.simulation.observation import pixel_noise
-from photospec.wavelengths import WAVELENGTH
+from photospec.simulation.instrument.fibre import pixel_noise
+from photospec.spectrum.wavelengths import WAVELENGTH
 
 BANDS = "ugriz"
 NEIGHBOURS = "neighbours above 4 sigma in r"

@@ -8,8 +8,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 from scipy.stats import wasserstein_distance
 
-from photospec.simulation.population import draw_galaxies
-from photospec.simulation.sed import render_spectra
+from photospec.simulation.galaxies.population import draw_galaxies
+from photospec.simulation.galaxies.sed import render_spectra
 
 LINES = ("oii_3727", "hbeta", "oiii_5007", "nii_6584", "halpha", "sii_6716", "sii_6731")
 

@@ -8,8 +8,8 @@ import numpy as np
 from scipy.special import gamma, gammainc, gammaincinv
 from scipy.stats import wasserstein_distance
 
-from photospec.simulation.cosmology import kpc_per_arcsec
-from photospec.simulation.population import draw_galaxies
+from photospec.simulation.galaxies.cosmology import kpc_per_arcsec
+from photospec.simulation.galaxies.population import draw_galaxies
 
 
 def sersic_profile(x, n):

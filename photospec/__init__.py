@@ -2,11 +2,12 @@
 
 from importlib import import_module
 
-__all__ = ["CandidateSpectra", "PhotoSpectrograph", "__version__"]
+__all__ = ["CandidateSpectra", "PhotoSpectrograph", "__version__", "conf"]
 
 # Loaded on first use, so that ``import photospec`` stays fast and free of torch.
 _LAZY = {
     "PhotoSpectrograph": "photospec.spectrograph",
+    "conf": "photospec.utils.conf",
     "CandidateSpectra": "photospec.candidates",
 }
 

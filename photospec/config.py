@@ -1,21 +1,24 @@
 """Settings: frozen dataclasses on one side, commented TOML on the other.
 
-A field explains itself in its metadata, and the file repeats that as a comment::
+A field explains itself, and the file repeats that as a comment::
 
     @dataclass(frozen=True)
     class TrainingConfig:
-        batch_size: int = field(default=64, metadata={"help": "pairs per step", "min": 1})
+        batch_size: int = setting(64, "Pairs per step.", min=1)
         optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
 
-Nested dataclasses are tables. Metadata: ``help`` (comment), ``min``, ``max`` (inclusive),
-``choices``. Types: bool, int, float, str, Path, tuples and lists of these, dict of these,
-``None`` as an alternative (an absent key), and nested dataclasses.
+        def __post_init__(self):
+            validate(self)
+
+Nested dataclasses are tables. Types: bool, int, float, str, Path, tuples and lists of these,
+dict of these, ``None`` as an alternative (an absent key), and nested dataclasses.
 """
 
 import dataclasses
+import difflib
 import json
 import math
-import os
+import numbers
 import re
 import tomllib
 import types
@@ -23,8 +26,71 @@ import typing
 from pathlib import Path
 
 from photospec.errors import InputError
+from photospec.utils.files import replacing
+from photospec.utils.reading import one_line
 
-__all__ = ["from_dict", "read_toml", "to_dict", "write_toml"]
+__all__ = ["from_dict", "read_toml", "setting", "to_dict", "validate", "write_toml"]
+
+
+def setting(default, help="", *, min=None, max=None, choices=None):  # noqa: A002
+    """Declare a field of a settings dataclass, with what it means and what is possible.
+
+    Parameters
+    ----------
+    default : object
+        A class is called for the default, as for nested settings.
+    help : str
+        Comment in the TOML file.
+    min, max : float, optional
+        Inclusive limits; of each item where the value is a sequence.
+    choices : sequence, optional
+        The values possible.
+
+    Returns
+    -------
+    dataclasses.Field
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Seeing:
+    ...     fwhm: float = setting(1.3, "Arcsec.", min=0.1, max=10)
+    ...
+    ...     def __post_init__(self):
+    ...         validate(self)
+    >>> Seeing().fwhm
+    1.3
+    >>> Seeing(fwhm=-1.0)
+    Traceback (most recent call last):
+    ...
+    photospec.errors.InputError: fwhm: expected 0.1 to 10, got -1.0; Arcsec.
+    """
+    limits = {"min": min, "max": max, "choices": choices}
+    metadata = {"help": help} | {k: v for k, v in limits.items() if v is not None}
+    if isinstance(default, type):
+        return dataclasses.field(default_factory=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def validate(settings):
+    """Refuse values outside the limits that the fields declare; for ``__post_init__``.
+
+    Parameters
+    ----------
+    settings : dataclass instance
+        With fields made by `setting`.
+
+    Raises
+    ------
+    InputError
+        Naming the field, what it expects, what it got and what it means.
+    """
+    for item in dataclasses.fields(settings):
+        reason = _beyond_limits(item.metadata, getattr(settings, item.name))
+        if reason:
+            meaning = " ".join(str(item.metadata.get("help", "")).split())
+            raise InputError(f"{item.name}: {reason}" + (f"; {meaning}" if meaning else ""))
 
 
 def read_toml(cls, path):
@@ -55,8 +121,11 @@ def read_toml(cls, path):
         raise InputError(f"path: expected a TOML file, got {path} ({error})") from None
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}: expected TOML, got something else: {error}") from None
+    # Besides its own errors the parser lets through numbers of more digits than Python converts
+    # (ValueError) and nesting deeper than its stack.
+    except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
+        reason = one_line(error)
+        raise InputError(f"{path}: expected TOML, got something else: {reason}") from None
 
     def where(keys):
         # Of the key or, where it is not in the file, of its table.
@@ -127,9 +196,8 @@ def write_toml(obj, path, *, overwrite=True):
     path = Path(path)
     if path.exists() and not overwrite:
         raise InputError(f"path: expected a new file, got {path} which exists; allow overwrite")
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_text("\n".join(_render(obj, ())).strip() + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text("\n".join(_render(obj, ())).strip() + "\n", encoding="utf-8")
 
 
 def _plain(value):
@@ -206,8 +274,8 @@ def _build(cls, data, keys, where):
     for name in data:
         if name not in fields:
             raise InputError(
-                f"{where((*keys, name))}: expected one of {', '.join(fields)}, got the key "
-                f"{'.'.join((*keys, name))!r}; is it misspelt?"
+                f"{where((*keys, name))}: expected one of {_similar(name, fields)}, got the key "
+                f"{'.'.join((*keys, name))!r:.80}; is it misspelt?"
             )
     values = {}
     for name, value in data.items():
@@ -233,19 +301,37 @@ def _build(cls, data, keys, where):
         raise InputError(f"{where(keys)}: expected settings that agree, got: {error}") from None
 
 
+def _similar(name, names, n_most=8):
+    """Names to offer for one that is unknown: all where they are few, else the likeliest."""
+    if len(names) <= n_most:
+        return ", ".join(names)
+    likely = difflib.get_close_matches(name, names, n_most, cutoff=0)
+    return f"{', '.join(likely)} or {len(names) - len(likely)} others"
+
+
 def _check_limits(metadata, value, at, where):
-    name = ".".join(at)
+    reason = _beyond_limits(metadata, value)
+    if reason:
+        raise InputError(f"{where(at)}: {'.'.join(at)}: {reason}")
+
+
+def _beyond_limits(metadata, value):
+    """What a value should have been and is not; None where it is within the limits."""
+    low, high = metadata.get("min"), metadata.get("max")
     for one in value if isinstance(value, tuple | list) else (value,):
         if "choices" in metadata and one is not None and one not in metadata["choices"]:
             choices = ", ".join(map(str, metadata["choices"]))
-            raise InputError(f"{where(at)}: {name}: expected one of {choices}, got {_shown(one)}")
-        low, high = metadata.get("min"), metadata.get("max")
-        if isinstance(one, int | float) and not (
+            return f"expected one of {choices}, got {_shown(one)}"
+        if (low is None and high is None) or one is None:
+            continue
+        # Negated, so that not-a-number is refused too.
+        if not isinstance(one, numbers.Real) or not (
             (low is None or one >= low) and (high is None or one <= high)
         ):
             span = f"at least {low}" if high is None else f"at most {high}"
             span = span if low is None or high is None else f"{low} to {high}"
-            raise InputError(f"{where(at)}: {name}: expected {span}, got {_shown(one)}")
+            return f"expected {span}, got {_shown(one)}"
+    return None
 
 
 def _convert(kind, value, at, where):

@@ -11,10 +11,8 @@ from astropy import units as u
 from astropy.nddata import NDData
 from specutils import Spectrum
 
-from photospec.apertures import aperture_flux
 from photospec.candidates import CandidateSpectra, best_candidate
 from photospec.errors import InputError, PhotospecWarning
-from photospec.filters import band_flux
 from photospec.image import ImageArray, prepare_image
 from photospec.network_input import (
     as_list,
@@ -25,6 +23,8 @@ from photospec.network_input import (
     spectra_for_networks,
 )
 from photospec.networks.devices import DTYPES, check_device, check_dtype
+from photospec.photometry.apertures import aperture_flux
+from photospec.photometry.filters import band_flux
 from photospec.spectrograph_config import SCALE_BAND, PublishedConfig
 from photospec.spectrum import FIBRE_RADIUS, FLUX_UNIT, WAVELENGTH
 from photospec.weights import load_cascade, save_cascade
@@ -133,7 +133,7 @@ class PhotoSpectrograph:
 
         Notes
         -----
-        arXiv:2211.05556 and arXiv:2406.18175; see `photospec.networks.published`.
+        arXiv:2211.05556 and arXiv:2406.18175; see `photospec.published.denoiser`.
         """
         device = check_device(device or "cpu")
         if image_mean is None and image_std is None:
@@ -379,7 +379,7 @@ class PhotoSpectrograph:
         Returns
         -------
         float, or ndarray (n_images,)
-            The largest of three numbers (`photospec.networks.domain`), scaled so that the median
+            The largest of three numbers (`photospec.networks.ood`), scaled so that the median
             training image has 0 and the strangest 1.5 % more than 1; NaN where the weights
             do not tell.
         """

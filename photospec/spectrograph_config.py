@@ -7,8 +7,6 @@ from typing import ClassVar
 
 from photospec.candidates import CHOICES
 from photospec.errors import InputError
-from photospec.networks.published_adapter import PublishedAdapter
-from photospec.networks.published_cascade import PublishedCascade
 from photospec.networks.samplers import SAMPLERS
 from photospec.networks.scaling import SPECTRAL_SCALINGS
 from photospec.networks.sizes import (
@@ -20,6 +18,8 @@ from photospec.networks.sizes import (
     build,
 )
 from photospec.networks.stage import N_STEPS_BASE, N_STEPS_SUPER_RESOLUTION
+from photospec.published.adapter import PublishedAdapter
+from photospec.published.cascade import PublishedCascade
 
 __all__ = [
     "FORMAT",

@@ -15,7 +15,7 @@ from safetensors.torch import save
 from photospec.config import read_toml, write_toml
 from photospec.errors import InputError
 from photospec.networks.cascade import Cascade
-from photospec.networks.domain import ImageDomain
+from photospec.networks.ood import ImageDomain
 from photospec.spectrograph_config import (
     FORMAT,
     PUBLISHED_FORMAT,

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from photospec.config import from_dict, read_toml, to_dict, write_toml
+from photospec.config import from_dict, read_toml, setting, to_dict, validate, write_toml
 from photospec.errors import InputError
 
 
@@ -131,3 +131,32 @@ def test_existing_file_is_kept_when_told(tmp_path):
     with pytest.raises(InputError, match="which exists"):
         write_toml(Settings(n_steps=5), tmp_path / "a.toml", overwrite=False)
     assert read_toml(Settings, tmp_path / "a.toml").n_steps == 3
+
+
+@dataclass(frozen=True)
+class Limited:
+    fwhm: float = setting(1.3, "Seeing, arcsec.", min=0.1, max=10)
+    counts: tuple[int, ...] = setting((1, 2), "How many.", min=1)
+    kind: str = setting("moffat", choices=("moffat", "gaussian"))
+    optional: float | None = setting(None, max=1)
+
+    def __post_init__(self):
+        validate(self)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"fwhm": 0.0}, "fwhm: expected 0.1 to 10, got 0.0; Seeing, arcsec."),
+        ({"fwhm": float("nan")}, "fwhm: expected 0.1 to 10, got nan; Seeing, arcsec."),
+        ({"fwhm": "wide"}, 'fwhm: expected 0.1 to 10, got "wide"; Seeing, arcsec.'),
+        ({"counts": (3, 0)}, "counts: expected at least 1, got 0; How many."),
+        ({"kind": "airy"}, 'kind: expected one of moffat, gaussian, got "airy"'),
+        ({"optional": 2.0}, "optional: expected at most 1, got 2.0"),
+    ],
+)
+def test_limits_are_declared_once_and_hold_in_python_too(changes, message):
+    assert Limited() == Limited(1.3, (1, 2), "moffat", None)
+    with pytest.raises(InputError) as caught:
+        Limited(**changes)
+    assert str(caught.value) == message

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from photospec.grids import nebular_grid
 from photospec.lines import ABSORPTION, BALMER, EMISSION, LINES
-from photospec.wavelengths import air_to_vacuum
+from photospec.spectrum.wavelengths import air_to_vacuum
+from photospec.stellar_grids import nebular_grid
 
 # Upper level of each Balmer line.
 LEVELS = {

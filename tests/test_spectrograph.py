@@ -10,10 +10,10 @@ from astropy.nddata import NDData
 from specutils import Spectrum
 
 import photospec
-from photospec.apertures import aperture_flux
 from photospec.errors import InputError
-from photospec.filters import band_flux
 from photospec.image import NANOMAGGY, prepare_image
+from photospec.photometry.apertures import aperture_flux
+from photospec.photometry.filters import band_flux
 from photospec.spectrograph import PhotoSpectrograph
 from photospec.spectrum import FIBRE_RADIUS, WAVELENGTH, from_arrays, smooth, to_arrays
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from photospec.analysis._gate import gather
-from photospec.analysis._threads import one_thread
+from photospec.analysis.gate import gather
 from photospec.analysis.property_row import Options, failed_rows, measure_rows
 from photospec.analysis.property_table import assemble
 from photospec.errors import InputError
+from photospec.utils.parallel import one_thread
 
 __all__ = ["measure_properties"]
 
@@ -93,7 +93,7 @@ def measure_properties(
 def _run(tasks, n_processes):
     if n_processes == 1:
         return (measure_rows(*task) for task in tasks)
-    from photospec.analysis.workers import map_in_processes
+    from photospec.utils.parallel import map_in_processes
 
     return map_in_processes(measure_rows, tasks, n_processes, failed_rows)
 

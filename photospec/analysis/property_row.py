@@ -4,10 +4,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from photospec.analysis._gate import reason_unusable
-from photospec.analysis.indices import indices_of_row
+from photospec.analysis.gate import reason_unusable
+from photospec.analysis.indices.measure import indices_of_row
 from photospec.analysis.property_table import INDEX_COLUMNS, LINE_RATIOS, POPULATION_COLUMNS
-from photospec.analysis.redshift import RedshiftWarning, measure_redshift, warning_names
+from photospec.analysis.redshift import RedshiftWarning, measure_redshift
+from photospec.analysis.redshift.measure import warning_names
 from photospec.analysis.residual_noise import residual_sigma
 from photospec.dust import cardelli89
 from photospec.errors import InputError
@@ -44,8 +45,8 @@ class Options:
     @classmethod
     def checked(cls, redshift_range, templates, n_bootstrap, seed):
         """Options that every spectrum can use, or an InputError."""
-        from photospec.analysis.redshift import checked_range
-        from photospec.analysis.templates import load_templates
+        from photospec.analysis.populations.templates import load_templates
+        from photospec.analysis.redshift.measure import checked_range
 
         for name, value in (("n_bootstrap", n_bootstrap), ("seed", seed)):
             if not isinstance(value, (int, np.integer)) or value < 0:

@@ -5,8 +5,8 @@ from astropy import units as u
 from astropy.table import MaskedColumn, QTable
 from astropy.utils.masked import Masked
 
-from photospec.analysis.index_definitions import INDICES, LICK
-from photospec.analysis.line_model import GROUPS
+from photospec.analysis.emission.model import GROUPS
+from photospec.analysis.indices.definitions import INDICES, LICK
 from photospec.lines import LINES
 from photospec.spectrum import FLUX_UNIT
 

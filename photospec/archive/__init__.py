@@ -6,10 +6,10 @@ __all__ = ["DownloadConfig", "DownloadReport", "download", "sdss_image"]
 
 # Loaded on first use: astroquery and specutils take seconds.
 _LAZY = {
-    "DownloadConfig": "settings",
-    "DownloadReport": "downloader",
-    "download": "downloader",
-    "sdss_image": "position",
+    "DownloadConfig": "sdss.settings",
+    "DownloadReport": "sdss.download",
+    "download": "sdss.download",
+    "sdss_image": "sdss.position",
 }
 
 

@@ -9,8 +9,8 @@ from astropy.nddata import InverseVariance, NDData
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 
-from photospec.archive.position import parse_position
-from photospec.archive.settings import DownloadConfig
+from photospec.archive.sdss.position import parse_position
+from photospec.archive.sdss.settings import DownloadConfig
 from photospec.archive.transfer import Client, FileRefused, GiveUp
 from photospec.archive.verify import open_verified
 from photospec.errors import InputError

@@ -74,8 +74,9 @@ def run(args):
         Parsed arguments.
     """
     from photospec.cli._candidates import best_row
-    from photospec.cli.outputs import check_folder, check_outputs, replacing
+    from photospec.cli.outputs import check_folder, check_outputs
     from photospec.cli.tables import write_table
+    from photospec.utils.files import replacing
 
     folder = args.output
     check_folder(folder if folder.exists() else folder.parent, "-o")
@@ -116,8 +117,8 @@ def _simulate(seed, image_path):
     """Simulate one galaxy and write its image as a FITS cube."""
     from astropy.io import fits
 
-    from photospec.cli.outputs import replacing
     from photospec.simulation import Survey
+    from photospec.utils.files import replacing
 
     survey = Survey.sdss_main(seed=_FIRST_SEED + seed)
     batch = survey.simulate(1)

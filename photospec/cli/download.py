@@ -1,6 +1,6 @@
 """``photospec download``: galaxies from the archive, as pairs of image and spectrum.
 
-What it takes and does is `photospec.archive.command`; settings are declared once, there.
+What it takes and does is `photospec.cli.download_command`; settings are declared once, there.
 """
 
 __all__ = ["add_parser", "run"]
@@ -26,7 +26,7 @@ def add_parser(verbs, parents=()):
 def _declare(parser):
     import argparse
 
-    from photospec.archive.command import DESCRIPTION, add_arguments
+    from photospec.cli.download_command import DESCRIPTION, add_arguments
 
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -46,6 +46,6 @@ def run(args):
     int
         0, or 1 if some galaxies did not arrive.
     """
-    from photospec.archive.command import run as run_download
+    from photospec.cli.download_command import run as run_download
 
     return run_download(args)

@@ -65,8 +65,9 @@ def run(args):
         0, or 1 if some files failed, or 2 if all did.
     """
     from photospec.analysis import measure_properties
-    from photospec.cli.outputs import check_outputs, replacing
+    from photospec.cli.outputs import check_outputs
     from photospec.cli.tables import FIGURE_SUFFIXES, TABLE_SUFFIXES, draw, write_table
+    from photospec.utils.files import replacing
 
     check_outputs(
         {"-o": args.output, "--figure": args.figure},

@@ -1,13 +1,11 @@
-"""Output files: refused before the work starts, complete or absent after it."""
+"""Output files are refused before the work starts."""
 
-import contextlib
-import os
 import tempfile
 from pathlib import Path
 
 from photospec.errors import InputError
 
-__all__ = ["check_folder", "check_outputs", "naming", "replacing"]
+__all__ = ["check_folder", "check_outputs"]
 
 
 def check_outputs(outputs, *, suffixes=None, overwrite=False, inputs=()):
@@ -77,44 +75,3 @@ def check_folder(folder, option):
         raise InputError(
             f"{option}: cannot write into the folder {folder}: {exception.strerror or exception}"
         ) from None
-
-
-@contextlib.contextmanager
-def naming(path):
-    """Let errors of the operating system name the output, not a temporary file or nothing.
-
-    Parameters
-    ----------
-    path : path
-        The output that is being written.
-    """
-    try:
-        yield
-    except OSError as exception:
-        exception.filename = str(path)
-        raise
-
-
-@contextlib.contextmanager
-def replacing(path):
-    """Give a temporary name beside ``path``; move it there when all went well.
-
-    Parameters
-    ----------
-    path : path
-        Where the finished file shall be.
-
-    Yields
-    ------
-    pathlib.Path
-        Where to write. It keeps the file name's ending, from which writers know
-        the format. Removed if anything goes wrong.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    try:
-        with naming(path):
-            yield temporary
-            os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

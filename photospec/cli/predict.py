@@ -136,9 +136,9 @@ def run(args):
 
 def _write(args, found):
     """Write the spectra, then the table, then the figure, as far as asked for."""
-    from photospec.cli.outputs import naming, replacing
     from photospec.cli.tables import draw, write_table
     from photospec.spectrum import write_spectra
+    from photospec.utils.files import naming, replacing
 
     names, spectra = found.names, found.spectra
     if args.output:

@@ -81,7 +81,7 @@ def run(args):
     args : argparse.Namespace
         Parsed arguments.
     """
-    from photospec.analysis.index_definitions import INDICES
+    from photospec.analysis.indices.definitions import INDICES
     from photospec.cli.outputs import check_outputs
     from photospec.errors import InputError
     from photospec.simulation import simulate_pairs

@@ -1,6 +1,6 @@
 """Tables and figures as files."""
 
-from photospec.cli.outputs import replacing
+from photospec.utils.files import replacing
 
 __all__ = ["FIGURE_SUFFIXES", "TABLE_SUFFIXES", "draw", "write_table"]
 

@@ -192,9 +192,9 @@ def _check_options(args):
 
 
 def _convert(args):
-    from photospec.archive.published import convert_published
     from photospec.cli.outputs import check_outputs
     from photospec.errors import InputError
+    from photospec.published.folder import convert_published
 
     for option, value in (("--from", args.source), ("-o", args.output)):
         if value is None:
@@ -232,7 +232,7 @@ def _write_config(args):
 
 def _explain(args):
     """Say on top of the settings what became of each key of the published ones."""
-    from photospec.training.published_settings import read_published
+    from photospec.published.settings import read_published
 
     notes = read_published(args.published, args.stage).notes
     lines = [f"# {key}: {note}\n" for key, note in notes.items()]

@@ -3,9 +3,8 @@
 import numpy as np
 
 from photospec.analysis.bpt import kauffmann03
-from photospec.wavelengths import SMOOTHING
-
-from .value import Value, bootstrap
+from photospec.evaluation.value import Value, bootstrap
+from photospec.spectrum.wavelengths import SMOOTHING
 
 __all__ = [
     "above_kauffmann",

@@ -11,11 +11,10 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from photospec.errors import InputError
+from photospec.evaluation.draws import Store, key_of
+from photospec.evaluation.features import Photometry, measure_photometry
+from photospec.evaluation.redshift import sigma_mad
 from photospec.pairs import PairsFile
-
-from .draws import Store, key_of
-from .features import Photometry, measure_photometry
-from .redshift import sigma_mad
 
 __all__ = ["TrainingPairs", "boosted_trees", "nearest"]
 

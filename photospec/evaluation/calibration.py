@@ -1,42 +1,11 @@
 """Are predicted distributions as wide as the errors? PIT and expected coverage."""
 
 import numpy as np
-from scipy.stats import kstest
 
 from photospec.errors import InputError
+from photospec.utils.stats import ks_distance, pit
 
-__all__ = ["coverage", "coverage_distance", "ks_distance", "pit"]
-
-
-def pit(draws, truth, *, counts=None, seed=0):
-    """Rank of the truth among draws, between 0 and 1; ties and ends are randomised.
-
-    Uniform for a calibrated distribution (probability integral transform, Dawid 1984).
-
-    Parameters
-    ----------
-    draws : array_like (n, n_draws)
-    truth : array_like (n,)
-    counts : array_like of bool (n, n_draws), optional
-        Draws to rank the truth among. Where truths were selected, say by redshift, draws that the
-        selection would not have let through are no alternatives to them.
-    seed : int
-
-    Returns
-    -------
-    ndarray (n,)
-    """
-    draws, truth = np.asarray(draws, float), np.asarray(truth, float)[:, None]
-    counts = np.ones(draws.shape, bool) if counts is None else np.asarray(counts, bool)
-    below = np.sum((draws < truth) & counts, axis=1)
-    equal = np.sum((draws == truth) & counts, axis=1)
-    u = np.random.default_rng(seed).uniform(size=below.shape)
-    return (below + u * (equal + 1)) / (counts.sum(axis=1) + 1)
-
-
-def ks_distance(values):
-    """Kolmogorov-Smirnov distance of values from the uniform distribution on 0 to 1."""
-    return float(kstest(np.ravel(values), "uniform").statistic)
+__all__ = ["coverage", "coverage_distance"]
 
 
 def coverage(draws, truth, *, counts=None, seed=0):

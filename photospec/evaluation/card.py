@@ -6,10 +6,9 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from photospec.analysis import measure_indices
-
-from .calibration import ks_distance, pit
-from .draws import arrays_of, draw_images, image_of
-from .redshift import RedshiftQuality, redshift_quality
+from photospec.evaluation.draws import arrays_of, draw_images, image_of
+from photospec.evaluation.redshift import RedshiftQuality, redshift_quality
+from photospec.utils.stats import ks_distance, pit
 
 __all__ = ["Card", "evaluate"]
 

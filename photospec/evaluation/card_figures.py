@@ -2,9 +2,8 @@
 
 import numpy as np
 
+from photospec.evaluation.properties import PROPERTIES, comparable
 from photospec.spectrum import WAVELENGTH
-
-from .properties import PROPERTIES, comparable
 
 __all__ = [
     "plot_calibration",

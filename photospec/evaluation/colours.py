@@ -3,8 +3,8 @@
 import numpy as np
 from astropy.table import Table
 
-from photospec.apertures import aperture_flux
-from photospec.filters import band_flux
+from photospec.photometry.apertures import aperture_flux
+from photospec.photometry.filters import band_flux
 from photospec.spectrum import FIBRE_RADIUS, to_arrays
 
 __all__ = ["compare_colours"]

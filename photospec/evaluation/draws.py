@@ -6,7 +6,6 @@ file when it is done, so that a run that was stopped goes on where it was.
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +15,10 @@ from astropy.nddata import NDData
 from tqdm import tqdm
 
 from photospec.analysis import measure_redshift
-from photospec.analysis.workers import map_in_processes
 from photospec.image import NANOMAGGY
 from photospec.spectrum import FLUX_UNIT, WAVELENGTH, SpectrumArrays
+from photospec.utils.files import replacing
+from photospec.utils.parallel import map_in_processes
 
 __all__ = ["Draws", "Store", "arrays_of", "draw_images", "image_of"]
 
@@ -108,10 +108,8 @@ class Store:
                 return dict(file)
         arrays = make()
         if path is not None:
-            partial = path.with_suffix(".partial")
-            with partial.open("wb") as file:
-                np.savez(file, **arrays)
-            os.replace(partial, path)
+            with replacing(path) as temporary:
+                np.savez(temporary, **arrays)
         return arrays
 
     def file(self, name):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from photospec.apertures import aperture_weights
 from photospec.errors import InputError
+from photospec.photometry.apertures import aperture_weights
 
 __all__ = ["RADII", "Photometry", "measure_photometry"]
 

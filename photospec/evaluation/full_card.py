@@ -3,15 +3,14 @@
 import json
 from pathlib import Path
 
+from photospec.evaluation import card_figures
+from photospec.evaluation.on_pairs import Settings, pairs_card
+from photospec.evaluation.ood import strange_card
+from photospec.evaluation.photometry import photometry_card, read_catalogue
+from photospec.evaluation.real_images import images_card
+from photospec.evaluation.value import write_sections
 from photospec.figures import save_figure
 from photospec.pairs import PairsFile
-
-from . import card_figures
-from .on_pairs import Settings, pairs_card
-from .photometry import photometry_card, read_catalogue
-from .real_images import images_card
-from .strange import strange_card
-from .value import write_sections
 
 __all__ = ["model_card"]
 

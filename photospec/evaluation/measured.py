@@ -9,9 +9,8 @@ from contextlib import suppress
 import numpy as np
 from tqdm import tqdm
 
-from photospec.analysis.workers import map_in_processes
-
-from .draws import Store, arrays_of, key_of
+from photospec.evaluation.draws import Store, arrays_of, key_of
+from photospec.utils.parallel import map_in_processes
 
 __all__ = ["LINES", "QUANTITIES", "measure_spectra"]
 
@@ -97,7 +96,7 @@ def _rows(flux, redshift, lsf):
 
 def _one(arrays, redshift):
     from photospec.analysis import fit_populations, measure_indices, measure_lines
-    from photospec.analysis._threads import one_thread
+    from photospec.utils.parallel import one_thread
 
     with one_thread():
         fit = fit_populations(arrays, redshift)

@@ -5,18 +5,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from photospec.errors import InputError
-
-from . import agn
-from .baselines import TrainingPairs, boosted_trees, nearest, photometry_of, redshift_merit
-from .calibration import coverage, coverage_distance, ks_distance, pit
-from .draws import Draws, Store, draw_images, image_of, key_of, redshifts_of
-from .features import Photometry
-from .measured import measure_spectra
-from .properties import line_rows, median_of_set, property_rows
-from .ranking import base_spectra, mean_spectrum, ranking_rows
-from .redshift_table import redshift_rows
-from .spectra import pixel_errors
-from .value import Section, bootstrap
+from photospec.evaluation import agn
+from photospec.evaluation.baselines import (
+    TrainingPairs,
+    boosted_trees,
+    nearest,
+    photometry_of,
+    redshift_merit,
+)
+from photospec.evaluation.calibration import coverage, coverage_distance
+from photospec.evaluation.draws import Draws, Store, draw_images, image_of, key_of, redshifts_of
+from photospec.evaluation.features import Photometry
+from photospec.evaluation.measured import measure_spectra
+from photospec.evaluation.properties import line_rows, median_of_set, property_rows
+from photospec.evaluation.ranking import base_spectra, mean_spectrum, ranking_rows
+from photospec.evaluation.redshift_table import redshift_rows
+from photospec.evaluation.spectra import pixel_errors
+from photospec.evaluation.value import Section, bootstrap
+from photospec.utils.stats import ks_distance, pit
 
 __all__ = ["PairsCard", "Settings", "pairs_card"]
 
@@ -269,7 +275,7 @@ def _property_trees(learned, features, lsf, store, settings):
     )
 
     def predict():
-        from .properties import PROPERTIES
+        from photospec.evaluation.properties import PROPERTIES
 
         made = {}
         for name in PROPERTIES:

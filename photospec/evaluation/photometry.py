@@ -6,14 +6,13 @@ import numpy as np
 from astropy.table import Table
 
 from photospec.errors import InputError
-
-from .baselines import TrainingPairs, boosted_trees, redshift_merit
-from .draws import Store, draw_images, image_of, key_of
-from .features import measure_photometry
-from .redshift import sigma_mad
-from .redshift_table import redshift_rows
-from .rendering import render_catalogue
-from .value import Section, bootstrap
+from photospec.evaluation.baselines import TrainingPairs, boosted_trees, redshift_merit
+from photospec.evaluation.draws import Store, draw_images, image_of, key_of
+from photospec.evaluation.features import measure_photometry
+from photospec.evaluation.redshift import sigma_mad
+from photospec.evaluation.redshift_table import redshift_rows
+from photospec.evaluation.rendering import render_catalogue
+from photospec.evaluation.value import Section, bootstrap
 
 __all__ = ["Catalogue", "photometry_card", "read_catalogue"]
 

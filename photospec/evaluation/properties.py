@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from .spectra import line_errors, spearman
-from .value import Value, bootstrap
+from photospec.evaluation.spectra import line_errors, spearman
+from photospec.evaluation.value import Value, bootstrap
 
 __all__ = ["PROPERTIES", "line_rows", "property_rows"]
 

@@ -3,10 +3,9 @@
 import numpy as np
 
 from photospec.candidates import best_candidate
+from photospec.evaluation.spectra import pixel_errors
+from photospec.evaluation.value import bootstrap
 from photospec.spectrum import to_base_grid
-
-from .spectra import pixel_errors
-from .value import bootstrap
 
 __all__ = ["ranking_rows"]
 

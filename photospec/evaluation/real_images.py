@@ -3,11 +3,10 @@
 import numpy as np
 
 from photospec.analysis import measure_redshift
+from photospec.evaluation.colours import compare_colours
+from photospec.evaluation.value import Section, bootstrap
 from photospec.image import read_image
 from photospec.spectrum import FLUX_UNIT
-
-from .colours import compare_colours
-from .value import Section, bootstrap
 
 __all__ = ["images_card"]
 

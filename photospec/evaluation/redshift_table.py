@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from .redshift import bias, outlier_fraction, sigma_mad
-from .value import bootstrap
+from photospec.evaluation.redshift import bias, outlier_fraction, sigma_mad
+from photospec.evaluation.value import bootstrap
 
 __all__ = ["density_mode", "redshift_row", "redshift_rows"]
 

@@ -76,12 +76,12 @@ def render_catalogue(flux, redshift, survey, *, seed=0, n_pool=6000):
 
 def _render(galaxies, magnitude, survey, rng):
     """Images of simulated galaxies at other magnitudes (n, 5)."""
-    from photospec.filters import band_weights
+    from photospec.photometry.filters import band_weights
     from photospec.simulation import render_spectra
-    from photospec.simulation.images import render_images
-    from photospec.simulation.noise import add_noise, draw_shifts, draw_sky
-    from photospec.simulation.psf import draw_psf
-    from photospec.simulation.scene import draw_scene
+    from photospec.simulation.instrument.images import render_images
+    from photospec.simulation.instrument.noise import add_noise, draw_shifts, draw_sky
+    from photospec.simulation.instrument.psf import draw_psf
+    from photospec.simulation.instrument.scene import draw_scene
 
     n = len(galaxies)
     spectra = render_spectra(

@@ -5,10 +5,9 @@ import warnings
 import numpy as np
 from scipy.stats import ConstantInputWarning, spearmanr
 
+from photospec.evaluation.value import Value, bootstrap
 from photospec.lines import LINES
 from photospec.spectrum import WAVELENGTH
-
-from .value import Value, bootstrap
 
 __all__ = ["line_errors", "line_pixels", "pixel_errors", "spearman"]
 

@@ -109,7 +109,9 @@ class Section:
         width = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
         bar = "  ".join("=" * w for w in width)
         # An empty first cell would join a row to the one above.
-        lines = ["  ".join((c or "\\").ljust(w) for c, w in zip(row, width)) for row in cells]
+        lines = [
+            "  ".join((c or "\\").ljust(w) for c, w in zip(row, width)).rstrip() for row in cells
+        ]
         table = "\n".join([bar, lines[0], bar, *lines[1:], bar])
         return table.replace(" \n", "\n") + (f"\n\n{self.note}\n" if self.note else "\n")
 

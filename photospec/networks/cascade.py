@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from .scaling import N_BASE, N_FINE, upsample
-from .stage import N_STEPS_BASE, N_STEPS_SUPER_RESOLUTION
+from photospec.networks.scaling import N_BASE, N_FINE, upsample
+from photospec.networks.stage import N_STEPS_BASE, N_STEPS_SUPER_RESOLUTION
 
 __all__ = ["Cascade", "Drawn"]
 

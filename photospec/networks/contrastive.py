@@ -3,9 +3,9 @@
 import torch
 from torch import nn
 
-from .blocks import Block, split_patches
-from .image_encoder import ImageEncoder
-from .scaling import N_FINE, SpectrumScaling
+from photospec.networks.blocks import Block, split_patches
+from photospec.networks.image_encoder import ImageEncoder
+from photospec.networks.scaling import N_FINE, SpectrumScaling
 
 __all__ = ["ContrastiveNetwork", "nt_xent"]
 

@@ -9,7 +9,7 @@ of their own.
 import torch
 from torch import nn
 
-from .blocks import Block, FeedForward
+from photospec.networks.blocks import Block, FeedForward
 
 __all__ = ["APERTURE_RADII", "ImageEncoder", "aperture_weights"]
 

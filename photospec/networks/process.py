@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 import torch
 
 from photospec.errors import InputError
-
-from .denoiser import PARAMETRISATIONS
-from .scaling import SPECTRAL_SCALINGS
-from .schedule import CosineSchedule, EDMSchedule, LinearSchedule
+from photospec.networks.denoiser import PARAMETRISATIONS
+from photospec.networks.scaling import SPECTRAL_SCALINGS
+from photospec.networks.schedule import CosineSchedule, EDMSchedule, LinearSchedule
 
 __all__ = ["NOISE_SCHEDULES", "Process"]
 

@@ -12,8 +12,8 @@ import math
 import torch
 from torch import nn
 
-from .redshift_density import MAX_REDSHIFT
-from .scaling import WAVELENGTH_RANGE
+from photospec.networks.redshift_density import MAX_REDSHIFT
+from photospec.networks.scaling import WAVELENGTH_RANGE
 
 __all__ = ["RestTemplates"]
 

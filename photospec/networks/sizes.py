@@ -3,11 +3,10 @@
 from dataclasses import asdict, dataclass, field
 
 from photospec.errors import InputError
-
-from .contrastive import ContrastiveNetwork
-from .process import Process
-from .scaling import N_FINE, SPECTRAL_SCALINGS
-from .stage import BaseStage, SuperResolutionStage
+from photospec.networks.contrastive import ContrastiveNetwork
+from photospec.networks.process import Process
+from photospec.networks.scaling import N_FINE, SPECTRAL_SCALINGS
+from photospec.networks.stage import BaseStage, SuperResolutionStage
 
 __all__ = ["STAGES", "ContrastiveSize", "EncoderSize", "StageSize", "TransformerSize", "build"]
 

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from .blocks import Block, fourier_features, split_patches
-from .rest_templates import RestTemplates
-from .scaling import WAVELENGTH_RANGE
+from photospec.networks.blocks import Block, fourier_features, split_patches
+from photospec.networks.rest_templates import RestTemplates
+from photospec.networks.scaling import WAVELENGTH_RANGE
 
 __all__ = ["Condition", "SpectrumTransformer"]
 

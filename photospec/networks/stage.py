@@ -3,13 +3,13 @@
 import torch
 from torch import nn
 
-from .denoiser import Denoiser, GuidedDenoiser
-from .image_encoder import ImageEncoder
-from .process import Process
-from .redshift_density import RedshiftDensity
-from .samplers import SAMPLERS
-from .scaling import N_BASE, N_FINE, SpectrumScaling, to_base, upsample
-from .spectrum_transformer import SpectrumTransformer
+from photospec.networks.denoiser import Denoiser, GuidedDenoiser
+from photospec.networks.image_encoder import ImageEncoder
+from photospec.networks.process import Process
+from photospec.networks.redshift_density import RedshiftDensity
+from photospec.networks.samplers import SAMPLERS
+from photospec.networks.scaling import N_BASE, N_FINE, SpectrumScaling, to_base, upsample
+from photospec.networks.spectrum_transformer import SpectrumTransformer
 
 __all__ = ["N_STEPS_BASE", "N_STEPS_SUPER_RESOLUTION", "BaseStage", "SuperResolutionStage"]
 
@@ -98,12 +98,14 @@ class BaseStage(Stage):
 
     Parameters
     ----------
-    image, network, process : dict
-        Options of `ImageEncoder`, `SpectrumTransformer` and `Process`.
+    image, network : dict
+        Options of `ImageEncoder` and `SpectrumTransformer`.
     redshift : bool
         Whether a candidate's redshift is drawn first, from the stage's `RedshiftDensity`.
     n_templates : int
         Of `RestTemplates`.
+    process : dict
+        Options of `Process`.
     """
 
     length = N_BASE

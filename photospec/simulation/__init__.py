@@ -5,12 +5,12 @@
 """
 
 from photospec.simulation.batch import Batch
-from photospec.simulation.noise import NoiseConfig
-from photospec.simulation.observation import SpectrographConfig
-from photospec.simulation.population import PopulationConfig, draw_galaxies
-from photospec.simulation.psf import PsfConfig
-from photospec.simulation.scene import SceneConfig
-from photospec.simulation.sed import render_spectra
+from photospec.simulation.galaxies.population import PopulationConfig, draw_galaxies
+from photospec.simulation.galaxies.sed import render_spectra
+from photospec.simulation.instrument.fibre import SpectrographConfig
+from photospec.simulation.instrument.noise import NoiseConfig
+from photospec.simulation.instrument.psf import PsfConfig
+from photospec.simulation.instrument.scene import SceneConfig
 from photospec.simulation.survey import Survey
 from photospec.simulation.write import simulate_pairs
 

@@ -6,16 +6,16 @@ from functools import lru_cache
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from photospec.apertures import aperture_weights
-from photospec.filters import band_weights
-from photospec.simulation.images import BULGE, DISK, OTHER, render_images
-from photospec.simulation.noise import add_noise, draw_shifts, draw_sky
-from photospec.simulation.observation import fibre_spectra, observe
-from photospec.simulation.population import draw_galaxies
-from photospec.simulation.psf import draw_psf
-from photospec.simulation.scene import draw_scene
-from photospec.simulation.sed import render_spectra
-from photospec.simulation.sky import place_sky
+from photospec.photometry.apertures import aperture_weights
+from photospec.photometry.filters import band_weights
+from photospec.simulation.galaxies.population import draw_galaxies
+from photospec.simulation.galaxies.sed import render_spectra
+from photospec.simulation.instrument.fibre import fibre_spectra, observe
+from photospec.simulation.instrument.images import BULGE, DISK, OTHER, render_images
+from photospec.simulation.instrument.noise import add_noise, draw_shifts, draw_sky
+from photospec.simulation.instrument.psf import draw_psf
+from photospec.simulation.instrument.scene import draw_scene
+from photospec.simulation.instrument.sky import place_sky
 from photospec.simulation.truth import index_columns, truth_columns
 
 __all__ = ["BLOCK", "Batch", "simulate_block"]

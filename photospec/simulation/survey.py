@@ -11,13 +11,13 @@ import numpy as np
 
 from photospec.config import read_toml, write_toml
 from photospec.errors import InputError
-from photospec.filters import load_band
+from photospec.photometry.filters import load_band
 from photospec.simulation.batch import BLOCK, Batch, simulate_block
-from photospec.simulation.noise import NoiseConfig
-from photospec.simulation.observation import SpectrographConfig
-from photospec.simulation.population import PopulationConfig
-from photospec.simulation.psf import PsfConfig
-from photospec.simulation.scene import SceneConfig
+from photospec.simulation.galaxies.population import PopulationConfig
+from photospec.simulation.instrument.fibre import SpectrographConfig
+from photospec.simulation.instrument.noise import NoiseConfig
+from photospec.simulation.instrument.psf import PsfConfig
+from photospec.simulation.instrument.scene import SceneConfig
 
 __all__ = ["Survey"]
 

@@ -5,10 +5,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from photospec.simulation.attenuation import attenuation_curve
-from photospec.simulation.basis import stellar_basis
-from photospec.simulation.gas import line_index
-from photospec.wavelengths import air_to_vacuum
+from photospec.simulation.galaxies.attenuation import attenuation_curve
+from photospec.simulation.galaxies.basis import stellar_basis
+from photospec.simulation.galaxies.gas import line_index
+from photospec.spectrum.wavelengths import air_to_vacuum
 
 __all__ = ["index_columns", "truth_columns"]
 

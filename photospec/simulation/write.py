@@ -15,7 +15,7 @@ from photospec.errors import InputError
 from photospec.pairs import PairsWriter
 from photospec.simulation.batch import BLOCK, simulate_block
 from photospec.simulation.survey import Survey
-from photospec.wavelengths import WAVELENGTH
+from photospec.spectrum.wavelengths import WAVELENGTH
 
 __all__ = ["simulate_pairs"]
 

@@ -88,9 +88,8 @@ def train(
         When there is no run yet that could be resumed.
     """
     from photospec.networks.devices import check_device
-
-    from .distributed import is_first, joined
-    from .settings import settings_for
+    from photospec.training.distributed import is_first, joined
+    from photospec.training.settings import settings_for
 
     device = str(check_device(device))
     _check_processes(processes)
@@ -121,16 +120,16 @@ def _check_processes(processes):
 
 
 def _train_one(settings, pairs, output, resume, options):
-    from .runs import WEIGHTS, train_stage
+    from photospec.training.runs import WEIGHTS, train_stage
 
     train_stage(settings, pairs, output, resume=resume, **options)
     return output / WEIGHTS
 
 
 def _train_all(settings, pairs, output, resume, options):
-    from .distributed import on_first
-    from .pack import describe, pack
-    from .runs import check_folder, train_stage
+    from photospec.training.distributed import on_first
+    from photospec.training.pack import describe, pack
+    from photospec.training.runs import check_folder, train_stage
 
     first = pairs if isinstance(pairs, str | Path) else next(iter(pairs), None)
     if first is None:

@@ -19,11 +19,10 @@ from photospec.errors import InputError
 from photospec.networks.image_encoder import ImageEncoder
 from photospec.networks.scaling import N_FINE, NORMALISATION
 from photospec.networks.sizes import BASE
+from photospec.training.config import Optimisation, TrainConfig
+from photospec.training.data import PairsStream
+from photospec.training.optimisers import learning_rate, make_optimiser
 from photospec.weights import load_module, save_module
-
-from .config import Optimisation, TrainConfig
-from .data import PairsStream
-from .optimisers import learning_rate, make_optimiser
 
 __all__ = ["TARGETS", "ImageRegressor", "predict_baseline", "train_baseline"]
 

@@ -2,15 +2,14 @@
 
 from dataclasses import dataclass, field
 
-from photospec.networks.published_sizes import PublishedSize
 from photospec.networks.sizes import BASE, CONTRASTIVE, STAGES, ContrastiveSize, StageSize
-
-from .settings_checks import check_together
-from .settings_common import explained, require
-from .settings_data import DataSettings
-from .settings_fine_tuning import FineTuning
-from .settings_optimisation import Optimisation
-from .settings_run import RunSettings
+from photospec.published.sizes import PublishedSize
+from photospec.training.settings_checks import check_together
+from photospec.training.settings_common import explained, require
+from photospec.training.settings_data import DataSettings
+from photospec.training.settings_fine_tuning import FineTuning
+from photospec.training.settings_optimisation import Optimisation
+from photospec.training.settings_run import RunSettings
 
 __all__ = [
     "ARCHITECTURES",

@@ -12,10 +12,9 @@ from photospec.errors import InputError
 from photospec.networks.scaling import NORMALISATION
 from photospec.pairs import PairsFile
 from photospec.spectrum import WAVELENGTH
-
-from .augmentation import augment
-from .missing import bridge, fill_images
-from .selection import select, split
+from photospec.training.augmentation import augment
+from photospec.training.missing import bridge, fill_images
+from photospec.training.selection import select, split
 
 __all__ = ["Batch", "PairsStream", "usable_batch"]
 

@@ -8,10 +8,9 @@ import torch
 from photospec.config import read_toml
 from photospec.errors import InputError
 from photospec.spectrograph_config import PublishedConfig, SpectrographConfig
+from photospec.training.config import TrainConfig
+from photospec.training.settings_fine_tuning import parts_of
 from photospec.weights import FILES, load_module, read_config
-
-from .config import TrainConfig
-from .settings_fine_tuning import parts_of
 
 __all__ = ["begin_with", "freeze", "start_from"]
 

@@ -7,11 +7,11 @@ import math
 from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint, EarlyStopping, ProgressBar, TerminateOnNan
 
-from .checkpoint import save_checkpoint
-from .distributed import is_first, on_first
-from .pictures import draw_picture
-from .trackers import attach_trackers
-from .validation import scores
+from photospec.training.checkpoint import save_checkpoint
+from photospec.training.distributed import is_first, on_first
+from photospec.training.pictures import draw_picture
+from photospec.training.trackers import attach_trackers
+from photospec.training.validation import scores
 
 __all__ = ["attach_handlers", "is_finished", "make_handlers"]
 

@@ -19,10 +19,9 @@ import torch
 
 from photospec import errors
 from photospec.errors import PhotospecError, PhotospecWarning
-
-from .distributed import joined
-from .loop import TERMINATED, TrainingFailed, termination
-from .runs import run_stage
+from photospec.training.distributed import joined
+from photospec.training.loop import TERMINATED, TrainingFailed, termination
+from photospec.training.runs import run_stage
 
 __all__ = ["launch", "worker"]
 

@@ -8,7 +8,7 @@ answers does not change: it is the mean of the target in each bin, whatever the 
 import torch
 
 from photospec.lines import LINES
-from photospec.wavelengths import WAVELENGTH
+from photospec.spectrum.wavelengths import WAVELENGTH
 
 __all__ = ["WEIGHTED", "line_weights"]
 

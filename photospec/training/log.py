@@ -4,8 +4,7 @@ import json
 import time
 
 from photospec.errors import InputError
-
-from .checkpoint import write_aside
+from photospec.training.checkpoint import write_aside
 
 __all__ = ["Log"]
 

@@ -16,16 +16,15 @@ from ignite.engine import Engine
 
 from photospec.config import write_toml
 from photospec.errors import InputError, PhotospecError
-
-from .checkpoint import load_checkpoint, save_checkpoint
-from .data import PairsStream
-from .distributed import agree, on_first, world_size
-from .handlers import attach_handlers, is_finished, make_handlers, quiet
-from .log import Log
-from .provenance import write_provenance
-from .reading import batches
-from .trackers import check_trackers
-from .trainer import Trainer, step_seed
+from photospec.training.checkpoint import load_checkpoint, save_checkpoint
+from photospec.training.data import PairsStream
+from photospec.training.distributed import agree, on_first, world_size
+from photospec.training.handlers import attach_handlers, is_finished, make_handlers, quiet
+from photospec.training.log import Log
+from photospec.training.provenance import write_provenance
+from photospec.training.reading import batches
+from photospec.training.trackers import check_trackers
+from photospec.training.trainer import Trainer, step_seed
 
 __all__ = ["TrainingFailed", "run", "termination"]
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from photospec.image_pixels import fill_bad
+from photospec.image.resample import fill_bad
 from photospec.networks.scaling import NORMALISATION
 
 __all__ = ["bridge", "fill_images", "usable"]

@@ -13,9 +13,14 @@ from safetensors import safe_open
 
 from photospec.config import read_toml
 from photospec.errors import InputError
-from photospec.networks.domain import ImageDomain
+from photospec.networks.ood import ImageDomain
 from photospec.pairs import PairsFile
+from photospec.published.pack import pack_published
 from photospec.spectrum import SMOOTHING, WAVELENGTH
+from photospec.training.config import TrainConfig
+from photospec.training.data import PairsStream
+from photospec.training.density import refine_density
+from photospec.utils.constants import SPEED_OF_LIGHT
 from photospec.weights import (
     FILES,
     Sampling,
@@ -25,15 +30,9 @@ from photospec.weights import (
     save_cascade,
 )
 
-from .config import TrainConfig
-from .data import PairsStream
-from .density import refine_density
-from .pack_published import pack_published
-
 __all__ = ["describe", "fit_domain", "pack", "software"]
 
 _PACKAGES = ("photospec", "torch", "numpy", "pytorch-ignite")
-_C = 299792.458  # km/s
 # Images per file behind the `ImageDomain`, and how many are looked at together.
 _N_DOMAIN, _AT_ONCE = 8192, 256
 
@@ -72,7 +71,7 @@ def line_spread(provenance):
         return None
     wavelength = np.linspace(WAVELENGTH[0], WAVELENGTH[-1], 10)
     velocity = np.interp(wavelength, spectrograph["lsf_wavelength"], spectrograph["lsf_sigma"])
-    sigma = np.hypot(velocity / _C * wavelength, SMOOTHING)
+    sigma = np.hypot(velocity / SPEED_OF_LIGHT * wavelength, SMOOTHING)
     return tuple(map(float, wavelength)), tuple(round(float(s), 4) for s in sigma)
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from .checkpoint import write_aside
-from .validation import draw_candidates
+from photospec.training.checkpoint import write_aside
+from photospec.training.validation import draw_candidates
 
 __all__ = ["draw_picture"]
 

@@ -11,9 +11,8 @@ from photospec.networks.sizes import (
     StageSize,
     TransformerSize,
 )
-
-from .config import DataSettings, Optimisation, RunSettings, TrainConfig
-from .settings_common import require
+from photospec.training.config import DataSettings, Optimisation, RunSettings, TrainConfig
+from photospec.training.settings_common import require
 
 __all__ = ["PRESETS", "preset"]
 

@@ -6,10 +6,9 @@ import subprocess
 from pathlib import Path
 
 from photospec.errors import InputError
-
-from .checkpoint import write_aside
-from .distributed import world_size
-from .pack import software
+from photospec.training.checkpoint import write_aside
+from photospec.training.distributed import world_size
+from photospec.training.pack import software
 
 __all__ = ["NAME", "describe_run", "weights_metadata", "write_provenance"]
 

@@ -4,8 +4,8 @@ import signal
 
 from torch.utils.data import DataLoader, Dataset
 
-from .data import Batch, PairsStream
-from .distributed import own_rows
+from photospec.training.data import Batch, PairsStream
+from photospec.training.distributed import own_rows
 
 __all__ = ["batches"]
 

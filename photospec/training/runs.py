@@ -6,13 +6,12 @@ from pathlib import Path
 
 from photospec.config import from_dict, read_toml, to_dict
 from photospec.errors import InputError, PhotospecWarning
+from photospec.training.checkpoint import load_checkpoint
+from photospec.training.config import TrainConfig
+from photospec.training.distributed import on_first
+from photospec.training.loop import run
+from photospec.training.provenance import weights_metadata
 from photospec.weights import save_module
-
-from .checkpoint import load_checkpoint
-from .config import TrainConfig
-from .distributed import on_first
-from .loop import run
-from .provenance import weights_metadata
 
 __all__ = ["check_folder", "run_stage", "train_stage"]
 
@@ -89,7 +88,7 @@ def train_stage(config, pairs, output, *, resume, device, progress, processes=1,
     if processes == 1:
         run_stage(config, pairs, output, resume=resume, device=device, progress=progress)
         return
-    from .launch import launch
+    from photospec.training.launch import launch
 
     pairs = [pairs] if isinstance(pairs, str | Path) else pairs
     launch(

@@ -6,8 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from photospec.errors import PhotospecWarning
-
-from .missing import usable
+from photospec.training.missing import usable
 
 __all__ = ["Split", "select", "split"]
 

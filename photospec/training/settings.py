@@ -4,9 +4,8 @@ from dataclasses import replace
 
 from photospec.config import read_toml
 from photospec.errors import InputError
-
-from .config import TrainConfig
-from .presets import preset as named
+from photospec.training.config import TrainConfig
+from photospec.training.presets import preset as named
 
 __all__ = ["settings_for"]
 
@@ -56,7 +55,7 @@ def settings_for(
                 f"config: expected stage {stage!r}, got {settings.stage!r} in {config}"
             )
     elif published is not None:
-        from .published_settings import read_published
+        from photospec.published.settings import read_published
 
         settings = read_published(published, stage).config
     else:
@@ -78,6 +77,6 @@ def _begin(settings, init, frozen, *, from_file):
             frozen=tuple(frozen) or tuning.frozen,
         )
         return replace(settings, fine_tuning=tuning)
-    from .fine_tuning import begin_with
+    from photospec.training.fine_tuning import begin_with
 
     return begin_with(settings, init, frozen)

@@ -1,9 +1,8 @@
 """Settings that each make sense, but not together."""
 
 from photospec.networks.process import Process
-
-from .settings_common import require
-from .settings_fine_tuning import parts_of
+from photospec.training.settings_common import require
+from photospec.training.settings_fine_tuning import parts_of
 
 __all__ = ["check_together"]
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .settings_common import explained, require
+from photospec.training.settings_common import explained, require
 
 __all__ = ["PARTS", "FineTuning", "parts_of"]
 

@@ -9,11 +9,10 @@ from photospec.errors import InputError
 from photospec.networks.contrastive import nt_xent
 from photospec.networks.scaling import upsample
 from photospec.networks.sizes import build
-
-from .data import usable_batch
-from .distributed import gather
-from .fine_tuning import freeze, start_from
-from .line_weights import line_weights
+from photospec.training.data import usable_batch
+from photospec.training.distributed import gather
+from photospec.training.fine_tuning import freeze, start_from
+from photospec.training.line_weights import line_weights
 
 __all__ = ["StageTraining", "make_training"]
 
@@ -176,7 +175,10 @@ def make_training(config, stream):
     -------
     StageTraining
     """
-    from .published import PublishedContrastiveTraining, PublishedDiffusionTraining
+    from photospec.published.training import (
+        PublishedContrastiveTraining,
+        PublishedDiffusionTraining,
+    )
 
     diffusion, contrastive = DiffusionTraining, ContrastiveTraining
     if config.architecture == "published":

@@ -6,8 +6,7 @@ from ignite.engine import Events
 from ignite.handlers import MLflowLogger, TensorboardLogger, WandBLogger
 
 from photospec.errors import InputError
-
-from .distributed import is_first
+from photospec.training.distributed import is_first
 
 __all__ = ["attach_trackers", "check_trackers"]
 

@@ -7,15 +7,9 @@ from ignite.engine import Events
 from ignite.handlers import EMAHandler
 
 from photospec.errors import InputError
-
-from .distributed import (
-    average_gradients,
-    draw_own_rows,
-    same_start,
-    world_size,
-)
-from .optimisers import ema_decay, learning_rate, make_optimiser
-from .stages import make_training
+from photospec.training.distributed import average_gradients, draw_own_rows, same_start, world_size
+from photospec.training.optimisers import ema_decay, learning_rate, make_optimiser
+from photospec.training.stages import make_training
 
 __all__ = ["Trainer", "step_seed"]
 

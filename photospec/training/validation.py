@@ -10,7 +10,7 @@ import math
 import numpy as np
 import torch
 
-from photospec.evaluation.calibration import ks_distance, pit
+from photospec.utils.stats import ks_distance, pit
 
 __all__ = ["draw_candidates", "energy_score", "scores"]
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from photospec.grids import stellar_grid
 from photospec.lines import LINES
 from photospec.spectrum import from_arrays, smooth
+from photospec.stellar_grids import stellar_grid
 
 LINE_STRENGTHS = {
     "oii_3726": 15.0, "oii_3729": 20.0, "hbeta": 10.0, "oiii_4959": 3.5, "oiii_5007": 10.5,

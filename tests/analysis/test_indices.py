@@ -4,9 +4,9 @@ from astropy import units as u
 from astropy.io import fits
 
 from photospec.analysis import measure_indices
-from photospec.analysis.index_bands import index_value, pixel_edges, vacuum_bands
-from photospec.analysis.index_corrections import LICK_FWHM, LICK_WAVELENGTH
-from photospec.analysis.index_definitions import EXTRA, INDICES, LICK, Index
+from photospec.analysis.indices.bands import index_value, pixel_edges, vacuum_bands
+from photospec.analysis.indices.corrections import LICK_FWHM, LICK_WAVELENGTH
+from photospec.analysis.indices.definitions import EXTRA, INDICES, LICK, Index
 from photospec.errors import InputError
 from photospec.spectrum import (
     air_to_vacuum,

@@ -10,19 +10,13 @@ from astropy.nddata import StdDevUncertainty
 from specutils import Spectrum
 
 from photospec.analysis import fit_populations
-from photospec.analysis.kinematics import losvd_convolve
-from photospec.analysis.resolution import N_PAD, match_templates
-from photospec.analysis.templates import TemplateSet, bc03_templates
-from photospec.analysis.weights import build_system, smoothness_rows
+from photospec.analysis.populations.kinematics import losvd_convolve
+from photospec.analysis.populations.regularisation import build_system, smoothness_rows
+from photospec.analysis.populations.resolution import N_PAD, match_templates
+from photospec.analysis.populations.templates import TemplateSet, bc03_templates
 from photospec.dust import calzetti00
 from photospec.errors import InputError
-from photospec.spectrum import (
-    SpectrumArrays,
-    read_spectrum,
-    smooth,
-    to_arrays,
-    vacuum_to_air,
-)
+from photospec.spectrum import SpectrumArrays, read_spectrum, smooth, to_arrays, vacuum_to_air
 
 LIGHT = 299792.458
 SDSS_STEP = 1e-4 * np.log(10)

@@ -10,11 +10,11 @@ from astropy.table import QTable
 from specutils import SpectrumCollection, SpectrumList
 
 from photospec.analysis import measure_properties
-from photospec.analysis.index_definitions import LICK
+from photospec.analysis.indices.definitions import LICK
 from photospec.analysis.property_table import COLUMNS
-from photospec.analysis.workers import map_in_processes
 from photospec.errors import InputError
 from photospec.spectrum import WAVELENGTH, from_arrays, read_spectrum, to_arrays
+from photospec.utils.parallel import map_in_processes
 
 DESIGN = {
     "redshift": None, "age_light_weighted": u.Gyr, "age_mass_weighted": u.Gyr,

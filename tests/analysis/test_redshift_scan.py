@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.optimize import lsq_linear
 
-from photospec.analysis import redshift_scan
-from photospec.analysis.redshift_scan import chi2_at_shifts, chi2_scan, resample_log
-from photospec.analysis.redshift_templates import (
+from photospec.analysis.redshift import scan as redshift_scan
+from photospec.analysis.redshift.scan import chi2_at_shifts, chi2_scan, resample_log
+from photospec.analysis.redshift.templates import (
     LINE_GROUPS,
     LOG_STEP,
     line_strengths,

@@ -7,11 +7,11 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from photospec.analysis import templates as module
-from photospec.analysis.templates import bc03_templates, load_templates
+from photospec.analysis.populations import templates as module
+from photospec.analysis.populations.templates import bc03_templates, load_templates
 from photospec.errors import InputError
-from photospec.grids import stellar_grid
 from photospec.spectrum import vacuum_to_air
+from photospec.stellar_grids import stellar_grid
 
 
 @pytest.fixture(scope="module")

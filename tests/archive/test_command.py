@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from photospec.archive.command import add_arguments, run
+from photospec.cli.download_command import add_arguments, run
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def arguments(server, *more):
 @pytest.fixture(autouse=True)
 def fast_queries(monkeypatch):
     # The command has no option to ask faster than SkyServer allows.
-    from photospec.archive import catalogue
+    from photospec.archive.sdss import catalogue
 
     original = catalogue.SkyServer.__init__
 

@@ -7,9 +7,10 @@ from astropy.wcs import WCS
 from scipy.ndimage import center_of_mass
 from simulated_sky import BAND_FLUX, BANDS, GALAXY_SIGMA, Sky, frame_path
 
-from photospec.archive.cutouts import Cutout, Grid, cut, local_wcs, read_cutout, write_cutout
-from photospec.archive.frames import read_frame
-from photospec.image import aperture_flux, prepare_image, read_image
+from photospec.archive.sdss.cutouts import Cutout, Grid, cut, local_wcs, read_cutout, write_cutout
+from photospec.archive.sdss.frames import read_frame
+from photospec.image import prepare_image, read_image
+from photospec.photometry.apertures import aperture_flux
 
 # Gain and dark variance of camera column 1 (SDSS data model).
 CHIPS = {

@@ -11,9 +11,9 @@ from local_sdss import Faults
 from simulated_sky import BAND_FLUX, Sky, frame_path, measured, spectrum_path
 
 from photospec.archive import download
-from photospec.archive.store import Store
-from photospec.image import aperture_flux
+from photospec.archive.sdss.store import Store
 from photospec.pairs import PairsFile
+from photospec.photometry.apertures import aperture_flux
 
 BAD_DAY = Faults(busy=0.10, stall=0.05, cut=0.05, damage=0.01)
 STALLED = {"read_timeout": 0.8, "query_timeout": 0.8}  # shorter than a stall of the server

@@ -7,15 +7,15 @@ import pytest
 from simulated_sky import frame_path, spectrum_path
 
 from photospec.archive import DownloadConfig
-from photospec.archive.addresses import frame_url, servers, spectrum_url
-from photospec.archive.catalogue import SkyServer, _NotATable, _parse
-from photospec.archive.columns import IDENTIFIERS, MEASUREMENTS, PHOTOMETRY
-from photospec.archive.estimate import estimate
-from photospec.archive.frames import read_frame
-from photospec.archive.progress import Progress, clock, volume
-from photospec.archive.queries import catalogue_sql, fields_near_sql, measurement_sql
-from photospec.archive.spectra import check_spectrum, training_spectrum
-from photospec.archive.store import Store
+from photospec.archive.sdss.addresses import frame_url, servers, spectrum_url
+from photospec.archive.sdss.catalogue import SkyServer, _NotATable, _parse
+from photospec.archive.sdss.columns import IDENTIFIERS, MEASUREMENTS, PHOTOMETRY
+from photospec.archive.sdss.estimate import estimate
+from photospec.archive.sdss.frames import read_frame
+from photospec.archive.sdss.progress import Progress, clock, volume
+from photospec.archive.sdss.queries import catalogue_sql, fields_near_sql, measurement_sql
+from photospec.archive.sdss.spectra import check_spectrum, training_spectrum
+from photospec.archive.sdss.store import Store
 from photospec.archive.transfer import Client, FileRefused, GiveUp, Limiter, Missing, html_summary
 from photospec.errors import InputError
 

@@ -8,10 +8,11 @@ from astropy.wcs import WCS
 from simulated_sky import BAND_FLUX, Sky, frame_bytes, frame_header, frame_path, to_sky
 
 from photospec.archive import DownloadConfig, sdss_image
-from photospec.archive.cutouts import Grid
-from photospec.archive.frames import read_frame
+from photospec.archive.sdss.cutouts import Grid
+from photospec.archive.sdss.frames import read_frame
 from photospec.errors import InputError
-from photospec.image import aperture_flux, prepare_image
+from photospec.image import prepare_image
+from photospec.photometry.apertures import aperture_flux
 
 
 def config(settings, **changes):

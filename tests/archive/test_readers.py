@@ -14,8 +14,9 @@ from photospec.archive.legacy import legacy_image, read_legacy
 from photospec.archive.multimodal import read_hats, read_multimodal
 from photospec.archive.objects import ArchiveObject, join, write_objects
 from photospec.errors import InputError
-from photospec.image import aperture_flux, prepare_image
+from photospec.image import prepare_image
 from photospec.pairs import PairsFile
+from photospec.photometry.apertures import aperture_flux
 from photospec.spectrum import to_arrays
 
 ARMS = {"B": (3600.0, 5800.0), "R": (5760.0, 7620.0), "Z": (7520.0, 9824.0)}

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from photospec.errors import InputError
-from photospec.evaluation.calibration import coverage, coverage_distance, ks_distance, pit
+from photospec.evaluation.calibration import coverage, coverage_distance
+from photospec.utils.stats import ks_distance, pit
 
 
 def sets(width, n=3000, n_draws=25, n_dim=None, offset=0.0):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from photospec.apertures import aperture_flux
 from photospec.errors import InputError
 from photospec.evaluation import read_catalogue
 from photospec.evaluation.rendering import render_catalogue
+from photospec.photometry.apertures import aperture_flux
 from photospec.simulation import Survey
 
 FLUX = 10 ** (0.4 * (22.5 - np.array([19.0, 17.6, 17.0, 16.65, 16.4])))

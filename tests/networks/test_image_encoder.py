@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from photospec import apertures
 from photospec.networks.image_encoder import APERTURE_RADII, ImageEncoder, aperture_weights
+from photospec.photometry import apertures
 
 SCALE = 0.396
 

@@ -5,12 +5,12 @@ import warnings
 import numpy as np
 import pytest
 
-from photospec.simulation.attenuation import attenuation_curve
-from photospec.simulation.basis import stellar_basis
-from photospec.simulation.cosmology import luminosity_distance
-from photospec.simulation.photometry import LUMINOSITY_TO_FLUX
-from photospec.simulation.population_config import PopulationConfig
-from photospec.simulation.star_formation import delayed_tau, metallicity_shares, weights
+from photospec.simulation.galaxies.attenuation import attenuation_curve
+from photospec.simulation.galaxies.basis import stellar_basis
+from photospec.simulation.galaxies.cosmology import luminosity_distance
+from photospec.simulation.galaxies.photometry import LUMINOSITY_TO_FLUX
+from photospec.simulation.galaxies.population_config import PopulationConfig
+from photospec.simulation.galaxies.star_formation import delayed_tau, metallicity_shares, weights
 
 # rest-frame windows between emission lines, Angstrom
 WINDOWS = [

@@ -6,8 +6,8 @@ from astropy.table import Table
 from scipy.spatial import cKDTree
 from scipy.stats import wasserstein_distance
 
-from photospec.simulation.correction import template_correction, youth
-from photospec.simulation.population import PopulationConfig, draw_galaxies
+from photospec.simulation.galaxies.correction import template_correction, youth
+from photospec.simulation.galaxies.population import PopulationConfig, draw_galaxies
 
 
 def test_colours_at_given_magnitude_and_redshift(shared):

@@ -5,15 +5,10 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from photospec.apertures import aperture_weights
-from photospec.simulation.images import (
-    OTHER,
-    Sources,
-    render_images,
-    spline_kernel,
-)
-from photospec.simulation.profiles import POINT, TRUNCATION, moffat_table, spiral_tables
-from photospec.simulation.psf import PsfConfig, PsfSet, draw_psf
+from photospec.photometry.apertures import aperture_weights
+from photospec.simulation.instrument.images import OTHER, Sources, render_images, spline_kernel
+from photospec.simulation.instrument.profiles import POINT, TRUNCATION, moffat_table, spiral_tables
+from photospec.simulation.instrument.psf import PsfConfig, PsfSet, draw_psf
 
 SCALE = 0.396
 

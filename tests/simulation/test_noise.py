@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from photospec.simulation.images import spline_kernel
-from photospec.simulation.noise import NoiseConfig, add_noise, draw_shifts, draw_sky
+from photospec.simulation.instrument.images import spline_kernel
+from photospec.simulation.instrument.noise import NoiseConfig, add_noise, draw_shifts, draw_sky
 
 CONFIG = NoiseConfig(
     sky_rms=(0.02, 0.1),

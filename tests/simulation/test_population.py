@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from photospec.errors import InputError
-from photospec.simulation import relations
-from photospec.simulation.basis import AGE_EDGES, stellar_basis
-from photospec.simulation.cosmology import (
+from photospec.simulation.galaxies import relations
+from photospec.simulation.galaxies.basis import AGE_EDGES, stellar_basis
+from photospec.simulation.galaxies.cosmology import (
     kpc_per_arcsec,
     luminosity_distance,
     redshift_mass_sampler,
     universe_age,
 )
-from photospec.simulation.galaxies import Galaxies
-from photospec.simulation.population import PopulationConfig, draw_galaxies
+from photospec.simulation.galaxies.galaxies import Galaxies
+from photospec.simulation.galaxies.population import PopulationConfig, draw_galaxies
 
 CONFIG = PopulationConfig()
 

@@ -5,15 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from photospec.filters import band_flux
-from photospec.simulation.attenuation import attenuation_curve, galactic_transmission
-from photospec.simulation.basis import LOG_STEP, stellar_basis
-from photospec.simulation.correction import template_correction
-from photospec.simulation.cosmology import luminosity_distance
-from photospec.simulation.gas import agn_ratios, line_index, star_forming_lines
-from photospec.simulation.population import PopulationConfig, draw_galaxies
-from photospec.simulation.sed import LINE_NAMES, OBSERVED_WAVELENGTH, render_spectra
-from photospec.simulation.star_formation import (
+from photospec.photometry.filters import band_flux
+from photospec.simulation.galaxies.attenuation import attenuation_curve, galactic_transmission
+from photospec.simulation.galaxies.basis import LOG_STEP, stellar_basis
+from photospec.simulation.galaxies.correction import template_correction
+from photospec.simulation.galaxies.cosmology import luminosity_distance
+from photospec.simulation.galaxies.gas import agn_ratios, line_index, star_forming_lines
+from photospec.simulation.galaxies.population import PopulationConfig, draw_galaxies
+from photospec.simulation.galaxies.sed import LINE_NAMES, OBSERVED_WAVELENGTH, render_spectra
+from photospec.simulation.galaxies.star_formation import (
     delayed_tau,
     metallicity_shares,
     tau_from_ssfr,

@@ -6,7 +6,7 @@ from astropy.io import fits
 
 from photospec.errors import InputError
 from photospec.simulation import Survey
-from photospec.simulation.sky import sky_patches
+from photospec.simulation.instrument.sky import sky_patches
 
 BANDS = tuple("ugriz")
 

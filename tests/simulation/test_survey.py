@@ -5,9 +5,9 @@ from dataclasses import FrozenInstanceError, replace
 import numpy as np
 import pytest
 
-from photospec.apertures import aperture_flux
 from photospec.errors import InputError
-from photospec.filters import band_flux
+from photospec.photometry.apertures import aperture_flux
+from photospec.photometry.filters import band_flux
 from photospec.simulation import (
     NoiseConfig,
     PopulationConfig,
@@ -16,7 +16,7 @@ from photospec.simulation import (
     SpectrographConfig,
     Survey,
 )
-from photospec.wavelengths import WAVELENGTH
+from photospec.spectrum.wavelengths import WAVELENGTH
 
 
 def test_shapes_units_and_content(batch):

@@ -5,10 +5,10 @@ import pytest
 from astropy import units as u
 from specutils import Spectrum
 
-from photospec.analysis.index_definitions import INDICES, LICK
 from photospec.analysis.indices import measure_indices
+from photospec.analysis.indices.definitions import INDICES, LICK
 from photospec.simulation.truth import index_columns
-from photospec.wavelengths import air_to_vacuum
+from photospec.spectrum.wavelengths import air_to_vacuum
 
 GRID = 10 ** (np.log10(2900.0) + 1e-4 * np.arange(5869))
 REDSHIFT = np.array([0.0, 0.1])

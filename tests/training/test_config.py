@@ -4,8 +4,8 @@ import pytest
 
 from photospec.config import read_toml, write_toml
 from photospec.errors import InputError
-from photospec.networks.published_sizes import PublishedSize
 from photospec.networks.sizes import DEFAULT_SIZES, STAGES
+from photospec.published.sizes import PublishedSize
 from photospec.training.config import Optimisation, TrainConfig
 from photospec.training.optimisers import ema_decay, learning_rate
 from photospec.training.presets import PRESETS, preset

@@ -19,16 +19,16 @@ from scipy.optimize import nnls
 
 from photospec.analysis.bulk.library import DEGREE
 from photospec.analysis.bulk.nonnegative import column_norms, nearest
-from photospec.analysis.kinematics import SIGMA_MAX, V_RANGE, Kinematics
-from photospec.analysis.line_model import group_profiles
-from photospec.analysis.population_steps import (
+from photospec.analysis.emission.model import group_profiles
+from photospec.analysis.populations.kinematics import SIGMA_MAX, V_RANGE, Kinematics
+from photospec.analysis.populations.regularisation import triangle_of_gram
+from photospec.analysis.populations.steps import (
     CLIP,
     FitData,
     reason_unfit,
     seen_groups,
 )
-from photospec.analysis.templates import LIGHT
-from photospec.analysis.weights import triangle_of_gram
+from photospec.utils.constants import SPEED_OF_LIGHT
 
 __all__ = ["Fit", "fit_kinematics"]
 
@@ -108,8 +108,8 @@ def fit_kinematics(source, redshift, library):
                 if np.abs(one.step()).max() < CONVERGED:
                     break
         shift, free, moved = one.place()
-        new = (1 + redshift) * np.exp(shift / LIGHT) - 1
-        if abs(np.log((1 + new) / (1 + first))) < V_RANGE / LIGHT:
+        new = (1 + redshift) * np.exp(shift / SPEED_OF_LIGHT) - 1
+        if abs(np.log((1 + new) / (1 + first))) < V_RANGE / SPEED_OF_LIGHT:
             redshift = new
         if outliers is not None and np.all(np.abs(moved) < NEAR):
             break
@@ -181,7 +181,7 @@ class _Frame:
             lsf_sigma=lsf,
             matched=library.matched_templates(part, matched),
         )
-        weight = THIN if np.min(lsf / data.wavelength) * LIGHT > THIN_LSF else 1
+        weight = THIN if np.min(lsf / data.wavelength) * SPEED_OF_LIGHT > THIN_LSF else 1
         # Fixed on the library, so that a shift by less than a pixel changes none of them.
         pixels = np.arange(-window.start % weight, good.size, weight)
         return spectrum, cls(data, matched, pixels, pixels[good[pixels]], weight), ""
@@ -245,7 +245,7 @@ class _Pass:
                 wider @ chosen,
                 self.lines[1],
                 self.lines[2],
-                slope / (data.spectrum.step * LIGHT),
+                slope / (data.spectrum.step * SPEED_OF_LIGHT),
             ]
         )
         self.products = self.columns.T @ self.columns
@@ -281,9 +281,7 @@ class _Pass:
         rows = reduced[p:-1]
         weights, norm = nnls(rows[:, p:-1], rows[:, -1], maxiter=2000)
         self.chi2 = (norm**2 + reduced[-1, -1] ** 2) * self.frame.weight
-        additive = np.linalg.solve(
-            reduced[:p, :p], reduced[:p, -1] - reduced[:p, p:-1] @ weights
-        )
+        additive = np.linalg.solve(reduced[:p, :p], reduced[:p, -1] - reduced[:p, p:-1] @ weights)
         return mixing, half, np.concatenate([-additive, -weights, [1.0]])
 
     def clip(self):

@@ -17,10 +17,10 @@ import numpy as np
 from astropy.cosmology import Planck18
 from scipy.sparse import csr_array
 
-from photospec.analysis._log_spectrum import SDSS_STEP
-from photospec.analysis.population_steps import AGE_SLACK, near_lines, polynomials
-from photospec.analysis.resolution import MatchedTemplates, resampling_matrix
-from photospec.analysis.templates import LIGHT
+from photospec.analysis.populations.log_spectrum import SDSS_STEP
+from photospec.analysis.populations.resolution import MatchedTemplates, resampling_matrix
+from photospec.analysis.populations.steps import AGE_SLACK, near_lines, polynomials
+from photospec.utils.constants import SPEED_OF_LIGHT
 
 __all__ = ["Library", "Matched", "library_of"]
 
@@ -132,7 +132,7 @@ class Library:
         square = SOFTENING**2 * np.expm1(NODE_STEP * np.arange(n_nodes))
         nodes = [
             resampling_matrix(
-                ln_wave, SDSS_STEP, np.full(n_pixels, kappa / LIGHT), templates.wavelength
+                ln_wave, SDSS_STEP, np.full(n_pixels, kappa / SPEED_OF_LIGHT), templates.wavelength
             )
             @ templates.basis
             for kappa in np.sqrt(square)
@@ -163,7 +163,7 @@ class Library:
         good : ndarray (n_pixels,) of bool
             Pixels whose resolution counts for the floor.
         """
-        difference = (lsf_sigma**2 - self.own**2) * (LIGHT / self.wavelength) ** 2
+        difference = (lsf_sigma**2 - self.own**2) * (SPEED_OF_LIGHT / self.wavelength) ** 2
         floor = np.sqrt(max(0.0, -difference[good].min()))
         return Matched(self, difference, float(floor))
 

@@ -13,12 +13,12 @@ from scipy.optimize import nnls
 
 from photospec.analysis.bulk.kinematics import fit_kinematics
 from photospec.analysis.bulk.nonnegative import Columns, column_norms, nearest, solve_screened
-from photospec.analysis.line_model import group_profiles
-from photospec.analysis.population_errors import N_DRAWS, shifts_of_ebv
-from photospec.analysis.population_results import blank_fit, finish
-from photospec.analysis.population_steps import seen_groups
-from photospec.analysis.population_weights import EBV_MAX, Weights, minimum
-from photospec.analysis.weights import triangle_of_gram
+from photospec.analysis.emission.model import group_profiles
+from photospec.analysis.populations.errors import N_DRAWS, shifts_of_ebv
+from photospec.analysis.populations.finish import blank_fit, finish
+from photospec.analysis.populations.regularisation import triangle_of_gram
+from photospec.analysis.populations.steps import seen_groups
+from photospec.analysis.populations.weights import EBV_MAX, Weights, minimum
 from photospec.dust import calzetti00
 
 __all__ = ["fit_populations_bulk"]
@@ -62,9 +62,7 @@ class _Dusty:
         self.good = data.good[pixels]
         sigma = data.sigma[pixels] / np.sqrt(fit.weight)
         gas = fit.kinematics.gas[0]
-        lines = group_profiles(
-            data.wavelength, data.lsf_sigma, (gas[0], gas[0]), (gas[1], gas[1])
-        )
+        lines = group_profiles(data.wavelength, data.lsf_sigma, (gas[0], gas[0]), (gas[1], gas[1]))
         self.lines = lines[:, seen_groups(lines, data)]
         first, last = place[0] // INTERVAL, place[-1] // INTERVAL
         knots = np.arange(first, last + 2) * INTERVAL
@@ -150,9 +148,7 @@ class _Dusty:
         n_templates = data.coefficients.shape[1]
         stars = found[:n_templates]
         window = np.arange(data.window.start, data.window.stop)
-        continuum = fit.matched.basis(fit.kinematics.stars[1], window) @ (
-            data.coefficients @ stars
-        )
+        continuum = fit.matched.basis(fit.kinematics.stars[1], window) @ (data.coefficients @ stars)
         self.keep_nearest(*self.best[:2], found)
         return Weights(
             light=stars.reshape(data.library.light.shape),

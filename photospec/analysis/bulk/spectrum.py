@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from photospec.analysis._log_spectrum import SDSS_STEP, LogSpectrum
-from photospec.analysis.population_steps import LEAST_PIXELS
+from photospec.analysis.populations.log_spectrum import SDSS_STEP, LogSpectrum
+from photospec.analysis.populations.steps import LEAST_PIXELS
 from photospec.spectrum import rebin
 
 __all__ = ["Source", "reason_not_bulk"]

@@ -1,0 +1,121 @@
+"""Stellar populations, kinematics and gas of a galaxy spectrum.
+
+In two steps. pPXF finds velocities and dispersions, with additive polynomials and the
+few templates that a first non-negative fit picks out. At those kinematics a linear fit
+of all templates, with dust (Calzetti et al. 2000) and emission lines and without
+polynomials, gives the weights. ``method="ppxf"`` does all in one call of pPXF with
+all templates instead: slower, and what the quick way is tested against.
+
+Means over the weights follow Cappellari (2023, MNRAS 526, 3273, eq. 39).
+"""
+
+import numpy as np
+
+from photospec.analysis.populations.errors import draw_weights
+from photospec.analysis.populations.finish import blank_fit, finish, weights_of_ppxf
+from photospec.analysis.populations.kinematics import PPXFSettings, fit_kinematics
+from photospec.analysis.populations.log_spectrum import one_spectrum, to_log_spectrum
+from photospec.analysis.populations.result import PopulationFit
+from photospec.analysis.populations.steps import FitData, choose_templates
+from photospec.analysis.populations.templates import load_templates
+from photospec.analysis.populations.weights import population_weights
+from photospec.errors import InputError
+
+__all__ = ["PopulationFit", "fit_populations"]
+
+
+def fit_populations(
+    spectrum, redshift=None, *, templates="bc03", moments=2, degree=15, mdegree=0,
+    regularization=0.0, n_gas=1, tie_balmer=False, limit_doublets=False, method="fast",
+    fit_range=None, galactic_ebv=0.0, limit_age=True, n_bootstrap=0, seed=0,
+):  # fmt: skip
+    """Fit stellar populations, kinematics and gas to one spectrum.
+
+    Parameters
+    ----------
+    spectrum : specutils.Spectrum or SpectrumArrays
+        One spectrum in the observed frame.
+    redshift : float, optional
+        Within about 500 km/s of the truth; the spectrum's own hint when None.
+    templates : str, path or TemplateSet
+        See `photospec.analysis.populations.templates.load_templates`.
+    moments : {2, 4}
+        Of the stellar velocity distribution; 4 adds h3 and h4.
+    degree : int
+        Additive polynomials of the kinematic fit; -1 for none.
+    mdegree : int
+        Multiplicative polynomials of the population fit, for spectra of doubtful flux
+        calibration; E(B-V) then means little.
+    regularization : float
+        pPXF's ``regul``; 0 for none.
+    n_gas : {0, 1, 2}
+        Kinematic components of the gas; 1 ties all lines, 2 frees the Balmer lines.
+    tie_balmer, limit_doublets : bool
+        As in pPXF's ``emission_lines``.
+    method : {"fast", "ppxf"}
+        Two steps, or one call of pPXF with all templates.
+    fit_range : tuple of float, optional
+        Rest wavelengths, Angstrom; by default all that the templates resolve.
+    galactic_ebv : float
+        Foreground E(B-V), removed before the fit (Cardelli et al. 1989).
+    limit_age : bool
+        Leave out templates older than the universe was.
+    n_bootstrap : int
+        Wild bootstraps (Davidson & Flachaire 2008) behind the errors of the
+        populations; 0 draws Gaussian noise instead.
+    seed : int
+        Of those draws.
+
+    Returns
+    -------
+    PopulationFit
+        NaN with a reason in ``flags`` where nothing could be measured.
+    """
+    arrays = one_spectrum(spectrum)
+    redshift = _checked_redshift(arrays, redshift)
+    for name, value, allowed in (
+        ("moments", moments, (2, 4)),
+        ("method", method, ("fast", "ppxf")),
+        ("n_gas", n_gas, (0, 1, 2)),
+    ):
+        if value not in allowed:
+            raise InputError(f"{name}: expected one of {allowed}, got {value!r}")
+    library = load_templates(templates)
+    spectrum = to_log_spectrum(arrays, redshift, galactic_ebv)
+    data, reason = FitData.prepare(spectrum, library, fit_range, limit_age)
+    if reason:
+        return blank_fit(spectrum, library, reason)
+    settings = PPXFSettings(
+        moments=moments, degree=degree, mdegree=mdegree if method == "ppxf" else 0,
+        regul=regularization if method == "ppxf" else 0.0, n_gas=n_gas,
+        tie_balmer=tie_balmer, limit_doublets=limit_doublets,
+    )  # fmt: skip
+    rng = np.random.default_rng(seed)
+    try:
+        if method == "ppxf":
+            kinematics, weights = weights_of_ppxf(data, settings)
+        else:
+            data, chosen, start = choose_templates(data, degree, n_gas)
+            kinematics = fit_kinematics(data, chosen, settings, start)
+            weights = population_weights(data, kinematics, mdegree, regularization)
+        return finish(
+            data, kinematics, weights, lambda: draw_weights(data, weights, n_bootstrap, rng)
+        )
+    except (AssertionError, np.linalg.LinAlgError, RuntimeError) as error:
+        text = " ".join(str(error).split())[:120]
+        return blank_fit(spectrum, library, f"fit failed: {type(error).__name__} {text}")
+
+
+def _checked_redshift(arrays, redshift):
+    if redshift is None:
+        hint = None if arrays.redshift is None else np.ravel(arrays.redshift)[0]
+        if hint is None or not np.isfinite(hint):
+            raise InputError(
+                "redshift: expected a number, got None and no hint in spectrum.meta['redshift'];"
+                " run measure_redshift first"
+            )
+        redshift = hint
+    redshift = float(redshift)
+    if not -0.01 < redshift < 2:
+        raise InputError(f"redshift: expected a number in -0.01 to 2, got {redshift:g}")
+    return redshift

@@ -1,0 +1,1 @@
+"""SDSS: catalogue, frames, cutouts and spectra, fetched through astroquery."""

@@ -1,0 +1,1 @@
+"""Fluxes in apertures and through filters."""

@@ -1,0 +1,1 @@
+"""The published authors' code: their networks, checkpoints, settings and data folders."""

@@ -1,0 +1,1 @@
+"""What telescope and spectrograph make of it: PSF, images, noise, fibre."""

@@ -1,0 +1,40 @@
+"""Spectra: `~specutils.Spectrum` to plain arrays and back, wavelength grids, files."""
+
+from photospec.spectrum.arrays import (
+    FIBRE_RADIUS,
+    FLUX_UNIT,
+    SpectrumArrays,
+    from_arrays,
+    to_arrays,
+)
+from photospec.spectrum.io import read_spectrum, write_spectra
+from photospec.spectrum.wavelengths import (
+    BASE_WAVELENGTH,
+    SMOOTHING,
+    WAVELENGTH,
+    air_to_vacuum,
+    rebin,
+    smooth,
+    to_base_grid,
+    to_training_grid,
+    vacuum_to_air,
+)
+
+__all__ = [
+    "BASE_WAVELENGTH",
+    "FIBRE_RADIUS",
+    "FLUX_UNIT",
+    "SMOOTHING",
+    "WAVELENGTH",
+    "SpectrumArrays",
+    "air_to_vacuum",
+    "from_arrays",
+    "read_spectrum",
+    "rebin",
+    "smooth",
+    "to_arrays",
+    "to_base_grid",
+    "to_training_grid",
+    "vacuum_to_air",
+    "write_spectra",
+]

@@ -1,0 +1,55 @@
+import bz2
+import gzip
+
+import pytest
+
+from photospec.errors import InputError, PhotospecError
+from photospec.utils.conf import conf
+from photospec.utils.reading import check_size, one_line, reading, unpack
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("x"), MemoryError(), RecursionError("deep"), OverflowError(), OSError(5)]
+)
+def test_whatever_is_raised_becomes_one_line(error):
+    with pytest.raises(InputError) as caught, reading("x.fits", "a FITS file"):
+        raise error
+    assert str(caught.value).startswith("path: expected a FITS file")
+    assert "x.fits" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_errors_of_photospec_and_interrupts_pass():
+    for error in (PhotospecError("ours"), KeyboardInterrupt(), SystemExit(3)):
+        with pytest.raises(type(error)) as caught, reading("x.fits", "a FITS file"):
+            raise error
+        assert caught.value is error
+
+
+def test_control_characters_do_not_reach_the_terminal():
+    assert one_line(ValueError("a\x1b[2Jb\nsecond")) == "a?[2Jb"
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress])
+def test_unpacking_is_bounded(pack):
+    data = bytes(range(256)) * 40
+    assert unpack(pack(data), "x") == data
+    assert unpack(pack(data) + pack(b"more"), "x") == data + b"more"
+    assert unpack(pack(data) + b"\0" * 64, "x") == data
+    with pytest.raises(EOFError):
+        unpack(pack(data)[:-12], "x")
+    with conf.set_temp("max_bytes", 10_000), pytest.raises(InputError, match="unpacked data of x"):
+        unpack(pack(bytes(10_000_000)), "x")
+    with conf.set_temp("max_bytes", len(data)):
+        assert unpack(pack(data), "x") == data
+
+
+def test_what_is_not_packed_stays():
+    assert unpack(b"SIMPLE", "x") == b"SIMPLE"
+
+
+def test_sizes_are_limited():
+    check_size(2**20, "the image", "x")
+    for size in (2**40, -1):
+        with pytest.raises(InputError, match="for the image of x"):
+            check_size(size, "the image", "x")
