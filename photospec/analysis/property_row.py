@@ -4,8 +4,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from photospec.analysis.bulk.frames import reason_not_bulk
+from photospec.analysis.bulk.indices import indices_of_block
 from photospec.analysis.gate import reason_unusable
-from photospec.analysis.indices.measure import indices_of_row
 from photospec.analysis.property_table import INDEX_COLUMNS, LINE_RATIOS, POPULATION_COLUMNS
 from photospec.analysis.redshift import RedshiftWarning, measure_redshift
 from photospec.analysis.redshift.measure import warning_names
@@ -16,6 +17,7 @@ from photospec.errors import InputError
 __all__ = ["Options", "failed_rows", "measure_rows"]
 
 BPT_LINES = ("halpha", "hbeta", "nii_6584", "oiii_5007")
+METHODS = ("auto", "bulk", "ppxf")
 # With these the redshift is not known well enough to measure anything at it.
 FATAL = (
     RedshiftWarning.SMALL_DELTA_CHI2
@@ -35,15 +37,17 @@ class Options:
     redshift_range : tuple of float
     templates : str, path or TemplateSet
     n_bootstrap, seed : int
+    method : {"auto", "bulk", "ppxf"}
     """
 
     redshift_range: tuple
     templates: object
     n_bootstrap: int
     seed: int
+    method: str = "ppxf"
 
     @classmethod
-    def checked(cls, redshift_range, templates, n_bootstrap, seed):
+    def checked(cls, redshift_range, templates, n_bootstrap, seed, method):
         """Options that every spectrum can use, or an InputError."""
         from photospec.analysis.populations.templates import load_templates
         from photospec.analysis.redshift.measure import checked_range
@@ -51,8 +55,31 @@ class Options:
         for name, value in (("n_bootstrap", n_bootstrap), ("seed", seed)):
             if not isinstance(value, (int, np.integer)) or value < 0:
                 raise InputError(f"{name}: expected a whole number, not negative, got {value!r}")
+        if method not in METHODS:
+            raise InputError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
+        if method == "bulk" and n_bootstrap:
+            raise InputError(
+                f"n_bootstrap: expected 0 with method='bulk', got {n_bootstrap}; wild bootstraps"
+                " need the exact path, method='ppxf'"
+            )
         load_templates(templates)
-        return cls(checked_range(redshift_range), templates, int(n_bootstrap), int(seed))
+        return cls(checked_range(redshift_range), templates, int(n_bootstrap), int(seed), method)
+
+    def bulk(self, arrays):
+        """Whether a spectrum takes the bulk path.
+
+        Parameters
+        ----------
+        arrays : SpectrumArrays or str
+            One row, or the reason why it could not be read.
+
+        Returns
+        -------
+        bool
+        """
+        if self.method == "ppxf" or self.n_bootstrap or isinstance(arrays, str):
+            return False
+        return not reason_not_bulk(arrays)
 
 
 def measure_rows(rows, redshift, galactic_ebv, options):
@@ -73,10 +100,14 @@ def measure_rows(rows, redshift, galactic_ebv, options):
     list of dict
         ``{column: (value, error)}`` and ``"flags"``, a list of str.
     """
-    return [
-        _measure(arrays, float(z), float(ebv), options)
+    measured = [
+        _begin(arrays, float(z), float(ebv), options)
         for arrays, z, ebv in zip(rows, redshift, galactic_ebv, strict=True)
     ]
+    at_redshift = [item for item in measured if np.isfinite(item.redshift)]
+    _spectral_fits(at_redshift, options)
+    _indices(at_redshift)
+    return [item.row for item in measured]
 
 
 def failed_rows(rows, *_):
@@ -85,27 +116,39 @@ def failed_rows(rows, *_):
     return [{"flags": [reason]} for _row in rows]
 
 
-def _measure(arrays, redshift, galactic_ebv, options):
+@dataclass
+class _Measured:
+    """A row so far.
+
+    Attributes
+    ----------
+    row : dict
+    arrays : SpectrumArrays or None
+        Without Galactic extinction; with errors from the residuals once there are some.
+    redshift : float
+        To measure at; NaN if there is none.
+    """
+
+    row: dict
+    arrays: object = None
+    redshift: float = np.nan
+
+
+def _begin(arrays, redshift, galactic_ebv, options):
+    """Refuse what cannot be used, take extinction off, and find the redshift."""
     row = {"flags": []}
     why = arrays if isinstance(arrays, str) else reason_unusable(arrays)
     if why:
         row["flags"].append(why)
-        return row
+        return _Measured(row)
     if galactic_ebv:
         arrays = _dereddened(arrays, galactic_ebv)
-    stages = (_spectral_fit, _indices)
     try:
         redshift = _redshift(row, arrays, redshift, options)
     except Exception as error:  # whatever happens to one spectrum must not stop the rest
         row["flags"].append(f"redshift: {_one_line(error)}")
         redshift = np.nan
-    if np.isfinite(redshift):
-        for stage in stages:
-            try:
-                stage(row, arrays, redshift, options)
-            except Exception as error:
-                row["flags"].append(f"{stage.__name__[1:]}: {_one_line(error)}")
-    return row
+    return _Measured(row, arrays, redshift)
 
 
 def _one_line(error):
@@ -147,24 +190,51 @@ def _redshift(row, arrays, redshift, options):
     return float(fit.redshift[0])
 
 
-def _spectral_fit(row, arrays, redshift, options):
+def _spectral_fits(measured, options):
     """Populations and kinematics, then emission lines on what the stars leave."""
-    from photospec.analysis.emission import measure_lines
+    together = [item for item in measured if options.bulk(item.arrays)]
+    fits = {}
+    if together:
+        from photospec.analysis.bulk import fit_populations_bulk
+
+        found = fit_populations_bulk(
+            [item.arrays for item in together],
+            _redshifts(together),
+            templates=options.templates,
+            seed=options.seed,
+        )
+        fits = {id(item): fit for item, fit in zip(together, found, strict=True)}
+    for item in measured:
+        try:
+            _spectral_fit(item, fits.get(id(item)), options)
+        except Exception as error:  # whatever happens to one spectrum must not stop the rest
+            item.row["flags"].append(f"spectral_fit: {_one_line(error)}")
+
+
+def _spectral_fit(item, fit, options):
+    """Row of one spectrum, whose populations were fitted in bulk or are fitted now."""
+    from photospec.analysis.emission.fit import gauss_newton
+    from photospec.analysis.emission.measure import measure_lines
     from photospec.analysis.populations import fit_populations
 
-    fit = fit_populations(
-        arrays,
-        redshift,
-        templates=options.templates,
-        n_bootstrap=options.n_bootstrap,
-        seed=options.seed,
-    )
+    row, nonlinear = item.row, gauss_newton
+    if fit is None:
+        nonlinear = None
+        fit = fit_populations(
+            item.arrays,
+            item.redshift,
+            templates=options.templates,
+            n_bootstrap=options.n_bootstrap,
+            seed=options.seed,
+        )
     for name in POPULATION_COLUMNS:
         row[name] = (getattr(fit, name), getattr(fit, f"{name}_error"))
     row["flags"] += [f"populations: {flag}" for flag in fit.flags]
-    if arrays.sigma is None:
-        row["_sigma"] = residual_sigma(fit, arrays.wavelength)
-    _lines(row, measure_lines(fit), options)
+    if item.arrays.sigma is None:  # errors only: good pixels and values stay what they are
+        sigma = residual_sigma(fit, item.arrays.wavelength)
+        if sigma is not None:
+            item.arrays = replace(item.arrays, sigma=sigma[None])
+    _lines(row, measure_lines(fit, nonlinear), options)
 
 
 def _lines(row, lines, options):
@@ -182,18 +252,39 @@ def _lines(row, lines, options):
             missing.setdefault("not all lines above 3 sigma", []).append(name)
     row["flags"] += [f"{', '.join(names)}: {why}" for why, names in missing.items()]
     if np.isfinite([lines.flux[lines.index(name)] for name in BPT_LINES]).all():
-        row["bpt_class"] = classify_bpt(lines, seed=options.seed).bpt_class.name
+        row["bpt_class"] = classify_bpt(lines, n_draws=1, seed=options.seed).bpt_class.name
 
 
-def _indices(row, arrays, redshift, options):
-    sigma = row.pop("_sigma", None)
-    if sigma is not None:  # errors only: good pixels and values stay what they are
-        arrays = replace(arrays, sigma=sigma[None])
+def _indices(measured):
+    """Indices, of all spectra on a grid together, into their rows."""
     columns, definitions = zip(*INDEX_COLUMNS.items(), strict=True)
-    value, error, reason = indices_of_row(arrays, redshift, definitions)
-    missing = {}
-    for i, name in enumerate(columns):
-        row[name] = (value[i], error[i])
-        if reason[i]:
-            missing.setdefault(reason[i], []).append(name)
-    row["flags"] += [f"{', '.join(names)}: {why}" for why, names in missing.items()]
+    grids = {}
+    for item in measured:
+        grid = np.asarray(item.arrays.wavelength, float).tobytes()
+        grids.setdefault((grid, item.arrays.sigma is None), []).append(item)
+    for alike in grids.values():
+        found = zip(*indices_of_block(_stacked(alike), _redshifts(alike), definitions), strict=True)
+        for item, (value, error, reason) in zip(alike, found, strict=True):
+            missing = {}
+            for i, name in enumerate(columns):
+                item.row[name] = (value[i], error[i])
+                if reason[i]:
+                    missing.setdefault(reason[i], []).append(name)
+            item.row["flags"] += [f"{', '.join(names)}: {why}" for why, names in missing.items()]
+
+
+def _redshifts(measured):
+    return np.array([item.redshift for item in measured])
+
+
+def _stacked(measured):
+    """SpectrumArrays of several spectra on one grid, as far as indices need them."""
+    arrays = [item.arrays for item in measured]
+    sigma = mask = None
+    if arrays[0].sigma is not None:
+        sigma = np.concatenate([one.sigma for one in arrays])
+    if any(one.mask is not None for one in arrays):
+        nothing = np.zeros(arrays[0].flux.shape, bool)
+        mask = np.concatenate([nothing if one.mask is None else one.mask for one in arrays])
+    flux = np.concatenate([one.flux for one in arrays])
+    return replace(arrays[0], flux=flux, sigma=sigma, mask=mask, lsf=None, redshift=None)

@@ -11,18 +11,18 @@ the templates for any redshift, line-spread function and dispersion is the cubic
 nodes around its kappa. That costs four multiplications per number instead of a convolution.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from astropy.cosmology import Planck18
 from scipy.sparse import csr_array
 
+from photospec.analysis.indices.bands import pixel_edges
 from photospec.analysis.populations.log_spectrum import SDSS_STEP
-from photospec.analysis.populations.resolution import MatchedTemplates, resampling_matrix
+from photospec.analysis.populations.resolution import resampling_matrix
 from photospec.analysis.populations.steps import AGE_SLACK, near_lines, polynomials
+from photospec.dust import calzetti00
 from photospec.utils.constants import SPEED_OF_LIGHT
 
-__all__ = ["Library", "Matched", "library_of"]
+__all__ = ["DEGREE", "Library", "library_of"]
 
 # Nodes are even in ln(kappa^2 + SOFTENING^2): templates change with kappa by the same share from
 # node to node where kappa is large, and by the same amount where it is small.
@@ -31,58 +31,6 @@ NODE_STEP = 0.25  # cubics between such nodes miss less than 1e-5 of the flux
 KAPPA_MAX = 900.0  # km/s; dispersions reach 600, line-spread functions add to them
 DEGREE = 15  # of the additive polynomials of the kinematic fit, as in `fit_populations`
 N_KEPT = 2  # template sets in memory, some 40 MB each
-
-
-@dataclass(frozen=True, eq=False)
-class Matched:
-    """Templates for one spectrum at all dispersions.
-
-    Attributes
-    ----------
-    library : Library
-    difference : ndarray (n_pixels,)
-        sigma_d^2 - sigma_t^2 on the pixels of the lattice, (km/s)^2.
-    floor : float
-        See `photospec.analysis.resolution`, km/s.
-    """
-
-    library: "Library"
-    difference: np.ndarray
-    floor: float
-
-    def basis(self, dispersion, pixels, derivative=False):
-        """Convolved basis (n, n_basis) on some pixels of the lattice.
-
-        Parameters
-        ----------
-        dispersion : float
-            km/s.
-        pixels : ndarray of int (n,)
-        derivative : bool
-            Give the derivative by the square of the dispersion instead.
-        """
-        nodes = self.library.nodes
-        wide = max(dispersion**2 - self.floor**2, 1.0)
-        square = (self.difference[pixels] + self.floor**2).clip(0) + wide
-        place = (np.log(square + SOFTENING**2) - 2 * np.log(SOFTENING)) / NODE_STEP
-        first = np.clip(place.astype(int) - 1, 0, len(nodes) - 4)
-        u = place - first
-        if derivative:
-            slope = 1 / (square + SOFTENING**2) / NODE_STEP
-            weight = _cubic_slopes(u) * slope
-        else:
-            weight = _cubic(u)
-        n_pixels = nodes.shape[1]
-        index = (first + np.arange(4)[:, None]) * n_pixels + pixels
-        matrix = csr_array(
-            (
-                weight.T.ravel().astype(np.float32),
-                index.T.ravel().astype(np.int32),
-                np.arange(0, 4 * pixels.size + 1, 4, dtype=np.int32),
-            ),
-            shape=(pixels.size, len(nodes) * n_pixels),
-        )
-        return (matrix @ nodes.reshape(-1, nodes.shape[2])).astype(float)
 
 
 def _cubic(u):
@@ -124,9 +72,12 @@ class Library:
         n_pixels = int((high - low) / SDSS_STEP - 1e-6)
         ln_wave = low + SDSS_STEP * (0.5 + np.arange(n_pixels))
         self.templates = templates
+        self.coefficients = templates.coefficients.reshape(len(templates.coefficients), -1)
         self.wavelength = np.exp(ln_wave)
+        self.edges = pixel_edges(self.wavelength)
         self.polynomials = polynomials(n_pixels, DEGREE)
         self.near_lines = near_lines(self.wavelength)
+        self.attenuation = calzetti00(self.wavelength)
         self.own = np.interp(self.wavelength, templates.wavelength, templates.lsf_sigma)
         n_nodes = int(np.log(1 + (KAPPA_MAX / SOFTENING) ** 2) / NODE_STEP) + 3
         square = SOFTENING**2 * np.expm1(NODE_STEP * np.arange(n_nodes))
@@ -153,26 +104,46 @@ class Library:
             self._aged[n_ages] = self.templates.until(oldest)
         return self._aged[n_ages]
 
-    def match(self, lsf_sigma, good):
-        """Templates for one spectrum.
+    def attenuation_at(self, pixels):
+        """Attenuation over E(B-V) at the centres of pixels, beyond the last too."""
+        return calzetti00(self.wavelength[0] * np.exp(SDSS_STEP * pixels))
+
+    def broadened(self, square, pixels, derivative=False):
+        """Basis convolved by a width of its own at every pixel.
 
         Parameters
         ----------
-        lsf_sigma : ndarray (n_pixels,)
-            Rest-frame Angstrom, on the lattice.
-        good : ndarray (n_pixels,) of bool
-            Pixels whose resolution counts for the floor.
+        square : ndarray (n, n_chosen)
+            kappa^2, (km/s)^2.
+        pixels : ndarray of int (n_chosen,)
+        derivative : bool
+            Give the derivative by kappa^2 instead.
+
+        Returns
+        -------
+        ndarray (n, n_chosen, n_basis)
         """
-        difference = (lsf_sigma**2 - self.own**2) * (SPEED_OF_LIGHT / self.wavelength) ** 2
-        floor = np.sqrt(max(0.0, -difference[good].min()))
-        return Matched(self, difference, float(floor))
+        n_nodes, n_pixels, n_basis = self.nodes.shape
+        place = (np.log(square + SOFTENING**2) - 2 * np.log(SOFTENING)) / NODE_STEP
+        first = np.clip(place.astype(np.int32) - 1, 0, n_nodes - 4)
+        if derivative:
+            weight = _cubic_slopes(place - first) / (square + SOFTENING**2) / NODE_STEP
+        else:
+            weight = _cubic(place - first)
+        index = (first + np.arange(4, dtype=np.int32)[:, None, None]) * n_pixels + pixels
+        matrix = csr_array(
+            (
+                np.moveaxis(weight, 0, -1).ravel().astype(np.float32),
+                np.moveaxis(index, 0, -1).ravel().astype(np.int32),
+                np.arange(0, 4 * square.size + 1, 4, dtype=np.int32),
+            ),
+            shape=(square.size, n_nodes * n_pixels),
+        )
+        basis = matrix @ self.nodes.reshape(-1, n_basis)
+        return basis.astype(float).reshape(*square.shape, n_basis)
 
-    def matched_templates(self, part, matched):
-        """`MatchedTemplates` as the exact path has them, without their basis."""
-        return MatchedTemplates(part, self.wavelength, np.zeros((0, 0)), matched.floor)
 
-
-_libraries = {}
+_libraries = []
 
 
 def library_of(templates):
@@ -187,9 +158,19 @@ def library_of(templates):
     -------
     Library
     """
-    found = _libraries.get(id(templates))
-    if found is None or found.templates is not templates:
-        while len(_libraries) >= N_KEPT:
-            _libraries.pop(next(iter(_libraries)))
-        found = _libraries[id(templates)] = Library(templates)
-    return found
+    for library in _libraries:
+        if library.templates is templates or _same(library.templates, templates):
+            return library
+    del _libraries[: -N_KEPT + 1]
+    _libraries.append(Library(templates))
+    return _libraries[-1]
+
+
+def _same(one, other):
+    """Whether two template sets hold the same numbers, as copies sent to a process do."""
+    return (
+        one.basis.shape == other.basis.shape
+        and one.coefficients.shape == other.coefficients.shape
+        and np.array_equal(one.coefficients, other.coefficients)
+        and np.array_equal(one.basis, other.basis)
+    )

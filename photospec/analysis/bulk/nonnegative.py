@@ -94,14 +94,14 @@ def solve_screened(columns, data, kept, norm):
     for _ in range(ROUNDS):
         part = columns.take(kept)
         found = np.array([nnls(part, data[i], maxiter=20 * n_columns)[0] for i in todo])
-        weights[todo] = 0.0
-        weights[np.ix_(todo, kept)] = found
         gradient = columns.gradient(data[todo] - found @ part.T) / norm
         gradient[:, kept] = 0.0
-        outside = gradient > limit[todo]
-        again = outside.any(axis=1)
+        weights[todo] = 0.0
+        weights[todo[:, None], kept] = found
+        again = gradient.max(axis=1) > limit[todo, 0]
         if not again.any():
             break
+        outside = gradient > limit[todo]
         steepest = np.max(np.where(outside, gradient / limit[todo], 0.0), axis=0)
         order = np.argsort(-steepest, kind="stable")[:ADDED]
         kept = np.union1d(kept, order[steepest[order] > 0])

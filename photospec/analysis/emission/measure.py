@@ -259,14 +259,20 @@ def _continuum_at(residual, names, kinematics):
 
 def _absorption(residual, centre):
     """Equivalent width of stellar absorption at a Balmer line, Angstrom, not negative."""
-    distance = residual.wavelength - centre
-    with_stars = residual.continuum > 0
+    low, high = np.searchsorted(residual.wavelength, [centre - 45, centre + 45])
+    distance = residual.wavelength[low:high] - centre
+    continuum = residual.continuum[low:high]
+    with_stars = continuum > 0
     sides = with_stars & (np.abs(distance) > 25) & (np.abs(distance) < 45)
     inside = with_stars & (np.abs(distance) < 25)
     if sides.sum() < 5 or inside.sum() < 10:
         return 0.0
-    level = np.polynomial.Polynomial.fit(distance[sides], residual.continuum[sides], 1)
-    depth = 1 - residual.continuum[inside] / level(distance[inside])
+    # A straight line through the sides.
+    middle, mean = distance[sides].mean(), continuum[sides].mean()
+    away = distance[sides] - middle
+    slope = away @ continuum[sides] / (away @ away)
+    level = mean + slope * (distance[inside] - middle)
+    depth = 1 - continuum[inside] / level
     return float(max(np.trapezoid(depth, distance[inside]), 0.0))
 
 

@@ -9,7 +9,7 @@ from scipy.special import erf
 from photospec.lines import LINES
 from photospec.utils.constants import SPEED_OF_LIGHT
 
-__all__ = ["GROUPS", "LineGroup", "group_profiles", "line_windows", "pixel_edges"]
+__all__ = ["GROUPS", "LineGroup", "group_profiles", "line_windows", "members", "pixel_edges"]
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def group_profiles(wavelength, lsf_sigma, velocity, dispersion, groups=GROUPS, d
         wavelength.size, len(groups)))  # fmt: skip
     if not len(groups):
         return columns
-    column, rest, ratio, balmer = _members(tuple(groups))
+    column, rest, ratio, balmer = members(tuple(groups))
     dispersion = np.asarray(dispersion, float)[balmer]
     centre = rest * np.exp(np.asarray(velocity)[balmer] / SPEED_OF_LIGHT)
     lsf = 0.0 if lsf_sigma is None else np.interp(centre, wavelength, lsf_sigma)
@@ -140,7 +140,7 @@ def group_profiles(wavelength, lsf_sigma, velocity, dispersion, groups=GROUPS, d
 
 
 @lru_cache(maxsize=256)
-def _members(groups):
+def members(groups):
     """Column, rest wavelength, ratio and kind of every line of some groups."""
     members = [
         (column, LINES[name].wavelength, ratio, int(group.balmer))
