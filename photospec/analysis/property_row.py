@@ -10,6 +10,7 @@ from photospec.analysis.gate import reason_unusable
 from photospec.analysis.property_table import INDEX_COLUMNS, LINE_RATIOS, POPULATION_COLUMNS
 from photospec.analysis.redshift import RedshiftWarning, measure_redshift
 from photospec.analysis.redshift.measure import warning_names
+from photospec.analysis.redshift.scan import chi2_near_minima, chi2_scan
 from photospec.analysis.residual_noise import residual_sigma
 from photospec.dust import cardelli89
 from photospec.errors import InputError
@@ -170,7 +171,8 @@ def _redshift(row, arrays, redshift, options):
             return np.nan
         row["redshift"] = (redshift, np.nan)
         return redshift
-    fit = measure_redshift(arrays, redshift_range=options.redshift_range)
+    scan = chi2_near_minima if options.bulk(arrays) else chi2_scan
+    fit = measure_redshift(arrays, redshift_range=options.redshift_range, scan=scan)
     warning = int(fit.warning[0])
     if fit.reason[0]:
         row["flags"].append(f"redshift: {fit.reason[0]}")

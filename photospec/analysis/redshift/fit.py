@@ -110,7 +110,7 @@ def _with_model_error(spectra):
     return type(spectra)(spectra.first, spectra.factor, spectra.flux, weight)
 
 
-def find_solutions(block, usable, redshift_range, found, indices):
+def find_solutions(block, usable, redshift_range, found, indices, scan=chi2_scan):
     """Fill `found` at `indices` for the `usable` spectra of one block.
 
     Parameters
@@ -123,6 +123,8 @@ def find_solutions(block, usable, redshift_range, found, indices):
         Of all spectra; written to.
     indices : ndarray (n,) of int
         Rows of `found` that belong to this block.
+    scan : callable
+        `chi2_scan`, or `chi2_near_minima` for spectra without noise.
 
     Returns
     -------
@@ -148,7 +150,7 @@ def find_solutions(block, usable, redshift_range, found, indices):
             for factor in (COARSE, 1)
         )
         shifts = _shift_range(redshift_range)
-        chi2 = chi2_scan(coarse, *shifts)
+        chi2 = scan(coarse, *shifts)
         for i, row in enumerate(rows[batch]):
             reasons.append(_refine(coarse, fine, i, chi2[i], shifts[0], found, indices[row], bare))
     return reasons, coverage

@@ -15,6 +15,7 @@ from scipy.special import ndtr
 
 from photospec.analysis.gate import gather, reason_unusable
 from photospec.analysis.redshift.fit import Solutions, find_solutions
+from photospec.analysis.redshift.scan import chi2_scan
 from photospec.errors import InputError
 from photospec.utils.parallel import one_thread
 
@@ -112,7 +113,7 @@ def warning_names(bits):
     return "|".join(flag.name for flag in RedshiftWarning if flag & int(bits))
 
 
-def measure_redshift(spectrum, *, redshift_range=(0.0, 0.8), delta_chi2_min=50.0):
+def measure_redshift(spectrum, *, redshift_range=(0.0, 0.8), delta_chi2_min=50.0, scan=chi2_scan):
     """Measure the redshift of galaxies from their spectra.
 
     Parameters
@@ -123,6 +124,9 @@ def measure_redshift(spectrum, *, redshift_range=(0.0, 0.8), delta_chi2_min=50.0
         Lowest and highest redshift looked for, -0.01 to 1.5.
     delta_chi2_min : float
         Below this `RedshiftFit.delta_chi2` the warning SMALL_DELTA_CHI2 is set.
+    scan : callable
+        How all redshifts are looked at: `photospec.analysis.redshift.scan.chi2_scan`, or
+        `chi2_near_minima`, which is faster and finds the same minima in spectra without noise.
 
     Returns
     -------
@@ -147,7 +151,7 @@ def measure_redshift(spectrum, *, redshift_range=(0.0, 0.8), delta_chi2_min=50.0
         usable = np.array([not reasons[i] for i in indices])
         if usable.any():
             with one_thread():
-                reason, coverage = find_solutions(block, usable, (low, high), found, indices)
+                reason, coverage = find_solutions(block, usable, (low, high), found, indices, scan)
             for i, text in zip(indices[usable], reason, strict=True):
                 reasons[i] = text
             warning[indices[usable]] |= RedshiftWarning.LITTLE_COVERAGE * (coverage < 0.6)

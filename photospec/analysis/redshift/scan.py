@@ -17,6 +17,7 @@ from photospec.analysis.redshift.templates import redshift_templates
 __all__ = [
     "LogSpectra",
     "chi2_at_shifts",
+    "chi2_near_minima",
     "chi2_scan",
     "normal_equations",
     "polynomial_terms",
@@ -30,6 +31,7 @@ __all__ = [
 N_POLYNOMIALS = 4  # observed-frame Legendre terms: calibration, dust, what templates lack
 N_COARSE = 5  # principal spectra in the coarse scan; the fine fit takes all
 SOME_SHIFTS = 512  # so many at a time stay in the processor's cache
+N_MINIMA = 8  # looked at closely by `chi2_near_minima`
 RIDGE = 1e-9  # keeps nearly degenerate principal spectra solvable
 
 
@@ -295,6 +297,112 @@ def chi2_scan(spectra, shift_low, shift_high):
             matrix[upper] = matrix[upper[::-1]] = some[: len(upper[0])]
             chi2[i, first : first + SOME_SHIFTS] = -reduction_of_chi2(matrix, vector, N_COARSE)
         chi2[i] += np.sum(weight * flux**2) - poly_vector @ poly_vector
+    return chi2
+
+
+@dataclass(frozen=True)
+class _EvenSystem:
+    """Normal equations of all shifts where all pixels weigh the same, free unknowns solved for.
+
+    Attributes
+    ----------
+    transform : ndarray
+        Conjugate transforms of the templates.
+    length : int
+        Of the transforms.
+    whiten : ndarray (n_shifts, n_free, n_free)
+        Polynomials and principal spectra times this are orthonormal.
+    project : ndarray (n_shifts, n_lines, n_free)
+        What they take off the lines.
+    lines : ndarray (n_lines, n_lines, n_shifts)
+        Products of what is left of the lines.
+    """
+
+    transform: np.ndarray
+    length: int
+    whiten: np.ndarray
+    project: np.ndarray
+    lines: np.ndarray
+
+
+@lru_cache(maxsize=4)
+def _even_system(factor, first, n_pixels, shift_low, shift_high):
+    shifts = np.arange(shift_low, shift_high)
+    terms = polynomial_terms(n_pixels)
+    n_free, k = N_POLYNOMIALS + N_COARSE, len(_binned_templates(factor, N_COARSE))
+    n_lines = k - N_COARSE
+    whiten = np.empty((shifts.size, n_free, n_free))
+    project = np.empty((shifts.size, n_lines, n_free))
+    lines = np.empty((n_lines, n_lines, shifts.size))
+    grid = LogSpectra(first, factor, np.zeros((1, n_pixels)), np.zeros((1, n_pixels)))
+    for i, shift in enumerate(shifts):
+        columns = np.concatenate([terms, shifted_templates(grid, [shift], N_COARSE)[0]])
+        products = columns @ columns.T
+        free = products[:n_free, :n_free]
+        free[np.diag_indices(n_free)] *= 1 + RIDGE
+        whiten[i] = np.linalg.inv(np.linalg.cholesky(free))
+        along = products[n_free:, :n_free] @ whiten[i].T
+        project[i] = along @ whiten[i]
+        lines[:, :, i] = products[n_free:, n_free:] - along @ along.T
+    transform, length, _ = _template_transforms(factor, first, n_pixels, shift_low, shift_high)
+    return _EvenSystem(transform[:k], length, whiten, project, lines)
+
+
+def _even_chi2(spectra, row, shift_low, shift_high):
+    """Chi-square (n_shifts,), less a constant, as if all pixels weighed the same."""
+    flux, n_shifts = spectra.flux[row], shift_high - shift_low
+    even = _even_system(spectra.factor, spectra.first, flux.size, shift_low, shift_high)
+    correlation = fft.irfft(fft.rfft(flux, even.length) * even.transform, even.length)
+    vector = correlation[:, (np.arange(n_shifts) - (n_shifts - 1)) % even.length]
+    terms = polynomial_terms(flux.size) @ flux
+    free = np.concatenate(
+        [np.broadcast_to(terms[:, None], (terms.size, n_shifts)), vector[:N_COARSE]]
+    ).T[..., None]
+    explained = ((even.whiten @ free)[..., 0] ** 2).sum(axis=1)
+    left = vector[N_COARSE:] - (even.project @ free)[..., 0].T
+    return -explained - reduction_of_chi2(even.lines.copy(), left, 0)
+
+
+def chi2_near_minima(spectra, shift_low, shift_high):
+    """Chi-square where it is low, infinite elsewhere: `chi2_scan` in a third of the time.
+
+    Where the minima are is seen with all pixels weighing the same: most of the work is then the
+    same for all spectra. Chi-square itself is that of the spectrum's own weights.
+
+    Parameters
+    ----------
+    spectra : LogSpectra
+        Of n spectra.
+    shift_low, shift_high : int
+
+    Returns
+    -------
+    chi2 : ndarray (n, n_shifts)
+    """
+    n_shifts = shift_high - shift_low
+    chi2 = np.full((len(spectra.flux), n_shifts), np.inf)
+    for row, weight in enumerate(spectra.weight):
+        covered = np.flatnonzero(weight)
+        if covered.size < covered[-1] - covered[0] + 1:  # a gap would look like a line
+            one = LogSpectra(spectra.first, spectra.factor, spectra.flux[[row]], weight[None])
+            chi2[row] = chi2_scan(one, shift_low, shift_high)[0]
+            continue
+        even = _even_chi2(spectra, row, shift_low, shift_high)
+        inner = np.flatnonzero((even[1:-1] <= even[:-2]) & (even[1:-1] < even[2:])) + 1
+        best = inner[np.argsort(even[inner], kind="stable")[:N_MINIMA]]
+        wanted = np.unique(best[:, None] + np.arange(-1, 2))
+        while wanted.size:
+            equations = normal_equations(
+                shifted_templates(spectra, shift_low + wanted, N_COARSE),
+                spectra.flux[row], weight, polynomial_terms(weight.size),
+            )  # fmt: skip
+            chi2[row, wanted], _ = solve_equations(equations, N_COARSE)
+            # Where chi-square still falls towards what is not known yet, go on.
+            known = np.isfinite(chi2[row])
+            down = known[1:-1] & (chi2[row, 1:-1] < np.minimum(chi2[row, :-2], chi2[row, 2:]))
+            edge = np.flatnonzero(down & (~known[:-2] | ~known[2:])) + 1
+            wanted = np.unique(edge[:, None] + np.array([-1, 1]))
+            wanted = wanted[~known[wanted]]
     return chi2
 
 
