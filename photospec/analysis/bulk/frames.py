@@ -146,20 +146,22 @@ class Frames:
         parts = {name: value[rows] for name, value in vars(self).items() if name != "library"}
         return replace(self, **parts)
 
-    def basis(self, dispersion, pixels, derivative=False):
-        """Template basis (n, n_chosen, n_basis), convolved, on some pixels.
+    def basis(self, dispersion, pixels, scale, derivative=False):
+        """Template basis (n, n_chosen, n_basis) in single precision, convolved, on some pixels.
 
         Parameters
         ----------
         dispersion : ndarray (n,)
             km/s.
         pixels : ndarray of int (n_chosen,)
+        scale : ndarray (n, n_chosen)
+            Factor on every pixel; zero leaves it out.
         derivative : bool
             Give the derivative by the square of the dispersion instead.
         """
         wide = np.maximum(dispersion**2 - self.floor**2, 1.0)[:, None]
         square = (self.difference[:, pixels] + self.floor[:, None] ** 2).clip(0) + wide
-        return self.library.broadened(square, pixels, derivative)
+        return self.library.broadened(square, pixels, scale, derivative)
 
     def spectrum(self, row):
         """One of the spectra as the exact path knows it."""

@@ -24,7 +24,7 @@ from photospec.analysis.populations.log_spectrum import SDSS_STEP
 from photospec.analysis.populations.steps import CLIP
 from photospec.utils.constants import SPEED_OF_LIGHT
 
-__all__ = ["Motion", "fit_kinematics", "line_profiles", "triangles"]
+__all__ = ["Lines", "Motion", "fit_kinematics", "seen_groups", "triangles"]
 
 N_FREE = DEGREE + 1
 START, GAS_START = 150.0, 100.0  # km/s
@@ -114,8 +114,8 @@ def fit_kinematics(sources, frames, step):
     return Motion(redshift, free, error, outliers, spread, chi2)
 
 
-def line_profiles(frames, velocity, dispersion, step=1, derivatives=False):
-    """Columns of the line groups on every so many pixels of the library.
+class Lines:
+    """Emission lines on every so many pixels of the library.
 
     Parameters
     ----------
@@ -124,45 +124,53 @@ def line_profiles(frames, velocity, dispersion, step=1, derivatives=False):
         Of all lines, km/s.
     step : int
     derivatives : bool
-        Add the derivatives by velocity and dispersion.
-
-    Returns
-    -------
-    ndarray (n, n_chosen, n_groups), or (3, n, n_chosen, n_groups)
-        Per Angstrom; the first line of a group has unit area.
+        Keep the derivatives by velocity and dispersion too.
     """
-    library, n = frames.library, len(frames)
-    n_pixels = -(-library.wavelength.size // step)
-    column, rest, ratio, _ = members(GROUPS)
-    centre = rest * np.exp(velocity[:, None] / SPEED_OF_LIGHT)
-    place = np.log(centre / library.wavelength[0]) / SDSS_STEP
-    near = np.clip(np.rint(place).astype(int), 0, library.wavelength.size - 1)
-    lsf = np.take_along_axis(frames.lsf_sigma, near, 1)
-    wide = centre * dispersion[:, None] / SPEED_OF_LIGHT
-    sigma = np.hypot(lsf, wide)
-    reach = int(LINE_REACH / (SDSS_STEP * SPEED_OF_LIGHT) / step)
-    pixel = np.rint(place / step).astype(int)[..., None] + np.arange(-reach, reach + 1)
-    inside = (pixel >= 0) & (pixel < n_pixels)
-    pixel = pixel.clip(0, n_pixels - 1)
-    low, high = (
-        (library.edges[pixel * step + end] - centre[..., None]) / sigma[..., None] for end in (0, 1)
-    )
-    width = (high - low) * sigma[..., None]
-    scale = np.where(inside, ratio[:, None], 0.0) / width
-    values = [0.5 * (erf(high / np.sqrt(2)) - erf(low / np.sqrt(2))) * scale]
-    if derivatives:
-        low_height, high_height = (np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi) for x in (low, high))
-        by_centre = (low_height - high_height) * scale / sigma[..., None]
-        by_sigma = (low_height * low - high_height * high) * scale / sigma[..., None]
-        values += [
-            by_centre * (centre / SPEED_OF_LIGHT)[..., None],
-            by_sigma * (wide * centre / SPEED_OF_LIGHT / sigma)[..., None],
-        ]
-    columns = np.zeros((len(values), n, n_pixels, len(GROUPS)))
-    where = (np.arange(n)[:, None, None], pixel, column[:, None])
-    for target, value in zip(columns, values, strict=True):
-        np.add.at(target, where, value)
-    return columns if derivatives else columns[0]
+
+    def __init__(self, frames, velocity, dispersion, step=1, derivatives=False):
+        library = frames.library
+        self.shape = len(frames), -(-library.wavelength.size // step)
+        self.group, rest, ratio, _ = members(GROUPS)
+        centre = rest * np.exp(velocity[:, None] / SPEED_OF_LIGHT)
+        place = np.log(centre / library.wavelength[0]) / SDSS_STEP
+        near = np.clip(np.rint(place).astype(int), 0, library.wavelength.size - 1)
+        lsf = np.take_along_axis(frames.lsf_sigma, near, 1)
+        wide = centre * dispersion[:, None] / SPEED_OF_LIGHT
+        sigma = np.hypot(lsf, wide)[..., None]
+        reach = int(LINE_REACH / (SDSS_STEP * SPEED_OF_LIGHT) / step)
+        pixel = np.rint(place / step).astype(int)[..., None] + np.arange(-reach, reach + 1)
+        inside = (pixel >= 0) & (pixel < self.shape[1])
+        self.pixel = pixel.clip(0, self.shape[1] - 1)
+        low, high = (
+            (library.edges[self.pixel * step + end] - centre[..., None]) / sigma for end in (0, 1)
+        )
+        scale = np.where(inside, ratio[:, None], 0.0) / ((high - low) * sigma)
+        cumulative = erf(np.sqrt(0.5) * np.array([low, high]))
+        self.values = [0.5 * (cumulative[1] - cumulative[0]) * scale]
+        if derivatives:
+            heights = np.exp(-0.5 * low**2), np.exp(-0.5 * high**2)
+            scale = scale / sigma / np.sqrt(2 * np.pi)
+            by_centre = (heights[0] - heights[1]) * scale
+            by_sigma = (heights[0] * low - heights[1] * high) * scale
+            self.values += [
+                by_centre * (centre / SPEED_OF_LIGHT)[..., None],
+                by_sigma * (wide * centre / SPEED_OF_LIGHT)[..., None] / sigma,
+            ]
+
+    def columns(self):
+        """Profiles (n, n_chosen, n_groups) per Angstrom: unit area of a group's first line."""
+        columns = np.zeros((*self.shape, len(GROUPS)))
+        row = np.arange(self.shape[0])[:, None, None]
+        np.add.at(columns, (row, self.pixel, self.group[:, None]), self.values[0])
+        return columns
+
+    def slopes(self, flux):
+        """Derivatives (2, n, n_chosen) of lines of some flux (n, n_groups)."""
+        row = np.arange(self.shape[0])[:, None, None]
+        slopes = np.zeros((2, *self.shape))
+        for slope, value in zip(slopes, self.values[1:], strict=True):
+            np.add.at(slope, (row, self.pixel), value * flux[:, self.group, None])
+        return slopes
 
 
 def seen_groups(profiles, good, library, step):
@@ -191,46 +199,46 @@ class _Pass:
         self.every = step
         good = ~(frames.mask | outliers)[:, self.pixels]
         self.good = good
-        profiles = line_profiles(frames, free[:, 2], free[:, 3], step, derivatives=True)
-        seen = seen_groups(profiles[0], good, library, step)
-        self.lines = profiles * (good[:, :, None] & seen[:, None])
-        self.polynomials = library.polynomials[self.pixels] * good[:, :, None]
-        self.basis = frames.basis(free[:, 1], self.pixels)
-        self.basis *= good[:, :, None]
-        self.flux = frames.flux[:, self.pixels] * good
+        self.lines = Lines(frames, free[:, 2], free[:, 3], step, derivatives=True)
+        self.profiles = self.lines.columns()
+        seen = seen_groups(self.profiles, good, library, step)
+        self.profiles *= good[:, :, None] & seen[:, None]
+        self.basis = frames.basis(free[:, 1], self.pixels, good)
 
     def choose(self):
         """Fit all templates; return those that are worth keeping (n, n_kept)."""
-        columns = np.concatenate(
-            [self.polynomials, self.basis, self.lines[0], self.flux[..., None]], axis=2
-        )
+        columns = self._beside(self.basis)
         last = N_FREE + self.basis.shape[2]
         rows = triangles(columns.swapaxes(1, 2) @ columns)[:, N_FREE:-1]
         kept = []
         for redshift, one in zip(self.frames.redshift, rows, strict=True):
-            part = self.library.until(redshift)
-            coefficients = part.coefficients.reshape(len(part.coefficients), -1)
-            templates = one[:, N_FREE:last] @ coefficients
+            # Every other age: alike enough to show where the others belong.
+            shape = self.library.until(redshift).light.shape
+            index = np.arange(np.prod(shape)).reshape(shape)[::-2].ravel()
+            templates = one[:, N_FREE:last] @ self.library.coefficients[:, index]
             matrix = np.hstack([templates, one[:, last:-1]])
             weights = nnls(matrix, one[:, -1], maxiter=20 * matrix.shape[1])[0]
             gradient = (one[:, -1] - matrix @ weights) @ templates
-            n_templates = templates.shape[1]
-            norm = column_norms(templates)
-            kept.append(nearest(gradient, norm, weights[:n_templates], N_SCREENED))
+            near = nearest(gradient, column_norms(templates), weights[: index.size], N_SCREENED)
+            kept.append(np.sort(index[near]))
         return np.array(kept)
+
+    def _beside(self, stars):
+        """Columns (n, n_chosen, n): polynomials, stars, lines, flux."""
+        n, n_chosen, n_stars = stars.shape
+        columns = np.empty((n, n_chosen, N_FREE + n_stars + self.profiles.shape[2] + 1))
+        np.multiply(
+            self.library.polynomials[self.pixels], self.good[..., None], out=columns[..., :N_FREE]
+        )
+        columns[..., N_FREE : N_FREE + n_stars] = stars
+        columns[..., N_FREE + n_stars : -1] = self.profiles
+        np.multiply(self.frames.flux[:, self.pixels], self.good, out=columns[..., -1])
+        return columns
 
     def fit(self, kept):
         """Pass the pixels with some of the templates."""
-        self.chosen = self.library.coefficients[:, kept].swapaxes(0, 1)  # (n, n_basis, n_kept)
-        self.columns = np.concatenate(
-            [
-                self.polynomials,
-                self.basis @ self.chosen,
-                self.lines[0],
-                self.flux[..., None],
-            ],
-            axis=2,
-        )
+        self.chosen = self.library.coefficients[:, kept].swapaxes(0, 1).astype(np.float32)
+        self.columns = self._beside(self.basis @ self.chosen)
         self.products = self.columns.swapaxes(1, 2) @ self.columns
         self.n_kept = kept.shape[1]
         self.solve()
@@ -280,8 +288,9 @@ class _Pass:
         n, size = len(self.mix), self.mix.shape[1] - 1
         stars = -self.mix[:, N_FREE : N_FREE + self.n_kept]
         gas = -self.mix[:, N_FREE + self.n_kept : size]
-        vector = self.chosen @ stars[..., None]
-        wider = self.frames.basis(self.free[:, 1], self.pixels, derivative=True) @ vector
+        vector = self.chosen @ stars[..., None].astype(np.float32)
+        good = self.columns[:, :, 0] != 0  # and no outlier
+        wider = self.frames.basis(self.free[:, 1], self.pixels, good, derivative=True) @ vector
         padded = np.pad(_filled(self.frames), [(0, 0), (3, 3)], mode="edge")
         n_pixels = self.frames.flux.shape[1]
         slope = sum(w * padded[:, k : k + n_pixels] for k, w in enumerate(SLOPE))
@@ -290,12 +299,11 @@ class _Pass:
             [
                 -slope,
                 2 * self.free[:, 1, None] * wider[..., 0],
-                (self.lines[1] @ gas[..., None])[..., 0],
-                (self.lines[2] @ gas[..., None])[..., 0],
+                *self.lines.slopes(gas),
             ],
             axis=2,
         )
-        columns *= (self.columns[:, :, 0] != 0)[..., None]  # good, and no outlier
+        columns *= good[..., None]
         gram = np.empty((n, size + 4, size + 4))
         gram[:, 4:, 4:] = self.products[:, :-1, :-1]
         crossed = columns.swapaxes(1, 2) @ self.columns

@@ -108,7 +108,7 @@ class Library:
         """Attenuation over E(B-V) at the centres of pixels, beyond the last too."""
         return calzetti00(self.wavelength[0] * np.exp(SDSS_STEP * pixels))
 
-    def broadened(self, square, pixels, derivative=False):
+    def broadened(self, square, pixels, scale, derivative=False):
         """Basis convolved by a width of its own at every pixel.
 
         Parameters
@@ -116,31 +116,33 @@ class Library:
         square : ndarray (n, n_chosen)
             kappa^2, (km/s)^2.
         pixels : ndarray of int (n_chosen,)
+        scale : ndarray (n, n_chosen)
+            Factor on every pixel.
         derivative : bool
             Give the derivative by kappa^2 instead.
 
         Returns
         -------
-        ndarray (n, n_chosen, n_basis)
+        ndarray (n, n_chosen, n_basis) of float32
         """
         n_nodes, n_pixels, n_basis = self.nodes.shape
         place = (np.log(square + SOFTENING**2) - 2 * np.log(SOFTENING)) / NODE_STEP
         first = np.clip(place.astype(np.int32) - 1, 0, n_nodes - 4)
         if derivative:
-            weight = _cubic_slopes(place - first) / (square + SOFTENING**2) / NODE_STEP
+            weight = _cubic_slopes(place - first)
+            scale = scale / (square + SOFTENING**2) / NODE_STEP
         else:
             weight = _cubic(place - first)
-        index = (first + np.arange(4, dtype=np.int32)[:, None, None]) * n_pixels + pixels
+        data = np.empty((*square.shape, 4), np.float32)
+        index = np.empty((*square.shape, 4), np.int32)
+        for k in range(4):
+            np.multiply(weight[k], scale, out=data[..., k], casting="same_kind")
+            np.add((first + k) * n_pixels, pixels, out=index[..., k], casting="same_kind")
+        rows = np.arange(0, data.size + 1, 4, dtype=np.int32)
         matrix = csr_array(
-            (
-                np.moveaxis(weight, 0, -1).ravel().astype(np.float32),
-                np.moveaxis(index, 0, -1).ravel().astype(np.int32),
-                np.arange(0, 4 * square.size + 1, 4, dtype=np.int32),
-            ),
-            shape=(square.size, n_nodes * n_pixels),
+            (data.ravel(), index.ravel(), rows), shape=(square.size, n_nodes * n_pixels)
         )
-        basis = matrix @ self.nodes.reshape(-1, n_basis)
-        return basis.astype(float).reshape(*square.shape, n_basis)
+        return (matrix @ self.nodes.reshape(-1, n_basis)).reshape(*square.shape, n_basis)
 
 
 _libraries = []

@@ -14,7 +14,7 @@ from scipy.optimize import nnls
 
 __all__ = ["Columns", "nearest", "solve_screened"]
 
-ADDED = 12  # columns added at a time: the steepest first
+ADDED = 20  # columns added at a time: the steepest first
 TOLERANCE = 1e-9  # of |column| |data|: gradients below are rounding
 ROUNDS = 30
 
@@ -86,15 +86,19 @@ def solve_screened(columns, data, kept, norm):
         That minimise ``|matrix @ weights - data|``, none negative.
     kept : ndarray of int
         Columns that were in play in the end.
+    chi2 : ndarray (n,)
+        Squares of what is left.
     """
     n_columns = columns.shape[1]
-    weights = np.zeros((len(data), n_columns))
+    weights, chi2 = np.zeros((len(data), n_columns)), np.empty(len(data))
     todo = np.arange(len(data))
     limit = TOLERANCE * np.sqrt(np.einsum("ij,ij->i", data, data))[:, None]
     for _ in range(ROUNDS):
         part = columns.take(kept)
         found = np.array([nnls(part, data[i], maxiter=20 * n_columns)[0] for i in todo])
-        gradient = columns.gradient(data[todo] - found @ part.T) / norm
+        residual = data[todo] - found @ part.T
+        chi2[todo] = np.einsum("ij,ij->i", residual, residual)
+        gradient = columns.gradient(residual) / norm
         gradient[:, kept] = 0.0
         weights[todo] = 0.0
         weights[todo[:, None], kept] = found
@@ -109,8 +113,9 @@ def solve_screened(columns, data, kept, norm):
     else:
         matrix = columns.all()
         for i in todo:
-            weights[i] = nnls(matrix, data[i], maxiter=20 * n_columns)[0]
-    return weights, kept
+            weights[i], norm = nnls(matrix, data[i], maxiter=20 * n_columns)
+            chi2[i] = norm**2
+    return weights, kept, chi2
 
 
 def nearest(gradient, norm, weights, n_columns):

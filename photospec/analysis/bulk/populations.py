@@ -9,17 +9,16 @@ rounding, and not an interpolation of chi2.
 """
 
 import numpy as np
-from scipy.optimize import nnls
 
 from photospec.analysis.bulk.frames import Sources
 from photospec.analysis.bulk.kinematics import (
+    Lines,
     fit_kinematics,
-    line_profiles,
     seen_groups,
     triangles,
 )
 from photospec.analysis.bulk.library import library_of
-from photospec.analysis.bulk.nonnegative import Columns, column_norms, nearest, solve_screened
+from photospec.analysis.bulk.nonnegative import Columns, nearest, solve_screened
 from photospec.analysis.populations.errors import N_DRAWS, shifts_of_ebv
 from photospec.analysis.populations.finish import blank_fit, finish
 from photospec.analysis.populations.kinematics import Kinematics
@@ -36,6 +35,7 @@ BLOCK = 16  # spectra at a time: 150 MB, and the products of one pass stay near 
 # over those are half the sums over all: to 1e-4 of the line fluxes, and far better for stars.
 THIN, THIN_LSF = 2, 75.0  # and the narrowest line-spread function for it, km/s
 INTERVAL = 256  # pixels of the library between two knots of the attenuation
+FIRST_STEP = 6  # of the templates to begin with, over ages and metallicities
 FIRST_EBV = 0.1  # where all columns are fitted, to see which of them matter
 N_SCREENED = 40  # columns that later fits begin with
 
@@ -182,12 +182,13 @@ def _kinematics(motion, row):
 
 def _continua(frames, motion, dusty, step):
     """Stars (n, n_pixels) on all pixels of the library, without dust."""
-    vectors = np.array([one.vector for one in dusty])[..., None]
+    vectors = np.array([one.vector for one in dusty], np.float32)[..., None]
     pixels = np.arange(frames.flux.shape[1])
     stars = np.empty(frames.flux.shape)
     for offset in range(step):
         some = pixels[offset::step]
-        stars[:, some] = (frames.basis(motion.free[:, 1], some) @ vectors)[..., 0]
+        basis = frames.basis(motion.free[:, 1], some, np.ones((len(frames), some.size)))
+        stars[:, some] = (basis @ vectors)[..., 0]
     return stars
 
 
@@ -198,40 +199,38 @@ def _products(frames, motion, step):
     per = INTERVAL // step
     pixels = np.arange(0, n_pixels, step)
     n_intervals = -(-pixels.size // per)
-    padding = [(0, 0), (0, n_intervals * per - pixels.size), (0, 0)]
+    padding = [(0, 0), (0, n_intervals * per - pixels.size)]
     good = ~(frames.mask | motion.outliers)[:, pixels]
-    inverse = (good * np.sqrt(step) / motion.spread[:, None])[..., None]
-    basis = frames.basis(motion.free[:, 1], pixels)
-    basis *= inverse
-    basis = np.pad(basis, padding)
-    profiles = line_profiles(frames, motion.free[:, 2], motion.free[:, 3])
+    inverse = good * np.sqrt(step) / motion.spread[:, None]
+    profiles = Lines(frames, motion.free[:, 2], motion.free[:, 3]).columns()
     seen = seen_groups(profiles[:, ::step], good, library, step)
     other = np.concatenate([profiles[:, ::step], frames.flux[:, pixels, None]], axis=2)
-    other *= inverse
-    other = np.pad(other, padding)
-    along = (np.arange(n_intervals * per) % per / per)[:, None]
-    right = basis * along
-    shape = (n, n_intervals, per, -1)
-    basis, right, blocks = basis.reshape(shape), right.reshape(shape), other.reshape(shape)
-    left = basis - right
-    n_basis = basis.shape[3]
-    products = np.empty((n, n_intervals, 3, n_basis, n_basis))
-    for k, part in enumerate((left, right, basis)):
-        np.matmul(part.swapaxes(2, 3), part, out=products[:, :, k])
-    products[:, :, 2] -= products[:, :, 0]
-    products[:, :, 2] -= products[:, :, 1]
-    products = products.reshape(n, 3 * n_intervals, -1)
-    crossed = np.stack([part.swapaxes(2, 3) @ blocks for part in (left, right)], axis=2)
-    rest = other.swapaxes(1, 2) @ other
+    other *= inverse[..., None]
+    other = np.pad(other, [*padding, (0, 0)])
+    # Whole intervals: what is beyond the last pixel has no weight.
+    inside = np.pad(pixels, padding[1], mode="edge")
+    basis = frames.basis(motion.free[:, 1], inside, np.pad(inverse, padding))
     curve = library.attenuation_at(INTERVAL * np.arange(n_intervals + 1))
-    dusty = []
-    for i in range(n):
+    along = (np.arange(per) / per)[:, None]
+    dusty, n_basis = [], basis.shape[2]
+    for i in range(n):  # one by one: the products of one stay near the processor
+        whole = basis[i].astype(float).reshape(n_intervals, per, -1)
+        right = whole * along
+        left = whole - right
+        products = np.empty((n_intervals, 3, n_basis, n_basis))
+        for k, part in enumerate((left, right, whole)):
+            np.matmul(part.swapaxes(1, 2), part, out=products[:, k])
+        products[:, 2] -= products[:, 0]
+        products[:, 2] -= products[:, 1]
         shown = np.append(np.flatnonzero(seen[i]), len(seen[i]))
+        beside = other[i][:, shown]
+        blocks = beside.reshape(n_intervals, per, -1)
+        crossed = np.stack([part.swapaxes(1, 2) @ blocks for part in (left, right)], axis=1)
         dusty.append(
             _Dusty(
-                products=products[i],
-                crossed=crossed[i][..., shown].reshape(2 * n_intervals, -1),
-                other=rest[i][np.ix_(shown, shown)],
+                products=products.reshape(3 * n_intervals, -1),
+                crossed=crossed.reshape(2 * n_intervals, -1),
+                other=beside.T @ beside,
                 curve=curve,
                 part=library.until(frames.redshift[i]),
                 profiles=profiles[i][:, seen[i]],
@@ -260,7 +259,11 @@ class _Dusty:
         self.curve, self.profiles = curve, profiles
         self.coefficients = part.coefficients.reshape(len(part.coefficients), -1)
         self.shape = part.light.shape
-        self.kept = None
+        # Some templates of all ages and metallicities, and the lines.
+        n_templates = self.coefficients.shape[1]
+        self.first = np.concatenate(
+            [np.arange(3, n_templates, FIRST_STEP), n_templates + np.arange(len(other) - 1)]
+        )
 
     def system(self, ebv):
         """Columns, all templates and then the lines, data and unavoidable chi2 at some E(B-V)."""
@@ -281,10 +284,8 @@ class _Dusty:
 
     def solve(self, columns, data, rest):
         """Weights of the best fit and chi2."""
-        found, self.kept = solve_screened(columns, data[None], self.kept, self.norm)
-        used = np.flatnonzero(found[0])
-        residual = data - columns.take(used) @ found[0, used]
-        return found[0], residual @ residual + rest
+        found, self.kept, left = solve_screened(columns, data[None], self.kept, self.norm)
+        return found[0], left[0] + rest
 
     def keep_nearest(self, columns, data, weights):
         """Begin the next fits with the columns that matter here."""
@@ -303,10 +304,9 @@ class _Dusty:
         gas : ndarray (n_lines,)
         """
         columns, data, _ = self.system(FIRST_EBV)
-        matrix = columns.all()
-        self.norm = column_norms(matrix)
-        found = nnls(matrix, data, maxiter=20 * matrix.shape[1])[0]
-        self.keep_nearest(columns, data, found)
+        self.norm = columns.norms()
+        found, self.kept, _ = solve_screened(columns, data[None], self.first, self.norm)
+        self.keep_nearest(columns, data, found[0])
         solved = {}
 
         def chi2_at(ebv):
@@ -335,7 +335,7 @@ class _Dusty:
             columns, data, _ = self.best if shift == 0 else self.system(weights.ebv + shift)
             n = len(range(index, N_DRAWS, len(shifts)))
             noise = scale * rng.standard_normal((n, data.size))
-            found, self.kept = solve_screened(columns, data + noise, self.kept, self.norm)
+            found, self.kept, _ = solve_screened(columns, data + noise, self.kept, self.norm)
             light = found[:, : np.prod(self.shape)]
             light = light[light.sum(1) > 0]
             draws.append(light / light.sum(1, keepdims=True))

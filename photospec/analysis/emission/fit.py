@@ -129,9 +129,9 @@ class _Columns:
         velocity, dispersion = np.asarray(kinematics).reshape(2, 2).T
         profiles = group_profiles(
             self.residual.wavelength, self.residual.lsf_sigma, velocity, dispersion, self.groups,
-            derivatives,
+            derivatives, self.use,
         )  # fmt: skip
-        return profiles[..., self.use, :] / self.sigma[:, None]
+        return profiles / self.sigma[:, None]
 
     def slopes(self, profiles, flux, own):
         """Derivatives (n, n_free) of the model by the free kinematics, from columns with theirs."""

@@ -97,7 +97,9 @@ def line_windows(edges, centre, sigma, derivatives=False):
     return pixel.clip(0, n_pixels - 1), np.where(inside, value, 0.0)
 
 
-def group_profiles(wavelength, lsf_sigma, velocity, dispersion, groups=GROUPS, derivatives=False):
+def group_profiles(
+    wavelength, lsf_sigma, velocity, dispersion, groups=GROUPS, derivatives=False, pixels=None
+):
     """One column per line group.
 
     Parameters
@@ -111,14 +113,17 @@ def group_profiles(wavelength, lsf_sigma, velocity, dispersion, groups=GROUPS, d
     groups : tuple of LineGroup
     derivatives : bool
         Add the derivatives by velocity and dispersion, per km/s.
+    pixels : ndarray of bool, shape (n_pixels,), optional
+        The pixels wanted.
 
     Returns
     -------
-    ndarray, shape (n_pixels, n_groups), or (3, n_pixels, n_groups) with derivatives
+    ndarray, shape (n_wanted, n_groups), or (3, n_wanted, n_groups) with derivatives
         Per Angstrom; the first line of a group has unit area.
     """
-    columns = np.zeros((3, wavelength.size, len(groups)) if derivatives else (
-        wavelength.size, len(groups)))  # fmt: skip
+    n_wanted = wavelength.size if pixels is None else np.count_nonzero(pixels)
+    shape = (n_wanted, len(groups))
+    columns = np.zeros((3, *shape) if derivatives else shape)
     if not len(groups):
         return columns
     column, rest, ratio, balmer = members(tuple(groups))
@@ -128,6 +133,9 @@ def group_profiles(wavelength, lsf_sigma, velocity, dispersion, groups=GROUPS, d
     sigma = np.hypot(lsf, centre * dispersion / SPEED_OF_LIGHT)
     pixel, value = line_windows(pixel_edges(wavelength), centre, sigma, derivatives)
     value = value * ratio[:, None]
+    if pixels is not None:
+        value = value * pixels[pixel]
+        pixel = (np.cumsum(pixels) - 1)[pixel].clip(0)
     if derivatives:
         # The line-spread function hardly changes over a line: sigma moves with the dispersion only.
         value[1] *= (centre / SPEED_OF_LIGHT)[:, None]

@@ -141,6 +141,7 @@ def _template_transforms(factor, first, n_pixels, shift_low, shift_high):
     return transform, length, upper
 
 
+@lru_cache(maxsize=16)
 def polynomial_terms(n_pixels):
     """Legendre polynomials (n_polynomials, n_pixels) in the observed frame."""
     return np.polynomial.legendre.legvander(np.linspace(-1, 1, n_pixels), N_POLYNOMIALS - 1).T
@@ -187,7 +188,7 @@ def _solve_bounded(matrix, vector, n_free):
     return np.einsum("mk,mk->m", amplitude, vector), amplitude
 
 
-def reduction_of_chi2(matrix, vector, n_free):
+def reduction_of_chi2(matrix, vector, n_free, n_passes=4):
     """By how much the best mix lowers chi-square (m,): `_solve_bounded` without the amplitudes.
 
     Many small systems at once, by elimination with the systems on the last axis: each step is
@@ -202,6 +203,8 @@ def reduction_of_chi2(matrix, vector, n_free):
         Overwritten.
     n_free : int
         Unknowns from this one on are not negative.
+    n_passes : int
+        How often unknowns that came out negative are removed.
     """
     k = len(vector)
     diagonal = matrix[np.arange(k), np.arange(k)].copy()
@@ -217,7 +220,7 @@ def reduction_of_chi2(matrix, vector, n_free):
     ridge = RIDGE * diagonal[n_free:]
     todo = np.arange(vector.shape[1])
     lowered = np.zeros(vector.shape[1])
-    for _ in range(4):
+    for _ in range(n_passes):
         keep = active[:, todo]
         amplitude = _solve_masked(matrix[:, :, todo], vector[:, todo], ridge[:, todo], keep)
         lowered[todo] = np.einsum("km,km->m", np.maximum(amplitude, 0), vector[:, todo])
@@ -360,7 +363,7 @@ def _even_chi2(spectra, row, shift_low, shift_high):
     ).T[..., None]
     explained = ((even.whiten @ free)[..., 0] ** 2).sum(axis=1)
     left = vector[N_COARSE:] - (even.project @ free)[..., 0].T
-    return -explained - reduction_of_chi2(even.lines.copy(), left, 0)
+    return -explained - reduction_of_chi2(even.lines, left, 0, n_passes=2)
 
 
 def chi2_near_minima(spectra, shift_low, shift_high):
