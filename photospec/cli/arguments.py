@@ -3,7 +3,14 @@
 import argparse
 from pathlib import Path
 
-__all__ = ["add_overwrite", "add_seed", "bounded_float", "bounded_int", "existing_file"]
+__all__ = [
+    "add_method",
+    "add_overwrite",
+    "add_seed",
+    "bounded_float",
+    "bounded_int",
+    "existing_file",
+]
 
 
 def bounded_int(low, high=None):
@@ -89,6 +96,23 @@ def add_seed(parser):
         default=0,
         metavar="S",
         help="seed of the random numbers: the same seed gives the same result (default: 0)",
+    )
+
+
+def add_method(parser):
+    """Add ``--method``.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        Parser of a verb that measures spectra.
+    """
+    parser.add_argument(
+        "--method",
+        choices=("auto", "bulk", "ppxf"),
+        default="auto",
+        help="how spectra are measured: ppxf, exactly; bulk, several times faster, without"
+        " uncertainties only; auto, in bulk what can be (default)",
     )
 
 

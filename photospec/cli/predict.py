@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from photospec.cli.arguments import add_overwrite, add_seed, bounded_float, bounded_int
+from photospec.cli.arguments import add_method, add_overwrite, add_seed, bounded_float, bounded_int
 from photospec.cli.console import BAD_INPUT, PARTIAL, error, say
 
 __all__ = ["add_parser", "run"]
@@ -73,6 +73,7 @@ def add_parser(verbs, parents=()):
         action="store_true",
         help="measure only the best of them; errors are then of the measurement only",
     )
+    add_method(how)
     add_seed(how)
     how.add_argument("--device", metavar="D", help="cpu, cuda or cuda:N (default: cpu)")
     where = parser.add_argument_group("target, if it is not at the centre of the image")
@@ -169,5 +170,5 @@ def _quick_table(args, spectra):
     """Measure the predicted spectra alone; the table then says that its errors are too small."""
     from photospec.analysis import combine_candidates, measure_properties
 
-    table = measure_properties(spectra, progress=not args.quiet)
+    table = measure_properties(spectra, method=args.method, progress=not args.quiet)
     return combine_candidates(table, [0] * len(table))

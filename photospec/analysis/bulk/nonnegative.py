@@ -90,6 +90,8 @@ def solve_screened(columns, data, kept, norm):
         Squares of what is left.
     """
     n_columns = columns.shape[1]
+    if not len(kept):  # scipy's routine ends the process if there is no column
+        kept = np.arange(min(ADDED, n_columns))
     weights, chi2 = np.zeros((len(data), n_columns)), np.empty(len(data))
     todo = np.arange(len(data))
     limit = TOLERANCE * np.sqrt(np.einsum("ij,ij->i", data, data))[:, None]

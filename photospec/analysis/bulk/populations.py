@@ -2,7 +2,7 @@
 
 The fit is that of `photospec.analysis.populations.weights`: chi2 over E(B-V), each time with all
 templates. Here the attenuation is taken as linear between knots 256 pixels (6 % of the wavelength)
-apart, which follows Calzetti's curve to 1e-3 of the flux at E(B-V) = 0.3. The products of the
+apart, which follows Calzetti's curve to half a per cent of the flux at E(B-V) = 0.3. The products of the
 templates with each other are then sums over the intervals of three products that do not know the
 reddening, and a new E(B-V) costs no pixels. Chi2 is that of a model that can be written down, to
 rounding, and not an interpolation of chi2.
