@@ -190,11 +190,12 @@ def write_page(options, lines, milliseconds, parts, row, worst):
         for stage, (bulk, exact) in parts.items()
     ]
     shown = [f"   {', '.join(cells)}" for cells in lines if cells[1] or cells[4]]
-    text = f"""Bulk less exact, on {n_spectra} predicted spectra (8 candidates each of {options.n} simulated
-galaxies) and {n_spectra} noiseless simulated ones, in units of the error that the row of a galaxy
-quotes from its candidates (for simulated spectra its median over the galaxies); and both paths
-less the truth, in the same unit. Scatter is 1.4826 times the median absolute deviation. Of the
-redshifts 99.9 % agree within {worst:.0e}. Made by ``benchmarks/analysis_bulk.py``.
+    text = f"""Bulk less exact, on {n_spectra} predicted spectra (8 candidates each of {options.n}
+simulated galaxies) and {n_spectra} noiseless simulated ones, in units of the error that the row
+of a galaxy quotes from its candidates (for simulated spectra its median over the galaxies); and
+both paths less the truth, in the same unit. Scatter is 1.4826 times the median absolute
+deviation. Of the redshifts 99.9 % agree within {worst:.0e}. Made by
+``benchmarks/analysis_bulk.py``.
 
 .. csv-table::
    :header: {columns}

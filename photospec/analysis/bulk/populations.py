@@ -2,10 +2,10 @@
 
 The fit is that of `photospec.analysis.populations.weights`: chi2 over E(B-V), each time with all
 templates. Here the attenuation is taken as linear between knots 256 pixels (6 % of the wavelength)
-apart, which follows Calzetti's curve to half a per cent of the flux at E(B-V) = 0.3. The products of the
-templates with each other are then sums over the intervals of three products that do not know the
-reddening, and a new E(B-V) costs no pixels. Chi2 is that of a model that can be written down, to
-rounding, and not an interpolation of chi2.
+apart, which follows Calzetti's curve to half a per cent of the flux at E(B-V) = 0.3. The products
+of the templates with each other are then sums over the intervals of three products that do not
+know the reddening, and a new E(B-V) costs no pixels. Chi2 is that of a model that can be written
+down, to rounding, and not an interpolation of chi2.
 """
 
 import numpy as np
@@ -36,7 +36,7 @@ BLOCK = 16  # spectra at a time: 150 MB, and the products of one pass stay near 
 THIN, THIN_LSF = 2, 75.0  # and the narrowest line-spread function for it, km/s
 INTERVAL = 256  # pixels of the library between two knots of the attenuation
 FIRST_STEP = 6  # of the templates to begin with, over ages and metallicities
-FIRST_EBV = 0.1  # where all columns are fitted, to see which of them matter
+FIRST_EBV = 0.1  # where to see which columns matter; `minimum` looks there too
 N_SCREENED = 40  # columns that later fits begin with
 
 
@@ -303,11 +303,11 @@ class _Dusty:
         ebv, error, chi2 : float
         gas : ndarray (n_lines,)
         """
-        columns, data, _ = self.system(FIRST_EBV)
+        first = columns, data, rest = self.system(FIRST_EBV)
         self.norm = columns.norms()
-        found, self.kept, _ = solve_screened(columns, data[None], self.first, self.norm)
+        found, self.kept, left = solve_screened(columns, data[None], self.first, self.norm)
         self.keep_nearest(columns, data, found[0])
-        solved = {}
+        solved = {FIRST_EBV: (found[0], left[0] + rest, first)}
 
         def chi2_at(ebv):
             ebv = round(float(ebv), 6)

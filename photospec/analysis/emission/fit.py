@@ -163,18 +163,22 @@ def fit_groups(residual, groups, start, nonlinear=None):
     inflation = _inflation(residual, start[1])
     columns = _Columns(residual, groups)
     kinematics = np.array([start, start], float)
-    flux, covariance = _linear(columns(kinematics), columns.data)
+    profiles = columns(kinematics, derivatives=True)
+    flux, covariance = _linear(profiles[0], columns.data)
     own = _strong(flux, covariance, columns.balmer, inflation)
     for _ in range(2):
         if not own.any():
             break
-        kinematics = nonlinear(columns, kinematics, own)
-        flux, covariance = _linear(columns(kinematics), columns.data)
+        moved = nonlinear(columns, kinematics, own)
+        profiles = columns(moved, derivatives=True)
+        flux, covariance = _linear(profiles[0], columns.data)
         again = own & _strong(flux, covariance, columns.balmer, inflation)
         if (again == own).all():
+            kinematics = moved
             break
-        kinematics, own = np.array([start, start], float), again
-    covariance, error = _full_covariance(columns, kinematics, own, flux)
+        own = again
+        profiles = columns(kinematics, derivatives=True)
+    covariance, error = _full_covariance(columns, profiles, own, flux)
     covariance = covariance * (SHAPE_FACTOR * inflation) ** 2
     covariance += np.diag(_model_variance(residual, groups, flux))
     return GroupFit(
@@ -262,9 +266,8 @@ def gauss_newton(columns, kinematics, own):
     return _expand(free if better else kept, kinematics, own)
 
 
-def _full_covariance(columns, kinematics, own, flux):
+def _full_covariance(columns, profiles, own, flux):
     """Covariance of fluxes with free kinematics marginalised, and errors of the latter."""
-    profiles = columns(kinematics, derivatives=True)
     jacobian = np.hstack([profiles[0], columns.slopes(profiles, flux, own)])
     norm = np.linalg.norm(jacobian, axis=0)
     norm[norm == 0] = 1.0

@@ -120,7 +120,7 @@ def minimum(function, highest):
     -------
     position, width : float
     """
-    nodes = [0.0, 0.1, 0.3, 0.6]
+    nodes = [0.0, 0.1, 0.3]
     values = [function(node) for node in nodes]
     while values[-1] == min(values) and nodes[-1] < highest:
         nodes.append(min(nodes[-1] + 0.3, highest))
