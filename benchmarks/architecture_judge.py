@@ -10,7 +10,7 @@ from photospec.analysis import measure_redshift
 from photospec.evaluation import redshift_quality
 from photospec.networks.scaling import BLOCK, N_BASE, N_FINE, to_base, upsample
 from photospec.networks.stage import SuperResolutionStage
-from photospec.published.stage import PublishedDiffusionStage
+from photospec.published.training import PublishedDiffusionStage
 from photospec.spectrum import WAVELENGTH, from_arrays
 
 LEVELS = {"base": (0.1, 0.3, 1.0, 3.0, 10.0, 30.0), "detail": (0.1, 0.3, 1.0, 3.0)}

@@ -10,8 +10,8 @@ from photospec.networks.scaling import N_FINE
 from photospec.networks.sizes import DEFAULT_SIZES, build
 from photospec.networks.spectrum_transformer import SpectrumTransformer
 from photospec.networks.stage import BaseStage, SuperResolutionStage
-from photospec.published.sizes import PublishedSize
-from photospec.published.stage import build_published
+from photospec.published.config import PublishedSize
+from photospec.published.training import build_published
 from photospec.published.unet import UNet
 
 IMAGES = {"n_bands": 5, "size": 64, "pixel_scale": 0.396}

@@ -20,7 +20,7 @@ from architecture_tables import tables
 from architecture_variants import FINE, PUBLISHED, VARIANTS
 
 from photospec.pairs import PairsFile
-from photospec.training.augmentation import turn
+from photospec.training.data import turn
 
 BATCH, N_DRAWS, _RATE = 16, 4, 1e-3
 

@@ -24,7 +24,7 @@ from simulation_calibration import add_errors, find_catalogues, other_floor, rea
 from simulation_colour_space import ColourSpace
 
 from photospec.photometry.filters import effective_wavelength
-from photospec.simulation.galaxies import correction
+from photospec.simulation.galaxies import stars
 from photospec.simulation.galaxies.cosmology import luminosity_distance
 from photospec.simulation.galaxies.photometry import photometry_table
 from photospec.simulation.galaxies.population import PopulationConfig, _band_flux, draw_galaxies
@@ -32,7 +32,7 @@ from photospec.simulation.galaxies.population import PopulationConfig, _band_flu
 STEP = {
     "quiescent_mass": 0.1, "quiescent_width": 0.07, "quiescent_max": 0.03, "green_fraction": 0.07,
     "ms_zero": 0.1, "ms_slope": 0.07, "ms_bend": 0.15, "ms_scatter": 0.05, "quiescent_ssfr": 0.25,
-    "frost_scatter": 0.1, "green_ssfr": 0.15, "green_range": 0.3, "quiescent_tau": 0.2,
+    "quiescent_ssfr_scatter": 0.1, "green_ssfr": 0.15, "green_range": 0.3, "quiescent_tau": 0.2,
     "burst_fraction": 0.04, "quiescent_onset": 0.5, "quiescent_onset_slope": 0.3,
     "quiescent_onset_scatter": 0.3, "star_forming_onset": 1.0, "star_forming_onset_scatter": 0.5,
     "metallicity_offset": 0.05, "metallicity_slope": 0.05, "metallicity_scatter": 0.03,
@@ -51,9 +51,9 @@ READINGS = ((0.02, 0.7), (0.01, 0.7))
 TAIL = 0.12  # mag; what a percentile may be off before it counts as much as a moment
 
 KNOT = 0.02  # mag, step of the correction
-_N_OLD = len(correction.CORRECTION_WAVELENGTH)
-_OLD = np.array(correction.CORRECTION_MAGNITUDE)
-_YOUNG = np.array(correction.YOUNG_MAGNITUDE)
+_N_OLD = len(stars.CORRECTION_WAVELENGTH)
+_OLD = np.array(stars.CORRECTION_MAGNITUDE)
+_YOUNG = np.array(stars.YOUNG_MAGNITUDE)
 
 
 class Problem:
@@ -88,9 +88,9 @@ class Problem:
         near = tree.query(np.c_[self.z, self.r] / scale, k=3)[1]
         band = np.array([effective_wavelength(b) for b in "ugriz"])
         rest = band / (1 + galaxies.redshift[:, None])
-        old = _response(correction.CORRECTION_WAVELENGTH, rest)
-        young = _response(correction.YOUNG_WAVELENGTH, rest)
-        young = young * _youth_of_light(config, galaxies)[..., None]
+        old = _response(stars.CORRECTION_WAVELENGTH, rest)
+        young = _response(stars.YOUNG_WAVELENGTH, rest)
+        young = young * _young_share_of_light(config, galaxies)[..., None]
         return galaxies.magnitude[near], np.concatenate([old, young], axis=-1)[near]
 
     def residuals(self, drawn, x):
@@ -122,14 +122,14 @@ def _response(knots, wavelength):
     return CubicSpline(knots, np.eye(len(knots)), bc_type="natural")(at)
 
 
-def _youth_of_light(config, galaxies):
-    """Return the mean `correction.youth` of the light of each galaxy in each band, (n, 5)."""
+def _young_share_of_light(config, galaxies):
+    """Return the mean `stars.young_weight` of the light of each galaxy in each band, (n, 5)."""
     table = photometry_table((config.redshift_min, config.redshift_max))
     basis = table.basis
-    youth = np.tile(correction.youth(basis.age), len(basis.metallicity)).astype(np.float32)
+    young_weight = np.tile(stars.young_weight(basis.age), len(basis.metallicity)).astype(np.float32)
     g = {f.name: getattr(galaxies, f.name) for f in fields(galaxies)}
     for part in ("bulge", "disk"):
-        g[f"{part}_weights"] = g[f"{part}_weights"] * youth
+        g[f"{part}_weights"] = g[f"{part}_weights"] * young_weight
         g[f"{part}_line_luminosity"] = 0 * g[f"{part}_line_luminosity"]
     flux = _band_flux(table, g, slice(None)).sum(0)
     flux /= luminosity_distance(config, galaxies.redshift)[:, None] ** 2

@@ -5,7 +5,7 @@
 
 The folder holds ``images`` (cutouts), ``fields`` (whole frames) and ``spectra``. Real and
 simulated images go through the same measurements. The distributions measured on the real ones
-are where the numbers in `PsfConfig`, `NoiseConfig` and `SpectrographConfig` come from.
+are where the numbers in `PsfConfig`, `NoiseConfig` and `InstrumentConfig` come from.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.optimize import least_squares
 
 from photospec.photometry.apertures import aperture_weights
-from photospec.simulation import SpectrographConfig, Survey
+from photospec.simulation import InstrumentConfig, Survey
 from photospec.simulation.instrument.fibre import pixel_noise
 from photospec.spectrum.wavelengths import WAVELENGTH
 
@@ -137,7 +137,7 @@ def measure_field(folder):
 def measure_spectra(folder):
     """Errors of real spectra over those of simulated ones of the same flux; line spread, km/s."""
     nodes = np.array([4000, 4500, 5000, 5700, 6300, 7000, 7700, 8200, 9000])
-    config = replace(SpectrographConfig(), noise_scatter=0.0)
+    config = replace(InstrumentConfig(), noise_scatter=0.0)
     ratio, width = [], []
     for path in sorted(Path(folder).glob("spec-0*.fits")) + sorted(Path(folder).glob("spec-1*")):
         data = fits.getdata(path, 1)

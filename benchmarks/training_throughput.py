@@ -44,9 +44,9 @@ def write_pairs(path, n=N_PAIRS):
 
 def settings(preset, stage, *, batch_size, compiled=False):
     """Of a preset, for a few steps on these pairs."""
-    from photospec.training.presets import preset as named
+    from photospec.training import TrainConfig
 
-    config = named(preset, stage)
+    config = TrainConfig.preset(preset, stage)
     return replace(
         config,
         max_epochs=0,

@@ -35,9 +35,10 @@ PairsFile(folder / "pairs.h5")
 from dataclasses import replace
 
 from photospec.config import write_toml
-from photospec.training.presets import preset
+from photospec.training import TrainConfig
 
-settings = {stage: preset("tiny", stage) for stage in ("contrastive", "base", "super-resolution")}
+stages = ("contrastive", "base", "super-resolution")
+settings = {stage: TrainConfig.preset("tiny", stage) for stage in stages}
 base = settings["base"]
 settings["base"] = replace(
     base,
@@ -58,7 +59,8 @@ print((folder / "base.toml").read_text()[:900], "...")
 from photospec.training import train
 
 runs = {stage: folder / "run" / stage for stage in settings}
-train("base", folder / "pairs.h5", runs["base"], config=folder / "base.toml")
+config = TrainConfig.read(folder / "base.toml")
+train(config, folder / "pairs.h5", runs["base"])
 sorted(path.name for path in runs["base"].iterdir())
 
 # %%
@@ -91,7 +93,7 @@ axes.set_axis_off()
 # which of several candidates goes best with an image.
 
 for stage in ("super-resolution", "contrastive"):
-    train(stage, folder / "pairs.h5", runs[stage], preset="tiny")
+    train(settings[stage], folder / "pairs.h5", runs[stage])
 
 # %%
 # A spectrograph
@@ -99,7 +101,7 @@ for stage in ("super-resolution", "contrastive"):
 #
 # ``photospec train all`` does all this at once, and joins the three networks as here:
 
-from photospec.training.pack import pack
+from photospec.training import pack
 
 pack(runs, folder / "spectrograph", pairs=folder / "pairs.h5")
 

@@ -12,6 +12,9 @@ A field explains itself, and the file repeats that as a comment::
 
 Nested dataclasses are tables. Types: bool, int, float, str, Path, tuples and lists of these,
 dict of these, ``None`` as an alternative (an absent key), and nested dataclasses.
+
+A class whose settings come in several kinds has a class method ``select_class(data)``: given the
+content of its table, it returns the subclass to make, and the content that is for it.
 """
 
 import dataclasses
@@ -269,6 +272,8 @@ def _build(cls, data, keys, where):
         raise InputError(
             f"{where(keys)}: expected the table [{'.'.join(keys)}], got {_shown(data)}"
         )
+    if hasattr(cls, "select_class"):
+        cls, data = cls.select_class(data)
     fields = {item.name: item for item in dataclasses.fields(cls) if item.init}
     hints = typing.get_type_hints(cls)
     for name in data:

@@ -1,6 +1,5 @@
 """PhotoSpectrograph: images in, spectra out."""
 
-import warnings
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -12,7 +11,7 @@ from astropy.nddata import NDData
 from specutils import Spectrum
 
 from photospec.candidates import CandidateSpectra, best_candidate
-from photospec.errors import InputError, PhotospecWarning
+from photospec.errors import InputError
 from photospec.image import ImageArray, prepare_image
 from photospec.network_input import (
     as_list,
@@ -25,9 +24,8 @@ from photospec.network_input import (
 from photospec.networks.devices import DTYPES, check_device, check_dtype
 from photospec.photometry.apertures import aperture_flux
 from photospec.photometry.filters import band_flux
-from photospec.spectrograph_config import SCALE_BAND, PublishedConfig
 from photospec.spectrum import FIBRE_RADIUS, FLUX_UNIT, WAVELENGTH
-from photospec.weights import load_cascade, save_cascade
+from photospec.weights import SCALE_BAND, load_cascade, save_cascade
 
 __all__ = ["PhotoSpectrograph"]
 
@@ -41,7 +39,7 @@ _AT_ONCE = 128
 class PhotoSpectrograph:
     """Predicts the optical spectrum of a galaxy from its photometric image.
 
-    Made with `load` or `from_published`, or from a trained cascade.
+    Made with `load`, or from a trained cascade.
 
     Parameters
     ----------
@@ -52,8 +50,8 @@ class PhotoSpectrograph:
     device : str
         ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
     dtype : {None, "bfloat16", "float32"}
-        Precision inside the networks; by default bfloat16 where the processor has it, and
-        float32 for the published networks.
+        Precision inside the networks; by default what the weights ask for, else bfloat16 where
+        the processor has it.
     """
 
     def __init__(self, cascade, config, *, device="cpu", dtype=None):
@@ -91,63 +89,6 @@ class PhotoSpectrograph:
             path = path.parent
         cascade, config = load_cascade(path)
         return cls(cascade, config, device=str(device), dtype=dtype)
-
-    @classmethod
-    def from_published(
-        cls,
-        *,
-        base,
-        super_resolution,
-        contrastive,
-        base_contrastive=None,
-        image_mean=None,
-        image_std=None,
-        device=None,
-        dtype=None,
-    ):
-        """Make a spectrograph of the published networks from their authors' checkpoints.
-
-        Parameters
-        ----------
-        base, super_resolution, contrastive : path-like
-            Checkpoints (read without running anything in them), or state dicts. The moving
-            average of the weights is preferred.
-        base_contrastive : path-like, optional
-            Ranks the spectra of the base stage; `contrastive` does when left out.
-        image_mean, image_std : sequence of five floats, optional
-            Of each band's pixels in the training set, nanomaggies. Checkpoints do not hold
-            them, and without them images go in as they are, which the networks did not learn.
-        device, dtype : str, optional
-            See `load`.
-
-        Returns
-        -------
-        PhotoSpectrograph
-            `predict`, `sample`, `save` and the rest work as for other weights.
-
-        Raises
-        ------
-        InputError
-            A checkpoint missing, broken, with code in it, or of another network; networks that
-            do not go together.
-
-        Notes
-        -----
-        arXiv:2211.05556 and arXiv:2406.18175; see `photospec.published.denoiser`.
-        """
-        device = check_device(device or "cpu")
-        if image_mean is None and image_std is None:
-            warnings.warn(
-                "image_mean, image_std: expected the training set's, got none; images are not "
-                "standardised, which published networks expect",
-                PhotospecWarning,
-                stacklevel=2,
-            )
-        sources = {"base": base, "super_resolution": super_resolution, "contrastive": contrastive}
-        if base_contrastive is not None:
-            sources["base_contrastive"] = base_contrastive
-        config = PublishedConfig.of(sources, image_mean, image_std)
-        return cls(config.assemble(sources), config, device=str(device), dtype=dtype)
 
     def save(self, path, *, overwrite=False):
         """Write the spectrograph to a folder: ``config.toml`` and ``*.safetensors``."""

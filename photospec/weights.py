@@ -1,39 +1,60 @@
 """A spectrograph on disk: a folder with ``config.toml`` and safetensors files.
 
-Weights of others are untrusted: safetensors holds tensors only, and every name, shape and
-number is checked before use.
+What a saved spectrograph says of itself, and how its networks are written and read. Weights of
+others are untrusted: safetensors holds tensors only, and every name, shape and number is
+checked before use.
 """
 
-import os
 import tomllib
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from photospec.config import read_toml, write_toml
+from photospec.candidates import CHOICES
+from photospec.config import read_toml, setting, validate, write_toml
 from photospec.errors import InputError
 from photospec.networks.cascade import Cascade
 from photospec.networks.ood import ImageDomain
-from photospec.spectrograph_config import (
-    FORMAT,
-    PUBLISHED_FORMAT,
-    PublishedConfig,
-    Sampling,
-    SpectrographConfig,
+from photospec.networks.samplers import SAMPLERS
+from photospec.networks.sizes import (
+    BASE,
+    CONTRASTIVE,
+    SUPER_RESOLUTION,
+    ContrastiveSize,
+    StageSize,
+    build,
 )
+from photospec.networks.stage import N_STEPS_BASE, N_STEPS_SUPER_RESOLUTION
+from photospec.utils.files import replacing
+from photospec.utils.registry import Registry
 
 __all__ = [
-    "PublishedConfig",
+    "FORMAT",
+    "SCALE_BAND",
+    "WEIGHT_FORMATS",
     "Sampling",
     "SpectrographConfig",
+    "WeightsConfig",
+    "assemble",
     "load_cascade",
     "load_module",
     "read_config",
+    "read_state",
+    "register_weight_format",
     "save_cascade",
     "save_module",
+    "write_state",
 ]
+
+FORMAT = "photospec-spectrograph-1"
+#: Band whose fibre flux sets the flux scale of predicted spectra.
+SCALE_BAND = "r"
+#: Settings classes of saved spectrographs by format; `register_weight_format` adds to them.
+WEIGHT_FORMATS = Registry("format")
 
 CONFIG_NAME = "config.toml"
 FILES = {
@@ -47,7 +68,181 @@ DOMAIN_FILE = "domain.safetensors"
 _HALF_FROM = 4096
 
 
-_CONFIGS = {FORMAT: SpectrographConfig, PUBLISHED_FORMAT: PublishedConfig}
+def register_weight_format(name, config):
+    """Let folders of another format be loaded and saved as spectrographs.
+
+    Parameters
+    ----------
+    name : str
+        The ``format`` in their ``config.toml``.
+    config : type
+        A subclass of `WeightsConfig`, or where to import it from, ``"module:name"``.
+
+    Raises
+    ------
+    InputError
+        If the name is taken.
+
+    Examples
+    --------
+    >>> from photospec.weights import WEIGHT_FORMATS, register_weight_format
+    >>> register_weight_format("my-format-1", "my_package.weights:MyConfig")
+    >>> "my-format-1" in WEIGHT_FORMATS
+    True
+    """
+    WEIGHT_FORMATS.register(name, config)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How spectra are drawn by default."""
+
+    sampler: str = setting(
+        "dpm-solver++", "Algorithm: ddpm, ddim, dpm-solver++, heun or another\nthat is registered."
+    )
+    n_steps_base: int = setting(N_STEPS_BASE, "Steps of the base stage.", min=1)
+    n_steps_super_resolution: int = setting(
+        N_STEPS_SUPER_RESOLUTION, "Steps of the super-resolution stage.", min=1
+    )
+    n_candidates: int = setting(8, "Candidates that predict draws and chooses from.", min=1)
+    choose: str = setting("central", "Which one it returns.", choices=CHOICES)
+    n_keep: int = setting(
+        0, "Base spectra, the most similar ones, that are refined and shared; 0: all.", min=0
+    )
+    guidance: float = setting(
+        1.0,
+        "Classifier-free guidance: above one exaggerates what the image says; needs weights\n"
+        "trained with condition_dropout.",
+        min=0,
+    )
+
+    def __post_init__(self):
+        validate(self)
+        SAMPLERS.get(self.sampler)  # raises where there is none of this name
+
+
+@dataclass(frozen=True)
+class WeightsConfig:
+    """What every spectrograph says of itself.
+
+    A subclass belongs to a format (`register_weight_format`): it adds what the format needs to
+    know, reads the networks in `load` and writes them in `save`.
+    """
+
+    format: str = setting(FORMAT, "Version of this layout.")
+    bands: tuple[str, ...] = setting(("u", "g", "r", "i", "z"), "Bands of the images, in order.")
+    image_size: int = setting(64, "Pixels on a side.", min=1)
+    pixel_scale: float = setting(0.396, "Arcsec per pixel.")
+    lsf_wavelength: tuple[float, ...] = setting(
+        (4000.0, 8500.0), "Where the line-spread function of the spectra is given, Angstrom."
+    )
+    lsf_sigma: tuple[float, ...] = setting(
+        (2.2, 2.5), "Its standard deviation there, Angstrom, smoothing of the grid included."
+    )
+    provenance: dict[str, str] = field(
+        default_factory=dict, metadata={"help": "Where the weights come from."}
+    )
+    #: Precision of the networks where nobody asks for one; None leaves it to the device.
+    default_dtype: ClassVar[str | None] = None
+    #: Architecture in training whose networks these are; empty where none can train them on.
+    architecture: ClassVar[str] = ""
+
+    def __post_init__(self):
+        validate(self)
+        if SCALE_BAND not in self.bands:
+            raise InputError(
+                f"bands: expected {SCALE_BAND} among them, which sets the flux of spectra, got "
+                f"{','.join(self.bands)}"
+            )
+        if not self.pixel_scale > 0:
+            raise InputError(f"pixel_scale: expected a positive number, got {self.pixel_scale}")
+        if not self.lsf_sigma or len(self.lsf_sigma) != len(self.lsf_wavelength):
+            raise InputError(
+                f"lsf_sigma: expected as many numbers as lsf_wavelength has, "
+                f"{len(self.lsf_wavelength)}, got {len(self.lsf_sigma)}"
+            )
+
+    def load(self, folder):
+        """Read the networks of a folder, an object with the methods of `Cascade`."""
+        raise NotImplementedError
+
+    def save(self, folder, cascade):
+        """Write the networks into a folder."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class SpectrographConfig(WeightsConfig):
+    """A trained spectrograph."""
+
+    architecture: ClassVar[str] = "transformer"
+    sampling: Sampling = Sampling()
+    base: StageSize = BASE
+    super_resolution: StageSize = SUPER_RESOLUTION
+    contrastive: ContrastiveSize = CONTRASTIVE
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.super_resolution.redshift and not self.base.redshift:
+            raise InputError(
+                "super_resolution.redshift: expected false with a base stage that draws no "
+                "redshift, got true"
+            )
+        scalings = [s.process.spectral_scaling for s in (self.base, self.super_resolution)]
+        if scalings[0] != scalings[1]:
+            raise InputError(
+                "spectral_scaling: expected the same in base and super_resolution, got "
+                f"{' and '.join(scalings)}"
+            )
+        for name in ("base", "super_resolution"):
+            if self.sampling.guidance != 1.0 and not getattr(self, name).process.condition_dropout:
+                raise InputError(
+                    f"sampling: expected guidance 1 for a {name} stage that always saw its images, "
+                    f"got {self.sampling.guidance}; train with condition_dropout"
+                )
+
+    def size(self, stage):
+        """Network size of ``"base"``, ``"super-resolution"`` or ``"contrastive"``."""
+        return getattr(self, stage.replace("-", "_"))
+
+    def build(self, stage):
+        """The stage's module with random weights."""
+        return build(
+            stage,
+            self.size(stage),
+            n_bands=len(self.bands),
+            image_size=self.image_size,
+            pixel_scale=self.pixel_scale,
+        )
+
+    def load(self, folder):
+        """Read the networks of a folder, a `Cascade`."""
+        stages = {}
+        for stage, name in FILES.items():
+            try:
+                module = self.build(stage)
+            except (RuntimeError, MemoryError) as error:
+                reason = str(error).splitlines()[0]
+                raise InputError(
+                    f"weights: expected sizes of the {stage} network that fit this machine in "
+                    f"{folder / CONFIG_NAME}, got others ({reason})"
+                ) from None
+            stages[stage] = load_module(module, folder / name)
+        cascade = assemble(stages, self)
+        if (folder / DOMAIN_FILE).exists():
+            domain = ImageDomain.like(cascade.base.encoder)
+            cascade.domain = load_module(domain, folder / DOMAIN_FILE).eval()
+        return cascade
+
+    def save(self, folder, cascade):
+        """Write the networks into a folder."""
+        for stage, name in FILES.items():
+            save_module(getattr(cascade, stage.replace("-", "_")), folder / name)
+        if cascade.domain is not None:
+            save_module(cascade.domain, folder / DOMAIN_FILE, half=False)
+
+
+register_weight_format(FORMAT, SpectrographConfig)
 
 
 def save_module(module, path, *, half=True, metadata=None):
@@ -55,7 +250,7 @@ def save_module(module, path, *, half=True, metadata=None):
 
     `metadata`, text by name, goes into the file's header.
     """
-    _save_state(
+    write_state(
         {
             name: t.half() if half and t.numel() >= _HALF_FROM else t
             for name, t in module.state_dict().items()
@@ -65,26 +260,34 @@ def save_module(module, path, *, half=True, metadata=None):
     )
 
 
-def _save_state(state, path, metadata=None):
-    temporary = Path(path).with_name(Path(path).name + ".partial")
+def write_state(state, path, metadata=None):
+    """Write tensors by name as safetensors, and text by name into the header.
+
+    Raises
+    ------
+    InputError
+        It cannot be written; a file of that name is then as it was.
+    """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     try:
         # Safetensors' own way to write a file leaves it readable by nobody else.
-        with open(temporary, "wb") as file:
-            file.write(save(state, metadata))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            temporary.write_bytes(save(state, metadata))
     except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
         raise InputError(
             f"path: expected room to write {path}, got {error}; is the disk full or the folder "
             "read-only?"
         ) from None
 
 
-def _read_state(path):
-    """Tensors of a safetensors file by name, all of finite numbers."""
+def read_state(path):
+    """Read the tensors of a safetensors file by name, all of finite numbers.
+
+    Raises
+    ------
+    InputError
+        File missing or broken; values not finite.
+    """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"weights: expected the file {path.name} in {path.parent}, got none")
@@ -109,7 +312,7 @@ def load_module(module, path):
     InputError
         File missing or broken; missing, extra or misshapen tensors; values not finite.
     """
-    state = _read_state(path)
+    state = read_state(path)
     wanted = module.state_dict()
     missing, extra = wanted.keys() - state.keys(), state.keys() - wanted.keys()
     if missing or extra:
@@ -129,28 +332,30 @@ def load_module(module, path):
 
 
 def read_config(folder):
-    """What a spectrograph folder says of itself.
+    """Read what a spectrograph folder says of itself.
 
     Returns
     -------
-    SpectrographConfig or PublishedConfig
+    WeightsConfig
+        Of the class that is registered for its format.
 
     Raises
     ------
     InputError
         No ``config.toml`` there, a broken one, or one of an unknown format.
     """
-    path = folder / CONFIG_NAME
+    path = Path(folder) / CONFIG_NAME
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8")).get("format", FORMAT)
     except (OSError, ValueError):
         found = FORMAT  # what is wrong is for `read_toml` to say
-    if found not in list(_CONFIGS):
+    try:
+        kind = WEIGHT_FORMATS.get(found)
+    except InputError as error:
         raise InputError(
-            f"weights: expected format {' or '.join(_CONFIGS)}, got {found!r} in {path}; "
-            "made by another version of photospec?"
-        )
-    return read_toml(_CONFIGS[found], path)
+            f"weights: {error} in {path}; made by another version of photospec?"
+        ) from None
+    return read_toml(kind, path)
 
 
 def load_cascade(folder):
@@ -158,8 +363,8 @@ def load_cascade(folder):
 
     Returns
     -------
-    Cascade or PublishedAdapter
-    SpectrographConfig or PublishedConfig
+    Cascade, or an object with its methods
+    WeightsConfig
 
     Raises
     ------
@@ -170,27 +375,7 @@ def load_cascade(folder):
     if not folder.is_dir():
         raise InputError(f"weights: expected a folder with {CONFIG_NAME}, got {folder}")
     config = read_config(folder)
-    if isinstance(config, PublishedConfig):
-        names = ["base", "super_resolution", "contrastive"]
-        names += ["base_contrastive"] * config.base_contrastive
-        states = {name: _read_state(folder / f"{name}.safetensors") for name in names}
-        return config.assemble(states), config
-    stages = {}
-    for stage, name in FILES.items():
-        try:
-            module = config.build(stage)
-        except (RuntimeError, MemoryError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(
-                f"weights: expected sizes of the {stage} network that fit this machine in "
-                f"{folder / CONFIG_NAME}, got others ({reason})"
-            ) from None
-        stages[stage] = load_module(module, folder / name)
-    cascade = assemble(stages, config)
-    if (folder / DOMAIN_FILE).exists():
-        domain = ImageDomain.like(cascade.base.encoder)
-        cascade.domain = load_module(domain, folder / DOMAIN_FILE).eval()
-    return cascade, config
+    return config.load(folder), config
 
 
 def assemble(stages, config):
@@ -223,13 +408,5 @@ def save_cascade(folder, cascade, config, *, overwrite=False):
         (folder / CONFIG_NAME).unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"path: expected a writable folder, got {folder} ({error})") from None
-    if isinstance(config, PublishedConfig):
-        # In full precision: these answer as their authors' do, to the last digit.
-        for name, state in cascade.published.state_dicts().items():
-            _save_state(state, folder / f"{name}.safetensors")
-    else:
-        for stage, name in FILES.items():
-            save_module(getattr(cascade, stage.replace("-", "_")), folder / name)
-        if cascade.domain is not None:
-            save_module(cascade.domain, folder / DOMAIN_FILE, half=False)
+    config.save(folder, cascade)
     write_toml(config, folder / CONFIG_NAME)

@@ -16,9 +16,7 @@ from photospec import PhotoSpectrograph
 from photospec.evaluation import model_card
 from photospec.evaluation.on_pairs import Settings
 from photospec.simulation import Survey, simulate_pairs
-from photospec.training import train
-from photospec.training.pack import pack
-from photospec.training.presets import preset
+from photospec.training import TrainConfig, pack, train
 
 # The main sample as it is, and a deeper one: users' images go to r = 19 and beyond.
 PAIRS = {
@@ -69,15 +67,14 @@ def run(folder, init, n_processes, device, scale):
     files = simulate(folder, n_processes, scale)
     pairs = [files["main"], files["deep"]]
     for stage, more in MORE_STEPS.items():
-        steps = more if init else preset(PRESET, stage).max_steps
+        config = TrainConfig.preset(PRESET, stage, seed=TRAINING_SEED)
+        if init:
+            config = TrainConfig.fine_tune(init, stage, preset=config)
+        steps = more if init else config.max_steps
         train(
-            stage,
+            config.change(max_steps=max(10, round(scale * steps))),
             pairs,
             folder / stage,
-            preset=PRESET,
-            seed=TRAINING_SEED,
-            max_steps=max(10, round(scale * steps)),
-            init=init,
             resume=(folder / stage).exists(),
             device=device,
             progress=True,

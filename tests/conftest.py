@@ -115,8 +115,7 @@ def pairs(write_pairs, tmp_path_factory):
 def settings():
     """``settings(stage, **changes)``: a TrainConfig for runs of a few seconds."""
     from photospec.networks.sizes import ContrastiveSize, EncoderSize, StageSize, TransformerSize
-    from photospec.published.sizes import PublishedSize
-    from photospec.training.config import Optimisation, TrainConfig
+    from photospec.training.settings import Optimisation, TrainConfig
 
     image = EncoderSize(width=16, depth=0, n_heads=2, patch_size=32, n_summary=2)
     network = TransformerSize(width=16, depth=1, n_heads=2, patch_size=60)
@@ -131,14 +130,5 @@ def settings():
         optimisation=Optimisation(learning_rate=5e-3, warmup_steps=2, ema_decay=0.9),
         diffusion=StageSize(image, network),
         contrastive=ContrastiveSize(8, image, network),
-        published=PublishedSize(
-            widths=(8, 8, 8, 32, 32),
-            attention_depths=(4,),
-            time_width=16,
-            image_width=4,
-            n_times=20,
-            embedding_size=8,
-            spectrum_widths=(8, 8),
-        ),
     )
     return lambda stage="base", **changes: replace(config, stage=stage, **changes)

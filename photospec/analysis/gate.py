@@ -9,11 +9,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from photospec.errors import InputError
-from photospec.spectrum import SpectrumArrays, to_arrays
+from photospec.spectrum import SpectrumArrays, fill_missing, to_arrays
+from photospec.utils.validity import usable
 
-__all__ = ["Rows", "gather", "reason_unusable", "take"]
+__all__ = ["Rows", "gather", "good_pixels", "notes", "reason_unusable", "take"]
 
 N_PIXELS_MIN = 50
+# Angstrom. No spectrum of a galaxy ends below this: the numbers are decimal logarithms of
+# wavelengths (3.6 to 4.0), or microns without a unit.
+WAVELENGTH_MIN = 100.0
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def gather(spectra, *, strict=True):
         If `spectra` holds no spectrum, or `strict` and one of them cannot be read.
     """
     if isinstance(spectra, SpectrumArrays):
-        return Rows((spectra,), False)
+        return Rows((fill_missing(spectra),), False)
     if hasattr(spectra, "spectral_axis") and not isinstance(spectra, (list, tuple)):
         if np.ndim(spectra.spectral_axis) == 1:
             return Rows((_convert(spectra, strict),), np.ndim(spectra.flux) == 1)
@@ -100,7 +104,9 @@ def gather(spectra, *, strict=True):
 
 def _convert(spectrum, strict):
     try:
-        return spectrum if isinstance(spectrum, SpectrumArrays) else to_arrays(spectrum)
+        if isinstance(spectrum, SpectrumArrays):
+            return fill_missing(spectrum)
+        return to_arrays(spectrum)
     except Exception as error:
         if strict:
             raise
@@ -109,13 +115,40 @@ def _convert(spectrum, strict):
 
 
 def good_pixels(arrays):
-    """Usable pixels (n, n_wave): not masked, finite flux, a positive finite error if any."""
-    good = np.isfinite(arrays.flux)
-    if arrays.mask is not None:
-        good &= ~np.asarray(arrays.mask, bool)
-    if arrays.sigma is not None:
-        good &= np.isfinite(arrays.sigma) & (np.asarray(arrays.sigma) > 0)
-    return good
+    """Tell which pixels hold information, by the rule of `photospec.utils.validity.usable`.
+
+    Parameters
+    ----------
+    arrays : SpectrumArrays
+
+    Returns
+    -------
+    ndarray of bool, shape (n, n_wave)
+    """
+    # Fill values have been masked on the way in: large numbers are fluxes of a small unit here.
+    return usable(np.where(np.isfinite(arrays.flux), 0.0, np.nan), arrays.sigma, arrays.mask)
+
+
+def notes(arrays):
+    """List what a spectrum says of itself that its measurements inherit.
+
+    Parameters
+    ----------
+    arrays : SpectrumArrays
+
+    Returns
+    -------
+    tuple of str
+        Flags for the table: another frame than the Sun's, fluxes up to a factor.
+    """
+    found = []
+    frame = arrays.meta.get("spectral_frame", "heliocentric")
+    # Between barycentric and heliocentric there are 0.013 km/s.
+    if frame not in ("heliocentric", "barycentric"):
+        found.append(f"wavelengths are in the {frame} frame: so is the redshift")
+    if arrays.meta.get("flux_calibration") == "relative":
+        found.append("fluxes are relative: line fluxes hold up to a factor")
+    return tuple(found)
 
 
 def reason_unusable(arrays, row=0):
@@ -137,6 +170,11 @@ def reason_unusable(arrays, row=0):
         return "wavelengths are not strictly increasing"
     if wavelength.size < N_PIXELS_MIN:
         return f"only {wavelength.size} pixels"
+    if wavelength[-1] < WAVELENGTH_MIN:
+        return (
+            f"spectral axis runs from {wavelength[0]:.4g} to {wavelength[-1]:.4g} Angstrom: is it "
+            "the logarithm, or in another unit?"
+        )
     flux = np.asarray(arrays.flux)[row]
     mask = None if arrays.mask is None else np.asarray(arrays.mask, bool)[row]
     if mask is not None and mask.all():

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from photospec.analysis.bulk.frames import reason_not_bulk
-from photospec.analysis.gate import gather
+from photospec.analysis.gate import gather, notes
 from photospec.analysis.property_row import Options, failed_rows, measure_rows
 from photospec.analysis.property_table import assemble
 from photospec.errors import InputError
@@ -95,7 +95,9 @@ def measure_properties(
             f"galactic_ebv: expected no negative number, got {galactic_ebv.min():g}; is it A_V?"
         )
     # What else a spectrum carries (headers, a WCS) need not, and may not, travel to a worker.
-    arrays = [row if isinstance(row, str) else replace(row, meta={}) for row in rows]
+    arrays = [
+        row if isinstance(row, str) else replace(row, meta={"notes": notes(row)}) for row in rows
+    ]
     bulk = _take_bulk(arrays, options)
     chunk, serial = (CHUNK_BULK, SERIAL_MAX_BULK) if bulk.all() else (CHUNK, SERIAL_MAX)
     tasks = [

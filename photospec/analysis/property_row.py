@@ -142,6 +142,7 @@ def _begin(arrays, redshift, galactic_ebv, options):
     if why:
         row["flags"].append(why)
         return _Measured(row)
+    row["flags"] += arrays.meta.get("notes", ())
     if galactic_ebv:
         arrays = _dereddened(arrays, galactic_ebv)
     try:

@@ -1,8 +1,6 @@
 """Spectra of DESI: coadded spectra of a healpix or tile (``coadd-*.fits``).
 
-The three arms (b, r, z) are sampled every 0.8 Angstrom on one common grid, so they are
-joined by the weighted mean of the samples that overlap. Wavelengths are in vacuum. The width
-of the line-spread function is the second moment of the columns of the resolution matrix.
+How the three spectrographs are joined is in `photospec.spectrum.desi`.
 """
 
 import warnings
@@ -15,11 +13,10 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 from photospec.archive.objects import ArchiveObject, Objects, wanted
 from photospec.errors import InputError
+from photospec.spectrum.desi import ARMS, join_arms, read_arms
 
 __all__ = ["read_desi"]
 
-STEP = 0.8  # Angstrom
-ARMS = ("B", "R", "Z")
 DAMAGE = (OSError, KeyError, TypeError, IndexError, ValueError, AstropyUserWarning)
 
 
@@ -53,7 +50,9 @@ def read_desi(path, *, redshifts=None, identifiers=None) -> Objects:
         with _strictly(), fits.open(path, memmap=False) as hdus:
             fibermap = hdus["FIBERMAP"].data
             ids = fibermap["TARGETID"]
-            arms = [_arm(hdus, arm) for arm in ARMS]
+            arms = read_arms(hdus)
+            if len(arms) < len(ARMS):
+                raise KeyError(f"expected spectrographs {', '.join(ARMS)}")
             positions = fibermap["TARGET_RA"], fibermap["TARGET_DEC"]
     except DAMAGE as error:
         raise InputError(
@@ -62,7 +61,9 @@ def read_desi(path, *, redshifts=None, identifiers=None) -> Objects:
     for i, target in enumerate(ids):
         if take(str(target)):
             redshift, zwarn = found.get(int(target), (np.nan, -1))
-            spectrum = _spectrum([arm.row(i) for arm in arms], int(target))
+            spectrum = join_arms(
+                [arm.row(i) for arm in arms], {"identifier": str(int(target)), "source": "DESI"}
+            )
             yield ArchiveObject(
                 str(target),
                 float(positions[0][i]),
@@ -71,65 +72,6 @@ def read_desi(path, *, redshifts=None, identifiers=None) -> Objects:
                 spectrum=spectrum,
                 columns={"targetid": int(target), "zwarn": zwarn},
             )
-
-
-class _Arm:
-    """Spectra of one arm, on the common grid from sample `first` on."""
-
-    def __init__(self, wavelength, flux, ivar, resolution):
-        self.first = round(wavelength[0] / STEP)
-        self.flux, self.ivar, self.resolution = flux, ivar, resolution
-
-    def row(self, i):
-        """Return first sample, flux, ivar and line-spread sigma (Angstrom) of spectrum `i`."""
-        matrix = np.clip(self.resolution[i].astype(float), 0, None)  # (n_diagonals, n_wave)
-        half = matrix.shape[0] // 2
-        offset = np.arange(half, half - matrix.shape[0], -1)[:, None]
-        total = matrix.sum(axis=0)
-        norm = np.where(total > 0, total, 1.0)
-        mean = (matrix * offset).sum(axis=0) / norm
-        variance = (matrix * (offset - mean) ** 2).sum(axis=0) / norm
-        return self.first, self.flux[i], self.ivar[i], np.sqrt(variance) * STEP
-
-
-def _arm(hdus, name):
-    ivar = hdus[f"{name}_IVAR"].data.astype(float)
-    if f"{name}_MASK" in hdus:
-        ivar[hdus[f"{name}_MASK"].data != 0] = 0.0
-    return _Arm(
-        hdus[f"{name}_WAVELENGTH"].data,
-        hdus[f"{name}_FLUX"].data.astype(float),
-        ivar,
-        hdus[f"{name}_RESOLUTION"].data,
-    )
-
-
-def _spectrum(rows, target):
-    """Join the arms of one object."""
-    from photospec.spectrum import from_arrays
-
-    start = min(first for first, *_ in rows)
-    stop = max(first + len(flux) for first, flux, *_ in rows)
-    weight, total, plain, lsf, count = (np.zeros(stop - start) for _ in range(5))
-    for first, flux, ivar, sigma in rows:
-        place = np.s_[first - start : first - start + len(flux)]
-        weight[place] += ivar
-        total[place] += np.where(ivar > 0, flux, 0) * ivar
-        plain[place] += flux
-        lsf[place] += sigma
-        count[place] += 1
-    covered = count > 0
-    good = weight > 0
-    flux = np.where(good, total / np.where(good, weight, 1), plain / np.maximum(count, 1))
-    sigma = np.where(good, 1 / np.sqrt(np.where(good, weight, 1)), np.inf)
-    return from_arrays(
-        STEP * np.arange(start, stop)[covered],
-        flux[covered],
-        sigma=sigma[covered],
-        mask=~good[covered],
-        lsf=(lsf / np.maximum(count, 1))[covered],
-        meta={"identifier": str(target), "source": "DESI"},
-    )
 
 
 @contextmanager

@@ -1,19 +1,20 @@
 """Cutouts of the DESI Legacy Imaging Surveys, from their cutout service or on disk."""
 
+import tempfile
 from pathlib import Path
 from urllib.parse import urlencode
 
 import numpy as np
 from astropy import units as u
 from astropy.nddata import InverseVariance, NDData
-from astropy.wcs import WCS
-from astropy.wcs.utils import proj_plane_pixel_scales
 
-from photospec.archive.sdss.position import parse_position
 from photospec.archive.sdss.settings import DownloadConfig
 from photospec.archive.transfer import Client, FileRefused, GiveUp
 from photospec.archive.verify import open_verified
 from photospec.errors import InputError
+from photospec.image import NANOMAGGY, band_names, sky_position
+from photospec.image.wcs import header_wcs, pixel_scales
+from photospec.utils.validity import to_sigma, usable
 
 __all__ = ["legacy_image", "read_legacy"]
 
@@ -33,7 +34,7 @@ def legacy_image(
         One position; a pair is right ascension and declination in degrees (ICRS).
     size : int
         Side, in native pixels of 0.262 arcsec; at most 512.
-    bands : str
+    bands : str or sequence of str
         Bands; which there are depends on the layer.
     layer : str
         Data release, as the service names it.
@@ -55,9 +56,8 @@ def legacy_image(
     InputError
         Position, size or bands are wrong, or off the footprint; or no network.
     """
-    import tempfile
-
-    ra, dec = parse_position(coord)
+    ra, dec = sky_position(coord)
+    bands = band_names(bands)
     if not 8 <= size <= LARGEST:
         raise InputError(f"size: expected 8 to {LARGEST} pixels, got {size}")
     query = {
@@ -103,13 +103,13 @@ def read_legacy(path, *, position=None):
     try:
         with open_verified(path) as (hdus, _):
             header = hdus[0].header
-            bands = tuple(str(header["BANDS"]).strip())
+            bands = band_names(str(header["BANDS"]), "BANDS")
             data = hdus[0].data[None] if hdus[0].data.ndim == 2 else hdus[0].data
             data = data.astype(np.float32)
             ivar = None
             if len(hdus) > 1 and getattr(hdus[1].data, "shape", None) == hdus[0].data.shape:
                 ivar = hdus[1].data.reshape(data.shape).astype(np.float32)
-            wcs = WCS(header).celestial
+            wcs = header_wcs(header)
     except (FileRefused, OSError, KeyError, AttributeError, IndexError) as error:
         raise InputError(
             f"path: expected a Legacy Surveys cutout, got {path.name}"
@@ -117,16 +117,16 @@ def read_legacy(path, *, position=None):
         ) from None
     if data.ndim != 3 or len(data) != len(bands):
         raise InputError(f"path: expected {len(bands)} bands in {path.name}, got {data.shape}")
-    mask = ~np.isfinite(data) | (data == 0)
-    if ivar is not None:
-        mask |= ivar <= 0
+    sigma = None if ivar is None else to_sigma(ivar, "ivar")
+    mask = ~usable(data, sigma, data == 0, axis=(-2, -1))
     if mask.all():
         raise InputError(f"path: expected an image, got none in {path.name}; off the footprint")
-    from photospec.image import NANOMAGGY
-
+    if wcs is None:
+        raise InputError(f"path: expected a celestial WCS, got none in {path.name}")
+    center = (data.shape[-1] / 2, data.shape[-2] / 2)
     meta = {
         "bands": bands,
-        "pixel_scale": float(np.mean(proj_plane_pixel_scales(wcs))) * 3600 * u.arcsec,
+        "pixel_scale": float(np.mean(pixel_scales(wcs, {}, center))) * u.arcsec,
         "name": path.stem,
     }
     if position is not None:

@@ -14,6 +14,9 @@ from astropy.nddata import InverseVariance, NDData
 
 from photospec.archive.objects import ArchiveObject, Objects, wanted
 from photospec.errors import InputError
+from photospec.image import NANOMAGGY
+from photospec.spectrum import from_arrays
+from photospec.utils.validity import to_sigma, usable
 
 __all__ = ["read_hats", "read_multimodal"]
 
@@ -162,14 +165,10 @@ def _object(identifier, row):
 def _spectrum(identifier, row):
     if row.get("spectrum_flux") is None or row.get("spectrum_lambda") is None:
         return None
-    from photospec.spectrum import from_arrays
-
     values = {name: row.get(f"spectrum_{name}") for name in SPECTRUM}
     flux, wavelength = (np.asarray(values[name], dtype=float) for name in ("flux", "lambda"))
     ivar = np.zeros(flux.shape) if values["ivar"] is None else np.asarray(values["ivar"], float)
-    mask = ~(ivar > 0)
-    if values["mask"] is not None:
-        mask |= np.asarray(values["mask"], dtype=bool)
+    mask = ~usable(flux, to_sigma(ivar, "ivar"), values["mask"])
     real = wavelength > 0
     wavelength = wavelength[real]
     lsf = None
@@ -186,24 +185,29 @@ def _spectrum(identifier, row):
 def _image(identifier, row):
     if row.get("image_array") is None or row.get("image_band") is None:
         return None
-    from photospec.image import NANOMAGGY
-
     data = np.asarray(row.get("image_array"), dtype=np.float32)
-    bands = tuple(_text(band).rsplit("-", 1)[-1].lower() for band in row.get("image_band"))
-    mask = ~np.isfinite(data)
+    bands = tuple(_band(_text(band)) for band in row.get("image_band"))
+    mask = np.zeros(data.shape, bool)
     given = row.get("image_mask", row.get("bit_mask"))
     if given is not None:
         mask |= np.broadcast_to(np.asarray(given) != 0, data.shape)
     ivar = row.get("image_ivar")
+    sigma = None if ivar is None else to_sigma(ivar, "ivar")
+    mask = ~usable(data, sigma, mask, axis=(-2, -1))
     if ivar is not None:
         ivar = np.asarray(ivar, dtype=np.float32)
-        mask |= ~(ivar > 0)
         ivar = InverseVariance(np.where(mask, 0, ivar), unit=NANOMAGGY**-2)
     scale = row.get("image_scale")
     meta = {"bands": bands, "name": identifier}
     if scale is not None:
         meta["pixel_scale"] = float(np.mean(scale)) * u.arcsec
     return NDData(np.where(mask, 0, data), uncertainty=ivar, mask=mask, unit=NANOMAGGY, meta=meta)
+
+
+def _band(name):
+    """Band of a name such as "DES-G": that behind the survey; one letter is in lower case."""
+    band = name.rsplit("-", 1)[-1]
+    return band.lower() if len(band) == 1 else band
 
 
 def _text(value):

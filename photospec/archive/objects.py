@@ -7,6 +7,9 @@ import numpy as np
 from astropy.nddata import NDData
 
 from photospec.errors import InputError, PhotospecError
+from photospec.image import band_names, prepare_image
+from photospec.pairs import PairsWriter
+from photospec.spectrum import WAVELENGTH, to_arrays, to_training_grid
 
 __all__ = ["ArchiveObject", "join", "write_objects"]
 
@@ -113,12 +116,9 @@ def write_objects(
     failures : dict
         Identifier -> reason (str), for the objects left out.
     """
-    from photospec.pairs import PairsWriter
-    from photospec.spectrum import WAVELENGTH
-
-    failures, batch = {}, []
+    failures, batch, bands = {}, [], band_names(bands)
     with PairsWriter(
-        path, tuple(bands), pixel_scale, WAVELENGTH, provenance or {}, overwrite=overwrite
+        path, bands, pixel_scale, WAVELENGTH, provenance or {}, overwrite=overwrite
     ) as writer:
         for item in objects:
             try:
@@ -134,14 +134,11 @@ def write_objects(
 
 
 def _pair(item, make_image, bands, size, pixel_scale):
-    from photospec.image import prepare_image
-    from photospec.spectrum import to_arrays, to_training_grid
-
     picture = item.image if item.image is not None or make_image is None else make_image(item)
     if picture is None or item.spectrum is None:
         missing = "image" if picture is None else "spectrum"
         raise InputError(f"{item.identifier}: expected image and spectrum, got no {missing}")
-    array = prepare_image(picture, bands=tuple(bands), pixel_scale=pixel_scale, size=size)
+    array = prepare_image(picture, bands=bands, pixel_scale=pixel_scale, size=size)
     arrays = to_arrays(item.spectrum)
     sigma = np.full(arrays.flux.shape, np.inf) if arrays.sigma is None else arrays.sigma
     ivar = np.where(arrays.mask, 0.0, sigma**-2.0)

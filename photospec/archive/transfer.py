@@ -1,7 +1,7 @@
 """Fetching files over HTTP: politely, again when it fails, and never half.
 
-A file appears under its own name only after `check` has accepted its bytes; until
-then it is ``<name>.partial``. What fails the check goes to a quarantine folder.
+A file appears under its own name only after `check` has accepted its bytes. What fails the
+check goes to a quarantine folder.
 """
 
 import errno
@@ -19,6 +19,7 @@ import requests
 import urllib3
 
 from photospec.errors import InputError, PhotospecError
+from photospec.utils.files import replacing
 
 __all__ = [
     "Client",
@@ -49,6 +50,10 @@ class FileRefused(PhotospecError):
 
 class Stopped(PhotospecError):
     """The download was interrupted."""
+
+
+class _Unconfirmed(Exception):
+    """A file without a checksum arrived for the first time."""
 
 
 @dataclass(frozen=True)
@@ -125,42 +130,38 @@ class Client:
         Fetched
             The file and the content that `check` returned.
         """
-        partial = path.with_name(path.name + ".partial")
-        partial.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_remains(path)
         seen, reason, n_failed, n_attempts = set(), "", 0, 0
         while n_failed < self.config.n_attempts:
             n_attempts += 1
             try:
-                size, sha256 = self._transfer(url, partial)
-                content, proven = check(partial)
+                with replacing(path) as partial:
+                    size, sha256, content, proven = self._attempt(url, partial, path.name, check)
+                    # No checksum to verify against: accept a file once two downloads have
+                    # the same SHA-256.
+                    if not proven and self.config.confirm and sha256 not in seen:
+                        raise _Unconfirmed
+                date = datetime.now(UTC).isoformat(timespec="seconds")
+                return Fetched(url, path, size, sha256, date, n_attempts, content)
             except Missing:
-                partial.unlink(missing_ok=True)
                 raise
+            except _Unconfirmed:
+                seen.add(sha256)
+                if len(seen) == 1:
+                    continue
+                reason = "two transfers of the same file differ"
             except FileRefused as error:
-                self._put_aside(partial)
                 reason = str(error)
             except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-                partial.unlink(missing_ok=True)
                 if is_unreachable(error):
                     self._wait_for_network(url)
                     continue
                 reason = short_reason(error)
             except OSError as error:
-                partial.unlink(missing_ok=True)
                 raise _no_space(error, path) from None
-            else:
-                # Without a checksum inside, a byte is believed when it came twice.
-                if proven or not self.config.confirm or sha256 in seen:
-                    os.replace(partial, path)
-                    date = datetime.now(UTC).isoformat(timespec="seconds")
-                    return Fetched(url, path, size, sha256, date, n_attempts, content)
-                seen.add(sha256)
-                if len(seen) == 1:
-                    continue
-                reason = "two transfers of the same file differ"
             n_failed += 1
             self.sleep(self._pause(n_failed))
-        partial.unlink(missing_ok=True)
         raise GiveUp(f"{url}: {reason} ({n_attempts} attempts)")
 
     def sleep(self, seconds):
@@ -239,13 +240,15 @@ class Client:
                 )
             pause = min(2 * pause + 0.1, self.config.max_backoff)
 
-    def _put_aside(self, partial):
-        """Move bytes that failed their check out of the way; the last copy is kept."""
-        if self._quarantine is None or not partial.exists():
-            partial.unlink(missing_ok=True)
-            return
-        self._quarantine.mkdir(parents=True, exist_ok=True)
-        os.replace(partial, self._quarantine / partial.name.removesuffix(".partial"))
+    def _attempt(self, url, partial, name, check):
+        """Transfer and check; what fails goes to quarantine, where the last copy is kept."""
+        try:
+            return *self._transfer(url, partial), *check(partial)
+        except FileRefused:
+            if self._quarantine is not None and partial.exists():
+                self._quarantine.mkdir(parents=True, exist_ok=True)
+                os.replace(partial, self._quarantine / name)
+            raise
 
     def _session(self):
         if not hasattr(self._local, "session"):
@@ -294,6 +297,12 @@ def short_reason(error):
     text = " ".join(str(inner).split())
     text = re.sub(r"<[^>]*object at [^>]*>:?\s*|HTTPS?Connection\([^)]*\):\s*", "", text)
     return text[:120] or type(error).__name__
+
+
+def _remove_remains(path):
+    """Remove what a killed download left of this file."""
+    for remains in path.parent.glob(f".partial-*-{path.name}"):
+        remains.unlink(missing_ok=True)
 
 
 def _host(url):

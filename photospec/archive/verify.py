@@ -11,6 +11,7 @@ threads; so the headers are walked here.
 import bz2
 import io
 import math
+import re
 from contextlib import contextmanager
 
 from astropy.io import fits
@@ -84,7 +85,7 @@ def expect(header, path, **values):
         found = header.get(key)
         found = found.strip() if isinstance(found, str) else found
         if found != value:
-            name = path.name.removesuffix(".partial")
+            name = re.sub(r"^\.partial-\d+-", "", path.name)  # checked before it is renamed
             raise FileRefused(
                 f"{name} is another object inside: expected {key} = {value}, got {found}"
             )

@@ -1,13 +1,36 @@
-"""``photospec download``: galaxies from the archive, as pairs of image and spectrum.
+"""``photospec download``: galaxies from the archive, as pairs of image and spectrum."""
 
-What it takes and does is `photospec.cli.download_command`; settings are declared once, there.
+import argparse
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+__all__ = ["add_arguments", "add_parser", "run"]
+
+_DESCRIPTION = """\
+Download galaxies from the SDSS into a folder: catalogue, five-band cutouts, spectra, and all
+of it as pairs of image and spectrum in FOLDER/pairs.h5. A download that was stopped, by
+whatever, goes on when the same command is given again. Ask with --dry-run what it will cost.
 """
 
-__all__ = ["add_parser", "run"]
+# Option -> setting; help and default come from the setting.
+_OPTIONS = {
+    "--where": "where",
+    "--limit": "limit",
+    "--size": "size",
+    "--bands": "bands",
+    "--release": "release",
+    "--max-masked": "max_masked",
+    "--connections": "n_connections",
+    "--requests-per-second": "requests_per_second",
+    "--expected-rate": "expected_rate",
+    "--skyserver-url": "skyserver_url",
+    "--sas-url": "sas_url",
+}
 
 
 def add_parser(verbs, parents=()):
-    """Declare the verb; its arguments follow when it is used.
+    """Declare the verb; its arguments follow when it is used, because they come from settings.
 
     Parameters
     ----------
@@ -17,35 +40,97 @@ def add_parser(verbs, parents=()):
         Parsers with the arguments of all verbs.
     """
     parser = verbs.add_parser(
-        "download", parents=parents, help="download galaxies from the SDSS as pairs"
+        "download",
+        parents=parents,
+        help="download galaxies from the SDSS as pairs",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.declare = _declare
+    parser.declare = add_arguments
     parser.set_defaults(run=run)
 
 
-def _declare(parser):
-    import argparse
+def add_arguments(parser):
+    """Declare the arguments of ``photospec download``.
 
-    from photospec.cli.download_command import DESCRIPTION, add_arguments
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        Parser of the verb.
+    """
+    from photospec.archive.sdss.settings import DownloadConfig
 
-    parser.description = DESCRIPTION
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    add_arguments(parser)
+    settings = {setting.name: setting for setting in fields(DownloadConfig)}
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where everything goes")
+    parser.add_argument(
+        "--catalogue",
+        type=Path,
+        metavar="FILE",
+        help="table of galaxies to take instead of asking SkyServer (any format of astropy)",
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings in TOML; options go before it"
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="only count the galaxies and estimate transfer, disk and time",
+    )
+    parser.add_argument(
+        "--keep-frames", action="store_true", help=settings["keep_frames"].metadata["help"]
+    )
+    parser.add_argument(
+        "--retry-failed",
+        action="store_true",
+        help="try galaxies again that an earlier run gave up for good",
+    )
+    for option, name in _OPTIONS.items():
+        setting = settings[name]
+        default = "astroquery's" if setting.default == "" else setting.default
+        text = setting.metadata["help"].replace("%", "%%")
+        parser.add_argument(
+            option,
+            dest=name,
+            type=type(setting.default),
+            default=None,
+            metavar=name.rsplit("_", 1)[-1].upper(),
+            help=f"{text} (default: {default})",
+        )
 
 
 def run(args):
-    """Download.
+    """Download as the arguments say.
 
     Parameters
     ----------
     args : argparse.Namespace
-        Parsed arguments.
+        What `add_arguments` declares, and ``quiet``.
 
     Returns
     -------
     int
-        0, or 1 if some galaxies did not arrive.
+        0 when all galaxies arrived, 1 when some did not (``failures.csv`` says why).
     """
-    from photospec.cli.download_command import run as run_download
+    from photospec.archive import DownloadConfig, download
+    from photospec.config import read_toml
 
-    return run_download(args)
+    config = DownloadConfig()
+    if args.config is not None:
+        config = read_toml(DownloadConfig, args.config)
+    changes = {
+        name: getattr(args, name) for name in _OPTIONS.values() if getattr(args, name) is not None
+    }
+    if args.keep_frames:
+        changes["keep_frames"] = True
+    quiet = getattr(args, "quiet", False)
+    report = download(
+        args.folder,
+        catalogue=args.catalogue,
+        config=config.replace(**changes),
+        dry_run=args.dry_run,
+        retry_failed=args.retry_failed,
+        progress=not quiet,
+    )
+    if args.dry_run or not quiet:
+        sys.stdout.write(f"{report}\n")
+    return 1 if report.n_failed else 0

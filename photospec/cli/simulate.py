@@ -20,8 +20,6 @@ settings to a file to change and to read again:
 A killed run goes on with --resume and ends with the same file.
 """
 
-_SURVEYS = ("sdss_main", "desi_legacy")
-
 
 def add_parser(verbs, parents=()):
     """Declare the verb and its arguments.
@@ -46,10 +44,10 @@ def add_parser(verbs, parents=()):
     parser.add_argument("-o", "--output", type=Path, metavar="PAIRS.h5", help="file of pairs")
     parser.add_argument(
         "--survey",
-        default=_SURVEYS[0],
+        default="sdss_main",
         metavar="SURVEY",
-        help=f"{' or '.join(_SURVEYS)}, or a TOML file of settings; what a file leaves out is as "
-        f"in {_SURVEYS[0]} (default: {_SURVEYS[0]})",
+        help="sdss_main, desi_legacy, lsst, hsc_wide, or a TOML file of settings; what a file "
+        "leaves out is as in sdss_main (default: sdss_main)",
     )
     parser.add_argument(
         "--write-survey",
@@ -84,7 +82,7 @@ def run(args):
     from photospec.analysis.indices.definitions import INDICES
     from photospec.cli.outputs import check_outputs
     from photospec.errors import InputError
-    from photospec.simulation import simulate_pairs
+    from photospec.simulation import SURVEYS, simulate_pairs
 
     if (args.n is None) != (args.output is None) or not (args.output or args.write_survey):
         raise InputError(
@@ -92,7 +90,7 @@ def run(args):
             f"{'-n' if args.n else '-o' if args.output else 'neither'}"
         )
     survey = _survey(args)
-    from_file = [] if args.survey in _SURVEYS else [args.survey]
+    from_file = [] if args.survey in SURVEYS else [args.survey]
     check_outputs(
         {"-o": args.output},
         suffixes={"-o": (".h5", ".hdf5")},
@@ -127,13 +125,13 @@ def run(args):
 def _survey(args):
     """Return the named survey; a seed on the command line goes before one in a file."""
     from photospec.errors import InputError
-    from photospec.simulation import Survey
+    from photospec.simulation import SURVEYS, Survey
 
-    if args.survey in _SURVEYS:
-        return getattr(Survey, args.survey)(seed=args.seed or 0)
+    if args.survey in SURVEYS:
+        return Survey.named(args.survey, seed=args.seed or 0)
     if not args.survey.endswith(".toml"):
         raise InputError(
-            f"--survey: expected {', '.join(_SURVEYS)} or a file ending in .toml, got "
+            f"--survey: expected {', '.join(SURVEYS)} or a file ending in .toml, got "
             f"{args.survey!r}; is it misspelt?"
         )
     survey = Survey.read(args.survey)

@@ -8,7 +8,7 @@ from photospec.cli.console import say
 __all__ = ["add_parser", "run"]
 
 STAGES = ("contrastive", "base", "super-resolution")
-CONVERT = "convert-published"
+CONVERT = "convert-"
 
 _DESCRIPTION = """\
 Train one network on pairs of image and spectrum, or all three one after the other.
@@ -50,9 +50,11 @@ def add_parser(verbs, parents=()):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "stage", choices=(*STAGES, "all", CONVERT), metavar="STAGE",
+        "stage",
+        type=_stage,
+        metavar="STAGE",
         help="contrastive, base, super-resolution, all or convert-published",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--pairs", type=existing_file, nargs="+", metavar="PAIRS.h5", help="training pairs"
     )
@@ -109,16 +111,26 @@ def add_parser(verbs, parents=()):
         help="processes that train together, on cuda each with its GPU (default: 1)",
     )
     parser.add_argument(
-        "--from", dest="source", type=Path, metavar="FOLDER/", help="convert-published: its data"
+        "--from", dest="source", type=Path, metavar="FOLDER/", help="convert-...: its data"
     )
     parser.add_argument(
         "--wavelength",
         type=existing_file,
         metavar="FILE.npy",
-        help="convert-published: shared log10 wavelengths (default: the .npy in FOLDER)",
+        help="convert-...: shared log10 wavelengths (default: the .npy in FOLDER)",
     )
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     parser.set_defaults(run=run)
+
+
+def _stage(text):
+    import argparse
+
+    if text in (*STAGES, "all") or text.startswith(CONVERT):
+        return text
+    raise argparse.ArgumentTypeError(
+        f"expected one of {', '.join(STAGES)}, all or {CONVERT}..., got {text!r}"
+    )
 
 
 def run(args):
@@ -133,7 +145,7 @@ def run(args):
     from photospec.errors import InputError
 
     _check_options(args)
-    if args.stage == CONVERT:
+    if args.stage.startswith(CONVERT):
         _convert(args)
         return
     if args.write_config:
@@ -147,26 +159,55 @@ def run(args):
         folder = folder.parent
     check_folder(folder, "-o")
 
-    from photospec.training import train
+    from photospec.training import train, train_all
 
-    made = train(
-        args.stage,
-        args.pairs,
-        args.output,
-        config=args.config,
-        preset=args.preset or "small",
-        seed=args.seed,
-        max_steps=args.max_steps,
-        resume=args.resume,
-        device=args.device,
-        progress=not args.quiet,
-        processes=args.processes,
-        published=args.published,
-        init=args.init,
-        frozen=args.freeze,
-    )
+    options = {
+        "resume": args.resume,
+        "device": args.device,
+        "progress": not args.quiet,
+        "processes": args.processes,
+    }
+    if args.stage == "all":
+        configs = {stage: _settings(args, stage) for stage in STAGES}
+        made = train_all(configs, args.pairs, args.output, **options)
+    else:
+        made = train(_settings(args, args.stage), args.pairs, args.output, **options)
     if made:
         say(args, f"{made}: trained on {len(args.pairs)} file(s) of pairs")
+
+
+def _settings(args, stage):
+    """The `TrainConfig` that the arguments ask for."""
+    from photospec.errors import InputError
+    from photospec.training import TrainConfig
+
+    changes = {"seed": args.seed, "max_steps": args.max_steps}
+    if args.config:
+        config = TrainConfig.read(args.config)
+        if config.stage != stage:
+            raise InputError(
+                f"--config: expected stage {stage!r}, got {config.stage!r} in {args.config}"
+            )
+    elif args.published:
+        config = TrainConfig.from_published(args.published, stage)
+    else:
+        config = TrainConfig.preset(args.preset or "small", stage)
+    if args.init and not args.config:
+        return TrainConfig.fine_tune(args.init, stage, frozen=args.freeze, preset=config, **changes)
+    return _begin_with(config, args.init, args.freeze).change(**changes)
+
+
+def _begin_with(config, init, frozen):
+    """Settings of a file that begin with weights of the network that they describe."""
+    from dataclasses import replace
+
+    tuning = config.fine_tuning
+    tuning = replace(
+        tuning,
+        init=str(init) if init else tuning.init,
+        frozen=tuple(frozen) or tuning.frozen,
+    )
+    return replace(config, fine_tuning=tuning)
 
 
 def _check_options(args):
@@ -187,54 +228,43 @@ def _check_options(args):
                 f"{option}: expected one network, got 'all', whose networks differ; train one"
             )
     for option, value in (("--from", args.source), ("--wavelength", args.wavelength)):
-        if value and args.stage != CONVERT:
-            raise InputError(f"{option}: expected with {CONVERT} only, got {args.stage}")
+        if value and not args.stage.startswith(CONVERT):
+            raise InputError(f"{option}: expected with {CONVERT}... only, got {args.stage}")
 
 
 def _convert(args):
     from photospec.cli.outputs import check_outputs
     from photospec.errors import InputError
-    from photospec.published.folder import convert_published
+    from photospec.training.extensions import CONVERTERS
 
+    convert = CONVERTERS.get(args.stage.removeprefix(CONVERT))
     for option, value in (("--from", args.source), ("-o", args.output)):
         if value is None:
             raise InputError(f"{option}: expected in order to convert, got none")
     check_outputs({"-o": args.output}, suffixes={"-o": (".h5", ".hdf5")})
-    convert_published(
-        args.source, args.output, wavelength=args.wavelength, note=lambda text: say(args, text)
-    )
+    convert(args.source, args.output, wavelength=args.wavelength, note=lambda text: say(args, text))
 
 
 def _write_config(args):
     from photospec.cli.outputs import check_outputs
     from photospec.config import write_toml
     from photospec.errors import InputError
-    from photospec.training.settings import settings_for
 
     if args.config:
         raise InputError("--write-config: expected a preset, got --config")
     check_outputs({"--write-config": args.write_config})
-    name = args.published or args.preset or "small"
-    settings = settings_for(
-        args.stage,
-        preset=args.preset or "small",
-        published=args.published,
-        seed=args.seed,
-        max_steps=args.max_steps,
-        init=args.init,
-        frozen=args.freeze,
-    )
-    write_toml(settings, args.write_config)
+    write_toml(_settings(args, args.stage), args.write_config)
     if args.published:
-        _explain(args)
+        _write_notes(args)
+    name = args.published or args.preset or "small"
     say(args, f"{args.write_config}: the settings of {name} for {args.stage}")
 
 
-def _explain(args):
+def _write_notes(args):
     """Say on top of the settings what became of each key of the published ones."""
-    from photospec.published.settings import read_published
+    from photospec.training.extensions import SETTINGS_READERS
 
-    notes = read_published(args.published, args.stage).notes
+    notes = SETTINGS_READERS.get("published")(args.published, args.stage).notes
     lines = [f"# {key}: {note}\n" for key, note in notes.items()]
     text = args.write_config.read_text(encoding="utf-8")
     head = f"# From {args.published.name} of the published code, key by key:\n"

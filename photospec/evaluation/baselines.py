@@ -1,7 +1,7 @@
 """What the spectrograph has to beat, trained on the same pairs.
 
 Boosted trees on photometry, the most similar training galaxy, and networks that regress the
-redshift or the mean spectrum directly (`photospec.training.baselines`).
+redshift or the mean spectrum directly (`photospec.training.direct_regression`).
 """
 
 from dataclasses import dataclass

@@ -209,7 +209,7 @@ def _sample(settings, z):
 def _baselines(learned, pairs, index, photometry, store, settings):
     """Redshifts and spectra of what is beaten or not."""
     # Training needs torch, which is no business of this room otherwise.
-    from photospec.training.baselines import predict_baseline, train_baseline
+    from photospec.training.direct_regression import predict_regressor, train_regressor
 
     def trees():
         predict = boosted_trees(
@@ -226,8 +226,8 @@ def _baselines(learned, pairs, index, photometry, store, settings):
     image = pairs.image(index)
     folder = store.folder
     for target in ("redshift", "spectrum"):
-        answer = predict_baseline(
-            train_baseline(target, learned.paths, folder, progress=settings.progress), image
+        answer = predict_regressor(
+            train_regressor(target, learned.paths, folder, progress=settings.progress), image
         )
         if target == "redshift":
             redshifts["direct image regressor"] = answer[:, 0]

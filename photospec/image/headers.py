@@ -1,95 +1,45 @@
-"""FITS files of images: opening them, and what their headers say."""
+"""What the extensions of a FITS file say of themselves: band, role, uncertainty, unit."""
 
-import bz2
-import gzip
-import io
-import warnings
-from pathlib import Path
+import re
 
-import numpy as np
-from astropy.io import fits
-from astropy.wcs import WCS, FITSFixedWarning
+from astropy import units as u
 
 from photospec.errors import InputError
-from photospec.image.units import band_names
+from photospec.image.units import NANOMAGGY, band_names, parse_unit
+from photospec.photometry.filters import RESPONSES
+from photospec.utils.validity import to_sigma
 
-__all__ = ["band_of", "celestial", "deviation", "open_fits", "role_of"]
+__all__ = ["band_of", "deviation", "role_of", "text_card"]
 
 _UNCERTAINTY = {
     "UNCERT": "std", "UNCERTAINTY": "std", "ERR": "std", "ERROR": "std", "SIGMA": "std",
-    "STD": "std", "VAR": "var", "VARIANCE": "var", "IVAR": "ivar", "INVVAR": "ivar",
+    "STD": "std", "STDDEV": "std", "RMS": "std", "VAR": "var", "VARIANCE": "var",
+    "IVAR": "ivar", "INVVAR": "ivar", "INVERSE": "ivar",
 }  # fmt: skip
 _MASK = {"MASK", "DQ"}
+# CCDData of astropy says the kind of its uncertainty by the name of the class.
+_CLASSES = {"StdDevUncertainty": "std", "VarianceUncertainty": "var", "InverseVariance": "ivar"}
+_POWER = {"std": 1, "var": 2, "ivar": -2}
+_SPACE_FILTER = re.compile(r"F\d{3,4}[A-Z]{1,2}\d?", re.IGNORECASE)  # HST, JWST, Roman
 
 
-def open_fits(path):
-    """Open a FITS file whole into memory, or say in one line why not.
-
-    Parameters
-    ----------
-    path : path-like
-        May be compressed by gzip or bzip2.
-
-    Returns
-    -------
-    astropy.io.fits.HDUList
-        Closed, with all data loaded.
-
-    Raises
-    ------
-    InputError
-        If it is missing, empty, truncated or no FITS file.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"path: expected a FITS file, got {path} which does not exist")
-    if path.is_dir():
-        raise InputError(f"path: expected a FITS file, got the folder {path}")
-    if path.stat().st_size == 0:
-        raise InputError(f"path: expected a FITS file, got the empty file {path}")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.filterwarnings("error", message=".*truncated.*")
-            # In memory: astropy would leave a damaged file open, and seeking in a
-            # compressed stream would unpack it anew each time.
-            source = path.read_bytes()
-            for magic, unpack in ((b"BZh", bz2.decompress), (b"\x1f\x8b", gzip.decompress)):
-                if source.startswith(magic):
-                    source = unpack(source)
-            with fits.open(io.BytesIO(source), memmap=False, lazy_load_hdus=False) as hdus:
-                for hdu in hdus:
-                    _ = hdu.data
-    except Exception as error:  # astropy raises many kinds on damaged files
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        cause = "is it another kind of file?"
-        if not isinstance(error, OSError) or "truncated" in reason or "SIMPLE" not in reason:
-            cause = "is the download incomplete?"
-        raise InputError(
-            f"path: expected a FITS file, got {path} which cannot be read ({reason[:80]}); {cause}"
-        ) from None
-    return hdus
-
-
-def celestial(header):
-    """Celestial WCS of a header.
+def text_card(header, card):
+    """Read text from a header; nothing where the card is absent, a number, or unreadable.
 
     Parameters
     ----------
     header : astropy.io.fits.Header
+    card : str
 
     Returns
     -------
-    astropy.wcs.WCS or None
-        Two-dimensional; None where there is none, or a broken one.
+    str
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FITSFixedWarning)
-        try:
-            wcs = WCS(header).celestial
-        except Exception:  # a broken WCS is as good as none; the pixel scale check follows
-            return None
-    return wcs if wcs.has_celestial else None
+    try:
+        value = header.get(card)
+    except Exception:  # astropy parses a card when asked: a broken one says nothing
+        return ""
+    return value.strip() if isinstance(value, str) else ""
 
 
 def role_of(hdu):
@@ -104,7 +54,7 @@ def role_of(hdu):
     str
         "std", "var", "ivar", "mask", or "" for an image.
     """
-    name = hdu.name.upper().replace("-", "_").split("_")[0]
+    name = text_card(hdu.header, "EXTNAME").upper().replace("-", "_").split("_")[0]
     return "mask" if name in _MASK else _UNCERTAINTY.get(name, "")
 
 
@@ -117,39 +67,79 @@ def deviation(hdu):
 
     Returns
     -------
-    ndarray
+    sigma : ndarray
+        As from `photospec.utils.validity.to_sigma`.
+    unit : astropy.units.Unit or None
+        By BUNIT; None where there is none: then it is that of the data.
+
+    Raises
+    ------
+    InputError
+        If the unit is no unit, or not that of a flux, its square or its inverse square.
     """
-    kind = {"StdDevUncertainty": "std", "VarianceUncertainty": "var", "InverseVariance": "ivar"}
-    kind = kind.get(hdu.header.get("UTYPE"), role_of(hdu))
-    values = hdu.data.astype(float)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        if kind == "var":
-            return np.sqrt(values)
-        return 1 / np.sqrt(values) if kind == "ivar" else values
+    kind = _CLASSES.get(text_card(hdu.header, "UTYPE"), role_of(hdu))
+    sigma = to_sigma(hdu.data, kind)
+    unit = parse_unit(hdu.header.get("BUNIT"))
+    if unit is None or kind == "std" or _is_flux(unit):
+        return sigma, unit  # a variance "in nanomaggy" has the header of the data it belongs to
+    root = unit ** (1 / _POWER[kind])
+    if not _is_flux(root):
+        power = {"var": "squared", "ivar": "to the power of minus two"}[kind]
+        raise InputError(
+            f"unit: expected a flux unit {power} in extension {role_of(hdu)}, got '{unit}'"
+        )
+    return sigma, root
 
 
-def band_of(hdu):
+def _is_flux(unit):
+    if isinstance(unit, u.function.FunctionUnitBase):
+        return True
+    densities = (NANOMAGGY, u.Jy, u.W / u.m**3)
+    areas = (u.one, u.pix**-1, u.sr**-1)
+    return any(unit.is_equivalent(density * area) for density in densities for area in areas)
+
+
+def band_of(hdu, asked=()):
     """Tell the band of a two-dimensional image and what it holds.
 
     Parameters
     ----------
     hdu : astropy.io.fits.ImageHDU
+    asked : sequence of str
+        Names of bands that somebody asked for. Beside these only bands that
+        `photospec.photometry.RESPONSES` names, and those of HST and JWST, are known: files hold
+        extensions of other kinds too.
 
     Returns
     -------
     band : str or None
+        By EXTNAME, FILTER or BAND.
     role : str
         As in `role_of`.
     """
     role = role_of(hdu)
-    name = hdu.name
+    name = text_card(hdu.header, "EXTNAME")
     if role:
         name = name[len(name.split("_")[0].split("-")[0]) + 1 :]
-    for text in (name, hdu.header.get("FILTER"), hdu.header.get("BAND")):
-        if text:
-            try:
-                found = band_names([text])
-            except InputError:
-                continue
-            return found[0], role
+    for text in (name, *(text_card(hdu.header, card) for card in ("FILTER", "BAND"))):
+        # Filter cards go on after the name: "r DECam SDSS c0002 6415.0 1480.0".
+        for word in filter(None, (text, text.split(" ")[0])):
+            band = _known(word, asked)
+            if band is not None:
+                return band, role
     return None, role
+
+
+def _known(text, asked):
+    for names in (asked, RESPONSES):
+        if text in names:
+            return text
+    try:
+        (band,) = band_names([text])
+    except InputError:
+        return None
+    for names in (asked, [name for name in RESPONSES if len(name) > 1], "ugriz"):
+        for name in names:
+            if name.lower() == band.lower():
+                return name
+    return text if _SPACE_FILTER.fullmatch(text) else None

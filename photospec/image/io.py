@@ -1,27 +1,54 @@
-"""Images from files: cubes, one extension per band, one file per band, SDSS frames."""
+"""Images from files and into files: cubes, one extension per band, one file per band, frames.
 
+Own files are cubes: bands, unit, position and pixel scale in the header, uncertainty and mask
+in extensions, as other programs read them; what is left of ``meta`` is in an extension META as
+JSON text, as in this package's files of spectra.
+"""
+
+import json
 import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import NDData, StdDevUncertainty
+from astropy.wcs import WCS
 
 from photospec.errors import InputError
 from photospec.image.frames import read_frames
-from photospec.image.headers import band_of, celestial, deviation, open_fits, role_of
+from photospec.image.headers import band_of, deviation, role_of, text_card
 from photospec.image.units import (
     NANOMAGGY,
+    band_label,
     band_names,
     parse_unit,
-    pixel_scales,
-    sky_position,
-    target_pixel,
+    sigma_to_nanomaggies,
     to_nanomaggies,
 )
+from photospec.image.wcs import (
+    celestial,
+    fitted_wcs,
+    header_wcs,
+    moved_wcs,
+    pixel_scales,
+    pixel_to_sky,
+    sky_position,
+    sky_to_pixel,
+    target_pixel,
+)
+from photospec.utils.files import replacing
+from photospec.utils.fits import open_fits
+from photospec.utils.reading import reading
+from photospec.utils.validity import standard_deviation, usable
 
-__all__ = ["read_image"]
+__all__ = ["read_image", "write_image"]
+
+_FORMAT = "photospec-image-1"
+_EBV_CARD = "GAL_EBV"
+# What the image itself and its header say: never in the JSON.
+_OWN_META = {"bands", "pixel_scale", "position", "galactic_ebv", "name", "RA_OBJ", "DEC_OBJ"}
 
 
 def read_image(path, *, position=None, bands=None, size=None):
@@ -45,35 +72,163 @@ def read_image(path, *, position=None, bands=None, size=None):
     Returns
     -------
     NDData (n_bands, ny, nx) of float32
-        In nanomaggies, with WCS, mask and uncertainty where the file has them, and ``meta``:
-        ``bands``, ``pixel_scale`` (Quantity), ``position`` (ra, dec in degrees, where known),
-        ``name``.
+        In nanomaggies, with WCS, mask and uncertainty (standard deviations) where the file has
+        them, and ``meta``: ``bands``, ``pixel_scale`` (Quantity), ``position`` (ra, dec in
+        degrees, where known), ``name``, and whatever `write_image` put there. Pixels without
+        information (`photospec.utils.validity.usable`) are in the mask.
 
     Raises
     ------
     InputError
         If a file is missing, damaged, no FITS, or does not say its bands, unit or scale.
+
+    See Also
+    --------
+    write_image : Write an image so that it is read back as it was.
     """
     if size is not None and not (isinstance(size, int | np.integer) and size > 0):
         raise InputError(f"size: expected a positive whole number of pixels, got {size!r}")
     paths = _list_files(path)
-    try:
+    with reading(paths[0], "an intact image"):
         if len(paths) == 1:
             return _read_file(paths[0], position, bands, size)
         return read_frames(paths, position, bands, size)
-    except InputError:
-        raise
-    except (fits.VerifyError, ValueError, TypeError, KeyError, IndexError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:100]
+
+
+def write_image(path, image, *, overwrite=False):
+    """Write an image so that `read_image` gives it back.
+
+    Parameters
+    ----------
+    path : path-like
+        A FITS file; it appears only when it is complete.
+    image : NDData (n_bands, ny, nx)
+        With a flux unit, ``meta["bands"]``, and a celestial WCS or ``meta["pixel_scale"]``.
+    overwrite : bool
+        Whether to replace an existing file.
+
+    Notes
+    -----
+    The file holds a cube in nanomaggies and, where the image has them, standard deviations in
+    the extension UNCERT and the mask in the extension MASK, with checksums. ``position``,
+    ``galactic_ebv`` and ``name`` are in the header; other entries of ``meta`` that JSON can
+    hold are in the extension META, and those that it cannot are left out. A WCS that is not of
+    FITS is written as the tangential projection that fits it best.
+
+    Raises
+    ------
+    InputError
+        If the image does not say its bands, unit or scale, or the file exists.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from astropy import units as u
+    >>> from astropy.nddata import NDData
+    >>> from photospec.image import read_image, write_image
+    >>> meta = {"bands": "grz", "pixel_scale": 0.262 * u.arcsec, "galactic_ebv": 0.03}
+    >>> image = NDData(np.eye(96)[None] * np.ones((3, 1, 1)), unit=u.nmgy, meta=meta)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "galaxy.fits"
+    ...     write_image(path, image)
+    ...     back = read_image(path)
+    >>> back.meta["bands"], back.meta["galactic_ebv"]
+    (('g', 'r', 'z'), 0.03)
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise InputError(f"path: expected a new file, got {path} which exists; allow overwrite")
+    if not isinstance(image, NDData) or np.ndim(image.data) != 3:
         raise InputError(
-            f"path: expected an intact image, got {paths[0]} with a header or data that make no "
-            f"sense ({reason}); is the file damaged?"
-        ) from None
+            "image: expected an astropy NDData of shape (n_bands, ny, nx), got "
+            f"{type(image).__name__} of shape {np.shape(getattr(image, 'data', image))}"
+        )
+    meta = dict(image.meta)
+    if meta.get("bands") is None:
+        raise InputError("meta['bands']: expected the names of the bands, got none")
+    bands = band_names(meta["bands"], "meta['bands']")
+    if len(bands) != len(image.data):
+        raise InputError(
+            f"image: expected {len(bands)} bands ({', '.join(bands)}) along the first axis, got "
+            f"shape {image.data.shape}"
+        )
+    wcs = celestial(image.wcs)
+    center = target_pixel(image.data.shape, wcs, meta)
+    scale = pixel_scales(wcs, meta, center)
+    header = _header_of(wcs, image.data.shape)
+    header["FORMAT"] = (_FORMAT, "layout of this file")
+    header["BUNIT"], header["BANDS"] = "nanomaggy", band_label(bands)
+    header["PIXSCALE"] = (float(np.mean(scale)), "arcsec")
+    if meta.get("position") is not None:
+        header["RA_OBJ"], header["DEC_OBJ"] = sky_position(meta["position"])
+    if meta.get("galactic_ebv") is not None:
+        header[_EBV_CARD] = (float(meta["galactic_ebv"]), "Milky Way E(B-V), mag, SFD scale")
+    if isinstance(meta.get("name"), str):
+        header["OBJECT"] = meta["name"]
+    area = scale[0] * scale[1] * u.arcsec**2
+    data = to_nanomaggies(_floating(image.data), image.unit, bands, area)
+    hdus = [fits.PrimaryHDU(data, header)]
+    if image.uncertainty is not None:
+        sigma, unit = standard_deviation(image.uncertainty)
+        unit = image.unit if unit is None else unit
+        sigma = np.broadcast_to(sigma, data.shape)
+        sigma = sigma_to_nanomaggies(sigma, unit, data, bands, area)
+        dtype = _floating(image.uncertainty.array).dtype
+        hdus.append(fits.ImageHDU(sigma.astype(dtype), name="UNCERT"))
+        hdus[-1].header["BUNIT"] = "nanomaggy"
+        hdus[-1].header["UTYPE"] = "StdDevUncertainty"
+    if image.mask is not None:
+        mask = np.broadcast_to(np.asarray(image.mask, bool), data.shape)
+        hdus.append(fits.ImageHDU(mask.astype(np.uint8), name="MASK"))
+    hdus.append(_meta_hdu({key: meta[key] for key in meta if key not in _OWN_META}))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        fits.HDUList([hdu for hdu in hdus if hdu is not None]).writeto(temporary, checksum=True)
+
+
+def _floating(array):
+    """An array of floating point numbers in native byte order; float32 stays float32."""
+    array = np.asarray(array)
+    kind = array.dtype if array.dtype.kind == "f" and array.dtype.itemsize >= 4 else np.dtype(float)
+    return array.astype(kind.newbyteorder("="), copy=False)
+
+
+def _header_of(wcs, shape):
+    if wcs is None:
+        return fits.Header()
+    if not isinstance(wcs, WCS) or wcs.cpdis1 is not None or wcs.det2im1 is not None:
+        wcs = fitted_wcs(wcs, shape)  # tables of distortions do not fit into a header
+    return wcs.to_header(relax=True)
+
+
+def _plain(value):
+    """Keep what JSON can hold; raises TypeError for the rest."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError
+
+
+def _meta_hdu(meta):
+    kept = {}
+    for key, value in meta.items():
+        try:
+            kept[str(key)] = json.loads(json.dumps(value, default=_plain))
+        except (TypeError, ValueError):
+            continue
+    if not kept:
+        return None
+    text = json.dumps(kept, sort_keys=True).encode()
+    return fits.ImageHDU(np.frombuffer(text, dtype=np.uint8).copy(), name="META")
 
 
 def _list_files(path):
     if not isinstance(path, str | os.PathLike):
-        paths = [Path(item) for item in path]
+        try:
+            paths = [Path(item) for item in path]
+        except TypeError:
+            raise InputError(f"path: expected one path or several, got {path!r}") from None
         if not paths:
             raise InputError("path: expected at least one file, got an empty list")
         return paths
@@ -93,40 +248,40 @@ def _read_file(path, position, bands, size):
         raise InputError(f"path: expected an image, got none in {path}; is it a table?")
     cubes = [hdu for hdu in images if hdu.data.ndim == 3 and not role_of(hdu)]
     if cubes:
-        parts = _from_cube(cubes[0], images, bands, path)
+        planes = _from_cube(cubes[0], images, bands, path)
     else:
-        parts = _from_extensions(images, path)
+        planes = _from_extensions(images, () if bands is None else band_names(bands), path)
         if bands is not None:
-            parts = _select(parts, band_names(bands), path)
-    data, mask, uncertainty, names, unit, header = parts
-    wcs = celestial(header)
+            planes = planes.select(band_names(bands), path)
+    header, names = planes.header, planes.bands
+    wcs = header_wcs(header)
     meta = {"bands": names, "name": path.name.split(".fits")[0]}
+    if text_card(header, "FORMAT") == _FORMAT:
+        meta |= _own_meta(hdus, header)
     if header.get("PIXSCALE") is not None:
         meta["pixel_scale"] = float(header["PIXSCALE"]) * u.arcsec
-    scale = pixel_scales(wcs, meta)
-    meta["pixel_scale"] = float(np.mean(scale)) * u.arcsec
     if position is not None:
         meta["position"] = sky_position(position)
     elif header.get("RA_OBJ") is not None and header.get("DEC_OBJ") is not None:
         meta["position"] = sky_position((header["RA_OBJ"], header["DEC_OBJ"]))
-    center = target_pixel(data.shape, wcs, meta, position)
-    area = scale[0] * scale[1] * u.arcsec**2
-    data = to_nanomaggies(data, unit, names, area)
-    if uncertainty is not None:
-        uncertainty = to_nanomaggies(uncertainty, unit, names, area)
+    shape = planes.data.shape
+    center = target_pixel(shape, wcs, meta, position)
+    scale = pixel_scales(wcs, meta, center)
+    meta["pixel_scale"] = float(np.mean(scale)) * u.arcsec
+    data, mask, sigma = planes.in_nanomaggies(scale[0] * scale[1] * u.arcsec**2)
     if size is not None:
-        ny, nx = data.shape[-2:]
+        ny, nx = shape[-2:]
         x, y = (max(round(value) - size // 2, 0) for value in center)
         box = np.s_[..., y : min(y + size, ny), x : min(x + size, nx)]
         data, mask = data[box], mask[box]
-        uncertainty = None if uncertainty is None else uncertainty[box]
-        wcs = None if wcs is None else wcs.slice((slice(y, None), slice(x, None)))
+        sigma = None if sigma is None else sigma[box]
+        wcs = moved_wcs(wcs, (x, y), (1, 1), size)
     return NDData(
         _single(data),
         unit=NANOMAGGY,
         wcs=wcs,
         mask=mask if mask.any() else None,
-        uncertainty=None if uncertainty is None else StdDevUncertainty(uncertainty),
+        uncertainty=None if sigma is None else StdDevUncertainty(sigma),
         meta=meta,
     )
 
@@ -134,6 +289,67 @@ def _read_file(path, position, bands, size):
 def _single(data):
     with np.errstate(over="ignore", invalid="ignore"):  # broken pixels become infinite
         return data.astype(np.float32)
+
+
+def _own_meta(hdus, header):
+    """Entries of meta that `write_image` put into the header and an extension."""
+    meta = {}
+    if "META" in hdus:
+        text = bytes(np.asarray(hdus["META"].data, dtype=np.uint8)).decode()
+        meta = {key: value for key, value in json.loads(text).items() if key not in _OWN_META}
+    if header.get(_EBV_CARD) is not None:
+        meta["galactic_ebv"] = float(header[_EBV_CARD])
+    if text_card(header, "OBJECT"):
+        meta["name"] = text_card(header, "OBJECT")
+    return meta
+
+
+@dataclass(frozen=True)
+class _Planes:
+    """What a file holds: one plane per band, in the units of the file."""
+
+    data: np.ndarray
+    mask: np.ndarray
+    sigma: np.ndarray | None
+    bands: tuple
+    unit: object
+    sigma_units: tuple
+    header: fits.Header
+
+    def select(self, bands, path):
+        """Keep these bands, in this order."""
+        missing = [band for band in bands if band not in self.bands]
+        if missing:
+            raise InputError(
+                f"bands: expected some of {', '.join(self.bands)}, got {', '.join(missing)} which "
+                f"{path} has not"
+            )
+        order = [self.bands.index(band) for band in bands]
+        return replace(
+            self,
+            data=self.data[order],
+            mask=self.mask[order],
+            sigma=None if self.sigma is None else self.sigma[order],
+            bands=bands,
+            sigma_units=tuple(self.sigma_units[index] for index in order),
+        )
+
+    def in_nanomaggies(self, area):
+        """Data, mask and standard deviations; the area of a pixel is for surface brightness."""
+        data = to_nanomaggies(self.data, self.unit, self.bands, area)
+        sigma = None
+        if self.sigma is not None:
+            sigma = np.empty(data.shape)
+            for index, unit in enumerate(self.sigma_units):
+                one = slice(index, index + 1)
+                sigma[one] = sigma_to_nanomaggies(
+                    self.sigma[one],
+                    self.unit if unit is None else unit,
+                    data[one],
+                    self.bands[one],
+                    area,
+                )
+        return data, ~usable(data, sigma, self.mask, axis=(-2, -1)), sigma
 
 
 def _from_cube(hdu, images, bands, path):
@@ -150,7 +366,7 @@ def _from_cube(hdu, images, bands, path):
             f"image: expected {len(names)} bands ({', '.join(names)}) along the first axis, got "
             f"shape {data.shape} in {path}{last}"
         )
-    mask, uncertainty = ~np.isfinite(data), None
+    mask, sigma, sigma_unit = np.zeros(data.shape, bool), None, None
     for other in images:
         role = role_of(other)
         if not role or other.data.shape not in (data.shape, data.shape[1:]):
@@ -158,31 +374,20 @@ def _from_cube(hdu, images, bands, path):
         if role == "mask":
             mask |= other.data != 0
         else:
-            uncertainty = np.broadcast_to(deviation(other), data.shape)
+            sigma, sigma_unit = deviation(other)
+            sigma = np.broadcast_to(sigma, data.shape)
     unit = parse_unit(hdu.header.get("BUNIT"))
-    parts = (data, mask, uncertainty, names, unit, hdu.header)
+    units = (sigma_unit,) * len(names)
+    planes = _Planes(data, mask, sigma, names, unit, units, hdu.header)
     if bands is not None and given is not None:
-        return _select(parts, band_names(bands), path)
-    return parts
+        return planes.select(band_names(bands), path)
+    return planes
 
 
-def _select(parts, bands, path):
-    data, mask, uncertainty, names, unit, header = parts
-    missing = [band for band in bands if band not in names]
-    if missing:
-        raise InputError(
-            f"bands: expected some of {', '.join(names)}, got {', '.join(missing)} which "
-            f"{path} has not"
-        )
-    order = [names.index(band) for band in bands]
-    uncertainty = None if uncertainty is None else uncertainty[order]
-    return data[order], mask[order], uncertainty, bands, unit, header
-
-
-def _from_extensions(images, path):
+def _from_extensions(images, asked, path):
     planes = {"": {}, "mask": {}, "std": {}}
     for hdu in images:
-        band, role = band_of(hdu)
+        band, role = band_of(hdu, asked)
         if hdu.data.ndim != 2 or band is None:
             continue
         kind = role if role in ("", "mask") else "std"
@@ -196,39 +401,41 @@ def _from_extensions(images, path):
             f"{shapes} in {path}; is it a single band, or do the extensions lack names?"
         )
     names = tuple(planes[""])
-    first = planes[""][names[0]]
-    units = {parse_unit(planes[""][band].header.get("BUNIT")) for band in names}
-    shapes = {planes[""][band].data.shape for band in names}
+    hdus = [planes[""][band] for band in names]
+    units = {parse_unit(hdu.header.get("BUNIT")) for hdu in hdus}
+    shapes = {hdu.data.shape for hdu in hdus}
     if len(units) > 1 or len(shapes) > 1:
         what = "units" if len(units) > 1 else "shapes"
         raise InputError(
             f"image: expected the same unit and shape in all bands, got different {what} in {path}"
         )
-    _same_grid([planes[""][band] for band in names], path)
-    data = np.array([planes[""][band].data for band in names], dtype=float)
-    mask = ~np.isfinite(data)
+    _same_grid(hdus, path)
+    data = np.array([hdu.data for hdu in hdus], dtype=float)
+    mask = np.zeros(data.shape, bool)
     for index, band in enumerate(names):
         if band in planes["mask"]:
             mask[index] |= planes["mask"][band].data != 0
-    uncertainty = None
+    sigma, sigma_units = None, (None,) * len(names)
     if set(planes["std"]) >= set(names):
-        uncertainty = np.array([deviation(planes["std"][band]) for band in names])
-    return data, mask, uncertainty, names, units.pop(), first.header
+        found = [deviation(planes["std"][band]) for band in names]
+        sigma = np.array([values for values, _ in found])
+        sigma_units = tuple(unit for _, unit in found)
+    return _Planes(data, mask, sigma, names, units.pop(), sigma_units, hdus[0].header)
 
 
 def _same_grid(hdus, path):
     """Refuse bands whose WCS differ by more than a tenth of a pixel."""
-    reference = celestial(hdus[0].header)
+    reference = header_wcs(hdus[0].header)
     if reference is None:
         return
     ny, nx = hdus[0].data.shape
     corners = np.array([[0, 0], [nx - 1, 0], [0, ny - 1], [nx - 1, ny - 1]], dtype=float)
-    sky = reference.all_pix2world(corners, 0)
+    sky = pixel_to_sky(reference, *corners.T)
     for hdu in hdus[1:]:
-        wcs = celestial(hdu.header)
+        wcs = header_wcs(hdu.header)
         if wcs is not None:
-            shift = np.abs(wcs.all_world2pix(sky, 0) - corners).max()
-            if shift > 0.1:
+            shift = np.abs(np.transpose(sky_to_pixel(wcs, *sky)) - corners).max()
+            if not shift <= 0.1:
                 raise InputError(
                     f"image: expected all bands on one pixel grid, got {shift:.1f} pixels between "
                     f"extensions of {path}; give them as one file per band to have them aligned"

@@ -1,7 +1,8 @@
 """The one gate through which images enter.
 
-`read_image` turns files into `~astropy.nddata.NDData`; `prepare_image` turns any NDData
-into the array that networks take, or says in one line why it cannot. Axes are
+`prepare_image` turns any `~astropy.nddata.NDData` into the array that networks take, or says in
+one line why it cannot. In this order: bands, unit, position and pixel scale, one rule for bad
+pixels (`photospec.utils.validity.usable`), cutting or resampling, filling, flags. Axes are
 ``(n_bands, ny, nx)`` with y up; the target lies on pixel ``(size // 2, size // 2)``.
 """
 
@@ -10,32 +11,44 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from astropy import units as u
-from astropy.wcs import WCS
+from astropy.nddata import NDData
 from scipy.ndimage import gaussian_filter
 
 from photospec.errors import InputError, PhotospecWarning
-from photospec.image.checks import check_values, choose_bands, image_arrays
-from photospec.image.io import read_image
 from photospec.image.resample import crop, fill_bad, resample, sky_noise
-from photospec.image.units import NANOMAGGY, band_names, pixel_scales, target_pixel, to_nanomaggies
-from photospec.photometry.apertures import aperture_flux, aperture_weights
+from photospec.image.units import (
+    band_label,
+    band_names,
+    sigma_to_nanomaggies,
+    to_nanomaggies,
+)
+from photospec.image.wcs import celestial, moved_wcs, pixel_scales, target_pixel
+from photospec.photometry.apertures import aperture_weights
 from photospec.photometry.filters import SDSS_BANDS
+from photospec.utils.validity import standard_deviation, usable
 
-__all__ = [
-    "NANOMAGGY",
-    "ImageArray",
-    "aperture_flux",
-    "prepare_image",
-    "read_image",
-]
+__all__ = ["ImageArray", "prepare_image"]
 
-# Pixel scales this close to the wanted one (relative) are taken as equal.
+# Pixel scales this close to the wanted one (relative) are taken as equal: over the 64 pixels
+# of a cutout that is a third of a pixel, and resampling would cost more than it mends.
 _SAME_SCALE = 0.005
+# Least part of the crop that must be on the image, and of each band that must be good. What is
+# missing is filled from its surroundings; beyond a half that is invention.
+_LEAST_COVERED = 0.5
+_LEAST_GOOD = 0.5
 # The target counts as seen above this signal-to-noise ratio within the fibre.
 _LOW_SIGNAL = 5.0
-_FIBRE_RADIUS = 1.5  # arcsec
-# Beyond this a number is no flux but a broken pixel (and would overflow in single precision).
-_HUGE = 1e30
+_FIBRE_RADIUS = 1.5  # arcsec, of the SDSS spectrographs
+# Something brighter within 5 arcsec, half as bright again as the target in smoothed light, is
+# likely what the user meant. The target may be 1.2 arcsec off, the usual error of a position.
+_NEIGHBOUR_RADIUS = 5.0
+_TARGET_RADIUS = 1.2
+_BRIGHTER = 1.5
+# Beyond this a flux is a broken pixel, whatever its unit was: it overflows in single precision.
+_OVERFLOW = 1e30
+# Pixels around the crop that resampling looks at. The influence of a pixel on a cubic spline
+# falls by 3.7 with each pixel, so that of pixels further away is below 1e-18.
+_MARGIN = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +92,7 @@ class ImageArray:
 
     def __repr__(self):
         return (
-            f"<ImageArray {''.join(self.bands)}, {self.data.shape[-1]} x {self.data.shape[-2]}, "
+            f"<ImageArray {band_label(self.bands)}, {self.data.shape[-1]} x {self.data.shape[-2]}, "
             f"{self.pixel_scale:g} arcsec, flags {', '.join(self.flags) or 'none'}>"
         )
 
@@ -94,9 +107,10 @@ def prepare_image(image, *, bands=SDSS_BANDS, pixel_scale=0.396, size=64, positi
     Parameters
     ----------
     image : NDData or CCDData (n_bands, ny, nx)
-        With a flux unit, ``meta["bands"]``, and a celestial WCS or ``meta["pixel_scale"]``.
+        With a flux unit, ``meta["bands"]``, and a celestial WCS (of FITS, or any other of
+        APE 14) or ``meta["pixel_scale"]``.
     bands : str or sequence of str
-        Bands wanted, in this order; others in the image are left out.
+        Bands wanted, in this order; others in the image are left out. Any names.
     pixel_scale : float
         Arcsec per pixel wanted.
     size : int
@@ -107,6 +121,8 @@ def prepare_image(image, *, bands=SDSS_BANDS, pixel_scale=0.396, size=64, positi
     Returns
     -------
     ImageArray
+        Pixels that are masked, not finite, or whose uncertainty says that they hold no
+        information (see `photospec.utils.validity.usable`), are in ``mask`` and filled.
 
     Raises
     ------
@@ -118,28 +134,45 @@ def prepare_image(image, *, bands=SDSS_BANDS, pixel_scale=0.396, size=64, positi
     -----
     PhotospecWarning
         If not-finite pixels were filled or the image was padded.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy import units as u
+    >>> from astropy.nddata import NDData
+    >>> y, x = np.indices((80, 80)) - 40
+    >>> galaxy = np.exp(-np.hypot(x, y) / 4)
+    >>> meta = {"bands": "gr", "pixel_scale": 0.396 * u.arcsec}
+    >>> image = NDData(np.array([galaxy, 2 * galaxy]), unit=u.nmgy, meta=meta)
+    >>> prepared = prepare_image(image, bands="rg")
+    >>> prepared
+    <ImageArray rg, 64 x 64, 0.396 arcsec, flags none>
+    >>> prepared.data[:, 32, 32]
+    array([2., 1.], dtype=float32)
     """
-    data, mask, uncertainty = image_arrays(image)
+    data, mask, sigma, sigma_unit = _image_arrays(image)
     bands = band_names(bands)
-    data, mask, uncertainty, name = choose_bands(image, data, mask, uncertainty, bands)
+    order, name = _order_bands(image, data.shape, bands)
+    data, mask, sigma = data[order], mask[order], None if sigma is None else sigma[order]
     meta = dict(image.meta)
-    wcs = image.wcs if isinstance(image.wcs, WCS) and image.wcs.has_celestial else None
-    scale = pixel_scales(wcs, meta)
-    area = scale[0] * scale[1] * u.arcsec**2
-    data = to_nanomaggies(data, image.unit, bands, area)
-    if uncertainty is not None:
-        if isinstance(image.unit, u.function.FunctionUnitBase):
-            uncertainty = None  # an error in magnitudes is no error in flux
-        else:
-            uncertainty = to_nanomaggies(uncertainty, image.unit, bands, area)
+    wcs = celestial(image.wcs)
     center = target_pixel(data.shape, wcs, meta, position)
+    scale = pixel_scales(wcs, meta, center)
+    area = scale[0] * scale[1] * u.arcsec**2
+
+    def to_flux(data, sigma):
+        flux = to_nanomaggies(data, image.unit, bands, area)
+        if sigma is not None:
+            sigma = sigma_to_nanomaggies(sigma, sigma_unit, flux, bands, area)
+        return flux, sigma
+
+    arrays = (data, mask, sigma, to_flux)
     if all(abs(value / pixel_scale - 1) <= _SAME_SCALE for value in scale):
-        flags, put = [], _cut(data, mask, uncertainty, center, size, bands)
+        flags, put = [], _cut(*arrays, center, size, bands)
     else:
         step = tuple(pixel_scale / value for value in scale)
-        flags, put = ["resampled"], _resample(data, mask, uncertainty, center, step, size, bands)
-    data, mask, uncertainty = put.data, put.mask, put.uncertainty
-    wcs = _moved_wcs(wcs, put.start, put.step)
+        flags, put = ["resampled"], _resample(*arrays, center, step, size, bands)
+    data, mask, sigma = put.data, put.mask, put.sigma
 
     if put.outside.any():
         flags.append("padded")
@@ -151,16 +184,114 @@ def prepare_image(image, *, bands=SDSS_BANDS, pixel_scale=0.396, size=64, positi
             f"image{name} has pixels that are not finite: masked, and filled from the "
             "pixels around them"
         )
-    if uncertainty is not None:
-        with np.errstate(over="ignore", invalid="ignore"):
-            uncertainty = np.where(mask, np.inf, uncertainty).astype(np.float32)
+    if sigma is not None:
+        sigma = np.where(mask, np.inf, sigma).astype(np.float32)
     flags += _quality(data, mask, put.center, pixel_scale, bands)
+    wcs = moved_wcs(wcs, put.start, put.step, size)
     meta.update(center=put.center, bands=bands)
-    return ImageArray(data, mask, uncertainty, bands, float(pixel_scale), wcs, tuple(flags), meta)
+    return ImageArray(data, mask, sigma, bands, float(pixel_scale), wcs, tuple(flags), meta)
 
 
 def _warn(text):
     warnings.warn(text, PhotospecWarning, stacklevel=3)
+
+
+def _image_arrays(image):
+    """Data, mask, standard deviations and their unit out of an NDData of the right shape."""
+    if not isinstance(image, NDData):
+        raise InputError(
+            f"image: expected an astropy NDData, got {type(image).__name__}; "
+            "wrap arrays as NDData(data, unit='nmgy', meta={'bands': 'ugriz', 'pixel_scale': ...})"
+        )
+    data = np.asarray(image.data)
+    if data.dtype.kind not in "fiu":
+        raise InputError(f"image: expected real numbers, got {data.dtype}")
+    if data.ndim != 3 or 0 in data.shape:
+        cause = "is it a single band?" if data.ndim == 2 else "give one galaxy at a time"
+        raise InputError(f"image: expected shape (n_bands, ny, nx), got {data.shape}; {cause}")
+    if data.dtype.kind != "f" or not data.dtype.isnative:
+        data = data.astype(data.dtype.newbyteorder("=") if data.dtype.kind == "f" else float)
+    mask = np.zeros(data.shape, bool)
+    if image.mask is not None:
+        try:
+            mask |= np.asarray(image.mask, dtype=bool)
+        except ValueError:
+            raise InputError(
+                f"image.mask: expected shape {data.shape}, got {np.shape(image.mask)}"
+            ) from None
+    if image.uncertainty is None:
+        return data, mask, None, None
+    try:
+        sigma, unit = standard_deviation(image.uncertainty)
+        sigma = np.broadcast_to(sigma, data.shape)
+    except (TypeError, ValueError):
+        raise InputError(
+            "image.uncertainty: expected a standard deviation, variance or inverse variance "
+            f"of shape {data.shape} in the unit of the image, got "
+            f"{type(image.uncertainty).__name__} of shape {np.shape(image.uncertainty.array)}"
+        ) from None
+    return data, mask, sigma, image.unit if unit is None else unit
+
+
+def _order_bands(image, shape, bands):
+    """Where the bands wanted are in the image, and its name for messages."""
+    there = image.meta.get("bands") if image.meta is not None else None
+    if there is None:
+        raise InputError(
+            f"meta['bands']: expected the names of the {shape[0]} bands, got none; "
+            "set it, for example to ('u', 'g', 'r', 'i', 'z')"
+        )
+    there = band_names(there, "meta['bands']")
+    if len(there) != shape[0]:
+        last = " (bands come first, not last)" if shape[-1] == len(there) else ""
+        raise InputError(
+            f"image: expected {len(there)} bands ({', '.join(there)}) along the first axis, got "
+            f"shape {shape}{last}"
+        )
+    missing = [band for band in bands if band not in there]
+    if missing:
+        raise InputError(
+            f"image: expected bands {', '.join(bands)}, got {', '.join(there)}: no "
+            f"{', '.join(missing)}; predictions need all bands that the weights were trained on"
+        )
+    name = image.meta.get("name")
+    order = slice(None) if there == bands else [there.index(band) for band in bands]
+    return order, f" {name}" if isinstance(name, str) else ""
+
+
+def _check_coverage(bad, outside, bands):
+    """Refuse a crop that is mostly off the image, or mostly bad in one band."""
+    size = outside.size
+    covered = 1 - np.count_nonzero(outside) / size
+    if covered < _LEAST_COVERED:
+        raise InputError(
+            f"image: expected at least {_LEAST_COVERED:.0%} of the crop on the image, got "
+            f"{covered:.0%} of {outside.shape[0]} x {outside.shape[1]} pixels; is the image too "
+            "small or the target at its edge?"
+        )
+    good_fraction = 1 - np.count_nonzero(bad & ~outside, axis=(1, 2)) / (size * covered)
+    for band, good in zip(bands, good_fraction):
+        if good < 1e-9:
+            raise InputError(
+                f"image: expected numbers, got none in band {band} (all NaN or masked, or without "
+                "a usable uncertainty); is the target outside the survey, or the band missing?"
+            )
+        if good < _LEAST_GOOD:
+            raise InputError(
+                f"image: expected at least {_LEAST_GOOD:.0%} good pixels, got {good:.0%} in band "
+                f"{band}; is the target at the edge of the survey?"
+            )
+
+
+def _check_signal(data, bad, bands):
+    """Refuse an image of which a band is constant."""
+    for band, values, hidden in zip(bands, data, bad):
+        use = values[~hidden] if hidden.any() else values
+        if use.size and use.min() == use.max():
+            raise InputError(
+                f"image: expected a signal, got {use.flat[0]:g} in every pixel of band {band}; "
+                "is the band missing?"
+            )
 
 
 @dataclass
@@ -169,7 +300,7 @@ class _Put:
 
     data: np.ndarray
     mask: np.ndarray
-    uncertainty: np.ndarray | None
+    sigma: np.ndarray | None
     outside: np.ndarray
     center: tuple
     start: tuple
@@ -177,66 +308,64 @@ class _Put:
     repaired: bool
 
 
-def _cut(data, mask, uncertainty, center, size, bands):
+def _good_flux(data, mask, sigma, to_flux):
+    """Nanomaggies of pixels in another unit, what is bad of them, and what is no number.
+
+    Fill values are known in the unit in which they came, so pixels are judged before.
+    """
+    bad = ~usable(data, sigma, mask, axis=(-2, -1))
+    broken = ~usable(data)
+    with np.errstate(over="ignore", invalid="ignore"):
+        data, sigma = to_flux(data, sigma)
+        broken |= ~(np.abs(data) < _OVERFLOW)
+    return np.where(broken, 0, data), bad | broken, sigma, broken
+
+
+def _cut(data, mask, sigma, to_flux, center, size, bands):
     """Cut whole pixels; they keep their values."""
     start = tuple(round(value) - size // 2 for value in center)
     outside = crop(np.zeros(data.shape[1:], bool), start, size, True)
     data, mask = crop(data, start, size, 0), crop(mask, start, size, True)
-    bad = ~(np.abs(data) < _HUGE)
-    mask |= bad
-    check_values(data, mask, outside, bands)
-    if uncertainty is not None:
-        uncertainty = crop(uncertainty, start, size, np.inf)
-    data = np.where(bad, 0, data).astype(np.float32)
+    sigma = None if sigma is None else crop(sigma, start, size, np.inf)
+    data, mask, sigma, broken = _good_flux(data, mask, sigma, to_flux)
+    _check_coverage(mask, outside, bands)
+    _check_signal(data, mask, bands)
+    data = data.astype(np.float32)
     if mask.any():
         data = fill_bad(data, mask)
         data[:, outside] = 0
     center = (center[0] - start[0], center[1] - start[1])
-    return _Put(data, mask, uncertainty, outside, center, start, (1.0, 1.0), bad.any())
+    return _Put(data, mask, sigma, outside, center, start, (1.0, 1.0), broken.any())
 
 
-def _resample(data, mask, uncertainty, center, step, size, bands):
+def _resample(data, mask, sigma, to_flux, center, step, size, bands):
     """Put the target on the middle of a grid with other pixels."""
-    bad = ~(np.abs(data) < _HUGE)
-    mask = mask | bad
-    check_values(data, mask, np.zeros(data.shape[1:], bool), bands)
-    if uncertainty is not None:
-        uncertainty = np.where(np.isfinite(uncertainty), uncertainty, 0)
-    filled = fill_bad(np.where(bad, 0, data).astype(float), mask)
     start = tuple(value - (size // 2) * width for value, width in zip(center, step))
-    data, mask, uncertainty, outside = resample(filled, mask, uncertainty, center, step, size)
-    check_values(data, mask, outside, bands)
+    # Work on the neighbourhood only: what lies beyond neither helps nor harms.
+    box, corner = [], []
+    for first, width, n in zip(start, step, data.shape[:0:-1]):
+        low = max(int(np.floor(first - width / 2)) - _MARGIN, 0)
+        high = min(int(np.ceil(first + (size - 0.5) * width)) + 1 + _MARGIN, n)
+        box.append(slice(low, high))
+        corner.append(low)
+    box = (slice(None), *box[::-1])
+    data, mask = data[box], mask[box]
+    sigma = None if sigma is None else sigma[box]
+    data, mask, sigma, broken = _good_flux(data, mask, sigma, to_flux)
+    _check_signal(data, mask, bands)
+    filled = fill_bad(data.astype(float), mask)
+    if sigma is not None:
+        sigma = np.where(mask, 0, sigma)
+    near = tuple(value - low for value, low in zip(center, corner))
+    data, mask, sigma, outside = resample(filled, mask, sigma, near, step, size)
+    _check_coverage(mask, outside, bands)
     center = (float(size // 2),) * 2
     data = data.astype(np.float32)
-    return _Put(data, mask, uncertainty, outside, center, start, step, bad.any())
-
-
-def _moved_wcs(wcs, start, step):
-    """Celestial WCS after cutting at `start` and changing the pixels by `step`."""
-    if wcs is None:
-        return None
-    new = (wcs if wcs.naxis == 2 else wcs.celestial).deepcopy()
-    new.pixel_shape = None
-    if step == (1.0, 1.0):
-        new.wcs.crpix -= start
-        if new.sip is not None:
-            return (wcs if wcs.naxis == 2 else wcs.celestial).slice(
-                tuple(slice(value, None) for value in start[::-1])
-            )
-        return new
-    if new.sip is not None or new.cpdis1 is not None or new.det2im1 is not None:
-        return None  # distortions do not scale
-    # Pixel p of the old grid is (p - start) / step on the new one.
-    new.wcs.crpix = (new.wcs.crpix - 1 - start) / step + 1
-    if new.wcs.has_cd():
-        new.wcs.cd = new.wcs.cd * step
-    else:
-        new.wcs.pc = new.wcs.get_pc() * step
-    new.wcs.set()
-    return new
+    return _Put(data, mask, sigma, outside, center, start, step, broken.any())
 
 
 def _quality(data, mask, center, pixel_scale, bands):
+    """Flags of an image in its final form."""
     flags = []
     shape, radius = data.shape[-2:], _FIBRE_RADIUS / pixel_scale
     try:
@@ -252,14 +381,15 @@ def _quality(data, mask, center, pixel_scale, bands):
         flags.append("low_signal")
     # Is there something brighter than the target close by, in the band that sees it best?
     best = bands.index("r") if "r" in bands else int(np.argmax(flux / np.maximum(noise, 1e-30)))
-    reach = int(np.ceil(5 / pixel_scale))
+    reach = int(np.ceil(_NEIGHBOUR_RADIUS / pixel_scale))
     x, y = (round(value) for value in center)
     box = np.s_[max(y - reach, 0) : y + reach + 1, max(x - reach, 0) : x + reach + 1]
     smooth = gaussian_filter(data[best][box], 1.0, mode="nearest")
     rows, columns = np.indices(smooth.shape)
     distance = np.hypot(rows + box[0].start - center[1], columns + box[1].start - center[0])
-    near = smooth[distance <= 1.2 / pixel_scale].max()
-    far = smooth[(distance > 1.2 / pixel_scale) & (distance <= reach)].max(initial=-np.inf)
-    if far > 1.5 * max(near, 0):
+    target = distance <= _TARGET_RADIUS / pixel_scale
+    near = smooth[target].max()
+    far = smooth[~target & (distance <= reach)].max(initial=-np.inf)
+    if far > _BRIGHTER * max(near, 0):
         flags.append("target_off_centre")
     return flags

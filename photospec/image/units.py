@@ -1,23 +1,19 @@
-"""What an image says about itself: bands, unit, pixel scale, target."""
+"""Band names and flux units of images."""
 
 import re
 
 import numpy as np
 from astropy import units as u
-from astropy.coordinates import SkyCoord
-from astropy.wcs import WCS
-from astropy.wcs.utils import proj_plane_pixel_scales
 
 from photospec.errors import InputError
 from photospec.photometry.filters import SDSS_BANDS, effective_wavelength
 
 __all__ = [
     "NANOMAGGY",
+    "band_label",
     "band_names",
     "parse_unit",
-    "pixel_scales",
-    "sky_position",
-    "target_pixel",
+    "sigma_to_nanomaggies",
     "to_nanomaggies",
 ]
 
@@ -28,15 +24,26 @@ _SPELLINGS = {
     "nanomaggy": "nmgy", "nanomaggies": "nmgy", "nanomaggys": "nmgy", "nmgy": "nmgy",
     "maggy": "mgy", "maggies": "mgy", "jansky": "Jy", "microjansky": "uJy",
 }  # fmt: skip
+# Bands whose names are one letter: text without commas or blanks is read letter by letter
+# when it has these only, and each once ("ugriz", "grzY", "YJH"), else as one name ("VIS").
+_LETTERS = set("ugrizyYJHK")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+# The SDSS bands may carry the survey's name, and capitals.
+_SDSS = {
+    spelling: band
+    for band in SDSS_BANDS
+    for spelling in (band, *(f"sdss{joint}{band}" for joint in ("", "_", "-", " ", ".")))
+}
 
 
 def band_names(bands, argument="bands"):
-    """Read band names: ``"ugriz"``, ``"u,g,r"``, ``("SDSS_u", "g")`` -> ``("u", "g", ...)``.
+    """Read band names: ``"ugriz"``, ``"u,g,VIS"``, ``("SDSS_u", "W1")`` -> ``("u", "W1")``.
 
     Parameters
     ----------
     bands : str or sequence of str
-        Names; case matters not, a leading "SDSS" neither.
+        Any names. A leading "SDSS" is dropped, and "UGRIZ" are read as "ugriz"; all others
+        are taken as they are.
     argument : str
         What to call it in an error.
 
@@ -47,33 +54,62 @@ def band_names(bands, argument="bands"):
     Raises
     ------
     InputError
-        If a name is unknown or given twice.
+        If there is no name, something is none, or one is given twice.
+
+    Examples
+    --------
+    >>> band_names("grz")
+    ('g', 'r', 'z')
+    >>> band_names("VIS, Y, J, H")
+    ('VIS', 'Y', 'J', 'H')
     """
+    given = bands
     if isinstance(bands, str):
         text = bands.replace(";", ",").strip()
         bands = [part.strip() for part in text.split(",")] if "," in text else text.split()
-        if len(bands) == 1 and bands[0].lower() not in _KNOWN:
-            bands = list(bands[0])
+        if len(bands) == 1 and bands[0].lower() not in _SDSS:
+            word = bands[0] if set(bands[0]) <= _LETTERS else bands[0].lower()
+            if set(word) <= _LETTERS and len(set(word)) == len(word):
+                bands = list(word)
     try:
-        names = tuple(_KNOWN.get(str(band).strip().lower(), str(band)) for band in bands)
-    except TypeError:
-        raise InputError(f"{argument}: expected band names, got {bands!r}") from None
-    unknown = [name for name in names if name not in SDSS_BANDS]
-    if unknown or not names:
+        names = [band.decode() if isinstance(band, bytes) else band for band in bands]
+    except (TypeError, UnicodeDecodeError):
+        names = []
+    names = [name.strip() if isinstance(name, str) else name for name in names]
+    # Capitals are SDSS bands where all are ("UGRIZ"); among others they are other bands ("UBVRI").
+    capitals = all(str(name).lower() in _SDSS for name in names)
+    names = [
+        _SDSS.get(str(name).lower(), name) if capitals or len(str(name)) > 1 else name
+        for name in names
+    ]
+    wrong = [name for name in names if not (isinstance(name, str) and _NAME.fullmatch(name))]
+    if wrong or not names:
         raise InputError(
-            f"{argument}: expected names out of {', '.join(SDSS_BANDS)}, got "
-            f"{', '.join(map(repr, unknown)) or 'none'}; is it another survey's filter?"
+            f"{argument}: expected band names such as 'ugriz' or ('g', 'VIS', 'W1'), got "
+            f"{', '.join(map(repr, wrong)) or repr(given)}"
         )
     if len(set(names)) < len(names):
         raise InputError(f"{argument}: expected each band once, got {', '.join(names)}")
-    return names
+    return tuple(names)
 
 
-_KNOWN = {
-    spelling: band
-    for band in SDSS_BANDS
-    for spelling in (band, *(f"sdss{joint}{band}" for joint in ("", "_", "-", " ", ".")))
-}
+def band_label(bands):
+    """Write band names as `band_names` reads them: ``"ugriz"``, or ``"g,VIS,W1"``.
+
+    Parameters
+    ----------
+    bands : sequence of str
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> band_label(("g", "r", "z")), band_label(("VIS", "Y"))
+    ('grz', 'VIS,Y')
+    """
+    return ("" if set(bands) <= _LETTERS else ",").join(bands)
 
 
 def parse_unit(text):
@@ -82,7 +118,7 @@ def parse_unit(text):
     Parameters
     ----------
     text : str or Unit or None
-        Such as ``"nanomaggies"``.
+        Such as ``"nanomaggies"``, or ``"1/nanomaggy**2"`` of an inverse variance.
 
     Returns
     -------
@@ -99,8 +135,9 @@ def parse_unit(text):
     if not isinstance(text, str):
         return u.Unit(text)
     words = re.sub(r"\s*/\s*pix(el)?$", "", text.strip())
+    words = re.sub(r"[A-Za-z]+", lambda word: _SPELLINGS.get(word[0].lower(), word[0]), words)
     try:
-        return u.Unit(_SPELLINGS.get(words.lower(), words))
+        return u.Unit(words)
     except (ValueError, TypeError):
         raise InputError(
             f"unit: expected a flux unit that astropy knows, got {text!r}; "
@@ -151,19 +188,18 @@ def to_nanomaggies(data, unit, bands, pixel_area=None):
 
 
 def _factor(unit, band, pixel_area):
-    wavelength = effective_wavelength(band) * u.AA
     per_pixel = [1 * unit, 1 * unit * u.pix]
     if pixel_area is not None:
         per_pixel.append(unit * pixel_area)
     for value in per_pixel:
-        for target, equivalencies, factor in (
-            (NANOMAGGY, [], 1.0),
-            (u.Jy, u.spectral_density(wavelength), 1e9 / _AB_JANSKY),
-        ):
-            try:
-                return value.to_value(target, equivalencies) * factor
-            except u.UnitConversionError:
-                continue
+        if value.unit.is_equivalent(NANOMAGGY):
+            return value.to_value(NANOMAGGY)
+        if value.unit.is_equivalent(u.Jy):
+            return value.to_value(u.Jy) * 1e9 / _AB_JANSKY
+        if value.unit.is_equivalent(u.W / u.m**3):
+            # Only here does the wavelength of the band matter.
+            density = u.spectral_density(effective_wavelength(band) * u.AA)
+            return value.to_value(u.Jy, density) * 1e9 / _AB_JANSKY
     raise _no_flux(unit)
 
 
@@ -174,130 +210,27 @@ def _no_flux(unit):
     )
 
 
-def pixel_scales(wcs, meta):
-    """Pixel scale along x and y, arcsec.
+def sigma_to_nanomaggies(sigma, unit, flux, bands, pixel_area=None):
+    """Convert standard deviations of images to nanomaggies.
 
     Parameters
     ----------
-    wcs : astropy.wcs.WCS or None
-        Celestial; it has precedence.
-    meta : mapping
-        With ``pixel_scale`` (Quantity) where there is no WCS.
+    sigma : ndarray (n_bands, ...)
+        Standard deviations, in `unit`.
+    unit : astropy.units.Unit
+        Any unit of `to_nanomaggies`, not necessarily that of the data, or magnitudes.
+    flux : ndarray, same shape
+        The images in nanomaggies: an error in magnitudes is one relative to the flux.
+    bands : sequence of str
+        As in `to_nanomaggies`.
+    pixel_area : Quantity, optional
+        As in `to_nanomaggies`.
 
     Returns
     -------
-    tuple of float
-
-    Raises
-    ------
-    InputError
-        If there is none, or it is no angle.
+    ndarray (n_bands, ...)
     """
-    if isinstance(wcs, WCS) and wcs.has_celestial:
-        flat = wcs if wcs.naxis == 2 else wcs.celestial
-        x, y = (proj_plane_pixel_scales(flat) * 3600).tolist()
-    else:
-        scale = meta.get("pixel_scale")
-        if scale is None:
-            raise InputError(
-                "pixel_scale: expected a celestial WCS or meta['pixel_scale'] (Quantity, arcsec), "
-                "got neither; without it the size of the galaxy is unknown"
-            )
-        try:
-            x = y = float(u.Quantity(scale).to_value(u.arcsec))
-        except (TypeError, ValueError, u.UnitConversionError):
-            x = y = None
-        if x is None:
-            raise InputError(
-                f"meta['pixel_scale']: expected one angle such as 0.396 * astropy.units.arcsec, "
-                f"got {scale!r}"
-            )
-    if not (0 < x < np.inf and 0 < y < np.inf):
-        raise InputError(f"pixel_scale: expected a positive number of arcsec, got {x}, {y}")
-    return x, y
-
-
-def sky_position(position):
-    """Read a sky position as ICRS right ascension and declination in degrees.
-
-    Parameters
-    ----------
-    position : SkyCoord or pair of float or Quantity
-        Numbers are degrees, ICRS.
-
-    Returns
-    -------
-    tuple of float
-
-    Raises
-    ------
-    InputError
-        If it is no position on the sky.
-    """
-    if isinstance(position, SkyCoord):
-        position = position.icrs
-        if position.size != 1:
-            raise InputError(f"position: expected one sky position, got {position.size}")
-        position = (position.ra.deg.item(), position.dec.deg.item())
-    try:
-        ra, dec = (float(u.Quantity(value, u.deg).value) for value in position)
-    except (TypeError, ValueError, u.UnitConversionError):
-        raise InputError(
-            f"position: expected a SkyCoord or (ra, dec) in degrees, got {position!r}"
-        ) from None
-    if not (-360 <= ra <= 360 and -90 <= dec <= 90):
-        raise InputError(
-            f"position: expected right ascension and declination in degrees, got {ra}, {dec}; "
-            "are they swapped or in hours?"
-        )
-    return ra, dec
-
-
-def target_pixel(shape, wcs, meta, position=None):
-    """Pixel position (x, y) of the target.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        (..., ny, nx).
-    wcs : astropy.wcs.WCS or None
-        Celestial.
-    meta : mapping
-        ``position`` or ``RA_OBJ`` and ``DEC_OBJ`` (degrees) are used with the WCS.
-    position : SkyCoord or pair, optional
-        Has precedence.
-
-    Returns
-    -------
-    tuple of float
-        0 at the centre of the first pixel. Without any position: pixel (nx // 2, ny // 2).
-
-    Raises
-    ------
-    InputError
-        If the target is outside the image, or a position came without WCS.
-    """
-    ny, nx = shape[-2:]
-    known = isinstance(wcs, WCS) and wcs.has_celestial
-    asked = position is not None
-    if position is None and known:
-        position = meta.get("position")
-        if position is None and meta.get("RA_OBJ") is not None:
-            position = (meta.get("RA_OBJ"), meta.get("DEC_OBJ"))
-    if position is None:
-        return float(nx // 2), float(ny // 2)
-    if not known:
-        raise InputError(
-            "position: expected an image with a celestial WCS to find it on, got one without; "
-            "cut the image so that the target is at its centre"
-        )
-    ra, dec = sky_position(position)
-    flat = wcs if wcs.naxis == 2 else wcs.celestial
-    x, y = (value.item() for value in flat.all_world2pix([[ra, dec]], 0)[0])
-    if not (-0.5 <= x <= nx - 0.5 and -0.5 <= y <= ny - 0.5):
-        where = "position" if asked else "meta['position']"
-        raise InputError(
-            f"{where}: expected a position on the {nx} x {ny} image, got "
-            f"({ra:.5f}, {dec:.5f}) at pixel ({x:.0f}, {y:.0f}); is it another field?"
-        )
-    return x, y
+    unit = None if unit is None else u.Unit(unit)
+    if unit == u.mag or isinstance(unit, u.MagUnit):
+        return 0.4 * np.log(10) * np.abs(flux) * sigma  # first order, dm = 2.5 / ln(10) df / f
+    return to_nanomaggies(sigma, unit, bands, pixel_area)

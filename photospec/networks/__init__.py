@@ -3,3 +3,7 @@
 The grammar is schedule <- denoiser <- sampler; a `Cascade` joins two denoisers
 (base and super-resolution stage) and a contrastive network that ranks.
 """
+
+from photospec.networks.samplers import Sampler, make_sampler, register_sampler
+
+__all__ = ["Sampler", "make_sampler", "register_sampler"]

@@ -49,8 +49,8 @@ class Cascade(nn.Module):
     contrastive : ContrastiveNetwork
     domain : ImageDomain, optional
         Tells images that are unlike the training images.
-    sampler : str
-        Name in `photospec.networks.samplers.SAMPLERS`.
+    sampler : str or type
+        Name of a sampler, or its class; see `photospec.networks.register_sampler`.
     n_steps_base, n_steps_super_resolution : int
         Steps of either stage.
     n_keep : int, optional

@@ -22,6 +22,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from photospec.errors import InputError
+from photospec.utils.registry import Registry
+
 __all__ = [
     "SAMPLERS",
     "DDIMSampler",
@@ -30,6 +33,8 @@ __all__ = [
     "HeunSampler",
     "Sampler",
     "draw_noise",
+    "make_sampler",
+    "register_sampler",
     "seeded_generators",
 ]
 
@@ -235,9 +240,69 @@ class HeunSampler(Sampler):
         return self._advance(x_t, t, s, here + half * (there - here))
 
 
-SAMPLERS = {
-    "ddpm": DDPMSampler,
-    "ddim": DDIMSampler,
-    "dpm-solver++": DPMSolverPP2M,
-    "heun": HeunSampler,
-}
+#: Samplers by name; `register_sampler` adds to them.
+SAMPLERS = Registry("sampler")
+
+
+def register_sampler(name, sampler):
+    """Give a sampler a name, by which settings and saved spectrographs can ask for it.
+
+    Parameters
+    ----------
+    name : str
+    sampler : type or callable
+        A subclass of `Sampler`, or what makes one of ``(denoiser, n_steps, times=None)``; or
+        where to import it from, ``"module:name"``.
+
+    Raises
+    ------
+    InputError
+        If the name is taken.
+
+    Examples
+    --------
+    >>> from photospec.networks import Sampler, make_sampler, register_sampler
+    >>> class Euler(Sampler):
+    ...     def step(self, x_t, t, s, condition, run):
+    ...         return self._advance(x_t, t, s, self.denoiser(x_t, t, condition))
+    >>> register_sampler("euler", Euler)
+    """
+    SAMPLERS.register(name, sampler)
+
+
+def make_sampler(sampler, denoiser, n_steps=None, *, times=None):
+    """Return the sampler of a name, or of a class, for a denoiser.
+
+    Parameters
+    ----------
+    sampler : str or callable
+        Name in `SAMPLERS`, or as in `register_sampler`.
+    denoiser : Denoiser
+    n_steps : int
+    times : Tensor (n_steps,), optional
+        As in `Sampler`.
+
+    Returns
+    -------
+    Sampler
+
+    Raises
+    ------
+    InputError
+        If nothing of this name is registered, or it is neither a name nor callable.
+    """
+    if not callable(sampler):
+        sampler = SAMPLERS.get(sampler)
+    made = sampler(denoiser, n_steps, times=times)
+    if not isinstance(made, Sampler):
+        raise InputError(f"sampler: expected a Sampler, got {type(made).__name__}")
+    return made
+
+
+for _name, _sampler in (
+    ("ddpm", DDPMSampler),
+    ("ddim", DDIMSampler),
+    ("dpm-solver++", DPMSolverPP2M),
+    ("heun", HeunSampler),
+):
+    register_sampler(_name, _sampler)

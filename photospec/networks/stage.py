@@ -7,7 +7,7 @@ from photospec.networks.denoiser import Denoiser, GuidedDenoiser
 from photospec.networks.image_encoder import ImageEncoder
 from photospec.networks.process import Process
 from photospec.networks.redshift_density import RedshiftDensity
-from photospec.networks.samplers import SAMPLERS
+from photospec.networks.samplers import make_sampler
 from photospec.networks.scaling import N_BASE, N_FINE, SpectrumScaling, to_base, upsample
 from photospec.networks.spectrum_transformer import SpectrumTransformer
 
@@ -89,7 +89,7 @@ class Stage(nn.Module):
         times = None
         if self.process.schedule == "edm":
             times = denoiser.schedule.karras_times(n_steps, *_SPACING)
-        sampler = SAMPLERS[sampler](denoiser, n_steps, times=times)
+        sampler = make_sampler(sampler, denoiser, n_steps, times=times)
         return sampler.sample(noise, condition, generator), sampler.nfe
 
 

@@ -1,8 +1,10 @@
 """What reader and writer of pairs files share: format, opening, row datasets."""
 
+import time
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 from photospec.errors import InputError
 from photospec.utils.reading import check_size, one_line, reading
@@ -18,6 +20,8 @@ __all__ = [
 
 #: Value of the attribute ``format``; the number changes when old readers would go wrong.
 FORMAT = "photospec-pairs-1"
+# Times that a superblock is looked at before it is held to be damaged and not being written.
+_N_LOOKS = 5
 
 
 def open_pairs(path):
@@ -122,18 +126,44 @@ def pairs_dataset(file, name, n_dim, kinds="f"):
 def _is_being_written(path):
     """Tell from the superblock whether the file is marked as open for writing.
 
-    Raises OSError where the file is shorter than it says: HDF5 itself would wait for the
-    rest for ever, in the mode that reads files which are being written.
+    Raises OSError where the superblock is damaged, or the file is shorter than it says: HDF5
+    itself would wait for better ones for ever, in the mode that reads files being written.
     """
-    with open(path, "rb") as file:
-        block = file.read(48)
-    if len(block) < 48 or block[8] < 2:
-        return False  # an older superblock; pairs files have version 3
-    end = int.from_bytes(block[28:36], "little")
-    size = path.stat().st_size
-    if size < end:
-        raise OSError(f"{size} of {end} bytes are there")
-    return bool(block[11] & 1)
+    for _ in range(_N_LOOKS):
+        with open(path, "rb") as file:
+            block = file.read(48)
+        if len(block) < 48 or block[8] < 2 or not block[11] & 1:
+            return False  # an older superblock, or closed; pairs files have version 3
+        end = int.from_bytes(block[28:36], "little")
+        size = path.stat().st_size
+        sound = _checksum(block[:44]) == int.from_bytes(block[44:], "little")
+        if sound and size >= end:
+            return True
+        time.sleep(0.02)  # a writer may be at it
+    raise OSError(f"{size} of {end} bytes are there" if sound else "its superblock is damaged")
+
+
+def _checksum(data):
+    """Checksum of HDF5 metadata: Bob Jenkins' lookup3, "hashlittle" with initial value 0."""
+
+    def rotate(value, n):
+        return (value << n | value >> (32 - n)) & 0xFFFFFFFF
+
+    a = b = c = (0xDEADBEEF + len(data)) & 0xFFFFFFFF
+    words = np.frombuffer(data + bytes(-len(data) % 12), "<u4").reshape(-1, 3).tolist()
+    for place, (x, y, z) in enumerate(words, start=1):
+        a, b, c = (a + x) & 0xFFFFFFFF, (b + y) & 0xFFFFFFFF, (c + z) & 0xFFFFFFFF
+        if place < len(words):
+            for n in (4, 6, 8, 16, 19, 4):
+                a = ((a - c) & 0xFFFFFFFF) ^ rotate(c, n)
+                c = (c + b) & 0xFFFFFFFF
+                a, b, c = b, c, a
+            continue
+        for n in (14, 11, 25, 16, 4, 14, 24):
+            c = ((c ^ b) - rotate(b, n)) & 0xFFFFFFFF
+            a, b, c = b, c, a
+    # The last three additions went round the names an odd number of times.
+    return b
 
 
 def row_datasets(file):

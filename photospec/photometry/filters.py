@@ -19,6 +19,7 @@ from astropy import units as u
 from photospec.errors import InputError
 
 __all__ = [
+    "RESPONSES",
     "SDSS_BANDS",
     "band_coverage",
     "band_flux",
@@ -27,7 +28,20 @@ __all__ = [
     "load_band",
 ]
 
+#: The bands of the SDSS, in the order of wavelength.
 SDSS_BANDS = ("u", "g", "r", "i", "z")
+
+#: Response curve (name in speclite) of each band that has a short name. Bands of the same name
+#: differ between surveys by some percent: give the full name, such as "decam2014-g", where
+#: that matters.
+RESPONSES = {
+    **{band: f"sdss2010-{band}" for band in SDSS_BANDS},
+    "y": "lsst2016-y", "Y": "decam2014-Y", "VIS": "Euclid-VIS",
+    "FUV": "galex-fuv", "NUV": "galex-nuv",
+    "B": "bessell-B", "V": "bessell-V",
+    "J": "twomass-J", "H": "twomass-H", "K": "twomass-Ks", "Ks": "twomass-Ks",
+    **{f"W{number}": f"wise2010-W{number}" for number in (1, 2, 3, 4)},
+}  # fmt: skip
 
 # f_AB lambda^2 in 1e-17 erg/s/cm2/A times Angstrom^2, for a source of one nanomaggy.
 _AB_FACTOR = (
@@ -51,7 +65,7 @@ def load_band(name):
     Parameters
     ----------
     name : str
-        One of `SDSS_BANDS`, or any ``group-band`` name that speclite knows.
+        A key of `RESPONSES`, or any ``group-band`` name that speclite knows.
 
     Returns
     -------
@@ -62,14 +76,18 @@ def load_band(name):
     ------
     InputError
         If there is no such band.
+
+    Examples
+    --------
+    >>> load_band("W1").name
+    'wise2010-W1'
     """
-    full_name = f"sdss2010-{name}" if name in SDSS_BANDS else name
     try:
-        return speclite.filters.load_filter(full_name)
-    except (ValueError, OSError):
+        return speclite.filters.load_filter(RESPONSES.get(name, name))
+    except Exception:  # of names that are no file names: it raises many kinds
         raise InputError(
-            f"bands: expected names out of {', '.join(SDSS_BANDS)}, got {name!r}; "
-            "is it a misspelt band name?"
+            f"bands: expected names out of {', '.join(RESPONSES)} (or a "
+            f"'group-band' of speclite), got {name!r}; is it a misspelt band name?"
         ) from None
 
 

@@ -114,6 +114,14 @@ def load_denoiser(state_dict, *, schedule="cosine", n_bands=5, name="denoiser"):
     ------
     InputError
         The weights are not those of a published denoiser, or not finite.
+
+    Examples
+    --------
+    >>> from photospec.published import PublishedDenoiser, load_denoiser
+    >>> trained = PublishedDenoiser(widths=(32, 32), attention_depths=(1,), image_width=4)
+    >>> denoiser = load_denoiser(trained.state_dict())
+    >>> denoiser.unet.n_times
+    250
     """
     state_dict = select_weights(state_dict, name)
     if any(key.startswith(("image_model.", "spectrum_model.")) for key in state_dict):
@@ -151,6 +159,13 @@ def load_contrastive(state_dict, *, embedding_size=None, n_bands=5, name="contra
     InputError
         The weights are not those of a published contrastive network, not finite, or of
         another embedding size.
+
+    Examples
+    --------
+    >>> from photospec.published import PublishedContrastive, load_contrastive
+    >>> trained = PublishedContrastive(16, widths=(8, 16), image_width=4)
+    >>> load_contrastive(trained.state_dict()).embedding_size
+    16
     """
     state_dict = select_weights(state_dict, name)
     if any(key.startswith(("unet.", "diffusion.")) for key in state_dict):

@@ -56,7 +56,7 @@ class PublishedSchedule(Schedule):
     """Stored ``cumalphas`` as a continuous schedule, so that any sampler takes these weights.
 
     log-SNR is linear in time between the discrete times k, at t = k / (T - 1); the network
-    is told k, with a fraction when a sampler stops between.
+    gets k, with a fraction when a sampler stops between.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class PublishedSchedule(Schedule):
         super().__init__(self._table[-1].item(), self._table[0].item())
 
     def noise_level(self, t):
-        """The discrete time k, which is what the published network is told."""
+        """The discrete time k, which is what the published network gets."""
         return torch.as_tensor(t, dtype=torch.float64) * (len(self._table) - 1)
 
     def times(self, n_steps):

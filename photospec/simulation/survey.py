@@ -1,25 +1,39 @@
-"""Surveys: an immutable description of sky and instrument that renders pairs.
+"""Surveys: one immutable description of sky and instruments, which renders pairs.
+
+A survey is registered by name (`SURVEYS`, `register_survey`) or read from a TOML file.
 
 Galaxies are made in blocks of 64, each with its own random streams seeded by
 (seed, block number), so galaxy i of a survey is the same galaxy whatever the batch, the
 order, or the number of processes.
 """
 
+import re
 from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
-from photospec.config import read_toml, write_toml
+from photospec.config import read_toml, setting, write_toml
+from photospec.dust import BAND_EXTINCTION, galactic_extinction
 from photospec.errors import InputError
-from photospec.photometry.filters import load_band
-from photospec.simulation.batch import BLOCK, Batch, simulate_block
+from photospec.photometry.filters import effective_wavelength, load_band
 from photospec.simulation.galaxies.population import PopulationConfig
-from photospec.simulation.instrument.fibre import SpectrographConfig
+from photospec.simulation.galaxies.sed import OBSERVED_WAVELENGTH
+from photospec.simulation.instrument.fibre import InstrumentConfig
 from photospec.simulation.instrument.noise import NoiseConfig
 from photospec.simulation.instrument.psf import PsfConfig
 from photospec.simulation.instrument.scene import SceneConfig
+from photospec.simulation.pairs import BLOCK, SimulatedPairs, simulate_block
+from photospec.spectrum.wavelengths import WAVELENGTH
 
-__all__ = ["Survey"]
+__all__ = ["SURVEYS", "Survey", "register_survey"]
+
+#: Registered surveys by name, in the order of registration.
+SURVEYS = {}
+
+# Keys of older survey files.
+_RENAMED = {"frost_scatter": "quiescent_ssfr_scatter"}
+# Response curves have tails of some 1e-5 far from the band.
+_COVERED = 0.999
 
 
 @dataclass(frozen=True)
@@ -31,68 +45,59 @@ class Survey:
     Examples
     --------
     >>> from photospec.simulation import Survey
-    >>> survey = Survey.sdss_main(seed=1)
-    >>> batch = survey.simulate(8)  # doctest: +SKIP
+    >>> survey = Survey.named("sdss_main", seed=1)
+    >>> pairs = survey.simulate(2)
+    >>> pairs.image.shape
+    (2, 5, 64, 64)
     >>> larger = survey.replace(size=96)
     """
 
-    name: str = field(default="sdss_main", metadata={"help": "of the survey"})
-    seed: int = field(default=0, metadata={"help": "same seed, same galaxies", "min": 0})
-    bands: tuple[str, ...] = field(
-        default=tuple("ugriz"), metadata={"help": "letters of the image's bands among u g r i z"}
+    name: str = setting("sdss_main", "of the survey")
+    seed: int = setting(0, "same seed, same galaxies", min=0)
+    bands: tuple[str, ...] = setting(tuple("ugriz"), "names of the image's bands")
+    responses: tuple[str, ...] = setting(
+        tuple("ugriz"),
+        "response curve of each band: u g r i z of SDSS, a name of speclite, or a file in its ECSV "
+        "format (vacuum Angstrom)",
     )
-    responses: tuple[str, ...] = field(
-        default=tuple("ugriz"),
-        metadata={"help": "response curve of each band: u g r i z of SDSS or a name of speclite"},
+    extinction: tuple[float, ...] | None = setting(
+        None,
+        "extinction of each band over the Milky Way's E(B-V) on the SFD scale; left out: Schlafly "
+        "& Finkbeiner (2011) for bands of SDSS and DECam, their curve through the response for "
+        "others",
+        min=0,
+        max=20,
     )
-    pixel_scale: float = field(default=0.396, metadata={"help": "arcsec"})
-    size: int = field(default=64, metadata={"help": "pixels on a side of the images"})
-    galactic_extinction: bool = field(
-        default=True,
-        metadata={"help": "dust of the Milky Way dims images and spectra, as in uncorrected data"},
+    pixel_scale: float = setting(0.396, "arcsec")
+    size: int = setting(64, "pixels on a side of the images")
+    galactic_extinction: bool = setting(
+        True, "dust of the Milky Way dims images and spectra, as in uncorrected data"
     )
-    sky_frames: tuple[str, ...] = field(
-        default=(),
-        metadata={
-            "help": "folders of SDSS frames, one field each: their sky, noise and neighbours are "
-            "used instead of simulated ones"
-        },
+    sky_frames: tuple[str, ...] = setting(
+        (),
+        "folders of SDSS frames, one field each: their sky, noise and neighbours are used instead "
+        "of simulated ones",
     )
     population: PopulationConfig = field(default_factory=PopulationConfig)
     scene: SceneConfig = field(default_factory=SceneConfig)
     psf: PsfConfig = field(default_factory=PsfConfig)
     noise: NoiseConfig = field(default_factory=NoiseConfig)
-    spectrograph: SpectrographConfig = field(default_factory=SpectrographConfig)
+    spectrograph: InstrumentConfig = field(default_factory=InstrumentConfig)
 
     def __post_init__(self):
         if not isinstance(self.seed, int | np.integer) or self.seed < 0:
             raise InputError(f"seed: expected an integer of at least 0, got {self.seed!r}")
-        unknown = [b for b in self.bands if b not in "ugriz" or len(b) != 1]
-        if unknown or not self.bands:
-            raise InputError(
-                f"bands: expected letters among u, g, r, i, z, got {self.bands!r}; the image model "
-                "knows colours in these bands only"
-            )
-        per_band = {
-            "responses": self.responses,
-            "psf.fwhm": self.psf.fwhm,
-            "noise.sky_rms": self.noise.sky_rms,
-            "noise.sky_rms_scatter": self.noise.sky_rms_scatter,
-            "noise.electron": self.noise.electron,
-        }
-        for key, value in per_band.items():
-            if len(value) != len(self.bands):
-                raise InputError(
-                    f"{key}: expected one value per band ({len(self.bands)}), got {len(value)}; "
-                    "change it together with bands"
-                )
+        _check_bands(self)
         if self.sky_frames and abs(self.pixel_scale / 0.396 - 1) > 0.01:
             raise InputError(
                 "sky_frames: expected a survey of 0.396 arcsec per pixel as SDSS frames have, got "
                 f"{self.pixel_scale!r}"
             )
-        for response in self.responses:
-            load_band(response)
+        if self.sky_frames and not set(self.bands) <= set("ugriz"):
+            raise InputError(
+                f"sky_frames: expected bands among u, g, r, i, z as SDSS frames have, got "
+                f"{', '.join(self.bands)}"
+            )
         if not 16 <= self.size <= 512:
             raise InputError(f"size: expected 16 to 512 pixels, got {self.size!r}")
         if not 0.05 <= self.pixel_scale <= 5:
@@ -106,58 +111,48 @@ class Survey:
             )
 
     @classmethod
-    def sdss_main(cls, seed=0):
-        """SDSS Main Galaxy Sample: r < 17.77, ugriz, three-arcsecond fibres.
+    def named(cls, name, seed=0):
+        """Return a registered survey.
 
         Parameters
         ----------
+        name : str
+            A key of `SURVEYS`.
         seed : int
 
         Returns
         -------
         Survey
+
+        Raises
+        ------
+        InputError
+            If there is no such survey.
+
+        Examples
+        --------
+        >>> from photospec.simulation import SURVEYS, Survey
+        >>> sorted(SURVEYS)
+        ['desi_legacy', 'hsc_wide', 'lsst', 'sdss_main']
+        >>> Survey.named("lsst").bands
+        ('u', 'g', 'r', 'i', 'z', 'y')
         """
-        return cls(seed=seed)
+        if name not in SURVEYS:
+            raise InputError(
+                f"survey: expected one of {', '.join(SURVEYS)}, got {name!r}; is it misspelt, or "
+                "not registered yet?"
+            )
+        return replace(SURVEYS[name], seed=seed)
+
+    @classmethod
+    def sdss_main(cls, seed=0):
+        """Return the registered survey "sdss_main": the SDSS Main Galaxy Sample."""
+        return cls.named("sdss_main", seed)
 
     @classmethod
     def desi_legacy(cls, seed=0):
-        """DESI Bright Galaxy Survey with Legacy Surveys g, r, z images.
-
-        Seeing and depth: Dey et al. 2019 (AJ 157, 168); fibres of 1.5 arcsec and
-        resolution: DESI Collaboration 2022 (AJ 164, 207).
-
-        Parameters
-        ----------
-        seed : int
-
-        Returns
-        -------
-        Survey
-        """
-        return cls(
-            name="desi_legacy",
-            seed=seed,
-            bands=("g", "r", "z"),
-            responses=("decam2014-g", "decam2014-r", "decam2014-z"),
-            pixel_scale=0.262,
-            size=96,
-            population=PopulationConfig(r_limit=19.5),
-            psf=PsfConfig(fwhm=(1.29, 1.18, 1.11), ellipticity_mean=0.0),
-            noise=NoiseConfig(
-                sky_rms=(0.0038, 0.0080, 0.0180),
-                sky_rms_scatter=(0.2, 0.2, 0.2),
-                electron=(0.0002, 0.0002, 0.0004),
-                resample=False,
-            ),
-            spectrograph=SpectrographConfig(
-                fibre_radius=0.75,
-                wavelength_range=(3600.0, 9800.0),
-                lsf_wavelength=(3600.0, 5800.0, 7600.0, 9800.0),
-                lsf_sigma=(60.0, 38.0, 32.0, 25.0),
-                noise_wavelength=(3600.0, 3800.0, 4200.0, 5000.0, 6500.0, 8000.0, 9800.0),
-                noise_sigma=(2.5, 1.6, 0.9, 0.65, 0.45, 0.45, 0.6),
-            ),
-        )
+        """Return the registered survey "desi_legacy": Legacy Surveys images, DESI spectra."""
+        return cls.named("desi_legacy", seed)
 
     @classmethod
     def read(cls, path):
@@ -176,7 +171,14 @@ class Survey:
         InputError
             Naming file and line.
         """
-        return read_toml(cls, path)
+        try:
+            return read_toml(cls, path)
+        except InputError as error:
+            for old, new in _RENAMED.items():
+                if f"got the key 'population.{old}'" in str(error):
+                    where = str(error).partition(": expected")[0]
+                    raise InputError(f"{where}: expected {new}, got {old}, its old name") from None
+            raise
 
     def write(self, path, *, overwrite=False):
         """Write all settings to a TOML file whose comments explain them.
@@ -188,6 +190,13 @@ class Survey:
             Replace an existing file.
         """
         write_toml(self, path, overwrite=overwrite)
+
+    @property
+    def band_extinction(self):
+        """Extinction of each band over E(B-V) on the SFD scale, ndarray of shape (n_bands,)."""
+        if self.extinction is not None:
+            return np.array(self.extinction, float)
+        return np.array([_band_extinction(response) for response in self.responses])
 
     def replace(self, **changes):
         """Return a survey that differs in the named fields.
@@ -220,7 +229,7 @@ class Survey:
 
         Returns
         -------
-        Batch
+        SimulatedPairs
             Galaxies start to start + n - 1.
         """
         whole = all(isinstance(value, int | np.integer) for value in (n, start))
@@ -229,6 +238,115 @@ class Survey:
                 f"n, start: expected whole numbers n >= 1 and start >= 0, got {n!r} and {start!r}"
             )
         blocks = range(start // BLOCK, (start + n - 1) // BLOCK + 1)
-        batch = Batch.concatenate([simulate_block(self, block, indices) for block in blocks])
+        pairs = SimulatedPairs.concatenate([simulate_block(self, b, indices) for b in blocks])
         first = start - blocks[0] * BLOCK
-        return batch if (first, n) == (0, len(batch)) else batch[first : first + n]
+        return pairs if (first, n) == (0, len(pairs)) else pairs[first : first + n]
+
+
+def register_survey(survey, *, overwrite=False):
+    """Make a survey known by its name, to `Survey.named` and to ``photospec simulate --survey``.
+
+    Parameters
+    ----------
+    survey : Survey
+        Its `name` is the name.
+    overwrite : bool
+        Replace a registered survey.
+
+    Returns
+    -------
+    Survey
+        The same.
+
+    Raises
+    ------
+    InputError
+        If the name is taken or is no name.
+
+    Examples
+    --------
+    >>> from photospec.simulation import SURVEYS, Survey, register_survey
+    >>> wide = Survey.named("sdss_main").replace(name="sdss_wide", size=96)
+    >>> register_survey(wide).size
+    96
+    >>> Survey.named("sdss_wide", seed=3).seed
+    3
+    >>> del SURVEYS["sdss_wide"]
+    """
+    if not isinstance(survey, Survey):
+        raise InputError(f"survey: expected a Survey, got {type(survey).__name__}")
+    if not re.fullmatch(r"[A-Za-z]\w*", survey.name):
+        raise InputError(
+            f"name: expected letters, digits and underscores, got {survey.name!r}; a name with a "
+            "dot or a slash is taken for a file"
+        )
+    if survey.name in SURVEYS and not overwrite:
+        raise InputError(
+            f"name: expected a new name, got {survey.name!r} which is registered; pass overwrite"
+        )
+    SURVEYS[survey.name] = survey
+    return survey
+
+
+def _check_bands(survey):
+    """Refuse bands without a name, lists of other lengths, curves that cannot be used."""
+    bands = survey.bands
+    # Names become parts of column names, and a comma or blank would end an option's value.
+    odd = [b for b in bands if not isinstance(b, str) or not re.fullmatch(r"[A-Za-z][\w+-]*", b)]
+    if odd or not bands or len(set(bands)) != len(bands):
+        raise InputError(
+            "bands: expected different names of letters and digits, beginning with a letter, got "
+            f"{bands!r}"
+        )
+    per_band = {
+        "responses": survey.responses,
+        "extinction": survey.extinction,
+        "psf.fwhm": survey.psf.fwhm,
+        "noise.sky_rms": survey.noise.sky_rms,
+        "noise.sky_rms_scatter": survey.noise.sky_rms_scatter,
+        "noise.electron": survey.noise.electron,
+    }
+    for key, value in per_band.items():
+        if value is not None and len(value) != len(bands):
+            raise InputError(
+                f"{key}: expected one value per band ({len(bands)}), got {len(value)}; "
+                "change it together with bands"
+            )
+    low, high = OBSERVED_WAVELENGTH[0], OBSERVED_WAVELENGTH[-1]
+    for response in survey.responses:
+        band = load_band(response)
+        seen = (band.wavelength > low) & (band.wavelength < high)
+        share = np.trapezoid(band.response * seen, band.wavelength)
+        share /= np.trapezoid(band.response, band.wavelength)
+        if share < _COVERED:
+            raise InputError(
+                f"responses: expected curves within {low:.0f} to {high:.0f} Angstrom, the range of "
+                f"simulated spectra, got {response!r} with {100 * share:.1f} % of it there; in "
+                "another unit?"
+            )
+    middle = [effective_wavelength(response) for response in survey.responses]
+    if len({round(value) for value in middle}) < len(middle):
+        raise InputError(
+            f"responses: expected a curve of its own for each band, got {survey.responses!r}"
+        )
+    if not any(WAVELENGTH[0] < value < WAVELENGTH[-1] for value in middle):
+        raise InputError(
+            f"responses: expected a band between {WAVELENGTH[0]:.0f} and {WAVELENGTH[-1]:.0f} "
+            f"Angstrom, the range of the spectra, got {survey.responses!r}"
+        )
+
+
+def _band_extinction(response):
+    """A_band / E(B-V) of the SFD map: published, or the curve's mean over a flat spectrum."""
+    camera, _, band = f"sdss-{response}".rpartition("-") if len(response) == 1 else ("", "", "")
+    if response.startswith(("decam2014-", "sdss2010-")):
+        camera, _, band = response.partition("-")
+    known = BAND_EXTINCTION.get(camera.rstrip("0123456789"), {})
+    if band in known:
+        return known[band]
+    curve = load_band(response)
+    inside = curve.response > 0
+    wavelength, weight = curve.wavelength[inside], curve.response[inside] / curve.wavelength[inside]
+    through = 10 ** (-0.4 * galactic_extinction(wavelength) * 0.1)  # E(B-V) of 0.1
+    share = np.trapezoid(weight * through, wavelength) / np.trapezoid(weight, wavelength)
+    return float(-25 * np.log10(share))

@@ -5,9 +5,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from photospec.simulation.galaxies.attenuation import attenuation_curve
-from photospec.simulation.galaxies.basis import stellar_basis
+from photospec.simulation.galaxies.dust import attenuation_curve
 from photospec.simulation.galaxies.gas import line_index
+from photospec.simulation.galaxies.stars import stellar_basis
 from photospec.spectrum.wavelengths import air_to_vacuum
 
 __all__ = ["index_columns", "truth_columns"]

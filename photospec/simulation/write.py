@@ -13,7 +13,7 @@ import numpy as np
 from photospec.config import to_dict
 from photospec.errors import InputError
 from photospec.pairs import PairsWriter
-from photospec.simulation.batch import BLOCK, simulate_block
+from photospec.simulation.pairs import BLOCK, simulate_block
 from photospec.simulation.survey import Survey
 from photospec.spectrum.wavelengths import WAVELENGTH
 

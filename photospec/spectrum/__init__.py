@@ -2,17 +2,19 @@
 
 from photospec.spectrum.arrays import (
     FIBRE_RADIUS,
-    FLUX_UNIT,
     SpectrumArrays,
+    fill_missing,
     from_arrays,
     to_arrays,
 )
+from photospec.spectrum.headers import FLUX_UNIT
 from photospec.spectrum.io import read_spectrum, write_spectra
 from photospec.spectrum.wavelengths import (
     BASE_WAVELENGTH,
     SMOOTHING,
     WAVELENGTH,
     air_to_vacuum,
+    fill_gaps,
     rebin,
     smooth,
     to_base_grid,
@@ -28,6 +30,8 @@ __all__ = [
     "WAVELENGTH",
     "SpectrumArrays",
     "air_to_vacuum",
+    "fill_gaps",
+    "fill_missing",
     "from_arrays",
     "read_spectrum",
     "rebin",

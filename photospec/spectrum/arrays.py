@@ -1,15 +1,23 @@
 """Spectra: specutils `~specutils.Spectrum` outside, plain arrays inside.
 
-What a Spectrum cannot say by itself travels in its ``meta``:
+`to_arrays` is the one gate through which spectra enter: units, air and vacuum, the order of
+axes, samples without information and samples that are missing are put right there, so that
+no measurement asks again. What a Spectrum cannot say by itself travels in its ``meta``:
 
 =========================  ==================================================================
 ``lsf_sigma``              Gaussian line-spread function, standard deviation in Angstrom
-``wavelength_medium``      ``"vacuum"`` (default) or ``"air"``
-``redshift``               a redshift to start from, when one is known
+``wavelength_medium``      ``"vacuum"`` or ``"air"``; where it is absent the FITS header in
+                           ``header`` is asked, and then vacuum is assumed
+``redshift``               a redshift to start from, when one is known; otherwise
+                           ``Spectrum.redshift`` is taken, where it is not zero
+``spectral_frame``         ``"heliocentric"``, ``"barycentric"``, ``"topocentric"`` ... as the
+                           file says; nothing is converted, others than the first two are flagged
+``flux_calibration``       ``"relative"`` where fluxes are right up to a factor only (LAMOST)
 =========================  ==================================================================
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from astropy import units as u
@@ -17,40 +25,24 @@ from astropy.nddata import StdDevUncertainty
 from specutils import Spectrum
 
 from photospec.errors import InputError
-from photospec.spectrum.io import read_spectrum, write_spectra
-from photospec.spectrum.wavelengths import (
-    BASE_WAVELENGTH,
-    SMOOTHING,
-    WAVELENGTH,
-    air_to_vacuum,
-    rebin,
-    smooth,
-    to_base_grid,
-    to_training_grid,
-    vacuum_to_air,
+from photospec.spectrum.headers import (
+    FLUX_UNIT,
+    angstrom_for_ampere,
+    spectral_frame,
+    wavelength_medium,
 )
+from photospec.spectrum.wavelengths import air_to_vacuum, fill_gaps
+from photospec.utils.validity import standard_deviation, usable
 
 __all__ = [
-    "BASE_WAVELENGTH",
     "FIBRE_RADIUS",
-    "FLUX_UNIT",
-    "SMOOTHING",
-    "WAVELENGTH",
     "SpectrumArrays",
-    "air_to_vacuum",
+    "fill_missing",
     "from_arrays",
-    "read_spectrum",
-    "rebin",
-    "smooth",
+    "medium_of",
     "to_arrays",
-    "to_base_grid",
-    "to_training_grid",
-    "vacuum_to_air",
-    "write_spectra",
 ]
 
-#: Unit of flux density in all arrays.
-FLUX_UNIT = u.Unit(1e-17 * u.erg / (u.s * u.cm**2 * u.AA))
 #: Radius of the SDSS spectrograph fibre on the sky, arcsec.
 FIBRE_RADIUS = 1.5
 
@@ -61,20 +53,27 @@ class SpectrumArrays:
 
     Attributes
     ----------
-    wavelength : ndarray (n_wave,)
+    wavelength : ndarray, shape (n_wave,)
         Increasing, Angstrom, vacuum, observed frame.
-    flux : ndarray (n, n_wave)
+    flux : ndarray, shape (n, n_wave)
         In 1e-17 erg/s/cm2/A.
-    sigma : ndarray (n, n_wave) or None
+    sigma : ndarray, shape (n, n_wave), or None
         Standard deviations of `flux`.
-    mask : ndarray (n, n_wave) of bool
+    mask : ndarray of bool, shape (n, n_wave)
         True where a sample is bad.
-    lsf : ndarray (n_wave,) or (n, n_wave) or None
+    lsf : ndarray, shape (n_wave,) or (n, n_wave), or None
         Standard deviation of the Gaussian line-spread function, Angstrom.
-    redshift : ndarray (n,) or None
-        A redshift to start from; never more than a hint.
+    redshift : ndarray, shape (n,), or None
+        A redshift to start from, NaN where there is none; never more than a hint.
     meta : dict
         The rest of the spectrum's ``meta``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from photospec.spectrum import from_arrays, to_arrays
+    >>> to_arrays(from_arrays(np.linspace(4000, 8000, 801), np.ones(801)))
+    <SpectrumArrays: 1 spectra, 801 samples, 4000.0 to 8000.0 Angstrom>
     """
 
     wavelength: np.ndarray
@@ -102,112 +101,250 @@ def to_arrays(spectrum):
     Parameters
     ----------
     spectrum : specutils.Spectrum
-        One spectrum or n of them, flux (n_wave,) or (n, n_wave); any spectral unit, any
-        unit of flux density per wavelength or frequency, any uncertainty class.
+        One spectrum or n of them, flux (n_wave,) or (n, n_wave), or (n_wave, n) where its
+        ``spectral_axis_index`` says so; any spectral unit, any unit of flux density per
+        wavelength or frequency, standard deviations, variances or inverse variances.
 
     Returns
     -------
     SpectrumArrays
-        Samples that are masked, not finite, or have no usable uncertainty are in ``mask``;
-        their flux is finite (0 where it was not).
+        Wavelengths increase, in vacuum. Samples that are masked, not finite, or have no usable
+        uncertainty (`photospec.utils.validity.usable`) are in ``mask``; their flux is finite (0
+        where it was not). Where samples were taken out of the spectrum there are masked ones:
+        there may be more samples than in `spectrum`.
 
     Raises
     ------
     InputError
-        If it is no Spectrum, or its units are not those of a spectrum.
+        If it is no Spectrum, its units are not those of a spectrum, or its header contradicts
+        itself.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy import units as u
+    >>> from specutils import Spectrum
+    >>> from photospec.spectrum import to_arrays
+    >>> wavelength = np.linspace(400, 800, 401) * u.nm
+    >>> spectrum = Spectrum(flux=np.full(401, 3.336) * u.mJy, spectral_axis=wavelength)
+    >>> arrays = to_arrays(spectrum)
+    >>> arrays.wavelength[[0, -1]], arrays.flux[0, [0, -1]].round(1)
+    (array([4000., 8000.]), array([625.1, 156.3]))
     """
     if not isinstance(spectrum, Spectrum):
         raise InputError(
             f"spectrum: expected a specutils Spectrum, got {type(spectrum).__name__}; "
             "make one with photospec.spectrum.from_arrays or read_spectrum"
         )
-    wavelength, flux = _units(spectrum)
-    meta = dict(spectrum.meta)
-    medium = meta.get("wavelength_medium", "vacuum")
-    if medium not in ("vacuum", "air"):
-        raise InputError(
-            f"spectrum.meta['wavelength_medium']: expected 'vacuum' or 'air', got {medium!r}"
-        )
-    sigma = _sigma(spectrum, wavelength)
-    mask = ~np.isfinite(flux)
-    if spectrum.mask is not None:
-        mask |= np.atleast_2d(np.asarray(spectrum.mask, dtype=bool))
-    if sigma is not None:
-        bad = ~(np.isfinite(sigma) & (sigma > 0))
-        mask |= bad
-        sigma = np.where(bad, np.inf, sigma)
-    lsf = _lsf(meta.pop("lsf_sigma", None), flux.shape)
-    if wavelength[0] > wavelength[-1]:
-        wavelength, flux, mask = wavelength[::-1], flux[:, ::-1], mask[:, ::-1]
-        sigma = None if sigma is None else sigma[:, ::-1]
-        lsf = None if lsf is None else lsf[..., ::-1]
-    if not np.all(np.diff(wavelength) > 0):
-        raise InputError(
-            "spectrum: expected a spectral axis that runs one way, got one that turns back or "
-            "stands still; is it made of several orders?"
-        )
-    if medium == "air":
-        wavelength = air_to_vacuum(wavelength)
-    meta["wavelength_medium"] = "vacuum"
-    redshift = meta.pop("redshift", None)
-    if redshift is not None:
-        redshift = np.broadcast_to(u.Quantity(redshift).to_value(u.one), (len(flux),)).astype(float)
-    return SpectrumArrays(
-        np.ascontiguousarray(wavelength),
-        np.where(np.isfinite(flux), flux, 0.0),
-        None if sigma is None else np.ascontiguousarray(sigma),
-        np.ascontiguousarray(mask),
-        lsf,
-        redshift,
-        meta,
-    )
-
-
-def _units(spectrum):
-    try:
-        wavelength = u.Quantity(spectrum.spectral_axis).to_value(u.AA, u.spectral())
-    except u.UnitConversionError:
-        raise InputError(
-            "spectrum.spectral_axis: expected wavelength, frequency or energy, got "
-            f"{spectrum.spectral_axis.unit}; is it still in pixels or velocity?"
-        ) from None
     if spectrum.flux.ndim not in (1, 2):
         raise InputError(
             "spectrum.flux: expected (n_wave,) or (n_spectra, n_wave), got shape "
             f"{spectrum.flux.shape}; flatten a cube to a list of spectra first"
         )
+    meta = dict(spectrum.meta)
+    medium = meta["wavelength_medium"] = medium_of(meta)
+    frame = _frame(meta)
+    if frame:
+        meta["spectral_frame"] = frame
+    wavelength = _wavelength(spectrum, medium)
+    meta["wavelength_medium"] = "vacuum"
+    equivalent = u.spectral_density(wavelength * u.AA)
+    flux = _flux(spectrum, equivalent)
+    sigma = _sigma(spectrum, equivalent)
+    hidden = None if spectrum.mask is None else _rows(spectrum, np.asarray(spectrum.mask) != 0)
+    lsf = _lsf(meta.pop("lsf_sigma", None), flux.shape, spectrum.spectral_axis_index)
+    redshift = _hint(meta.pop("redshift", None), spectrum, len(flux))
+    # Values as they came: fill values are known by their size, whatever the unit.
+    good = usable(_rows(spectrum, spectrum.flux.value), sigma, hidden) & np.isfinite(flux)
+    if sigma is not None:
+        # What is masked keeps its error; what is bad because of its error has an infinite one.
+        keep = good if hidden is None else good | (hidden & (sigma > 0))
+        sigma = np.where(keep, sigma, np.inf)
+    if wavelength[0] > wavelength[-1]:
+        wavelength, flux, good = wavelength[::-1], flux[:, ::-1], good[:, ::-1]
+        sigma = None if sigma is None else sigma[:, ::-1]
+        lsf = None if lsf is None else lsf[..., ::-1]
+    if not np.all(np.isfinite(wavelength)):
+        raise InputError(
+            "spectrum: expected a spectral axis of finite numbers, got NaN or infinity among them; "
+            "does it hold zeros, as frequencies?"
+        )
+    if not np.all(np.diff(wavelength) > 0):
+        raise InputError(
+            "spectrum: expected a spectral axis that runs one way, got one that turns back or "
+            "stands still; is it made of several orders?"
+        )
+    return fill_missing(
+        SpectrumArrays(
+            np.ascontiguousarray(wavelength),
+            np.where(np.isfinite(flux), flux, 0.0),
+            None if sigma is None else np.ascontiguousarray(sigma),
+            np.ascontiguousarray(~good),
+            lsf,
+            redshift,
+            meta,
+        )
+    )
+
+
+def fill_missing(arrays):
+    """Put masked samples where samples were taken out of spectra.
+
+    Parameters
+    ----------
+    arrays : SpectrumArrays
+
+    Returns
+    -------
+    SpectrumArrays
+        The same one where nothing is missing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from photospec.spectrum import from_arrays, to_arrays
+    >>> grid = np.delete(np.arange(5000.0, 5100.0), [40, 41, 42])
+    >>> arrays = to_arrays(from_arrays(grid, np.ones(97)))  # to_arrays fills them in
+    >>> arrays.flux.shape, np.flatnonzero(arrays.mask[0])
+    ((1, 100), array([40, 41, 42]))
+    """
+    filled, place = fill_gaps(arrays.wavelength)
+    if filled.size == arrays.wavelength.size:
+        return arrays
+
+    def spread(values, fill):
+        whole = np.full((len(values), filled.size), fill, dtype=np.asarray(values).dtype)
+        whole[:, place] = values
+        return whole
+
+    lsf = arrays.lsf
+    if np.ndim(lsf) == 1 and np.size(lsf) == place.size:
+        lsf = np.interp(filled, arrays.wavelength, lsf)
+    elif np.ndim(lsf) == 2 and np.shape(lsf)[1] == place.size:
+        lsf = np.array([np.interp(filled, arrays.wavelength, row) for row in lsf])
+    mask = np.zeros(arrays.flux.shape, bool) if arrays.mask is None else arrays.mask
+    return replace(
+        arrays,
+        wavelength=filled,
+        flux=spread(arrays.flux, 0.0),
+        sigma=None if arrays.sigma is None else spread(np.asarray(arrays.sigma, float), np.inf),
+        mask=spread(mask, True),
+        lsf=lsf,
+    )
+
+
+def medium_of(meta):
+    """Medium of a spectrum's wavelengths: what meta says, then its header, then vacuum.
+
+    Parameters
+    ----------
+    meta : dict
+        ``meta`` of a Spectrum.
+
+    Returns
+    -------
+    {"air", "vacuum"}
+
+    Raises
+    ------
+    InputError
+        If it is another word, or the header says both.
+
+    Examples
+    --------
+    >>> from photospec.spectrum.arrays import medium_of
+    >>> medium_of({"header": {"AIRORVAC": "air"}})
+    'air'
+    """
+    medium = meta.get("wavelength_medium")
+    if medium is None:
+        header = meta.get("header")
+        medium = (wavelength_medium(header) if isinstance(header, Mapping) else None) or "vacuum"
+    if medium not in ("vacuum", "air"):
+        raise InputError(
+            f"spectrum.meta['wavelength_medium']: expected 'vacuum' or 'air', got {medium!r}"
+        )
+    return medium
+
+
+def _frame(meta):
+    header = meta.get("header")
+    frame = meta.get("spectral_frame")
+    return frame or (spectral_frame(header) if isinstance(header, Mapping) else None)
+
+
+def _wavelength(spectrum, medium):
+    """Wavelengths (n_wave,) in vacuum, in the order of the spectrum."""
+    axis = spectrum.spectral_axis
     try:
-        flux = spectrum.flux.to_value(FLUX_UNIT, u.spectral_density(wavelength * u.AA))
+        wavelength = u.Quantity(axis).to_value(u.AA, u.spectral())
+    except u.UnitConversionError:
+        if not axis.unit.is_equivalent(u.km / u.s):
+            raise InputError(
+                "spectrum.spectral_axis: expected wavelength, frequency or energy, got "
+                f"{axis.unit}; is it still in pixels?"
+            ) from None
+        try:
+            wavelength = axis.to(u.AA).value
+        except (ValueError, u.UnitConversionError):
+            raise InputError(
+                "spectrum.spectral_axis: expected wavelength, frequency or energy, got velocities "
+                "without rest_value and velocity_convention; give both to Spectrum"
+            ) from None
+    # Frequencies and energies do not change in air.
+    lengths = axis.unit.is_equivalent(u.AA) or axis.unit.is_equivalent(u.km / u.s)
+    return air_to_vacuum(wavelength) if medium == "air" and lengths else wavelength
+
+
+def _rows(spectrum, values):
+    """Bring values of the shape of the flux to (n, n_wave)."""
+    values = np.broadcast_to(np.asarray(values), spectrum.flux.shape)
+    if values.ndim == 2 and spectrum.spectral_axis_index == 0:
+        values = values.T
+    return np.atleast_2d(values)
+
+
+def _flux(spectrum, equivalent):
+    unit = angstrom_for_ampere(spectrum.flux.unit)
+    try:
+        flux = u.Quantity(_rows(spectrum, spectrum.flux.value), unit)
+        return np.asarray(flux.to_value(FLUX_UNIT, equivalent), dtype=float)
     except u.UnitConversionError:
         raise InputError(
             "spectrum.flux: expected a flux density such as erg/s/cm2/Angstrom or Jy, got "
-            f"{spectrum.flux.unit or 'no unit'}; multiply a calibrated array by its unit"
+            f"{str(spectrum.flux.unit) or 'no unit'}{' (A is ampere)' * (u.A in unit.bases)}; "
+            "multiply a calibrated array by its unit"
         ) from None
-    return wavelength, np.atleast_2d(np.asarray(flux, dtype=float))
 
 
-def _sigma(spectrum, wavelength):
+def _sigma(spectrum, equivalent):
     if spectrum.uncertainty is None:
         return None
     try:
-        with np.errstate(divide="ignore", invalid="ignore"):  # ivar = 0 becomes infinite
-            deviation = spectrum.uncertainty.represent_as(StdDevUncertainty)
-        unit = deviation.unit or spectrum.flux.unit
-        sigma = u.Quantity(deviation.array, unit)
-        sigma = sigma.to_value(FLUX_UNIT, u.spectral_density(wavelength * u.AA))
-    except (TypeError, AttributeError, u.UnitConversionError) as error:
+        sigma, unit = standard_deviation(spectrum.uncertainty)
+        unit = angstrom_for_ampere(spectrum.flux.unit if unit is None else unit)
+        sigma = u.Quantity(_rows(spectrum, sigma), unit).to_value(FLUX_UNIT, equivalent)
+        return np.asarray(sigma, dtype=float)
+    except (TypeError, AttributeError, ValueError, u.UnitConversionError):
         raise InputError(
             "spectrum.uncertainty: expected a standard deviation, variance or inverse variance in "
-            f"the unit of the flux, got {type(spectrum.uncertainty).__name__} "
-            f"({type(error).__name__})"
+            f"the unit of the flux, got {type(spectrum.uncertainty).__name__} in "
+            f"{str(spectrum.uncertainty.unit or '') or 'no unit'}; give it its kind and unit"
         ) from None
-    return np.broadcast_to(np.asarray(sigma, dtype=float), np.atleast_2d(spectrum.flux).shape)
 
 
-def _lsf(lsf, shape):
+def _lsf(lsf, shape, spectral_axis_index):
     if lsf is None:
         return None
-    lsf = u.Quantity(lsf, u.AA).value if isinstance(lsf, u.Quantity) else np.asarray(lsf, float)
+    try:
+        lsf = u.Quantity(lsf, u.AA).value if isinstance(lsf, u.Quantity) else np.asarray(lsf, float)
+    except (TypeError, ValueError, u.UnitConversionError):
+        raise InputError(
+            "spectrum.meta['lsf_sigma']: expected numbers in Angstrom, got "
+            f"{str(lsf)[:40]!r}; is it in km/s, or a resolving power?"
+        ) from None
+    if lsf.ndim == 2 and spectral_axis_index == 0 and lsf.shape[0] == shape[1]:
+        lsf = lsf.T
     if lsf.shape not in ((), shape[1:], shape, (shape[0], 1)) or not np.all(lsf >= 0):
         raise InputError(
             f"spectrum.meta['lsf_sigma']: expected one number or {shape[1]}, in Angstrom and not "
@@ -216,19 +353,36 @@ def _lsf(lsf, shape):
     return np.broadcast_to(lsf, shape if lsf.ndim == 2 else shape[1:]).astype(float)
 
 
+def _hint(redshift, spectrum, n):
+    """Redshifts (n,) to start from; what cannot be read is no hint, and no reason to stop."""
+    if redshift is None:
+        redshift = spectrum.redshift
+        # Specutils has zero where nothing was given.
+        redshift = None if redshift is None or not np.any(redshift != 0) else redshift
+    try:
+        value = np.asarray(getattr(redshift, "value", redshift), dtype=float)
+        if isinstance(redshift, u.Quantity):
+            value = value if str(redshift.unit) == "redshift" else redshift.to_value(u.one)
+        value = np.broadcast_to(value, (n,)).astype(float)
+    except (TypeError, ValueError):  # UnitConversionError is both
+        return None
+    value = np.where(np.isfinite(value) & (value > -1), value, np.nan)
+    return value if np.isfinite(value).any() else None
+
+
 def from_arrays(wavelength, flux, *, sigma=None, mask=None, lsf=None, redshift=None, meta=None):
     """Make a Spectrum from arrays in the units of this package.
 
     Parameters
     ----------
-    wavelength : array_like (n_wave,)
+    wavelength : array_like, shape (n_wave,)
         Increasing, Angstrom, vacuum, observed frame.
-    flux : array_like (n_wave,) or (n, n_wave)
+    flux : array_like, shape (n_wave,) or (n, n_wave)
         In 1e-17 erg/s/cm2/A.
-    sigma : array_like, optional
-        Standard deviations, same shape as `flux`.
+    sigma : float or array_like, optional
+        Standard deviations, in the shape of `flux` or broadcast to it.
     mask : array_like of bool, optional
-        True = bad, same shape.
+        True = bad; the same.
     lsf : float or array_like, optional
         Standard deviation of the line-spread function, Angstrom.
     redshift : float or array_like, optional
@@ -239,6 +393,20 @@ def from_arrays(wavelength, flux, *, sigma=None, mask=None, lsf=None, redshift=N
     Returns
     -------
     specutils.Spectrum
+
+    Raises
+    ------
+    InputError
+        If shapes do not belong together.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from photospec.spectrum import from_arrays
+    >>> wavelength = np.linspace(4000, 8000, 401)
+    >>> spectrum = from_arrays(wavelength, np.ones(401), sigma=np.full(401, 0.1), lsf=1.2)
+    >>> spectrum.flux.shape, str(spectrum.flux.unit), spectrum.meta["lsf_sigma"]
+    ((401,), '1e-17 erg / (Angstrom s cm2)', 1.2)
     """
     wavelength = np.asarray(wavelength, dtype=float)
     flux = np.asarray(flux)
@@ -247,6 +415,7 @@ def from_arrays(wavelength, flux, *, sigma=None, mask=None, lsf=None, redshift=N
             f"flux: expected ({wavelength.size},) or (n, {wavelength.size}) samples, got shape "
             f"{flux.shape}; do wavelength and flux belong together?"
         )
+    sigma, mask = _like("sigma", sigma, flux, float), _like("mask", mask, flux, bool)
     meta = {**(meta or {}), "wavelength_medium": "vacuum"}
     if lsf is not None:
         meta["lsf_sigma"] = lsf
@@ -255,7 +424,20 @@ def from_arrays(wavelength, flux, *, sigma=None, mask=None, lsf=None, redshift=N
     return Spectrum(
         flux=flux * FLUX_UNIT,
         spectral_axis=wavelength * u.AA,
-        uncertainty=None if sigma is None else StdDevUncertainty(np.asarray(sigma) * FLUX_UNIT),
-        mask=None if mask is None else np.asarray(mask, dtype=bool),
+        spectral_axis_index=flux.ndim - 1,
+        uncertainty=None if sigma is None else StdDevUncertainty(sigma * FLUX_UNIT),
+        mask=mask,
         meta=meta,
     )
+
+
+def _like(name, values, flux, dtype):
+    if values is None:
+        return None
+    try:
+        return np.broadcast_to(np.asarray(values, dtype=dtype), flux.shape).copy()
+    except (TypeError, ValueError):
+        raise InputError(
+            f"{name}: expected numbers in the shape of flux {flux.shape}, got {np.shape(values)}; "
+            "do they belong together?"
+        ) from None

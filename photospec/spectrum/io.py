@@ -1,4 +1,4 @@
-"""Spectra on disk: SDSS ``spec-*.fits``, this package's own files, and what specutils reads.
+"""Spectra on disk: this package's own files, survey files, and what specutils reads.
 
 Own files are tables in the "tabular-fits" layout of specutils (columns ``spectral_axis``,
 ``flux``, ``uncertainty``, ``mask``, wavelength along the rows), so that any specutils
@@ -7,76 +7,116 @@ line-spread function in a column of its own.
 """
 
 import json
-import os
+import warnings
 from pathlib import Path
 
 import numpy as np
 from astropy import units as u
-from astropy.io import fits
-from astropy.nddata import InverseVariance, StdDevUncertainty
+from astropy.io import fits, registry
+from astropy.nddata import StdDevUncertainty
 from astropy.table import QTable
-from specutils import Spectrum
+from specutils import Spectrum, SpectrumCollection, SpectrumList
 
-from photospec.errors import InputError
-from photospec.image.headers import open_fits
+from photospec.errors import InputError, PhotospecError
+from photospec.spectrum.arrays import medium_of, to_arrays
+from photospec.spectrum.formats import image_spectrum, known_kind, table_spectrum
+from photospec.utils.files import replacing
+from photospec.utils.fits import open_fits
+from photospec.utils.reading import one_line, reading
+from photospec.utils.validity import standard_deviation
 
 __all__ = ["read_spectrum", "write_spectra"]
 
 _FORMAT = "photospec-spectra-1"
-_SDSS_COLUMNS = {"flux", "loglam", "ivar"}
-_FLUX_UNIT = u.Unit(1e-17 * u.erg / (u.s * u.cm**2 * u.AA))
+# Readers of specutils that guess, from units alone: ours ask names and headers first.
+_GENERIC = {"tabular-fits", "wcs1d-fits", "ECSV", "ASCII", "IPAC", "iraf"}
 
 
-def read_spectrum(path):
+def read_spectrum(path, *, wavelength_medium=None):
     """Read one or more spectra from a file.
 
     Parameters
     ----------
     path : path-like
-        An SDSS ``spec-*.fits`` or ``spSpec-*.fit``, a file of `write_spectra`, or anything that
-        specutils knows.
+        SDSS ``spec-*.fits``, ``spSpec-*.fit`` and ``spPlate-*.fits``, LAMOST, DESI coadds; a file
+        of `write_spectra`; FITS tables with columns for wavelength, flux and errors; FITS images
+        with a spectral axis, those of IRAF too; or anything that specutils knows, as `Spectrum`
+        or as `SpectrumList`.
+    wavelength_medium : {"air", "vacuum"}, optional
+        Where the file does not say, or is wrong.
 
     Returns
     -------
-    specutils.Spectrum
-        For SDSS files with the resolution in ``meta["lsf_sigma"]``, the position, and what
-        the survey itself measured in ``meta["sdss"]`` (a reference, not a hint).
+    specutils.Spectrum or specutils.SpectrumList
+        A list where the file holds spectra on different wavelengths. Medium and frame of the
+        wavelengths as the header says are in ``meta["wavelength_medium"]`` and
+        ``meta["spectral_frame"]``. For SDSS files there are the resolution in
+        ``meta["lsf_sigma"]``, the position, and what the survey itself measured in
+        ``meta["sdss"]`` (a reference, not a hint).
 
     Raises
     ------
     InputError
-        If the file is not there, damaged, or holds no spectrum.
+        If the file is not there, damaged, holds no spectrum, or contradicts itself.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from photospec.spectrum import from_arrays, read_spectrum, write_spectra
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = f"{folder}/spectrum.fits"
+    ...     write_spectra(path, from_arrays(np.arange(4000.0, 5000.0), np.ones(1000)))
+    ...     read_spectrum(path).flux.shape
+    (1000,)
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"path: expected a spectrum file, got {path} which does not exist")
+    if wavelength_medium not in (None, "air", "vacuum"):
+        raise InputError(
+            f"wavelength_medium: expected 'air' or 'vacuum', got {wavelength_medium!r}"
+        )
+    try:
+        with reading(path, "a spectrum"), warnings.catch_warnings():
+            # Readers warn of units and cards that are put right here.
+            warnings.simplefilter("ignore")
+            found = _read(path)
+    except InputError as error:
+        if str(path) in str(error):
+            raise
+        raise InputError(f"{path}: {error}") from None
+    for spectrum in found if isinstance(found, SpectrumList) else [found]:
+        if wavelength_medium is not None:
+            spectrum.meta["wavelength_medium"] = wavelength_medium
+    return found
+
+
+def _read(path):
     if _is_fits(path):
         hdus = open_fits(path)
-        try:
-            if hdus[0].data is not None and "COEFF0" in hdus[0].header:
-                return _read_spspec(hdus[0])
-            if len(hdus) > 1 and isinstance(hdus[1], fits.BinTableHDU):
-                names = {name.lower() for name in hdus[1].columns.names}
-                if hdus[1].header.get("FORMAT") == _FORMAT:
-                    return _read_own(hdus)
-                if names >= _SDSS_COLUMNS:
-                    return _read_sdss(hdus)
-        except (TypeError, KeyError, IndexError, ValueError) as error:
-            raise InputError(
-                f"path: expected a whole file of spectra, got {path} which lacks something "
-                f"({_reason(error)}); is it damaged?"
-            ) from None
-    try:
-        spectrum = Spectrum.read(str(path))
-    except Exception as error:  # specutils loaders raise anything
-        raise InputError(
-            f"path: expected a spectrum that specutils can read, got {path} ({_reason(error)})"
-        ) from None
-    if not isinstance(spectrum, Spectrum):
-        raise InputError(
-            f"path: expected spectra on one grid, got {type(spectrum).__name__} in {path}"
-        )
-    return spectrum
+        table = hdus[1] if len(hdus) > 1 and isinstance(hdus[1], fits.BinTableHDU) else None
+        if table is not None and table.header.get("FORMAT") == _FORMAT:
+            return _read_own(hdus)
+        found = known_kind(hdus)
+        if found is None:
+            found = _by_specutils(path, _specific_formats(path))
+        if found is None:
+            tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)]
+            tables = (table_spectrum(hdu, hdus[0].header) for hdu in tables)
+            found = next((item for item in tables if item is not None), None)
+        if found is None:
+            found = image_spectrum(hdus)
+        if found is not None:
+            return found
+    elif path.suffix.lower() == ".ecsv":
+        hdu = fits.table_to_hdu(QTable.read(path, format="ascii.ecsv"))
+        found = table_spectrum(hdu, fits.Header())
+        if found is not None:
+            return found
+    formats = registry.identify_format("read", Spectrum, str(path), None, (), {})
+    found = _by_specutils(path, [(Spectrum, name) for name in formats] or [(Spectrum, None)])
+    return found
 
 
 def _is_fits(path):
@@ -86,82 +126,69 @@ def _is_fits(path):
     return start == b"SIMPLE" or bool(suffixes & {".fits", ".fit"})
 
 
-def _reason(error):
-    text = str(error).strip().splitlines()
-    return text[0][:100] if text else type(error).__name__
+def _specific_formats(path):
+    """Formats of specutils, with the class to read, that fit a file for more than its suffix."""
+    kinds = []
+    for cls in (Spectrum, SpectrumList):
+        for name in registry.identify_format("read", cls, str(path), None, (), {}):
+            if name not in _GENERIC and name not in {known for _, known in kinds}:
+                kinds.append((cls, name))
+    return kinds
 
 
-def _read_sdss(hdus):
-    data = hdus[1].data
-    names = {name.lower(): name for name in data.names}
-    loglam = data[names["loglam"]].astype(float)
-    wavelength = 10**loglam
-    flux = data[names["flux"]].astype(float)
-    ivar = data[names["ivar"]].astype(float)
-    meta = {"wavelength_medium": "vacuum"}
-    if "wdisp" in names:
-        # wdisp is in pixels of 1e-4 dex.
-        pixel = 1e-4 * np.log(10) * wavelength
-        width = data[names["wdisp"]].astype(float)
-        known = width > 0
-        if known.any():  # zero where nothing was observed
-            meta["lsf_sigma"] = pixel * np.interp(loglam, loglam[known], width[known])
-    header = hdus[0].header
-    for key, card in (("ra", "PLUG_RA"), ("dec", "PLUG_DEC")):
-        if card in header:
-            meta[key] = float(header[card])
-    meta["identifier"] = "-".join(
-        f"{int(header[card]):0{width}d}"
-        for card, width in (("PLATEID", 4), ("MJD", 5), ("FIBERID", 4))
-        if card in header
-    )
-    if len(hdus) > 2 and "Z" in (hdus[2].columns.names or []):
-        row = hdus[2].data[0]
-        wanted = ("Z", "Z_ERR", "ZWARNING", "VDISP", "VDISP_ERR", "CLASS", "SN_MEDIAN_ALL")
-        meta["sdss"] = {
-            name.lower(): row[name].item() if hasattr(row[name], "item") else row[name]
-            for name in wanted
-            if name in hdus[2].columns.names
-        }
-    return Spectrum(
-        flux=flux * _FLUX_UNIT,
-        spectral_axis=wavelength * u.AA,
-        uncertainty=InverseVariance(ivar / _FLUX_UNIT**2),
-        mask=~(ivar > 0),
-        meta=meta,
-    )
+def _by_specutils(path, kinds):
+    """Spectra from the first reader of specutils that does not fail; None if none is given."""
+    reasons = []
+    for cls, name in kinds:
+        try:
+            if name == "iraf":  # rows (apertures, orders) on grids of their own
+                return _as_spectrum(SpectrumCollection.read(str(path), format=name))
+            return _as_spectrum(cls.read(str(path), format=name))
+        except PhotospecError:
+            raise
+        except Exception as error:  # specutils loaders raise anything
+            reasons.append(one_line(error))
+    if reasons:
+        raise InputError(
+            f"path: expected a spectrum that specutils can read, got {path} ({reasons[0]})"
+        )
+    return None
 
 
-def _read_spspec(hdu):
-    """SDSS-I and II: rows are flux, flux less continuum, error (0 where bad), and a mask.
+def _as_spectrum(found):
+    """One Spectrum, or a list of several: science spectra only."""
+    if isinstance(found, Spectrum):
+        return found
+    if isinstance(found, SpectrumCollection):
+        found = [found[i] for i in range(len(found.flux))] if found.flux.ndim > 1 else [found[:]]
+    spectra = [spectrum for spectrum in found if isinstance(spectrum, Spectrum)]
+    # Files of Data Central hold sky and unreduced spectra too, and say so.
+    science = [s for s in spectra if s.meta.get("purpose", "reduced") in ("reduced", "science")]
+    spectra = science or spectra
+    if not spectra:
+        raise InputError("path: expected at least one spectrum, got a file without any")
+    return spectra[0] if len(spectra) == 1 else SpectrumList(spectra)
 
-    specutils' own reader is one pixel (69 km/s) off, see
-    classic.sdss.org/dr7/products/spectra/read_spSpec.php.
-    """
-    flux, sigma = hdu.data[0].astype(float), hdu.data[2].astype(float)
-    loglam = hdu.header["COEFF0"] + hdu.header["COEFF1"] * np.arange(flux.size)
-    return Spectrum(
-        flux=flux * _FLUX_UNIT,
-        spectral_axis=10**loglam * u.AA,
-        uncertainty=StdDevUncertainty(sigma * _FLUX_UNIT),
-        mask=~(sigma > 0),
-        meta={"wavelength_medium": "vacuum"},
-    )
+
+# ---------------------------------------------------------------- own files
 
 
 def _read_own(hdus):
     table = hdus[1].data
     units = {column.name: column.unit for column in hdus[1].columns}
-    meta = json.loads(bytes(hdus["META"].data).decode())
+    meta = _restored(json.loads(bytes(hdus["META"].data).decode()))
     uncertainty = None
     if "uncertainty" in table.names:
         value = table["uncertainty"].astype(float).T * u.Unit(units["uncertainty"])
         uncertainty = StdDevUncertainty(value)
     if "lsf_sigma" in table.names:
         meta["lsf_sigma"] = table["lsf_sigma"].astype(float).T
+    flux = table["flux"].astype(float).T * u.Unit(units["flux"])
     return Spectrum(
-        flux=table["flux"].astype(float).T * u.Unit(units["flux"]),
+        flux=flux,
         spectral_axis=table["spectral_axis"].astype(float) * u.Unit(units["spectral_axis"]),
+        spectral_axis_index=flux.ndim - 1,
+        redshift=meta.pop("_redshift", None),
         uncertainty=uncertainty,
         mask=table["mask"].astype(bool).T if "mask" in table.names else None,
         meta=meta,
@@ -185,6 +212,18 @@ def _plain(value):
     return str(value)
 
 
+def _restored(value):
+    """The inverse of `_plain` for quantities."""
+    if isinstance(value, dict):
+        if value.keys() == {"value", "unit"}:
+            try:
+                return u.Quantity(value["value"], value["unit"])
+            except (TypeError, ValueError):
+                return value
+        return {key: _restored(item) for key, item in value.items()}
+    return [_restored(item) for item in value] if isinstance(value, list) else value
+
+
 def write_spectra(path, spectrum, overwrite=False):
     """Write one or more spectra to a FITS table that specutils and `read_spectrum` read.
 
@@ -193,43 +232,67 @@ def write_spectra(path, spectrum, overwrite=False):
     path : path-like
         Output file.
     spectrum : specutils.Spectrum
-        Flux (n_wave,) or (n, n_wave).
+        Flux (n_wave,) or (n, n_wave), with units that `to_arrays` takes. Uncertainties become
+        standard deviations; flux, axis and units are kept as they are.
     overwrite : bool
         Replace an existing file.
 
     Raises
     ------
     InputError
-        If the file exists and `overwrite` is false, or the folder does not.
+        If the file exists and `overwrite` is false, the folder does not, or what would be
+        written is no spectrum that could be used when it is read back.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from photospec.spectrum import from_arrays, read_spectrum, write_spectra
+    >>> spectra = from_arrays(np.arange(4000.0, 5000.0), np.ones((3, 1000)), sigma=0.1, lsf=1.2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_spectra(f"{folder}/spectra.fits", spectra)
+    ...     back = read_spectrum(f"{folder}/spectra.fits")
+    >>> back.flux.shape, float(back.uncertainty.array[2, 5]), float(back.meta["lsf_sigma"][0])
+    ((3, 1000), 0.1, 1.2)
     """
     path = Path(path)
     if path.exists() and not overwrite:
         raise InputError(f"path: expected a new file, got {path} which exists; allow overwrite")
     if not path.parent.is_dir():
         raise InputError(f"path: expected an existing folder, got {path.parent}; create it first")
+    to_arrays(spectrum)  # what cannot be read back is not written
+    first = spectrum.flux.ndim == 2 and spectrum.spectral_axis_index == 0
+    shape = spectrum.flux.shape
+    axis = u.Quantity(spectrum.spectral_axis)
+    if axis.unit.is_equivalent(u.km / u.s):  # the line that velocities belong to would be lost
+        axis = spectrum.spectral_axis.to(u.AA)
+
+    def along(values):
+        """Wavelength along the rows of the table."""
+        return values if first else values.T
+
     table = QTable()
-    table["spectral_axis"] = u.Quantity(spectrum.spectral_axis)
-    table["flux"] = spectrum.flux.T
+    table["spectral_axis"] = u.Quantity(axis)
+    table["flux"] = along(spectrum.flux)
     if spectrum.uncertainty is not None:
-        with np.errstate(divide="ignore", invalid="ignore"):  # ivar = 0 becomes infinite
-            deviation = spectrum.uncertainty.represent_as(StdDevUncertainty)
-        table["uncertainty"] = (deviation.array * (deviation.unit or spectrum.flux.unit)).T
+        sigma, unit = standard_deviation(spectrum.uncertainty)
+        table["uncertainty"] = along(sigma * (spectrum.flux.unit if unit is None else unit))
     if spectrum.mask is not None:
-        table["mask"] = np.broadcast_to(spectrum.mask, spectrum.flux.shape).T
+        table["mask"] = along(np.broadcast_to(np.asarray(spectrum.mask) != 0, shape))
     meta = dict(spectrum.meta)
+    meta["wavelength_medium"] = medium_of(meta)  # its header, where it says so, becomes text
+    if np.any(spectrum.redshift != 0):
+        meta["_redshift"] = spectrum.redshift.value
     lsf = meta.pop("lsf_sigma", None)
     if lsf is not None:
         lsf = np.asarray(u.Quantity(lsf, u.AA).value, dtype=float)
-        shape = spectrum.flux.shape if lsf.ndim == 2 else spectrum.flux.shape[-1:]
-        table["lsf_sigma"] = np.broadcast_to(lsf, shape).T * u.AA
+        if lsf.ndim == 2:
+            table["lsf_sigma"] = along(np.broadcast_to(lsf, shape)) * u.AA
+        else:
+            table["lsf_sigma"] = np.broadcast_to(lsf, axis.shape) * u.AA
     hdu = fits.BinTableHDU(table, name="SPECTRA")
     hdu.header["FORMAT"] = (_FORMAT, "layout of this file")
     text = json.dumps(_plain(meta), sort_keys=True)
     extra = fits.ImageHDU(np.frombuffer(text.encode(), dtype=np.uint8).copy(), name="META")
-    hdus = fits.HDUList([fits.PrimaryHDU(), hdu, extra])
-    temporary = path.with_name(path.name + ".partial")
-    try:
-        hdus.writeto(temporary, overwrite=True)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary:
+        fits.HDUList([fits.PrimaryHDU(), hdu, extra]).writeto(temporary, overwrite=True)

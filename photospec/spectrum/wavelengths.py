@@ -1,6 +1,8 @@
 """Wavelength grids and the arithmetic of spectra on them; plain arrays in, plain arrays out.
 
-Everything is Angstrom. `photospec.spectrum` offers these names too.
+Everything is Angstrom. Samples that were taken out of a spectrum (a gap between detectors,
+bad pixels that a pipeline dropped) leave a step that is larger than its neighbours: such a gap
+holds no information, and nothing here interpolates across it.
 """
 
 from functools import lru_cache
@@ -17,6 +19,7 @@ __all__ = [
     "SMOOTHING",
     "WAVELENGTH",
     "air_to_vacuum",
+    "fill_gaps",
     "rebin",
     "smooth",
     "to_base_grid",
@@ -34,9 +37,20 @@ SMOOTHING = 2.0
 
 _REACH = 5.0  # Gaussians are cut off at so many standard deviations
 
+# A step is a gap if it is so many times the steps on both sides of it. One sample taken out
+# makes it 2; grids that change their step do so on one side only.
+_GAP = 1.7
+# So many steps on a side are looked at, and the upper quartile of them counts: wavelengths
+# rounded to whole numbers (steps of 1 and 2 for 1.4) are no row of gaps.
+_NEIGHBOURS = 20
+# At most so many samples are put into gaps, per sample of the spectrum, at the spacing of their
+# surroundings. Larger ones (one stray wavelength) are filled coarsely, so that a file of a few
+# kilobytes cannot ask for any amount of memory.
+_FILL_LIMIT = 10
+
 
 def air_to_vacuum(wavelength):
-    """Turn air wavelengths into vacuum wavelengths (Morton 2000; specutils).
+    """Turn air wavelengths into vacuum wavelengths (Morton 2000, ApJS 130, 403; specutils).
 
     Parameters
     ----------
@@ -45,13 +59,19 @@ def air_to_vacuum(wavelength):
 
     Returns
     -------
-    ndarray
+    ndarray, same shape
+
+    Examples
+    --------
+    >>> from photospec.spectrum import air_to_vacuum
+    >>> air_to_vacuum([1215.67, 6562.80]).round(2)  # H-alpha
+    array([1215.67, 6564.61])
     """
     return _convert(wavelength, lambda w: air_to_vac(w, scheme="iteration"))
 
 
 def vacuum_to_air(wavelength):
-    """Turn vacuum wavelengths into air wavelengths (Morton 2000; specutils).
+    """Turn vacuum wavelengths into air wavelengths (Morton 2000, ApJS 130, 403; specutils).
 
     Parameters
     ----------
@@ -60,7 +80,13 @@ def vacuum_to_air(wavelength):
 
     Returns
     -------
-    ndarray
+    ndarray, same shape
+
+    Examples
+    --------
+    >>> from photospec.spectrum import vacuum_to_air
+    >>> vacuum_to_air([5008.24]).round(2)  # [O III] 5007
+    array([5006.84])
     """
     return _convert(wavelength, vac_to_air)
 
@@ -78,6 +104,94 @@ def _edges(wavelength):
     first = wavelength[0] - (middle[0] - wavelength[0])
     last = wavelength[-1] + (wavelength[-1] - middle[-1])
     return np.concatenate([[first], middle, [last]])
+
+
+def fill_gaps(wavelength):
+    """Put samples where some were taken out, so that they can be marked as bad.
+
+    Parameters
+    ----------
+    wavelength : array_like, shape (n_wave,)
+        Increasing, positive.
+
+    Returns
+    -------
+    filled : ndarray, shape (n_filled,)
+        The same wavelengths, and between them those that are missing, in the spacing of their
+        surroundings. It is `wavelength` itself where nothing is missing.
+    place : ndarray of int, shape (n_wave,)
+        Where in `filled` each of the given samples is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from photospec.spectrum import fill_gaps
+    >>> grid = np.arange(5000.0, 5100.0)
+    >>> filled, place = fill_gaps(np.delete(grid, [40, 41, 42]))
+    >>> np.array_equal(filled, grid), sorted(set(range(100)) - set(place.tolist()))
+    (True, [40, 41, 42])
+    """
+    wavelength = np.ascontiguousarray(wavelength, dtype=float)
+    filled, place = _filled(wavelength.tobytes())
+    return (wavelength if filled is None else filled), place
+
+
+@lru_cache(maxsize=32)
+def _filled(buffer):
+    wavelength = np.frombuffer(buffer)
+    place = np.arange(wavelength.size)
+    gaps = _gaps(wavelength)
+    if not gaps:
+        return None, place
+    missing = np.zeros(wavelength.size, int)
+    pieces, start = [], 0
+    coarse = sum(n for *_, n in gaps) > _FILL_LIMIT * wavelength.size
+    for gap, left, right, n in gaps:
+        low, high = wavelength[gap], wavelength[gap + 1]
+        if coarse and n > 4:
+            n = min(n, 2 + wavelength.size // (4 * len(gaps)))
+            new = np.concatenate(
+                [[low + left], np.linspace(low + left, high - right, n)[1:-1], [high - right]]
+            )
+        # Steps that grow with wavelength are those of a logarithmic grid.
+        elif np.log(right / left) > 0.5 * np.log(high / low):
+            new = low * (high / low) ** (np.arange(1, n + 1) / (n + 1))
+        else:
+            new = np.linspace(low, high, n + 2)[1:-1]
+        new = new[(new > low) & (new < high)]  # a step may be lost in the digits of a huge number
+        pieces += [wavelength[start : gap + 1], new]
+        missing[gap + 1] = new.size
+        start = gap + 1
+    filled = np.concatenate([*pieces, wavelength[start:]])
+    place = place + np.cumsum(missing)
+    filled.flags.writeable = place.flags.writeable = False
+    return filled, place
+
+
+def _gaps(wavelength):
+    """List gaps: (sample before it, step to its left, step to its right, samples missing)."""
+    step = np.diff(wavelength)
+    if step.size < 3 or not (wavelength[0] > 0 and np.all(step > 0) and np.isfinite(step).all()):
+        return []
+    ratio = step[1:] / step[:-1]
+    if ratio.max() < _GAP and ratio.min() > 1 / _GAP:
+        return []  # every gap is larger than the step before or after it
+    window = min(_NEIGHBOURS, step.size)
+    around = np.pad(step, window, mode="reflect")
+    around = np.sort(np.lib.stride_tricks.sliding_window_view(around, window), axis=1)
+    upper, typical = around[:, (3 * window) // 4], around[:, window // 2]
+    index = np.arange(step.size)
+    left, right = index, index + window + 1
+    found = []
+    for i in np.flatnonzero(step > _GAP * np.maximum(upper[left], upper[right])):
+        h_left, h_right = float(typical[left[i]]), float(typical[right[i]])
+        n = round(step[i] / (0.5 * (h_left + h_right))) - 1
+        if np.log(h_right / h_left) > 0.5 * np.log(wavelength[i + 1] / wavelength[i]):
+            per_log = 0.5 * (h_left / wavelength[i] + h_right / wavelength[i + 1])
+            n = round(np.log(wavelength[i + 1] / wavelength[i]) / per_log) - 1
+        if n > 0:
+            found.append((int(i), h_left, h_right, n))
+    return found
 
 
 def _check(wavelength, flux):
@@ -98,9 +212,11 @@ def _check(wavelength, flux):
     return wavelength, flux
 
 
-def _gaussian(wavelength, centre, sigma):
+def _gaussian(wavelength, centre, sigma, bridge_gaps=False):
     """Sparse (n_wave, n_centre) matrix whose columns are Gaussians of area ~1 on `wavelength`."""
-    width = np.diff(_edges(wavelength))
+    # A sample beside a gap stands for itself only.
+    filled, place = (wavelength, slice(None)) if bridge_gaps else fill_gaps(wavelength)
+    width = np.diff(_edges(filled))[place]
     sigma = np.broadcast_to(np.asarray(sigma, dtype=float), centre.shape)
     # A Gaussian much narrower than a pixel falls between the samples: it is the pixel itself.
     sigma = np.maximum(sigma, 1e-3 * np.interp(centre, wavelength, width))
@@ -120,7 +236,7 @@ def _gaussian(wavelength, centre, sigma):
     return csr_array((value, row, start), shape=(centre.size, wavelength.size)).T
 
 
-def smooth(flux, wavelength, sigma, *, new_wavelength=None):
+def smooth(flux, wavelength, sigma, *, new_wavelength=None, bridge_gaps=False):
     """Convolve spectra with a Gaussian, on any increasing grid.
 
     The convolution integral is taken as a sum over the samples, so the second moments
@@ -128,23 +244,36 @@ def smooth(flux, wavelength, sigma, *, new_wavelength=None):
 
     Parameters
     ----------
-    flux : array_like (..., n_wave)
+    flux : array_like, shape (..., n_wave)
         Flux density, any unit.
-    wavelength : array_like (n_wave,)
+    wavelength : array_like, shape (n_wave,)
         Increasing, Angstrom.
-    sigma : float or array_like (n_new,)
+    sigma : float or array_like, shape (n_new,)
         Standard deviation in Angstrom, at the new wavelengths. Zero leaves things alone.
-    new_wavelength : array_like (n_new,), optional
+    new_wavelength : array_like, shape (n_new,), optional
         Where to evaluate the result (default: `wavelength`).
+    bridge_gaps : bool
+        Take a step that is larger than its neighbours for a wide sample (as in grids of
+        models), not for samples that are missing.
 
     Returns
     -------
-    ndarray (..., n_new)
+    ndarray, shape (..., n_new)
+        NaN where the spectrum has a gap.
 
     Raises
     ------
     InputError
         If shapes do not match or `sigma` is negative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from photospec.spectrum import smooth
+    >>> wavelength = np.arange(5000.0, 5100.0)
+    >>> line = np.where(wavelength == 5050, 1.0, 0.0)  # one pixel: its area is one
+    >>> float(smooth(line, wavelength, 2.0)[50].round(4))  # 1 / (2 sqrt(2 pi))
+    0.1995
     """
     wavelength, flux = _check(wavelength, flux)
     centre = wavelength if new_wavelength is None else np.asarray(new_wavelength, dtype=float)
@@ -154,7 +283,22 @@ def smooth(flux, wavelength, sigma, *, new_wavelength=None):
             f"sigma: expected a number or {centre.size} numbers, none negative, in Angstrom, got "
             f"shape {sigma.shape}; is it one per spectrum, or does it hold NaN?"
         )
-    return _apply(_gaussian(wavelength, centre, sigma), flux)
+    result = _apply(_gaussian(wavelength, centre, sigma, bridge_gaps), flux)
+    if bridge_gaps:
+        return result
+    hole = _in_gap(wavelength, centre)
+    return np.where(hole, np.nan, result).astype(result.dtype) if hole.any() else result
+
+
+def _in_gap(wavelength, centre):
+    """True for places (n_centre,) whose nearest sample was taken out."""
+    filled, place = fill_gaps(wavelength)
+    if filled.size == wavelength.size:
+        return np.zeros(centre.shape, bool)
+    missing = np.ones(filled.size, bool)
+    missing[place] = False
+    nearest = np.rint(np.interp(centre, filled, np.arange(filled.size))).astype(int)
+    return missing[nearest]
 
 
 def _apply(matrix, flux):
@@ -163,7 +307,7 @@ def _apply(matrix, flux):
     return np.ascontiguousarray(result).reshape(*flux.shape[:-1], -1)
 
 
-def rebin(flux, wavelength, new_wavelength):
+def rebin(flux, wavelength, new_wavelength, *, bridge_gaps=False):
     """Put spectra into new bins, conserving the integral over wavelength.
 
     Each sample stands for a bin that ends half-way to its neighbours; a new bin gets the
@@ -171,24 +315,45 @@ def rebin(flux, wavelength, new_wavelength):
 
     Parameters
     ----------
-    flux : array_like (..., n_wave)
+    flux : array_like, shape (..., n_wave)
         Flux density, any unit.
-    wavelength, new_wavelength : array_like (n_wave,), (n_new,)
-        Increasing bin centres.
+    wavelength, new_wavelength : array_like, shape (n_wave,), (n_new,)
+        Increasing bin centres, Angstrom.
+    bridge_gaps : bool
+        Take a step that is larger than its neighbours for a wide sample (as in grids of
+        models), not for samples that are missing.
 
     Returns
     -------
-    ndarray (..., n_new)
-        NaN in bins that are not covered in full.
+    ndarray, shape (..., n_new)
+        NaN in bins that are not covered in full, because the spectrum ends or has a gap there.
 
     Raises
     ------
     InputError
         If shapes do not match or wavelengths do not increase.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from photospec.spectrum import rebin
+    >>> rebin([1.0, 2.0, 3.0, 4.0], [5000.0, 5001, 5002, 5003], [5000.5, 5002.5, 5004.5])
+    array([1.5, 3.5, nan])
     """
     wavelength, flux = _check(wavelength, flux)
     new_wavelength = np.asarray(new_wavelength, dtype=float)
     _check(new_wavelength, new_wavelength)
+    filled, place = fill_gaps(wavelength)
+    if bridge_gaps or filled.size == wavelength.size:
+        return _rebin(flux, wavelength, new_wavelength)
+    _, (whole,) = _with_gaps_filled(wavelength, flux)
+    hole = np.ones(filled.size)
+    hole[place] = 0.0
+    covered = _rebin(hole, filled, new_wavelength) < 1e-6
+    return np.where(covered, _rebin(whole, filled, new_wavelength), np.nan).astype(flux.dtype)
+
+
+def _rebin(flux, wavelength, new_wavelength):
     old, new = _edges(wavelength), _edges(new_wavelength)
     # Mean over a bin = difference of the running integral, linear inside each old bin.
     integral = np.zeros((*flux.shape[:-1], old.size))
@@ -209,29 +374,41 @@ def _training_matrix(wavelength):
 def to_training_grid(wavelength, flux, ivar=None):
     """Put spectra on `WAVELENGTH`, smoothed with a Gaussian of `SMOOTHING` Angstrom.
 
-    The convolution is evaluated at the new wavelengths directly, so that the
-    line-spread function is the old one and the Gaussian in quadrature, nothing more.
+    The convolution is evaluated at the new wavelengths directly: the line-spread function of
+    the result is the old one and the Gaussian, added in quadrature, and nothing more.
 
     Parameters
     ----------
-    wavelength : array_like (n_wave,)
+    wavelength : array_like, shape (n_wave,)
         Increasing, Angstrom, vacuum, observed; covers 4000 to 8499 in steps of at most 2.5.
-    flux : array_like (..., n_wave)
+    flux : array_like, shape (..., n_wave)
         Any flux density unit.
-    ivar : array_like (..., n_wave), optional
-        Inverse variance; samples with 0 are left out of the weighted mean.
+    ivar : array_like, shape (..., n_wave), optional
+        Inverse variance, in one over the square of that unit; samples with 0 are left out of
+        the weighted mean, and so are those that are missing in a gap of `wavelength`.
 
     Returns
     -------
-    flux : ndarray (..., 4500)
-    ivar : ndarray (..., 4500)
+    flux : ndarray, shape (..., 4500)
+        On `WAVELENGTH`. Where more than half of the weight was missing it is a filler.
+    ivar : ndarray, shape (..., 4500)
         Only when `ivar` was given: of the smoothed flux, neighbours being correlated;
         0 where more than half of the weight was missing.
 
     Raises
     ------
     InputError
-        If the spectrum does not cover the grid or is sampled too coarsely.
+        If the spectrum does not cover the grid, is sampled too coarsely, or has a gap and no
+        `ivar` to say so.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from photospec.spectrum import WAVELENGTH, to_training_grid
+    >>> wavelength = 10 ** np.arange(3.58, 3.96, 1e-4)  # as SDSS
+    >>> flux, ivar = to_training_grid(wavelength, 3 + 0 * wavelength, 4 + 0 * wavelength)
+    >>> flux.shape, bool(np.allclose(flux, 3)), bool(np.all(ivar > 4))
+    ((4500,), True, True)
     """
     wavelength, flux = _check(wavelength, flux)
     if wavelength[0] > WAVELENGTH[0] or wavelength[-1] < WAVELENGTH[-1]:
@@ -240,17 +417,20 @@ def to_training_grid(wavelength, flux, ivar=None):
             f"Angstrom, got {wavelength[0]:.1f} to {wavelength[-1]:.1f}; is it in the rest frame "
             "or in another unit?"
         )
+    if ivar is not None:
+        ivar = np.broadcast_to(np.asarray(ivar, dtype=float), flux.shape)
+        wavelength, (flux, ivar) = _with_gaps_filled(wavelength, flux, ivar)
     inside = (wavelength >= WAVELENGTH[0]) & (wavelength <= WAVELENGTH[-1])
     step = np.diff(wavelength[inside]).max(initial=0)
     if step > 1.25 * SMOOTHING:
         raise InputError(
             f"wavelength: expected steps of at most {1.25 * SMOOTHING:g} Angstrom, got {step:.2f}; "
-            "is the resolution of these spectra too low for the training grid?"
+            "is the resolution too low for the training grid, or are samples missing (then ivar is "
+            "needed)?"
         )
     matrix = _training_matrix(wavelength.tobytes())
     if ivar is None:
         return _apply(matrix, flux)
-    ivar = np.broadcast_to(np.asarray(ivar, dtype=float), flux.shape)
     good = (ivar > 0) & np.isfinite(flux) & np.isfinite(ivar)
     weight = _apply(matrix, good.astype(float))
     usable = weight > 0.5
@@ -265,18 +445,40 @@ def to_training_grid(wavelength, flux, ivar=None):
     return smoothed.astype(flux.dtype), new_ivar
 
 
+def _with_gaps_filled(wavelength, *values):
+    """Wavelengths and values (..., n_wave) with zeros where samples are missing."""
+    filled, place = fill_gaps(wavelength)
+    if filled.size == wavelength.size:
+        return wavelength, values
+    whole = [np.zeros((*value.shape[:-1], filled.size), value.dtype) for value in values]
+    for new, value in zip(whole, values, strict=True):
+        new[..., place] = value
+    return filled, whole
+
+
 def to_base_grid(flux):
     """Average spectra over the eight bins that start at each base bin (four at the last).
 
     Parameters
     ----------
-    flux : array_like (..., 4500)
+    flux : array_like, shape (..., 4500)
         On `WAVELENGTH`.
 
     Returns
     -------
-    ndarray (..., 563)
+    ndarray, shape (..., 563)
         On `BASE_WAVELENGTH`; the centre of a bin lies 3.5 Angstrom further.
+
+    Raises
+    ------
+    InputError
+        If `flux` is not on `WAVELENGTH`.
+
+    Examples
+    --------
+    >>> from photospec.spectrum import WAVELENGTH, to_base_grid
+    >>> to_base_grid(WAVELENGTH)[[0, 1, -1]]
+    array([4003.5, 4011.5, 8497.5])
     """
     flux = np.asarray(flux)
     if flux.ndim == 0 or flux.shape[-1] != WAVELENGTH.size:

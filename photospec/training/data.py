@@ -2,24 +2,46 @@
 
 import hashlib
 import json
+import signal
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch.nn.functional import pad
+from torch.utils.data import DataLoader, Dataset
 
-from photospec.errors import InputError
+from photospec.errors import InputError, PhotospecWarning
+from photospec.image.resample import fill_bad
 from photospec.networks.scaling import NORMALISATION
 from photospec.pairs import PairsFile
 from photospec.spectrum import WAVELENGTH
-from photospec.training.augmentation import augment
-from photospec.training.missing import bridge, fill_images
-from photospec.training.selection import select, split
+from photospec.training.distributed import local_rows
 
-__all__ = ["Batch", "PairsStream", "usable_batch"]
+__all__ = [
+    "PairsBatch",
+    "PairsStream",
+    "Split",
+    "augment",
+    "batches",
+    "bridge",
+    "fill_images",
+    "select",
+    "shift",
+    "split",
+    "turn",
+    "usable",
+    "usable_batch",
+]
+
+# A pair with more missing than this part of an image, or of a spectrum, is not usable.
+_MOST = 0.5
+# Pairs that are read together to see whether they are usable.
+_AT_ONCE = 256
 
 
-class Batch(NamedTuple):
+class PairsBatch(NamedTuple):
     """Some pairs as tensors, on one device.
 
     Attributes
@@ -41,13 +63,14 @@ class Batch(NamedTuple):
 
     def to(self, device):
         """The same on a device."""
-        return Batch(*(None if part is None else part.to(device) for part in self))
+        return PairsBatch(*(None if part is None else part.to(device) for part in self))
 
     def split(self, size):
         """Parts of at most `size` pairs."""
         starts = range(0, len(self.flux), size)
         return [
-            Batch(*(None if part is None else part[i : i + size] for part in self)) for i in starts
+            PairsBatch(*(None if part is None else part[i : i + size] for part in self))
+            for i in starts
         ]
 
 
@@ -129,7 +152,7 @@ class PairsStream:
         return self._epoch[1]
 
     def batch(self, step):
-        """The `Batch` of a step."""
+        """The `PairsBatch` of a step."""
         epoch, place = divmod(step, self.steps_per_epoch)
         start = place * self.config.batch_size
         chosen = np.sort(self._order(epoch)[start : start + self.config.batch_size])
@@ -145,7 +168,7 @@ class PairsStream:
         return self._read_rows(self.rows.validation[:limit])
 
     def read(self, index):
-        """Training pairs by their running numbers, increasing, as a `Batch`."""
+        """Training pairs by their running numbers, increasing, as a `PairsBatch`."""
         return self._read_rows(self.rows.train[index])
 
     def _read_rows(self, rows):
@@ -157,7 +180,7 @@ class PairsStream:
             )
             if high > low
         ]
-        return Batch(
+        return PairsBatch(
             *(None if part[0] is None else torch.cat(part) for part in zip(*parts, strict=True))
         )
 
@@ -173,7 +196,7 @@ class PairsStream:
             if weights == "mask":  # all good bins alike
                 ivar = np.where(ivar > 0, np.inf, 0).astype(np.float32)
             arrays = fill_images(image), flux, ivar.astype(np.float32, copy=False)
-        batch = Batch(*map(torch.from_numpy, arrays))
+        batch = PairsBatch(*map(torch.from_numpy, arrays))
         if redshift is None:
             return batch
         return batch._replace(redshift=torch.from_numpy(redshift[index]))
@@ -201,7 +224,7 @@ class PairsStream:
 
 
 def usable_batch(batch):
-    """Whether each pair of a `Batch` can be learnt from, tensor ``(n,)`` of bool."""
+    """Whether each pair of a `PairsBatch` can be learnt from, tensor ``(n,)`` of bool."""
     good = batch.image.flatten(1).sum(dim=1).isfinite() & batch.flux.sum(dim=1).isfinite()
     good &= batch.flux[:, NORMALISATION].mean(dim=1) > 0
     if batch.ivar is not None:
@@ -211,11 +234,6 @@ def usable_batch(batch):
 
 def _redshift(file, config):
     """Redshifts (n,) float32 of a file that all have one, else None."""
-    needed = (
-        config.stage != "contrastive"
-        and config.architecture != "published"
-        and (config.diffusion.redshift or config.line_weight > 1)
-    )
     if "redshift" not in file.object.colnames:
         found, missing = None, len(file)
     else:
@@ -223,7 +241,7 @@ def _redshift(file, config):
         column = np.ma.filled(np.ma.asarray(file.object["redshift"]).astype(float), np.nan)
         missing = int((~(np.isfinite(column) & (column > -0.01))).sum())
         found = column.astype(np.float32)
-    if needed and missing:
+    if config.needs_redshift and missing:
         raise InputError(
             f"pairs: expected redshifts in object/redshift, which the settings put into the "
             f"network, got {missing} of {len(file)} without in {file.path}; set diffusion.redshift "
@@ -260,3 +278,274 @@ def _check(file, first, target):
                 f"pairs: expected noiseless spectra to learn from ({error}); set target to "
                 "'observed' for pairs without"
             ) from None
+
+
+def batches(stream, steps):
+    """Yield ``(step, PairsBatch)``, the rows that are this process' share.
+
+    Parameters
+    ----------
+    stream : PairsStream
+    steps : range
+    """
+    workers = stream.config.run.workers
+    if not workers:
+        for step in steps:
+            yield step, _local(stream.batch(step))
+        return
+    yield from DataLoader(
+        _Steps(stream),
+        batch_size=None,
+        sampler=steps,
+        num_workers=workers,
+        collate_fn=_identity,
+        worker_init_fn=_ignore_sigterm,
+    )
+
+
+class _Steps(Dataset):
+    """Batch by step; every process that reads opens the files itself."""
+
+    def __init__(self, stream):
+        self._paths = [file.path for file in stream.files]
+        self._config, self._chosen = stream.config, stream.chosen
+        self._stream = None
+
+    def __getitem__(self, step):
+        if self._stream is None:
+            self._stream = PairsStream(self._paths, self._config, chosen=self._chosen)
+        return step, _local(self._stream.batch(step))
+
+
+def _ignore_sigterm(number):
+    """A cluster sends it to all; the training process finishes its step and then ends these."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _identity(item):
+    return item
+
+
+def _local(batch):
+    rows = local_rows(len(batch.flux))
+    return PairsBatch(*(None if part is None else part[rows] for part in batch))
+
+
+class Split(NamedTuple):
+    """Numbers of pairs, counted through all files, increasing (but for validation).
+
+    Attributes
+    ----------
+    train, validation, test : ndarray of int
+        `test` is empty with a split at the end.
+    """
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+
+def select(files, config):
+    """Whether each pair of the files may be used, by reading them all where that is asked for.
+
+    Parameters
+    ----------
+    files : list of PairsFile
+    config : TrainConfig
+
+    Returns
+    -------
+    list of ndarray of bool
+        For each file.
+
+    Warns
+    -----
+    PhotospecWarning
+        When pairs are left out.
+    """
+    if config.data.selection == "all":
+        return [np.ones(len(file), bool) for file in files]
+    positive = config.data.selection == "positive"
+    chosen = []
+    for file in files:
+        parts = [
+            _usable(file, slice(start, start + _AT_ONCE), config, positive)
+            for start in range(0, len(file), _AT_ONCE)
+        ]
+        chosen.append(np.concatenate([np.zeros(0, bool), *parts]))
+    left_out = sum(int((~part).sum()) for part in chosen)
+    if left_out:
+        warnings.warn(
+            f"pairs: left out {left_out} of {sum(map(len, files))} that are not "
+            f"{config.data.selection}",
+            PhotospecWarning,
+            stacklevel=2,
+        )
+    return chosen
+
+
+def _usable(file, index, config, positive):
+    truth = config.target == "truth"
+    flux = file.truth_flux(index) if truth else file.flux(index)
+    ivar = None if truth else file.ivar(index)
+    good = usable(file.image(index), flux, ivar if config.data.weights != "none" else None)
+    if positive:
+        seen = np.ones(flux.shape, bool) if ivar is None else ivar > 0
+        good &= ((flux > 0) | ~seen).all(axis=1)
+    return good
+
+
+def split(chosen, config):
+    """Divide pairs into those for training, validation and tests.
+
+    Parameters
+    ----------
+    chosen : list of ndarray of bool
+        From `select`.
+    config : TrainConfig
+
+    Returns
+    -------
+    Split
+    """
+    data, n_validation = config.data, config.validation_pairs
+    rows = np.flatnonzero(np.concatenate(chosen))
+    if data.split == "end":
+        n_first = int(chosen[0].sum())
+        start = max(0, n_first - n_validation)
+        train = np.concatenate([rows[:start], rows[n_first:]])
+        return Split(train, rows[start:n_first], rows[:0])
+    order = np.random.default_rng((data.split_seed, len(rows))).permutation(rows)
+    n_test = round(data.test_fraction * len(rows))
+    held_out = n_validation + n_test
+    return Split(
+        np.sort(order[held_out:]),
+        np.sort(order[:n_validation]),
+        np.sort(order[n_validation:held_out]),
+    )
+
+
+def _bad_bins(flux, ivar):
+    return (ivar <= 0) | ~np.isfinite(ivar) | ~np.isfinite(flux)
+
+
+def usable(image, flux, ivar=None):
+    """Whether pairs can be learnt from, ``(n,)`` of bool.
+
+    Parameters
+    ----------
+    image : ndarray (n, n_bands, ny, nx)
+    flux : ndarray (n, n_wave)
+    ivar : ndarray (n, n_wave), optional
+        Where bins may be bad; without, every one has to be finite.
+
+    Returns
+    -------
+    ndarray of bool
+        False for pairs without light at 5600 to 6900 Angstrom, or of which more than half is
+        missing.
+    """
+    n = len(flux)
+    bad = ~np.isfinite(flux) if ivar is None else _bad_bins(flux, ivar)
+    good = bad.mean(axis=1) <= (0 if ivar is None else _MOST)
+    missing = ~np.isfinite(image.reshape(n, -1))
+    good &= missing.mean(axis=1) <= (0 if ivar is None else _MOST)
+    with np.errstate(invalid="ignore"):
+        light = np.where(bad, 0, flux)[:, NORMALISATION].sum(axis=1)
+    return good & (light > 0)
+
+
+def fill_images(image):
+    """Images with their missing pixels, which are no numbers, filled as in prediction."""
+    missing = ~np.isfinite(image)
+    if not missing.any():
+        return image
+    image = image.copy()
+    for number in np.flatnonzero(missing.any(axis=(1, 2, 3))):
+        image[number] = fill_bad(image[number], missing[number])
+    return image
+
+
+def bridge(flux, ivar):
+    """Bridge bad bins by straight lines, the ends by their last good bin.
+
+    Parameters
+    ----------
+    flux, ivar : ndarray (n, n_wave)
+
+    Returns
+    -------
+    flux, ivar : ndarray (n, n_wave)
+        All flux finite, `ivar` 0 where it was bad. Spectra without a good bin stay as they are.
+    """
+    bad = _bad_bins(flux, ivar)
+    if not bad.any():
+        return flux, ivar
+    flux, ivar = flux.copy(), np.where(bad, 0, ivar)
+    bins = np.arange(flux.shape[1])
+    for number in np.flatnonzero(bad.any(axis=1) & ~bad.all(axis=1)):
+        lost = bad[number]
+        flux[number, lost] = np.interp(bins[lost], bins[~lost], flux[number, ~lost])
+    return flux, ivar
+
+
+def turn(image, swap, flip_x, flip_y):
+    """One of the eight symmetries of the square about pixel ``(size // 2, size // 2)``."""
+    if swap:
+        image = image.transpose(-2, -1)
+    for wanted, axis in ((flip_x, -1), (flip_y, -2)):
+        if wanted:
+            # A flip of an even number of pixels moves that pixel by one; rolling puts it back.
+            image = image.flip(axis).roll(1 - image.shape[axis] % 2, dims=axis)
+    return image
+
+
+def shift(image, y, x):
+    """A crop of the same size whose centre lies (y, x) pixels off, the edge continued."""
+    ny, nx = image.shape[-2:]
+    most = max(abs(y), abs(x))
+    padded = pad(image, (most,) * 4, mode="replicate")
+    return padded[..., most + y : most + y + ny, most + x : most + x + nx]
+
+
+def augment(image, rng, config):
+    """Mirror, turn and shift images at random.
+
+    Parameters
+    ----------
+    image : tensor (n, n_bands, ny, nx)
+    rng : numpy.random.Generator
+    config : TrainConfig
+        Its ``data`` says what of this is done, and whether to every image by itself.
+
+    Returns
+    -------
+    tensor (n, n_bands, ny, nx)
+    """
+    data, n = config.data, len(image)
+    n_ways = n if data.each_image else 1
+    ways = rng.integers(2, size=3) if n_ways == 1 else rng.integers(2, size=(n, 3))
+    ways = ways.reshape(n_ways, 3)
+    if not data.flips:
+        # of the eight symmetries those four that are rotations
+        ways[:, 0] = ways[:, 1] ^ ways[:, 2]
+    if not data.rotations:
+        ways[:, 0] = 0
+    if not (data.flips or data.rotations):
+        ways[:] = 0
+    image = _by_group(image, ways, lambda part, way: turn(part, *way))
+    if data.crop and not config.network_crops:
+        places = rng.integers(-data.crop, data.crop + 1, size=(n_ways, 2))
+        image = _by_group(image, places, lambda part, place: shift(part, *map(int, place)))
+    return image
+
+
+def _by_group(image, ways, change):
+    """Change images, those alike together."""
+    if len(ways) == 1:
+        return change(image, ways[0])
+    result = torch.empty_like(image)
+    for way in np.unique(ways, axis=0):
+        chosen = torch.from_numpy((ways == way).all(axis=1))
+        result[chosen] = change(image[chosen], way)
+    return result

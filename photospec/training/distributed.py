@@ -1,4 +1,4 @@
-"""Several processes train one network: what they share, and what only the first does.
+"""Several processes train one network: what they share, and what only rank 0 does.
 
 Every process computes the rows of the batch that are its share; gradients are averaged, so
 that all take the same step. W processes with batches of n do what one does with W n: the
@@ -8,6 +8,8 @@ random numbers are those of the whole batch, of which each process uses its own 
 import contextlib
 import json
 import os
+import signal
+import threading
 
 import ignite.distributed as idist
 import torch
@@ -16,29 +18,33 @@ from torch.overrides import TorchFunctionMode
 from photospec.errors import InputError, PhotospecError
 
 __all__ = [
-    "agree",
+    "TERMINATED",
+    "any_process",
     "average_gradients",
-    "draw_own_rows",
+    "broadcast_state",
+    "draw_local_rows",
     "gather",
-    "is_first",
-    "joined",
-    "on_first",
-    "own_rows",
-    "same_start",
+    "is_rank_zero",
+    "local_rows",
+    "process_group",
+    "run_on_rank_zero",
+    "termination",
     "world_size",
 ]
 
-# Status of the processes that end because the first one failed, which says why.
+#: Exit status of a run that was asked to stop, as the shell reports SIGTERM.
+TERMINATED = 143
+# Status of the processes that end because rank 0 failed, which says why.
 _FAILED = 2
 world_size = idist.get_world_size
 
 
-def is_first():
-    """Whether this process writes files and speaks."""
+def is_rank_zero():
+    """Whether this process is the one that writes files and prints."""
     return idist.get_rank() == 0
 
 
-def _started_by():
+def _launcher():
     """What started several processes: torchrun (or `photospec.training.launch`), SLURM, None."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return "torchrun"
@@ -48,8 +54,8 @@ def _started_by():
 
 
 @contextlib.contextmanager
-def joined(device):
-    """Join the other processes, if there are any, for a while.
+def process_group(device):
+    """Context in which this process is one of a group, where a launcher started several.
 
     Parameters
     ----------
@@ -62,12 +68,12 @@ def joined(device):
         Device of this process.
     """
     device = str(device)
-    started_by = None if world_size() > 1 else _started_by()
-    if started_by is None:
+    launcher = None if world_size() > 1 else _launcher()
+    if launcher is None:
         yield device
         return
     cuda = device.startswith("cuda")
-    local = int(os.environ["LOCAL_RANK" if started_by == "torchrun" else "SLURM_LOCALID"])
+    local = int(os.environ["LOCAL_RANK" if launcher == "torchrun" else "SLURM_LOCALID"])
     if cuda and local >= torch.cuda.device_count():
         raise InputError(
             f"processes: expected one GPU each on this machine, got process {local} and "
@@ -80,15 +86,32 @@ def joined(device):
         idist.finalize()
 
 
-def on_first(action, *args):
-    """Result (of plain numbers and text) of what only the first process does; all have it.
+def run_on_rank_zero(action, *args):
+    """Call a function on rank 0 only, and broadcast what it returns.
 
-    Where it fails, all processes end; the first one says why.
+    Parameters
+    ----------
+    action : callable
+        Returns plain numbers and text.
+    *args
+        Its arguments.
+
+    Returns
+    -------
+    object
+        The same in all processes.
+
+    Raises
+    ------
+    PhotospecError
+        What the function raised, on rank 0.
+    SystemExit
+        In the other processes, when it raised.
     """
     if world_size() == 1:
         return action(*args)
     answer, failure = {}, None
-    if is_first():
+    if is_rank_zero():
         try:
             answer["result"] = action(*args)
         except PhotospecError as error:
@@ -101,12 +124,32 @@ def on_first(action, *args):
     return answer["result"]
 
 
-def agree(flag):
-    """Whether any process says so."""
+def any_process(flag):
+    """Whether `flag` is true in any process."""
     return bool(flag) if world_size() == 1 else idist.all_reduce(float(bool(flag))) > 0
 
 
-def own_rows(n):
+@contextlib.contextmanager
+def termination():
+    """Collect SIGTERM instead of dying from it; only the main thread may.
+
+    Yields
+    ------
+    list
+        Of signals, as they come.
+    """
+    received = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    previous = signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)
+
+
+def local_rows(n):
     """The share of this process in `n` rows of a batch, a slice."""
     share, rank = n // world_size(), idist.get_rank()
     return slice(rank * share, (rank + 1) * share)
@@ -123,7 +166,7 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):
         # Every process has a part of the gradient of every row.
-        return idist.all_reduce(gradient.contiguous())[own_rows(len(gradient))]
+        return idist.all_reduce(gradient.contiguous())[local_rows(len(gradient))]
 
 
 def gather(rows):
@@ -167,14 +210,14 @@ def average_gradients(parameters, *numbers):
 
 
 @torch.no_grad()
-def same_start(module):
-    """Give all processes the first one's tensors: machines may round differently."""
+def broadcast_state(module):
+    """Give all processes the tensors of rank 0: machines may round differently."""
     if world_size() > 1:
         for tensor in module.state_dict().values():
             tensor.copy_(idist.broadcast(tensor.contiguous(), src=0))
 
 
-class _OwnRows(TorchFunctionMode):
+class _LocalRows(TorchFunctionMode):
     def __init__(self, generator):
         super().__init__()
         self.generator = generator
@@ -185,12 +228,12 @@ class _OwnRows(TorchFunctionMode):
             return func(*args, **kwargs)
         size = args if isinstance(args[0], int) else tuple(args[0])
         everything = func((size[0] * world_size(), *size[1:]), **kwargs)
-        return everything[own_rows(len(everything))]
+        return everything[local_rows(len(everything))]
 
 
-def draw_own_rows(generator):
+def draw_local_rows(generator):
     """Context in which ``torch.rand`` and ``randn`` with this generator draw for all processes.
 
     The first axis asked for counts rows of this process' share.
     """
-    return contextlib.nullcontext() if world_size() == 1 else _OwnRows(generator)
+    return contextlib.nullcontext() if world_size() == 1 else _LocalRows(generator)

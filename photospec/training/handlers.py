@@ -3,23 +3,43 @@
 import functools
 import logging
 import math
+from importlib.util import find_spec
 
+import numpy as np
+import torch
 from ignite.engine import Engine, Events
-from ignite.handlers import Checkpoint, EarlyStopping, ProgressBar, TerminateOnNan
+from ignite.handlers import (
+    Checkpoint,
+    EarlyStopping,
+    MLflowLogger,
+    ProgressBar,
+    TensorboardLogger,
+    TerminateOnNan,
+    WandBLogger,
+)
 
-from photospec.training.checkpoint import save_checkpoint
-from photospec.training.distributed import is_first, on_first
-from photospec.training.pictures import draw_picture
-from photospec.training.trackers import attach_trackers
-from photospec.training.validation import scores
+from photospec.errors import InputError
+from photospec.training.distributed import is_rank_zero, run_on_rank_zero
+from photospec.training.run_folder import BEST, CHECKPOINT, save_checkpoint, writing
+from photospec.training.validation import draw_candidates, scores
 
-__all__ = ["attach_handlers", "is_finished", "make_handlers"]
+__all__ = [
+    "attach_handlers",
+    "attach_trackers",
+    "check_trackers",
+    "draw_picture",
+    "is_finished",
+    "make_handlers",
+]
 
+# Candidates of a galaxy, and galaxies of a matrix of similarities, in a picture.
+_CANDIDATES = 5
+_SIMILARITIES = 64
 _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
 
 
 def quiet(engine):
-    """Let the errors that leave an engine speak for themselves."""
+    """Silence an engine's own log: the errors that leave it say what happened."""
     engine.logger = logging.getLogger(f"{__name__}.engine")
     engine.logger.setLevel(logging.CRITICAL)
     return engine
@@ -36,7 +56,7 @@ class _Average:
 
 
 def _save(folder, state, name, metadata=None):
-    on_first(save_checkpoint, folder / name, state)
+    run_on_rank_zero(save_checkpoint, folder / name, state)
 
 
 def _loss(engine):
@@ -66,7 +86,7 @@ def make_handlers(engine, trainer, output):
             {"best": _Average(trainer)},
             functools.partial(_save, output),
             score_function=lambda engine: -_loss(engine),
-            filename_pattern="best.pt",
+            filename_pattern=BEST,
         )
     }
     if run.patience:
@@ -91,12 +111,12 @@ def is_finished(trainer):
     return stopped or trainer.step >= trainer.config.max_steps
 
 
-class _Measuring:
-    """An engine that measures the moving average in the first process; all know the result."""
+class _Validation:
+    """An engine that measures the moving average on rank 0 and broadcasts the result."""
 
     def __init__(self, measure, trainer, log):
         self.trainer, self.log = trainer, log
-        self.engine = quiet(Engine(lambda engine, item: on_first(measure)))
+        self.engine = quiet(Engine(lambda engine, item: run_on_rank_zero(measure)))
         self.engine.add_event_handler(Events.COMPLETED, self._keep)
 
     def _keep(self, engine):
@@ -143,37 +163,37 @@ def attach_handlers(engine, trainer, output, log, *, handlers, progress):
     trainer.attach(engine)
     _log_loss(engine, trainer, log, every(run.log_every, also_last=False))
 
-    validation = _Measuring(lambda: trainer.validate(run.validation_limit), trainer, log)
+    validation = _Validation(lambda: trainer.validate(run.validation_limit), trainer, log)
     for handler in handlers.values():
         validation.engine.add_event_handler(Events.COMPLETED, handler)
     engine.add_event_handler(every(config.validate_every), validation)
-    measuring = [validation]
+    validations = [validation]
     if run.score_every and config.stage != "contrastive":
-        measuring.append(_Measuring(lambda: scores(trainer), trainer, log))
-        engine.add_event_handler(every(run.score_every), measuring[-1])
+        validations.append(_Validation(lambda: scores(trainer), trainer, log))
+        engine.add_event_handler(every(run.score_every), validations[-1])
     if run.picture_every:
         engine.add_event_handler(
-            every(run.picture_every), lambda engine: on_first(draw_picture, trainer, output)
+            every(run.picture_every), lambda engine: run_on_rank_zero(draw_picture, trainer, output)
         )
     engine.add_event_handler(
         every(config.checkpoint_every),
         Checkpoint(
             {"run": trainer},
             functools.partial(_save, output),
-            filename_pattern="checkpoint.pt",
+            filename_pattern=CHECKPOINT,
             global_step_transform=lambda *_: trainer.step,
         ),
     )
     engine.add_event_handler(
         Events.ITERATION_COMPLETED, lambda engine: engine.terminate() if trainer.stop else None
     )
-    close = attach_trackers(engine, [m.engine for m in measuring], trainer, output)
-    if progress and is_first():
+    close = attach_trackers(engine, [m.engine for m in validations], trainer, output)
+    if progress and is_rank_zero():
         bar = ProgressBar(persist=True, bar_format=_BAR, desc=config.stage)
-        now_and_then = max(1, min(10, (config.max_steps - trainer.step) // 20))
+        interval = max(1, min(10, (config.max_steps - trainer.step) // 20))
         bar.attach(
             engine,
-            event_name=Events.ITERATION_COMPLETED(every=now_and_then),
+            event_name=Events.ITERATION_COMPLETED(every=interval),
             output_transform=lambda loss: {"loss": loss},
         )
     return close
@@ -190,3 +210,147 @@ def _log_loss(engine, trainer, log, due):
     def _write(engine):
         log(trainer.step, train_loss=round(sum(recent) / len(recent), 6))
         recent.clear()
+
+
+def _tensorboard(config, output, step):
+    # What a killed run wrote beyond the step it goes on from disappears.
+    return TensorboardLogger(log_dir=str(output / "tensorboard"), purge_step=step)
+
+
+def _wandb(config, output, step):
+    return WandBLogger(project=config.run.project, dir=str(output), name=output.name)
+
+
+def _mlflow(config, output, step):
+    return MLflowLogger(tracking_uri=f"file:{(output / 'mlruns').absolute()}")
+
+
+_LOGGERS = {"tensorboard": _tensorboard, "wandb": _wandb, "mlflow": _mlflow}
+
+
+def check_trackers(config):
+    """Refuse trackers whose packages are not installed.
+
+    Raises
+    ------
+    InputError
+    """
+    for name in config.run.trackers:
+        if find_spec(name) is None:
+            raise InputError(f"trackers: expected installed ones, got {name!r}; pip install {name}")
+
+
+def attach_trackers(engine, evaluators, trainer, output):
+    """Log losses to the trackers in the settings, on rank 0.
+
+    Parameters
+    ----------
+    engine : ignite.engine.Engine
+        Takes the steps; its output is the loss.
+    evaluators : sequence of ignite.engine.Engine
+        Their metrics are logged when they complete.
+    trainer : Trainer
+    output : pathlib.Path
+        Run folder.
+
+    Returns
+    -------
+    callable
+        Closes them.
+    """
+    config, trackers = trainer.config, []
+    if is_rank_zero():
+        trackers = [_LOGGERS[name](config, output, trainer.step) for name in config.run.trackers]
+
+    def step(*_):
+        return trainer.step
+
+    every = Events.ITERATION_COMPLETED(
+        event_filter=lambda engine, _: trainer.step % config.run.log_every == 0
+    )
+    for tracker in trackers:
+        tracker.attach_output_handler(
+            engine,
+            every,
+            tag="train",
+            output_transform=lambda loss: {"loss": loss},
+            global_step_transform=step,
+        )
+        for evaluator in evaluators:
+            tracker.attach_output_handler(
+                evaluator,
+                Events.COMPLETED,
+                tag="validation",
+                metric_names="all",
+                global_step_transform=step,
+            )
+
+    def close():
+        for tracker in trackers:
+            tracker.close()
+
+    return close
+
+
+def draw_picture(trainer, output):
+    """Write ``pictures/step_<number>.png`` into a run folder.
+
+    For a diffusion stage, candidates of held-out galaxies over the truth; for the
+    contrastive network, similarities of held-out images (rows) and spectra (columns).
+
+    Parameters
+    ----------
+    trainer : Trainer
+    output : pathlib.Path
+
+    Raises
+    ------
+    InputError
+        It cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    contrastive = trainer.config.stage == "contrastive"
+    figure = Figure(layout="constrained")
+    (_draw_similarities if contrastive else _draw_candidates)(figure, trainer)
+    figure.suptitle(f"{trainer.config.stage}, step {trainer.step}", fontsize=9)
+    path = output / "pictures" / f"step_{trainer.step:07d}.png"
+
+    try:
+        path.parent.mkdir(exist_ok=True)
+    except OSError as error:
+        raise InputError(f"output: expected room for {path.parent}, got {error}") from None
+    with writing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
+
+
+def _draw_candidates(figure, trainer):
+    run = trainer.config.run
+    batch = trainer.stream.validation(run.pictures).to(trainer.device)
+    candidates, truth = draw_candidates(
+        trainer.ema, batch, _CANDIDATES, n_steps=run.score_steps, seed=trainer.config.seed
+    )
+    wavelength = np.linspace(*trainer.stream.files[0].wavelength[[0, -1]], truth.shape[-1])
+    images = batch.image[:, batch.image.shape[1] // 2].clamp_min(0).sqrt()
+    n = len(truth)
+    figure.set_size_inches(9, 1 + 1.6 * n)
+    rows = figure.subplots(n, 2, squeeze=False, width_ratios=[1, 5], sharex="col")
+    parts = (tensor.cpu().numpy() for tensor in (images, candidates, truth))
+    for (left, right), image, drawn, true in zip(rows, *parts, strict=True):
+        left.imshow(image, origin="lower", cmap="gray")
+        left.set_axis_off()
+        right.plot(wavelength, drawn.T, color="tab:blue", linewidth=0.5, alpha=0.7)
+        right.plot(wavelength, true, color="tab:orange", linewidth=0.9)
+        right.tick_params(labelsize=7)
+    rows[-1, 1].set_xlabel("Observed wavelength in vacuum [Å]", fontsize=8)
+    figure.supylabel("standardised logarithmic flux; orange: truth", fontsize=8)
+
+
+@torch.no_grad()
+def _draw_similarities(figure, trainer):
+    batch = trainer.stream.validation(_SIMILARITIES).to(trainer.device)
+    image, spectrum = trainer.ema.validation_embeddings(batch)
+    axes = figure.subplots()
+    shown = axes.imshow((image @ spectrum.T).float().cpu().numpy(), vmin=-1, vmax=1, cmap="RdBu_r")
+    axes.set(xlabel="spectrum", ylabel="image")
+    figure.colorbar(shown, label="cosine similarity")

@@ -1,12 +1,20 @@
-"""Several training processes on this machine, without another launcher.
+"""Several training processes on this machine, started without torchrun.
 
-They are told what to do through their standard input, and by its end that the process that
-started them is gone: then, even if that was SIGKILL, they end too and write no more.
+Each reads its task from its standard input. When that ends, the process that started it is gone,
+even if by SIGKILL, and it ends too.
+
+Why not the launcher of torchrun (``torch.distributed.launcher.elastic_launch``), tried with
+PyTorch 2.6 and later: workers outlive a launcher that is killed, and go on writing into a run
+folder that a resumed run then writes too; a function as entry point imports the caller's script
+again in every worker, which starts the training anew unless the script is guarded by
+``if __name__ == "__main__"``; and errors come back as a table of exit codes, not as our exceptions
+in one line.
 """
 
 import contextlib
 import json
 import os
+import pkgutil
 import signal
 import socket
 import subprocess
@@ -17,11 +25,8 @@ import warnings
 
 import torch
 
-from photospec import errors
 from photospec.errors import PhotospecError, PhotospecWarning
-from photospec.training.distributed import joined
-from photospec.training.loop import TERMINATED, TrainingFailed, termination
-from photospec.training.runs import run_stage
+from photospec.training.distributed import TERMINATED, process_group, termination
 
 __all__ = ["launch", "worker"]
 
@@ -31,34 +36,38 @@ _FAILED = 2
 _CODE = "from photospec.training.launch import worker; worker()"
 
 
-def launch(n_processes, task):
-    """Run `photospec.training.runs.run_stage` in several processes; return when all are done.
+def launch(n_processes, function, device, options):
+    """Call a function in several processes that form a group; return when all are done.
 
     Parameters
     ----------
     n_processes : int
-    task : dict
-        Its keyword arguments, of plain types.
+    function : str
+        Where to import it from, ``"module:name"``.
+    device : str
+    options : dict
+        Its keyword arguments, of plain types; ``device``, that of the process, is added.
 
     Raises
     ------
     PhotospecError
-        What the first process raised, or that one died.
+        What rank 0 raised, or that a process died.
     SystemExit
         With status 143, after SIGTERM and a last checkpoint.
     """
-    environment = _environment(n_processes, cuda=task["device"].startswith("cuda"))
+    task = json.dumps({"function": function, "device": device, "options": options})
+    environment = _environment(n_processes, cuda=device.startswith("cuda"))
     with termination() as received, contextlib.ExitStack() as stack:
         children = [
             stack.enter_context(_child(environment | {"RANK": str(i), "LOCAL_RANK": str(i)}))
             for i in range(n_processes)
         ]
         for child in children:
-            child.stdin.write(json.dumps(task) + "\n")
+            child.stdin.write(task + "\n")
             child.stdin.flush()
         _wait(children, received)
         report = children[0].stdout.read()
-    _tell(json.loads(report or "{}"), [child.returncode for child in children], received)
+    _raise_reported(json.loads(report or "{}"), [c.returncode for c in children], received)
 
 
 def _environment(n_processes, *, cuda):
@@ -100,10 +109,10 @@ def _child(environment):
 
 
 def _wait(children, received):
-    told, deadline = False, None
+    forwarded, deadline = False, None
     while any(child.poll() is None for child in children):
-        if received and not told:
-            told = True
+        if received and not forwarded:
+            forwarded = True
             for child in children:
                 child.terminate()
         if deadline is None and any(child.returncode for child in children):
@@ -113,12 +122,12 @@ def _wait(children, received):
         time.sleep(0.05)
 
 
-def _tell(report, statuses, received):
+def _raise_reported(report, statuses, received):
+    """Give the warnings and the error that rank 0 reported, or say that a process died."""
     for text in report.get("warnings", ()):
         warnings.warn(text, PhotospecWarning, stacklevel=3)
     if "error" in report:
-        kinds = {"TrainingFailed": TrainingFailed, **vars(errors)}
-        raise kinds.get(report["error"], PhotospecError)(report["message"])
+        raise _errors().get(report["error"], PhotospecError)(report["message"])
     if TERMINATED in statuses or received:
         raise SystemExit(TERMINATED)
     if any(statuses):
@@ -127,6 +136,14 @@ def _tell(report, statuses, received):
             f"processes: expected all {len(statuses)} to finish, got status {statuses[rank]} from "
             f"number {rank} (short of memory?); go on from the last checkpoint by resuming"
         )
+
+
+def _errors(kind=PhotospecError):
+    """`PhotospecError` and its subclasses by name."""
+    found = {kind.__name__: kind}
+    for child in kind.__subclasses__():
+        found |= _errors(child)
+    return found
 
 
 def _end_with_parent():
@@ -144,22 +161,23 @@ def worker():
     # Only the report goes to standard output; whatever else is printed goes to the other.
     report, status = os.fdopen(os.dup(1), "w"), 0
     os.dup2(2, 1)
-    answer = {}
+    content = {}
     with report, warnings.catch_warnings(record=True) as caught:
         try:
             task = json.loads(line)
-            with joined(task["device"]) as device:
-                run_stage(**task | {"device": device})
+            function = pkgutil.resolve_name(task["function"])
+            with process_group(task["device"]) as device:
+                function(**task["options"], device=device)
         except PhotospecError as error:
-            answer, status = {"error": type(error).__name__, "message": str(error)}, _FAILED
+            content, status = {"error": type(error).__name__, "message": str(error)}, _FAILED
         except SystemExit as error:
             status = error.code
-        answer["warnings"] = []
+        content["warnings"] = []
         for item in caught:
             if item.category is PhotospecWarning:
-                answer["warnings"].append(str(item.message))
+                content["warnings"].append(str(item.message))
             else:
                 message = item.message, item.category, item.filename, item.lineno
                 sys.stderr.write(warnings.formatwarning(*message))
-        report.write(json.dumps(answer))
+        report.write(json.dumps(content))
     sys.exit(status)

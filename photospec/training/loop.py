@@ -7,60 +7,50 @@ average and optimiser from its last checkpoint, ends with the same bits.
 
 import contextlib
 import math
-import signal
-import threading
 from dataclasses import replace
 from pathlib import Path
 
 from ignite.engine import Engine
 
-from photospec.config import write_toml
-from photospec.errors import InputError, PhotospecError
-from photospec.training.checkpoint import load_checkpoint, save_checkpoint
-from photospec.training.data import PairsStream
-from photospec.training.distributed import agree, on_first, world_size
-from photospec.training.handlers import attach_handlers, is_finished, make_handlers, quiet
-from photospec.training.log import Log
-from photospec.training.provenance import write_provenance
-from photospec.training.reading import batches
-from photospec.training.trackers import check_trackers
+from photospec.errors import PhotospecError
+from photospec.training.data import PairsStream, batches
+from photospec.training.distributed import (
+    TERMINATED,
+    any_process,
+    run_on_rank_zero,
+    termination,
+    world_size,
+)
+from photospec.training.handlers import (
+    attach_handlers,
+    check_trackers,
+    is_finished,
+    make_handlers,
+    quiet,
+)
+from photospec.training.run_folder import (
+    BEST,
+    CHECKPOINT,
+    LOG,
+    Log,
+    load_checkpoint,
+    save_checkpoint,
+    start_folder,
+)
 from photospec.training.trainer import Trainer, step_seed
 
-__all__ = ["TrainingFailed", "run", "termination"]
-
-#: Exit status of a run that was asked to stop, as the shell reports SIGTERM.
-TERMINATED = 143
+__all__ = ["TrainingFailed", "run"]
 
 
 class TrainingFailed(PhotospecError):
     """The loss stopped being a number."""
 
 
-@contextlib.contextmanager
-def termination():
-    """Collect SIGTERM instead of dying from it; only the main thread may.
-
-    Yields
-    ------
-    list
-        Of signals, as they come.
-    """
-    received = []
-    if threading.current_thread() is not threading.main_thread():
-        yield received
-        return
-    previous = signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
-    try:
-        yield received
-    finally:
-        signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)
-
-
 def run(config, pairs, output, *, resume=False, device="cpu", progress=False):
     """Train one stage; returns the moving average of its network.
 
-    Several processes that call this together (`photospec.training.distributed.joined`) train
-    one network; only the first of them writes files.
+    The processes of a group (`photospec.training.distributed.process_group`) train one network
+    together; only rank 0 writes files.
 
     Parameters
     ----------
@@ -92,7 +82,7 @@ def run(config, pairs, output, *, resume=False, device="cpu", progress=False):
         With status 143 after SIGTERM, once a checkpoint is written.
     """
     output = Path(output)
-    checkpoint = output / "checkpoint.pt"
+    checkpoint = output / CHECKPOINT
     check_trackers(config)
     together = replace(config, batch_size=config.batch_size * world_size())
     with termination() as received, contextlib.closing(PairsStream(pairs, together)) as stream:
@@ -102,11 +92,11 @@ def run(config, pairs, output, *, resume=False, device="cpu", progress=False):
         trainer.received = received
         engine = quiet(Engine(trainer.update))
         handlers = make_handlers(engine, trainer, output)
-        if resume and on_first(checkpoint.exists):
+        if resume and run_on_rank_zero(checkpoint.exists):
             trainer.load_state_dict(load_checkpoint(checkpoint))
-        on_first(_prepare, output, config, stream, device)
-        log = _log_of_first(output, trainer.step)
-        if not (is_finished(trainer) or agree(received)):
+        run_on_rank_zero(start_folder, output, config, stream, device)
+        log = _shared_log(output, trainer.step)
+        if not (is_finished(trainer) or any_process(received)):
             close = attach_handlers(
                 engine, trainer, output, log, handlers=handlers, progress=progress
             )
@@ -118,27 +108,18 @@ def run(config, pairs, output, *, resume=False, device="cpu", progress=False):
                 close()
             _check_loss(engine.state.output, trainer, log)
         if not is_finished(trainer):
-            on_first(save_checkpoint, checkpoint, trainer.state_dict())
+            run_on_rank_zero(save_checkpoint, checkpoint, trainer.state_dict())
             raise SystemExit(TERMINATED)
         if config.run.keep == "best":
-            trainer.ema.network.load_state_dict(load_checkpoint(output / "best.pt")["network"])
+            trainer.ema.network.load_state_dict(load_checkpoint(output / BEST)["network"])
     return trainer.ema.network
 
 
-def _prepare(output, config, stream, device):
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        write_toml(config, output / "config.toml")
-    except OSError as error:
-        raise InputError(f"output: expected a writable folder, got {output} ({error})") from None
-    write_provenance(output, config, stream, device)
-
-
-def _log_of_first(output, step):
-    """A `Log` of which all processes know whether it could be written."""
+def _shared_log(output, step):
+    """A `Log` of rank 0; where it cannot be written, all processes end."""
     logs = []
-    on_first(lambda: logs.append(Log(output / "log.jsonl", after=step)))
-    return lambda step, **entry: on_first(lambda: logs[0](step, **entry))
+    run_on_rank_zero(lambda: logs.append(Log(output / LOG, after=step)))
+    return lambda step, **entry: run_on_rank_zero(lambda: logs[0](step, **entry))
 
 
 def _check_loss(loss, trainer, log):

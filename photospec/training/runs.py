@@ -1,111 +1,188 @@
-"""A run and its folder: what may go on there, one stage from pairs to weights."""
+"""From pairs to weights: one stage in its run folder, or all three and the spectrograph."""
 
+import os
 import warnings
-from dataclasses import replace
 from pathlib import Path
 
-from photospec.config import from_dict, read_toml, to_dict
+from photospec.config import from_dict, to_dict
 from photospec.errors import InputError, PhotospecWarning
-from photospec.training.checkpoint import load_checkpoint
-from photospec.training.config import TrainConfig
-from photospec.training.distributed import on_first
+from photospec.networks.devices import check_device
+from photospec.training.distributed import is_rank_zero, process_group, run_on_rank_zero
+from photospec.training.launch import launch
 from photospec.training.loop import run
-from photospec.training.provenance import weights_metadata
+from photospec.training.packing import describe, pack
+from photospec.training.run_folder import (
+    BEST,
+    CHECKPOINT,
+    WEIGHTS,
+    check_folder,
+    load_checkpoint,
+    weights_metadata,
+)
+from photospec.training.settings import STAGES, TrainConfig
 from photospec.weights import save_module
 
-__all__ = ["check_folder", "run_stage", "train_stage"]
-
-WEIGHTS = "weights.safetensors"
+__all__ = ["run_stage", "train", "train_all"]
 
 
-def check_folder(config, output, *, resume):
-    """Refuse a folder with something else in it.
+def train(config, pairs, output, *, resume=False, device="cpu", progress=False, processes=1):
+    """Train one stage and write its weights.
 
     Parameters
     ----------
     config : TrainConfig
-    output : pathlib.Path
+        Settings: `TrainConfig.preset`, `~TrainConfig.read` (a file), `~TrainConfig.fine_tune`
+        (finished weights to begin with) or `~TrainConfig.from_published`.
+    pairs : path-like or sequence of path-like
+        Pairs files.
+    output : path-like
+        Run folder. Gets ``config.toml``, ``provenance.json``, ``checkpoint.pt``, ``best.pt``,
+        ``log.jsonl`` and, when finished, ``weights.safetensors``.
     resume : bool
+        Go on from the run folder's checkpoint; a run that was stopped before its first one
+        starts again.
+    device : str
+        ``"cpu"`` or ``"cuda"``.
+    progress : bool
+        Show a progress bar.
+    processes : int
+        Processes to start on this machine, which train together: each with a batch of its
+        own, on ``"cuda"`` each with a GPU of its own. Not under torchrun or SLURM, which
+        start them.
 
     Returns
     -------
-    bool
-        Whether there is a run to go on with.
+    pathlib.Path or None
+        The weights; None in other processes than the first of those that torchrun or SLURM
+        started.
 
     Raises
     ------
     InputError
-        A folder with other files, or with a run of other settings.
-    """
-    settings = output / "config.toml"
-    if resume and settings.is_file():
-        before = read_toml(type(config), settings)
-        # A run may be made longer or shorter and be looked at in other ways; anything else
-        # would be another run.
-        length = {"max_steps": config.max_steps, "max_epochs": config.max_epochs}
-        if replace(before, **length, run=config.run) != config:
-            raise InputError(
-                f"resume: expected the settings of {settings}, got others; "
-                "use another run folder or the same --config, --preset and --seed"
-            )
-        return True
-    # A run killed early on may leave the beginning of a file, and nothing to lose.
-    if output.is_dir() and any(path.suffix != ".partial" for path in output.iterdir()):
-        expected = "a run" if resume else "a new or empty folder"
-        raise InputError(
-            f"output: expected {expected}, got {output} with "
-            f"{'other ' if resume else ''}files in it; resume that run or choose another folder"
-        )
-    return False
-
-
-def train_stage(config, pairs, output, *, resume, device, progress, processes=1, begun=False):
-    """Train one stage in its folder, in this process (or these) or in new ones.
-
-    Parameters
-    ----------
-    config : TrainConfig
-    pairs : path-like or sequence of path-like
-    output : pathlib.Path
-    resume, progress : bool
-    device : str
-    processes : int
-        Processes to start; 1 starts none.
-    begun : bool
-        Say nothing where there is no run yet that could be resumed.
+        Unusable settings or pairs; a run folder that is not empty, or of other settings.
+    TrainingFailed
+        The loss is no number; see `photospec.training.loop`.
+    PhotospecError
+        A process died.
+    SystemExit
+        With status 143, after SIGTERM and a last checkpoint.
 
     Warns
     -----
     PhotospecWarning
-        When there is none.
-    """
-    if not on_first(lambda: check_folder(config, output, resume=resume)) and resume and not begun:
-        warnings.warn(
-            f"resume: expected a run in {output}, got none; it starts from the beginning",
-            PhotospecWarning,
-            stacklevel=3,
-        )
-    if processes == 1:
-        run_stage(config, pairs, output, resume=resume, device=device, progress=progress)
-        return
-    from photospec.training.launch import launch
+        When there is no run yet that could be resumed.
 
+    Examples
+    --------
+    >>> from photospec.training import TrainConfig, train
+    >>> config = TrainConfig.preset("tiny", "base", seed=1)
+    >>> train(config, "pairs.h5", "run/base")  # doctest: +SKIP
+    """
+    device, output = _check(config, device, processes), Path(output)
+    with process_group(device) as device:
+        found = run_on_rank_zero(lambda: check_folder(config, output, resume=resume))
+        if resume and not found:
+            warnings.warn(
+                f"resume: expected a run in {output}, got none; it starts from the beginning",
+                PhotospecWarning,
+                stacklevel=2,
+            )
+        _train_stage(config, pairs, output, resume, device, progress, processes)
+        return output / WEIGHTS if is_rank_zero() else None
+
+
+def train_all(configs, pairs, output, *, resume=False, device="cpu", progress=False, processes=1):
+    """Train all three stages one after the other and join them to a spectrograph.
+
+    Parameters
+    ----------
+    configs : str or dict of TrainConfig
+        Name of a preset, or the settings of each stage by its name.
+    pairs : path-like or sequence of path-like
+        Pairs files.
+    output : path-like
+        Gets a run folder for each stage, and ``spectrograph`` when all are finished.
+    resume, device, progress, processes
+        As for `train`; stages that are finished are left as they are.
+
+    Returns
+    -------
+    pathlib.Path or None
+        The spectrograph, which `photospec.PhotoSpectrograph.load` takes; None in other
+        processes than the first of those that torchrun or SLURM started.
+
+    Raises
+    ------
+    InputError, TrainingFailed, PhotospecError, SystemExit
+        As `train`.
+
+    Examples
+    --------
+    >>> from photospec.training import train_all
+    >>> train_all("tiny", "pairs.h5", "run")  # doctest: +SKIP
+    """
+    if isinstance(configs, str):
+        configs = {stage: TrainConfig.preset(configs, stage) for stage in STAGES}
+    stages = {stage: getattr(config, "stage", None) for stage, config in dict(configs).items()}
+    if stages != {stage: stage for stage in STAGES}:
+        raise InputError(
+            f"configs: expected a preset, or the settings of each of {', '.join(STAGES)} by its "
+            f"name, got those of {', '.join(map(str, stages.values()))}"
+        )
+    pairs, output = [pairs] if isinstance(pairs, str | Path) else list(pairs), Path(output)
+    if not pairs:
+        raise InputError("pairs: expected at least one file, got none")
+    for config in configs.values():
+        device = _check(config, device, processes)
+    runs = {stage: output / stage for stage in STAGES}
+
+    def check():
+        for stage in STAGES:
+            check_folder(configs[stage], runs[stage], resume=resume)
+
+    with process_group(device) as device:
+        describe(pairs[0])  # what only packing would find, before hours of work
+        run_on_rank_zero(check)
+        for stage in STAGES:
+            _train_stage(configs[stage], pairs, runs[stage], resume, device, progress, processes)
+        made = output / "spectrograph"
+        run_on_rank_zero(lambda: pack(runs, made, pairs=pairs, overwrite=resume) and None)
+        return made if is_rank_zero() else None
+
+
+def _check(config, device, processes):
+    """The device by its full name, once settings, device and processes can be used."""
+    if not isinstance(config, TrainConfig):
+        raise InputError(
+            f"config: expected a TrainConfig, got {type(config).__name__}; TrainConfig.preset and "
+            ".read make one"
+        )
+    if not isinstance(processes, int) or processes < 1:
+        raise InputError(f"processes: expected 1 or more, got {processes!r}")
+    if processes > 1 and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError(
+            f"processes: expected none beside those that torchrun started, got {processes}"
+        )
+    return str(check_device(device))
+
+
+def _train_stage(config, pairs, output, resume, device, progress, processes):
+    """Train one stage in its folder, in this process (or group) or in new ones."""
+    options = {"resume": resume, "progress": progress}
+    if processes == 1:
+        run_stage(config, pairs, output, device=device, **options)
+        return
     pairs = [pairs] if isinstance(pairs, str | Path) else pairs
-    launch(
-        processes,
-        {
-            "config": to_dict(config),
-            "pairs": [str(path) for path in pairs],
-            "output": str(output),
-            "resume": resume,
-            "device": device,
-            "progress": progress,
-        },
-    )
+    options |= {
+        "config": to_dict(config),
+        "pairs": [str(path) for path in pairs],
+        "output": str(output),
+    }
+    launch(processes, "photospec.training.runs:run_stage", device, options)
 
 
 def run_stage(config, pairs, output, **options):
-    """Train one stage and write its weights.
+    """Train one stage in this process and write its weights.
 
     Parameters
     ----------
@@ -116,10 +193,10 @@ def run_stage(config, pairs, output, **options):
     config = from_dict(TrainConfig, config) if isinstance(config, dict) else config
     output = Path(output)
     network = run(config, pairs, output, **options)
-    kept = "best.pt" if config.run.keep == "best" else "checkpoint.pt"
+    kept = BEST if config.run.keep == "best" else CHECKPOINT
 
     def save():
         metadata = weights_metadata(output, load_checkpoint(output / kept)["step"])
         save_module(network, output / WEIGHTS, half=False, metadata=metadata)
 
-    on_first(save)
+    run_on_rank_zero(save)

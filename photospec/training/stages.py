@@ -1,6 +1,10 @@
-"""What differs between the trainings: set-up from data, loss of a batch, validation."""
+"""What differs between the stages: set-up from data, loss of a batch, validation.
+
+Another architecture has subclasses of its own (`photospec.training.register_architecture`).
+"""
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,13 +15,24 @@ from photospec.networks.scaling import upsample
 from photospec.networks.sizes import build
 from photospec.training.data import usable_batch
 from photospec.training.distributed import gather
-from photospec.training.fine_tuning import freeze, start_from
+from photospec.training.extensions import TRAININGS
 from photospec.training.line_weights import line_weights
+from photospec.training.settings import WEIGHTS, TrainConfig, describe_weights
+from photospec.weights import FILES, load_module
 
-__all__ = ["StageTraining", "make_training"]
+__all__ = [
+    "ContrastiveTraining",
+    "DiffusionTraining",
+    "StageTraining",
+    "freeze",
+    "make_training",
+    "start_from",
+    "transformer_training",
+]
 
-# Galaxies whose moments set the scaling of images and spectra.
+# Galaxies whose moments set the scaling of images and spectra: then known to 2 % (1 / 64).
 _N_SCALING = 4096
+_SAMPLER = "dpm-solver++"
 
 
 class StageTraining(torch.nn.Module, ABC):
@@ -57,6 +72,37 @@ class StageTraining(torch.nn.Module, ABC):
     @abstractmethod
     def compiled(self):
         """Parts of the network that ``compile`` is about."""
+
+    @abstractmethod
+    def fit_scaling(self, batch):
+        """Set the network's scalings from a `PairsBatch` of training pairs."""
+
+    @abstractmethod
+    def loss(self, batch, generator):
+        """Mean loss of a `PairsBatch`, a scalar; what is random comes from the generator."""
+
+    @abstractmethod
+    def validate(self, batches):
+        """Numbers by name, ``loss`` among them, over held-out batches."""
+
+    def load_spectrograph(self, folder, weights):
+        """Fill the network from a spectrograph of its architecture.
+
+        Parameters
+        ----------
+        folder : pathlib.Path
+        weights : photospec.weights.WeightsConfig
+            What the folder says of itself.
+
+        Raises
+        ------
+        InputError
+            Another network than that of the settings.
+        """
+        config = self.config
+        if weights.size(config.stage) != config.size:
+            raise _other_network(config)
+        load_module(self.network, folder / FILES[config.stage])
 
     def train(self, mode=True):
         """As of any module; what is frozen stays in evaluation mode."""
@@ -98,6 +144,54 @@ class DiffusionTraining(StageTraining):
         if peak == 1 or batch.redshift is None:
             return None
         return line_weights(batch.redshift, peak)
+
+    @torch.no_grad()
+    def candidates(self, batch, n_candidates, *, n_steps, generator):
+        """Draw candidates for held-out pairs.
+
+        Parameters
+        ----------
+        batch : PairsBatch
+        n_candidates, n_steps : int
+        generator : torch.Generator
+
+        Returns
+        -------
+        candidates : tensor (n_galaxies, n_candidates, n_wave)
+            Standardised logarithmic spectra on the stage's grid.
+        truth : tensor (n_galaxies, n_wave)
+        """
+        network, device = self.network, batch.image.device
+        n = len(batch.image)
+
+        def noise(length):
+            return torch.randn(n * n_candidates, length, generator=generator).to(device)
+
+        options = {"sampler": _SAMPLER, "n_steps": n_steps}
+        base = network.scaling.base(batch.flux)
+        context = network.encode(batch.image)
+        if self.config.stage == "base":
+            redshift = None
+            if network.density is not None:
+                uniform = torch.rand(n, n_candidates, generator=generator)
+                redshift = network.draw_redshift(batch.image, context, uniform)
+            drawn, _ = network.sample(context, noise(network.length), redshift=redshift, **options)
+            truth = base
+        else:
+            base = base.repeat_interleave(n_candidates, dim=0)
+            redshift = batch.redshift
+            if redshift is not None:
+                redshift = redshift.repeat_interleave(n_candidates)
+            drawn, _ = network.sample(
+                context,
+                base,
+                noise(network.length),
+                noise(base.shape[-1]),
+                redshift=redshift,
+                **options,
+            )
+            truth = network.scaling.fine(batch.flux)
+        return drawn.float().view(n, n_candidates, -1), truth
 
     def validate(self, batches):
         """Mean denoising loss over held-out batches, the same noise every time."""
@@ -163,6 +257,15 @@ class ContrastiveTraining(StageTraining):
         }
 
 
+def transformer_training(config, **shape):
+    """Make the `StageTraining` of a stage of the architecture ``"transformer"``."""
+    kind = ContrastiveTraining if config.stage == "contrastive" else DiffusionTraining
+    return kind(config, **shape)
+
+
+TRAININGS.register("transformer", transformer_training)
+
+
 def make_training(config, stream):
     """Build a stage for the pairs of a stream, fit its scaling to them, or begin with weights.
 
@@ -175,31 +278,23 @@ def make_training(config, stream):
     -------
     StageTraining
     """
-    from photospec.published.training import (
-        PublishedContrastiveTraining,
-        PublishedDiffusionTraining,
-    )
-
-    diffusion, contrastive = DiffusionTraining, ContrastiveTraining
-    if config.architecture == "published":
-        diffusion, contrastive = PublishedDiffusionTraining, PublishedContrastiveTraining
-    kind = contrastive if config.stage == "contrastive" else diffusion
+    make = TRAININGS.get(config.architecture)
     with torch.random.fork_rng():
-        training = kind(
+        training = make(
             config,
             n_bands=len(stream.bands),
             image_size=stream.image_size,
             pixel_scale=stream.pixel_scale,
         )
     if config.fine_tuning.init:
-        start_from(training.network, config, stream)
+        start_from(training, stream)
     if not (config.fine_tuning.init and config.fine_tuning.keep_scaling):
         step = max(1, stream.n_train // _N_SCALING)
         chosen = np.arange(0, stream.n_train, step)
         batch = stream.read(chosen)
         _check_sample(stream, chosen, batch)
         training.fit_scaling(batch)
-    training.frozen = freeze(training.network, config)
+    training.frozen = freeze(training)
     return training
 
 
@@ -214,3 +309,76 @@ def _check_sample(stream, numbers, batch):
             f"{stream.name_of(bad[0])}); are they masked throughout? data.selection 'usable' "
             "leaves such pairs out"
         )
+
+
+def start_from(training, stream):
+    """Fill the network of a stage with the weights that its settings name.
+
+    Parameters
+    ----------
+    training : StageTraining
+    stream : PairsStream
+        Its images have to be like those of the weights.
+
+    Raises
+    ------
+    InputError
+        The weights are of another stage, network or kind of image.
+    """
+    config = training.config
+    folder = Path(config.fine_tuning.init)
+    found = describe_weights(folder, config.stage)
+    if found.architecture != config.architecture:
+        raise _other_network(config)
+    if isinstance(found, TrainConfig):
+        if found.size != config.size:
+            raise _other_network(config)
+        load_module(training.network, folder / WEIGHTS)
+        return
+    for name, theirs, ours in (
+        ("bands", tuple(found.bands), tuple(stream.bands)),
+        ("pixel_scale", found.pixel_scale, stream.pixel_scale),
+        ("image_size", found.image_size, stream.image_size),
+    ):
+        if theirs != ours:
+            raise InputError(f"init: expected weights for {name} {ours}, got {theirs} in {folder}")
+    training.load_spectrograph(folder, found)
+
+
+def _other_network(config):
+    """The error for weights of another network than that of the settings."""
+    return InputError(
+        f"init: expected weights of the network in the settings, got another one in "
+        f"{config.fine_tuning.init}; --init without --config takes that network"
+    )
+
+
+def freeze(training):
+    """Leave the parts of a network that the settings name out of the training.
+
+    Parameters
+    ----------
+    training : StageTraining
+
+    Returns
+    -------
+    list of torch.nn.Module
+        The modules frozen, to be kept in evaluation mode.
+
+    Raises
+    ------
+    InputError
+        The network, as it was configured, has no such part.
+    """
+    network, config, modules = training.network, training.config, []
+    for name in config.fine_tuning.frozen:
+        prefixes = config.parts[name]
+        found = [p for key, p in network.named_parameters() if key.startswith(prefixes)]
+        if not found:
+            raise InputError(
+                f"fine_tuning.frozen: expected parts of this network, got {name!r}, which it lacks"
+            )
+        for parameter in found:
+            parameter.requires_grad_(False)
+        modules += [m for key, m in network.named_modules() if f"{key}.".startswith(prefixes)]
+    return modules

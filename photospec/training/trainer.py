@@ -7,7 +7,12 @@ from ignite.engine import Events
 from ignite.handlers import EMAHandler
 
 from photospec.errors import InputError
-from photospec.training.distributed import average_gradients, draw_own_rows, same_start, world_size
+from photospec.training.distributed import (
+    average_gradients,
+    broadcast_state,
+    draw_local_rows,
+    world_size,
+)
 from photospec.training.optimisers import ema_decay, learning_rate, make_optimiser
 from photospec.training.stages import make_training
 
@@ -41,7 +46,7 @@ class Trainer:
         self.stream = stream
         self.device = torch.device(device)
         self.training = make_training(config, stream).to(self.device)
-        same_start(self.training)
+        broadcast_state(self.training)
         # Its momentum is set step by step, see `attach`.
         self._average = EMAHandler(self.training, momentum=0.5)
         self.ema = self._average.ema_model.requires_grad_(False)
@@ -49,7 +54,7 @@ class Trainer:
         self.optimiser = make_optimiser(self.parameters, config)
         self.step = 0
         self.stop = False
-        #: Asks whether this process was told to stop.
+        #: Signals that asked this process to stop, as they come.
         self.received = ()
         #: Objects with ``state_dict`` and ``load_state_dict`` that go into the checkpoint too.
         self.others = {}
@@ -71,7 +76,7 @@ class Trainer:
         Parameters
         ----------
         engine : ignite.engine.Engine
-        item : (int, Batch)
+        item : (int, PairsBatch)
             Number of the step and its pairs, those of this process.
         """
         step, batch = item
@@ -80,7 +85,7 @@ class Trainer:
             group["lr"] = learning_rate(step, config)
         generator = torch.Generator().manual_seed(step_seed(step, config))
         self.training.train()
-        with draw_own_rows(generator):
+        with draw_local_rows(generator):
             loss = self.training.loss(batch.to(self.device), generator)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()

@@ -14,20 +14,18 @@ from photospec.utils.stats import ks_distance, pit
 
 __all__ = ["draw_candidates", "energy_score", "scores"]
 
-_SAMPLER = "dpm-solver++"
-# Mean fluxes of this many parts of the spectrum are ranked.
+# Mean fluxes of this many parts of the spectrum are ranked: broad bands, whose errors differ.
 _PARTS = 12
 
 
-@torch.no_grad()
 def draw_candidates(training, batch, n_candidates, *, n_steps, seed=0):
     """Candidates of a diffusion stage for held-out pairs, beside the truth.
 
     Parameters
     ----------
     training : photospec.training.stages.StageTraining
-        One with a method ``candidates`` of these parameters is asked itself.
-    batch : Batch
+        Of a diffusion stage.
+    batch : PairsBatch
     n_candidates, n_steps : int
     seed : int
 
@@ -38,39 +36,7 @@ def draw_candidates(training, batch, n_candidates, *, n_steps, seed=0):
     truth : tensor (n_galaxies, n_wave)
     """
     generator = torch.Generator().manual_seed(seed)
-    if hasattr(training, "candidates"):
-        return training.candidates(batch, n_candidates, n_steps=n_steps, generator=generator)
-    network, device = training.network, batch.image.device
-    n = len(batch.image)
-
-    def noise(length):
-        return torch.randn(n * n_candidates, length, generator=generator).to(device)
-
-    options = {"sampler": _SAMPLER, "n_steps": n_steps}
-    base = network.scaling.base(batch.flux)
-    context = network.encode(batch.image)
-    if training.config.stage == "base":
-        redshift = None
-        if network.density is not None:
-            uniform = torch.rand(n, n_candidates, generator=generator)
-            redshift = network.draw_redshift(batch.image, context, uniform)
-        drawn, _ = network.sample(context, noise(network.length), redshift=redshift, **options)
-        truth = base
-    else:
-        base = base.repeat_interleave(n_candidates, dim=0)
-        redshift = batch.redshift
-        if redshift is not None:
-            redshift = redshift.repeat_interleave(n_candidates)
-        drawn, _ = network.sample(
-            context,
-            base,
-            noise(network.length),
-            noise(base.shape[-1]),
-            redshift=redshift,
-            **options,
-        )
-        truth = network.scaling.fine(batch.flux)
-    return drawn.float().view(n, n_candidates, -1), truth
+    return training.candidates(batch, n_candidates, n_steps=n_steps, generator=generator)
 
 
 def energy_score(candidates, truth):

@@ -24,7 +24,8 @@ def _galaxy(
     old, young = (grid.flux[metal, np.argmin(np.abs(grid.age - a))] for a in (age, 3e8))
     optical = (grid.wavelength > 5000) & (grid.wavelength < 6000)
     rest = 0.9 * old / old[optical].mean() + 0.1 * young / young[optical].mean()
-    rest = smooth(rest.astype(float), grid.wavelength, grid.wavelength * dispersion / 299792.458)
+    sigma = grid.wavelength * dispersion / 299792.458
+    rest = smooth(rest.astype(float), grid.wavelength, sigma, bridge_gaps=True)
     flux = level * np.interp(wavelength / (1 + redshift), grid.wavelength, rest)
     for name, strength in LINE_STRENGTHS.items():
         centre = LINES[name].wavelength * (1 + redshift)

@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 from astropy.io import fits
 
-from photospec.archive.sdss.columns import MEASUREMENTS, PHOTOMETRY
+from photospec.archive.sdss.catalogue import MEASUREMENTS, PHOTOMETRY
 
 BANDS = "ugriz"
 # Offsets of the bands against r, pixels; fractions as in real fields.

@@ -136,7 +136,7 @@ def test_position_off_its_frame_and_on_an_edge(small_sky, serve, catalogue, tmp_
     catalogue.sort("specobjid")
     catalogue["dec"][0] += 0.02  # 180 pixels on frames of 150
     edge = next(g for g in small_sky.galaxies if g["specObjID"] == catalogue["specobjid"][1])
-    from photospec.archive.sdss.frames import read_frame
+    from photospec.archive.sdss.fields import read_frame
 
     path = tmp_path / "frame"
     place = (edge["run"], edge["camcol"], edge["field"])
@@ -196,7 +196,7 @@ def test_busy_catalogue(small_sky, serve, tmp_path):
 def test_disk_too_small(small_sky, serve, tmp_path, monkeypatch):
     _, settings = serve(small_sky)
     usage = type("usage", (), {"free": 10_000_000})
-    monkeypatch.setattr("photospec.archive.sdss.estimate.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("photospec.archive.sdss.download.shutil.disk_usage", lambda path: usage)
     with pytest.raises(InputError) as caught:
         download(tmp_path, **settings)
     one_line(caught, "of free space in", "got 10.0 MB")

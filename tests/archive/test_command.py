@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from photospec.cli.download_command import add_arguments, run
+from photospec.cli.download import add_arguments, run
 
 
 @pytest.fixture

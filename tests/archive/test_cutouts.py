@@ -7,9 +7,9 @@ from astropy.wcs import WCS
 from scipy.ndimage import center_of_mass
 from simulated_sky import BAND_FLUX, BANDS, GALAXY_SIGMA, Sky, frame_path
 
-from photospec.archive.sdss.cutouts import Cutout, Grid, cut, local_wcs, read_cutout, write_cutout
-from photospec.archive.sdss.frames import read_frame
-from photospec.image import prepare_image, read_image
+from photospec.archive.sdss.fields import read_frame
+from photospec.image import prepare_image, read_image, write_image
+from photospec.image.frames import Grid, combine, cut
 from photospec.photometry.apertures import aperture_flux
 
 # Gain and dark variance of camera column 1 (SDSS data model).
@@ -39,26 +39,29 @@ def real_pairs(real_frames, shared):
     reference = real_frames["r"].wcs
     headers = [fits.getheader(path) for path in images]
     grids = [Grid.around(reference, h["RA_OBJ"], h["DEC_OBJ"], 96) for h in headers]
-    ours = [cut(real_frames[band], reference, grids) for band in BANDS]
     cutouts = [
-        Cutout(
-            np.array([band[i][0] for band in ours]),
-            np.array([band[i][1] for band in ours]),
-            tuple(BANDS),
-            local_wcs(reference, grid),
-            (grid.ra, grid.dec),
-            {},
+        combine(
+            {band: cut(real_frames[band], reference, grid) for band in BANDS}, grid, reference, {}
         )
-        for i, grid in enumerate(grids)
+        for grid in grids
     ]
     return [(cutout, fits.getdata(path), path) for cutout, path in zip(cutouts, images)]
+
+
+def test_archive_and_read_image_cut_the_same_image(real_pairs, shared):
+    """One frame cutter: from files by read_image, and from frames in memory by the archive."""
+    for cutout, _, _ in real_pairs[:2]:
+        folder = shared / "real/fields/001043-5-0025"
+        image = read_image(folder, position=cutout.meta["position"], bands="ugriz")
+        np.testing.assert_array_equal(image.data, cutout.data)
+        np.testing.assert_array_equal(image.uncertainty.array, cutout.uncertainty.array)
 
 
 def test_same_position_as_real_images(real_pairs):
     for cutout, image, path in real_pairs:
         wcs = WCS(fits.getheader(path)).celestial
-        x, y = wcs.world_to_pixel_values(*cutout.position)
-        ours = cutout.wcs.world_to_pixel_values(*cutout.position)
+        x, y = wcs.world_to_pixel_values(*cutout.meta["position"])
+        ours = cutout.wcs.world_to_pixel_values(*cutout.meta["position"])
         np.testing.assert_allclose(ours, (x, y), atol=1e-3)
         for band in range(5):
             # The light itself: centroid of what stands out near the centre.
@@ -72,7 +75,7 @@ def test_same_position_as_real_images(real_pairs):
 def test_same_flux_as_real_images(real_pairs):
     for cutout, image, _ in real_pairs:
         assert not cutout.mask.any()
-        center = cutout.wcs.world_to_pixel_values(*cutout.position)
+        center = cutout.wcs.world_to_pixel_values(*cutout.meta["position"])
         for radius in (1.5, 3.0, 7.0):
             ours = aperture_flux(cutout.data, radius, center=center)
             theirs = aperture_flux(image, radius, center=center)
@@ -111,7 +114,7 @@ def test_bands_are_registered_and_flux_is_conserved(simulated_frames):
     profile = np.exp(-((xx - center[0]) ** 2 + (yy - center[1]) ** 2) / (2 * GALAXY_SIGMA**2))
     profile /= 2 * np.pi * GALAXY_SIGMA**2
     for band, frame in frames.items():
-        ((data, sigma),) = cut(frame, frames["r"].wcs, [grid])
+        data, sigma = cut(frame, frames["r"].wcs, grid)
         # Noise of 0.002 a pixel, against a peak of 0.14 to 1.9.
         np.testing.assert_allclose(data, BAND_FLUX[band] * profile, atol=0.012)
         assert data.sum() == pytest.approx(BAND_FLUX[band], abs=0.4)
@@ -126,7 +129,7 @@ def test_pixels_off_the_frame_are_masked_in_every_band(simulated_frames):
     ra, dec = frames["r"].wcs.pixel_to_world_values(5, 60)
     grid = Grid.around(frames["r"].wcs, ra, dec, 32)
     for band, frame in frames.items():
-        ((data, sigma),) = cut(frame, frames["r"].wcs, [grid])
+        data, sigma = cut(frame, frames["r"].wcs, grid)
         bad = ~np.isfinite(data)
         assert np.array_equal(bad, ~np.isfinite(sigma))
         assert bad[:, :8].all(), band
@@ -136,21 +139,19 @@ def test_pixels_off_the_frame_are_masked_in_every_band(simulated_frames):
 def test_cutout_file_is_an_image_for_the_gate(simulated_frames, tmp_path):
     frames, galaxy = simulated_frames
     grid = Grid.around(frames["r"].wcs, galaxy["ra"], galaxy["dec"], 80)
-    parts = [cut(frames[band], frames["r"].wcs, [grid])[0] for band in BANDS]
-    data, sigma = (np.array(part, dtype=np.float32) for part in zip(*parts))
+    pieces = {band: cut(frames[band], frames["r"].wcs, grid) for band in BANDS}
     meta = {"run": 1000, "rerun": 301, "camcol": 1, "field": 11, "date": "2001-01-01"}
-    wcs = local_wcs(frames["r"].wcs, grid)
-    cutout = Cutout(data, sigma, tuple(BANDS), wcs, (galaxy["ra"], galaxy["dec"]), meta)
+    meta["specobjid"] = 18446744073709551615  # beyond signed integers
+    cutout = combine(pieces, grid, frames["r"].wcs, meta)
     path = tmp_path / "cutout.fits"
-    write_cutout(path, cutout, SPECOBJ="18446744073709551615")
-    back, header = read_cutout(path)
-    assert header["SPECOBJ"] == "18446744073709551615"
-    np.testing.assert_array_equal(back.data, data)
-    np.testing.assert_array_equal(back.mask, cutout.mask)
+    write_image(path, cutout)
     image = read_image(path)
+    np.testing.assert_array_equal(image.data, cutout.data)
+    np.testing.assert_array_equal(image.uncertainty.array, cutout.uncertainty.array)
+    assert {key: image.meta[key] for key in meta} == meta
     assert image.meta["bands"] == tuple(BANDS)
-    np.testing.assert_allclose(image.meta["position"], cutout.position)
+    np.testing.assert_allclose(image.meta["position"], (galaxy["ra"], galaxy["dec"]))
     array = prepare_image(image, size=64)
-    np.testing.assert_array_equal(array.data, prepare_image(cutout.to_nddata(), size=64).data)
+    np.testing.assert_array_equal(array.data, prepare_image(cutout, size=64).data)
     assert array.uncertainty is not None
-    np.testing.assert_array_equal(array.data, data[:, 8:72, 8:72])
+    np.testing.assert_array_equal(array.data, cutout.data[:, 8:72, 8:72])

@@ -58,7 +58,7 @@ def assert_complete(report, sky, server, folder):
         assert local.exists() == (row["state"] == "arrived")
         if local.exists():
             assert local.read_bytes() == body
-    assert not list(folder.rglob("*.partial"))
+    assert not list(folder.rglob(".partial-*"))
 
 
 def test_download_gives_every_galaxy_its_own_image_and_spectrum(small_sky, serve, tmp_path):

@@ -8,13 +8,20 @@ from simulated_sky import frame_path, spectrum_path
 
 from photospec.archive import DownloadConfig
 from photospec.archive.sdss.addresses import frame_url, servers, spectrum_url
-from photospec.archive.sdss.catalogue import SkyServer, _NotATable, _parse
-from photospec.archive.sdss.columns import IDENTIFIERS, MEASUREMENTS, PHOTOMETRY
-from photospec.archive.sdss.estimate import estimate
-from photospec.archive.sdss.frames import read_frame
-from photospec.archive.sdss.progress import Progress, clock, volume
-from photospec.archive.sdss.queries import catalogue_sql, fields_near_sql, measurement_sql
-from photospec.archive.sdss.spectra import check_spectrum, training_spectrum
+from photospec.archive.sdss.assemble import training_spectrum
+from photospec.archive.sdss.catalogue import (
+    IDENTIFIERS,
+    MEASUREMENTS,
+    PHOTOMETRY,
+    SkyServer,
+    _NotATable,
+    _parse,
+    catalogue_sql,
+    fields_near_sql,
+    measurement_sql,
+)
+from photospec.archive.sdss.download import Progress, clock, estimate, volume
+from photospec.archive.sdss.fields import check_spectrum, read_frame
 from photospec.archive.sdss.store import Store
 from photospec.archive.transfer import Client, FileRefused, GiveUp, Limiter, Missing, html_summary
 from photospec.errors import InputError

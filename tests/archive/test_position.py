@@ -8,10 +8,10 @@ from astropy.wcs import WCS
 from simulated_sky import BAND_FLUX, Sky, frame_bytes, frame_header, frame_path, to_sky
 
 from photospec.archive import DownloadConfig, sdss_image
-from photospec.archive.sdss.cutouts import Grid
-from photospec.archive.sdss.frames import read_frame
+from photospec.archive.sdss.fields import read_frame
 from photospec.errors import InputError
 from photospec.image import prepare_image
+from photospec.image.frames import Grid
 from photospec.photometry.apertures import aperture_flux
 
 

@@ -32,10 +32,10 @@ def training(tmp_path_factory):
 
 @pytest.fixture
 def short(monkeypatch):
-    from photospec.training import baselines
+    from photospec.training import direct_regression
 
-    settings = replace(baselines.SETTINGS["redshift"], n_steps=2, batch_size=8, skip_last=4)
-    monkeypatch.setattr(baselines, "SETTINGS", {"redshift": settings, "spectrum": settings})
+    settings = replace(direct_regression.SETTINGS["redshift"], n_steps=2, batch_size=8, skip_last=4)
+    monkeypatch.setattr(direct_regression, "SETTINGS", {"redshift": settings, "spectrum": settings})
 
 
 def table(sections, name):

@@ -72,14 +72,17 @@ def test_refuses_what_is_no_image():
 def test_refuses_wrong_bands():
     refused(galaxy(bands=None), "meta.'bands'.*got none")
     refused(galaxy(bands="ugri"), "expected 4 bands")
-    refused(galaxy(bands=("u", "g", "r", "i", "y")), "got 'y'")
+    refused(galaxy(bands=("u", "g", "r", "i", "y")), "got u, g, r, i, y: no z")
     refused(galaxy(bands=("u", "g", "r", "i", "i")), "each band once")
-    refused(galaxy(bands=7), "band names")
+    refused(galaxy(bands=7), "band names such as")
+    refused(galaxy(bands=("u", "g", "r", "i", 7)), "got 7")
+    refused(galaxy(bands=("u", "g", "r", "i", "../z")), "got '../z'")
+    refused(galaxy(bands=()), r"got \(\)")
     image = galaxy()
     refused(NDData(image.data[1:], unit="nmgy", meta={**image.meta, "bands": "griz"}), "no u")
     last = NDData(np.moveaxis(image.data, 0, -1), unit="nmgy", meta=image.meta)
     refused(last, "bands come first, not last")
-    refused(image, "got 'q'", bands="ugq")
+    refused(image, "expected bands u, VIS, got .*: no VIS", bands="u,VIS")
 
 
 def test_refuses_wrong_units():

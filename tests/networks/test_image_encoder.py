@@ -126,7 +126,7 @@ def test_patches_are_cut_in_order(images):
 
 
 def test_turned_images_have_the_same_photometry(images):
-    from photospec.training.augmentation import turn
+    from photospec.training.data import turn
 
     encoder = encoder_of()
     for swap, flip_x, flip_y in ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)):

@@ -6,6 +6,8 @@ import math
 import pytest
 import torch
 
+from photospec.errors import InputError
+from photospec.networks import make_sampler, register_sampler
 from photospec.networks.denoiser import Denoiser, GuidedDenoiser
 from photospec.networks.samplers import (
     SAMPLERS,
@@ -17,6 +19,7 @@ from photospec.networks.samplers import (
 )
 from photospec.networks.schedule import CosineSchedule, EDMSchedule, LinearSchedule
 
+OURS = [DDPMSampler, DDIMSampler, DPMSolverPP2M, HeunSampler]
 SCHEDULES = {"cosine": CosineSchedule(), "linear": LinearSchedule(), "edm": EDMSchedule()}
 MEAN = torch.tensor([0.7, -1.2, 0.1], dtype=torch.float64)
 COVARIANCE = torch.tensor(
@@ -95,7 +98,7 @@ def test_order_of_convergence(sampler, order, name):
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-@pytest.mark.parametrize("sampler", SAMPLERS.values())
+@pytest.mark.parametrize("sampler", OURS)
 def test_gaussian_mean_and_covariance(sampler, name):
     noise = torch.randn(40_000, 3, generator=generator(1), dtype=torch.float64)
     schedule = SCHEDULES[name]
@@ -133,7 +136,7 @@ def test_ancestral_narrowing_is_first_order():
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-@pytest.mark.parametrize("sampler", SAMPLERS.values())
+@pytest.mark.parametrize("sampler", OURS)
 def test_mixture(sampler, name):
     noise = torch.randn(20_000, 2, generator=generator(3))
     times = SCHEDULES[name].karras_times(120, 0.01, 80.0)
@@ -188,7 +191,7 @@ def test_one_ancestral_step_is_the_posterior(name):
 
 
 @pytest.mark.parametrize("guidance", [None, 1.0, 2.0])
-@pytest.mark.parametrize("sampler", SAMPLERS.values())
+@pytest.mark.parametrize("sampler", OURS)
 def test_nfe_counts_the_network(sampler, guidance):
     calls = []
 
@@ -205,7 +208,7 @@ def test_nfe_counts_the_network(sampler, guidance):
     assert sampler.n_steps == 7
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS.values())
+@pytest.mark.parametrize("sampler", OURS)
 def test_an_example_does_not_depend_on_its_batch(sampler):
     sampler = sampler(MixtureDenoiser(CosineSchedule()), 12)
 
@@ -219,7 +222,7 @@ def test_an_example_does_not_depend_on_its_batch(sampler):
     assert torch.equal(sample([11, 12, 13]), together)
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS.values())
+@pytest.mark.parametrize("sampler", OURS)
 @pytest.mark.parametrize("n_steps", [1, 2, 3])
 def test_very_few_steps_are_finite(sampler, n_steps):
     for schedule in SCHEDULES.values():
@@ -228,7 +231,7 @@ def test_very_few_steps_are_finite(sampler, n_steps):
         assert torch.isfinite(x).all()
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS.values())
+@pytest.mark.parametrize("sampler", OURS)
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_times_beyond_the_cut_change_nothing(sampler, name):
     """The ends, where log-SNR diverges, and a time given twice are steps that lead nowhere."""
@@ -247,3 +250,22 @@ def test_times_beyond_the_cut_change_nothing(sampler, name):
         atol=1e-6,
         rtol=0,
     )
+
+
+def test_a_sampler_by_name_by_class_or_registered(monkeypatch):
+    class Backwards(DDIMSampler):
+        """Somebody else's."""
+
+    monkeypatch.setattr(SAMPLERS, "_objects", dict(SAMPLERS._objects))
+    denoiser = GaussianDenoiser(SCHEDULES["cosine"])
+    assert [type(make_sampler(name, denoiser, 5)) for name in list(SAMPLERS)[:4]] == OURS
+    assert type(make_sampler(Backwards, denoiser, 5)) is Backwards
+    with pytest.raises(InputError, match=r"sampler: expected one of ddpm, .*, got 'backwards'"):
+        make_sampler("backwards", denoiser, 5)
+    register_sampler("backwards", Backwards)
+    assert type(make_sampler("backwards", denoiser, 5)) is Backwards
+    with pytest.raises(InputError, match="a new name, got 'ddim'"):
+        register_sampler("ddim", Backwards)
+    for wrong in (3, None, lambda denoiser, n_steps, times=None: 3):
+        with pytest.raises(InputError, match="sampler: expected"):
+            make_sampler(wrong, denoiser, 5)

@@ -3,6 +3,7 @@ import torch
 
 from photospec.errors import InputError
 from photospec.networks.process import NOISE_SCHEDULES
+from photospec.networks.samplers import DDIMSampler
 from photospec.networks.scaling import N_BASE, N_FINE, upsample
 from photospec.networks.sizes import (
     DEFAULT_SIZES,
@@ -80,7 +81,7 @@ def test_known_noise_levels():
     assert log_sigma.std().item() == pytest.approx(BaseStage.log_noise[1], abs=0.05)
 
 
-@pytest.mark.parametrize("sampler", ["ddim", "dpm-solver++", "heun"])
+@pytest.mark.parametrize("sampler", ["ddim", "dpm-solver++", "heun", DDIMSampler])
 def test_base_samples(sampler):
     stage, (image, _) = make("base").requires_grad_(False), data()
     context = stage.encode(image)

@@ -8,10 +8,8 @@ import yaml
 from photospec.cli import main
 from photospec.config import read_toml
 from photospec.errors import InputError
-from photospec.published.keys import IGNORED, MAPPED
-from photospec.published.settings import read_published
-from photospec.training.config import TrainConfig
-from photospec.training.presets import preset
+from photospec.published.settings import IGNORED, MAPPED, read_published
+from photospec.training.settings import TrainConfig
 
 # Every key that the files are known to hold (shared reference), with the published values.
 GENERATIVE = """
@@ -96,7 +94,7 @@ def test_published_values_are_the_published_preset(yml):
     path = yml(GENERATIVE)
     path.write_text(GENERATIVE)  # as typed: YAML reads 1e-4 as a text
     found = read_published(path, "base")
-    expected = preset("published", "base")
+    expected = TrainConfig.preset("published", "base")
     run = replace(expected.run, workers=4, score_candidates=3, pictures=8)
     assert found.config == replace(expected, run=run)
     assert repr(found) == "<PublishedSettings: base, 25 keys mapped, 16 ignored>"
@@ -107,7 +105,7 @@ def test_published_values_are_the_published_preset(yml):
 
 def test_contrastive_file(yml):
     config = read_published(yml(CONTRASTIVE), "contrastive").config
-    expected = preset("published", "contrastive")
+    expected = TrainConfig.preset("published", "contrastive")
     size = replace(
         expected.published, embedding_size=256, spectrum_widths=(32, 64), contrastive_spectra="fine"
     )

@@ -14,6 +14,7 @@ from photospec.image import NANOMAGGY
 from photospec.network_input import image_seed
 from photospec.photometry.apertures import aperture_flux
 from photospec.photometry.filters import band_flux
+from photospec.published import load_spectrograph
 from photospec.published.cascade import PublishedCascade
 from photospec.published.denoiser import PublishedContrastive, PublishedDenoiser
 from photospec.spectrograph import PhotoSpectrograph
@@ -42,7 +43,7 @@ def checkpoints(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def spectrograph(checkpoints):
-    return PhotoSpectrograph.from_published(**checkpoints, image_mean=MEAN, image_std=STD)
+    return load_spectrograph(**checkpoints, image_mean=MEAN, image_std=STD)
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +123,7 @@ def test_save_and_load(spectrograph, images, tmp_path, checkpoints):
 
 
 def test_own_ranking_of_the_base_stage(checkpoints, images, tmp_path):
-    spectrograph = PhotoSpectrograph.from_published(
+    spectrograph = load_spectrograph(
         **checkpoints,
         base_contrastive=checkpoints["contrastive"],
         image_mean=MEAN,
@@ -137,7 +138,7 @@ def test_own_ranking_of_the_base_stage(checkpoints, images, tmp_path):
 
 
 def test_wrong_arguments(checkpoints):
-    make = PhotoSpectrograph.from_published
+    make = load_spectrograph
     good = checkpoints | {"image_mean": MEAN, "image_std": STD}
     swapped = good | {"base": good["super_resolution"], "super_resolution": good["base"]}
     for options, message in (

@@ -2,8 +2,8 @@
 
 import torch
 
-from photospec.published.sizes import PublishedSize
-from photospec.published.stage import build_published
+from photospec.published.config import PublishedSize
+from photospec.published.training import build_published
 
 
 def test_bounds_keep_an_untrained_network_from_running_off():

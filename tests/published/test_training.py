@@ -12,12 +12,13 @@ from photospec.errors import InputError
 from photospec.image import NANOMAGGY
 from photospec.pairs import PairsFile
 from photospec.published.cascade import prepare_images
+from photospec.published.config import PublishedSize, PublishedTrainConfig
 from photospec.published.denoiser import load_denoiser
-from photospec.published.stage import PublishedDiffusionStage, build_published
-from photospec.training import presets, train
-from photospec.training.config import DataSettings
+from photospec.published.training import PublishedDiffusionStage, build_published
+from photospec.training import DataSettings, train, train_all
+from photospec.training.extensions import PRESETS
 from photospec.training.loop import run
-from photospec.training.pack import pack
+from photospec.training.packing import pack
 
 STAGES = ("base", "super-resolution", "contrastive")
 
@@ -25,13 +26,22 @@ STAGES = ("base", "super-resolution", "contrastive")
 @pytest.fixture
 def published(settings):
     """``published(stage, **changes)``: published networks as small as they go."""
-    data = DataSettings(split="random", weights="none", crop=4, each_image=True, rotations=False)
-
-    def make(stage="base", **changes):
-        options = {"architecture": "published", "data": data, "max_steps": 3, "n_draws": 1}
-        return settings(stage, **options | changes)
-
-    return make
+    ours = settings(
+        data=DataSettings(split="random", weights="none", crop=4, each_image=True, rotations=False),
+        max_steps=3,
+        n_draws=1,
+    )
+    size = PublishedSize(
+        widths=(8, 8, 8, 32, 32),
+        attention_depths=(4,),
+        time_width=16,
+        image_width=4,
+        n_times=20,
+        embedding_size=8,
+        spectrum_widths=(8, 8),
+    )
+    config = PublishedTrainConfig(**vars(ours) | {"architecture": "published", "published": size})
+    return lambda stage="base", **changes: replace(config, stage=stage, **changes)
 
 
 @pytest.fixture
@@ -131,7 +141,9 @@ def test_resuming_equals_never_killed(published, pairs, tmp_path):
     assert means
 
 
-def test_all_stages_make_a_published_spectrograph(published, pairs, tmp_path, monkeypatch):
+def test_all_stages_make_a_published_spectrograph(
+    published, settings, pairs, tmp_path, monkeypatch
+):
     from photospec.spectrograph import PhotoSpectrograph
 
     def mini(stage):
@@ -139,8 +151,8 @@ def test_all_stages_make_a_published_spectrograph(published, pairs, tmp_path, mo
         # Noise, as untrained networks draw it, has an exponential beyond all bounds.
         return replace(config, published=replace(config.published, spectral_scaling="none"))
 
-    monkeypatch.setitem(presets.PRESETS, "mini", mini)
-    made = train("all", [pairs], tmp_path / "run", preset="mini")
+    monkeypatch.setitem(PRESETS._objects, "mini", mini)
+    made = train_all("mini", [pairs], tmp_path / "run")
     spectrograph = PhotoSpectrograph.load(made)
     with PairsFile(pairs) as file:
         meta = {"bands": file.bands, "pixel_scale": file.pixel_scale * u.arcsec}
@@ -149,9 +161,7 @@ def test_all_stages_make_a_published_spectrograph(published, pairs, tmp_path, mo
     assert candidates.spectra.flux.shape == (2, 4500)
     assert np.isfinite(candidates.similarity).all()
     runs = {stage: tmp_path / "run" / stage for stage in STAGES}
-    monkeypatch.setitem(presets.PRESETS, "other", lambda stage: replace(published(stage),
-                        architecture="transformer", data=DataSettings()))  # fmt: skip
-    train("base", [pairs], tmp_path / "ours", preset="other")
+    train(settings("base", max_steps=1), [pairs], tmp_path / "ours")
     with pytest.raises(InputError, match="stages of one architecture, got published and transf"):
         pack(runs | {"base": tmp_path / "ours"}, tmp_path / "w", pairs=pairs)
 
@@ -164,7 +174,7 @@ def test_other_bands_are_refused_before_the_work(published, write_pairs, tmp_pat
 
 
 def test_epochs_instead_of_steps(published, pairs, tmp_path):
-    from photospec.training.checkpoint import load_checkpoint
+    from photospec.training.run_folder import load_checkpoint
 
     run(published(max_epochs=1, batch_size=16), pairs, tmp_path)
     # 72 pairs but for 16 and a tenth: three batches of 16

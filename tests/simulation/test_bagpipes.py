@@ -5,12 +5,16 @@ import warnings
 import numpy as np
 import pytest
 
-from photospec.simulation.galaxies.attenuation import attenuation_curve
-from photospec.simulation.galaxies.basis import stellar_basis
 from photospec.simulation.galaxies.cosmology import luminosity_distance
+from photospec.simulation.galaxies.dust import attenuation_curve
 from photospec.simulation.galaxies.photometry import LUMINOSITY_TO_FLUX
-from photospec.simulation.galaxies.population_config import PopulationConfig
-from photospec.simulation.galaxies.star_formation import delayed_tau, metallicity_shares, weights
+from photospec.simulation.galaxies.population import PopulationConfig
+from photospec.simulation.galaxies.stars import (
+    delayed_tau,
+    metallicity_shares,
+    stellar_basis,
+    weights,
+)
 
 # rest-frame windows between emission lines, Angstrom
 WINDOWS = [

@@ -6,8 +6,8 @@ from astropy.table import Table
 from scipy.spatial import cKDTree
 from scipy.stats import wasserstein_distance
 
-from photospec.simulation.galaxies.correction import template_correction, youth
 from photospec.simulation.galaxies.population import PopulationConfig, draw_galaxies
+from photospec.simulation.galaxies.stars import template_correction, young_weight
 
 
 def test_colours_at_given_magnitude_and_redshift(shared):
@@ -45,8 +45,8 @@ def test_template_correction_is_smooth_and_small_in_the_optical():
 
 
 def test_young_templates_differ_from_old_ones_slowly():
-    assert youth(1e8) == youth(6e8) == 1
-    assert youth(6e9) == youth(1.3e10) == 0
-    assert youth(6e8 * np.sqrt(10)) == pytest.approx(0.5)
+    assert young_weight(1e8) == young_weight(6e8) == 1
+    assert young_weight(6e9) == young_weight(1.3e10) == 0
+    assert young_weight(6e8 * np.sqrt(10)) == pytest.approx(0.5)
     young, old = (template_correction(np.array([7000.0]), age) for age in (1e7, 1e10))
     assert young / old == pytest.approx(1.0, abs=0.03)

@@ -8,11 +8,11 @@ import pytest
 
 from photospec.photometry.apertures import aperture_flux
 from photospec.photometry.filters import band_flux
-from photospec.simulation.instrument.fibre import SpectrographConfig, fibre_spectra, observe
+from photospec.simulation.instrument.fibre import InstrumentConfig, fibre_spectra, observe
 from photospec.spectrum.wavelengths import SMOOTHING, WAVELENGTH, to_training_grid
 
 GRID = 10 ** (np.log10(2900.0) + 1e-4 * np.arange(5869))
-PERFECT = replace(SpectrographConfig(), gray_error=0.0, tilt_error=0.0, sky_residual=0.0)
+PERFECT = replace(InstrumentConfig(), gray_error=0.0, tilt_error=0.0, sky_residual=0.0)
 
 
 def test_spectrum_and_image_agree_through_the_fibre(batch):

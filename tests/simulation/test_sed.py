@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 
 from photospec.photometry.filters import band_flux
-from photospec.simulation.galaxies.attenuation import attenuation_curve, galactic_transmission
-from photospec.simulation.galaxies.basis import LOG_STEP, stellar_basis
-from photospec.simulation.galaxies.correction import template_correction
 from photospec.simulation.galaxies.cosmology import luminosity_distance
+from photospec.simulation.galaxies.dust import attenuation_curve, galactic_transmission
 from photospec.simulation.galaxies.gas import agn_ratios, line_index, star_forming_lines
 from photospec.simulation.galaxies.population import PopulationConfig, draw_galaxies
 from photospec.simulation.galaxies.sed import LINE_NAMES, OBSERVED_WAVELENGTH, render_spectra
-from photospec.simulation.galaxies.star_formation import (
+from photospec.simulation.galaxies.stars import (
+    LOG_STEP,
     delayed_tau,
     metallicity_shares,
+    stellar_basis,
     tau_from_ssfr,
+    template_correction,
     top_hat,
 )
 

@@ -9,11 +9,11 @@ from photospec.errors import InputError
 from photospec.photometry.apertures import aperture_flux
 from photospec.photometry.filters import band_flux
 from photospec.simulation import (
+    InstrumentConfig,
     NoiseConfig,
     PopulationConfig,
     PsfConfig,
     SceneConfig,
-    SpectrographConfig,
     Survey,
 )
 from photospec.spectrum.wavelengths import WAVELENGTH
@@ -152,13 +152,13 @@ def test_surveys_are_files(tmp_path):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: PsfConfig(fwhm=(0.0,) * 5), "PsfConfig.fwhm: expected 0.2 to 10"),
-        (lambda: PsfConfig(beta=float("nan")), "PsfConfig.beta: expected"),
-        (lambda: NoiseConfig(sky_rms=("a",) * 5), "NoiseConfig.sky_rms: expected"),
-        (lambda: SceneConfig(merger_fraction=1.5), "SceneConfig.merger_fraction: expected"),
-        (lambda: SpectrographConfig(wavelength_range=(5000.0, 9000.0)), "wavelength_range"),
-        (lambda: SpectrographConfig(wavelength_range=(4000.0,)), "wavelength_range"),
-        (lambda: SpectrographConfig(lsf_sigma=(60.0,)), "lsf_wavelength: expected increasing"),
+        (lambda: PsfConfig(fwhm=(0.0,) * 5), "fwhm: expected 0.2 to 10"),
+        (lambda: PsfConfig(beta=float("nan")), "beta: expected"),
+        (lambda: NoiseConfig(sky_rms=("a",) * 5), "sky_rms: expected"),
+        (lambda: SceneConfig(merger_fraction=1.5), "merger_fraction: expected"),
+        (lambda: InstrumentConfig(wavelength_range=(5000.0, 9000.0)), "wavelength_range"),
+        (lambda: InstrumentConfig(wavelength_range=(4000.0,)), "wavelength_range"),
+        (lambda: InstrumentConfig(lsf_sigma=(60.0,)), "lsf_wavelength: expected increasing"),
     ],
 )
 def test_impossible_parts(make, words):

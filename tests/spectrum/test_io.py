@@ -4,6 +4,12 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.io import fits
+from astropy.nddata import (
+    InverseVariance,
+    StdDevUncertainty,
+    UnknownUncertainty,
+    VarianceUncertainty,
+)
 from specutils import Spectrum
 
 from photospec.errors import InputError
@@ -97,7 +103,7 @@ def test_bad_files(tmp_path):
     table = fits.BinTableHDU.from_columns([fits.Column("flux", "E", array=[1.0])])
     table.header["FORMAT"] = "photospec-spectra-1"
     table.writeto(tmp_path / "part.fits")
-    refused("part.fits", "lacks something")
+    refused("part.fits", "cannot be read")
     fits.PrimaryHDU(np.ones((5, 9, 9))).writeto(tmp_path / "image.fits")
     refused("image.fits", "expected")
     write_spectra(tmp_path / "a.fits", spectrum())
@@ -143,3 +149,128 @@ def test_spectra_of_the_first_sdss_are_read_to_the_pixel(tmp_path):
     np.testing.assert_allclose(spectrum.spectral_axis.to_value("AA"), expected, rtol=1e-9)
     np.testing.assert_allclose(spectrum.flux.value, flux)
     assert np.flatnonzero(spectrum.mask).tolist() == [7]
+
+
+# ---------------------------------------------------------------- own files and back
+
+
+def both(path, made):
+    """Arrays of a spectrum and of what is read after it was written."""
+    write_spectra(path, made, overwrite=True)
+    back = read_spectrum(path)
+    ours, theirs = to_arrays(made), to_arrays(back)
+    for name in ("wavelength", "flux", "sigma", "mask", "lsf", "redshift"):
+        np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name), err_msg=name)
+    return back
+
+
+@pytest.mark.parametrize("shape", [(400,), (1, 400), (3, 400), (400, 400)])
+@pytest.mark.parametrize("first", [False, True])
+def test_shapes_are_kept(tmp_path, shape, first):
+    flux = 1 + np.random.default_rng(1).random(shape)
+    bad, lsf = flux > 1.9, np.broadcast_to(CENTRES / 4000, shape)
+    if first and len(shape) == 2:
+        flux, bad, lsf = flux.T, bad.T, lsf.T
+    made = Spectrum(
+        flux=flux * u.mJy,
+        spectral_axis=CENTRES * u.AA,
+        spectral_axis_index=0 if first or len(shape) == 1 else 1,
+        uncertainty=InverseVariance(np.where(bad, 0, 100.0) / u.mJy**2),
+        mask=bad.astype(int),
+        meta={"lsf_sigma": lsf, "wavelength_medium": "air", "flags": ["x"] * len(flux)},
+    )
+    back = both(tmp_path / "a.fits", made)
+    assert back.flux.shape == shape
+    assert back.flux.unit == u.mJy
+    assert back.meta["wavelength_medium"] == "air"
+    assert back.meta["flags"] == ["x"] * len(flux)
+
+
+@pytest.mark.parametrize("kind", [StdDevUncertainty, VarianceUncertainty, InverseVariance])
+def test_marks_of_bad_samples_survive(tmp_path, kind):
+    power = {StdDevUncertainty: 1, VarianceUncertainty: 2, InverseVariance: -2}[kind]
+    error = np.full(FLUX.shape, 0.1) ** power
+    error[0, :5] = [0.0, -1.0, np.nan, np.inf, 1e12**power]
+    made = spectrum(uncertainty=kind(error * FLUX_UNIT**power))
+    both(tmp_path / "a.fits", made)
+    mask = to_arrays(read_spectrum(tmp_path / "a.fits")).mask
+    assert np.argwhere(mask).tolist() == [[0, i] for i in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("meta", "back"),
+    [
+        ({"redshift": 0.08 * u.one}, 0.08 * u.one),
+        ({"redshift": [0.1, 0.2] * u.one}, [0.1, 0.2] * u.one),
+        ({"redshift": np.float32(0.25)}, 0.25),
+        ({"redshift": np.array([0.1, 0.2])}, [0.1, 0.2]),
+    ],
+)
+def test_hints_survive(tmp_path, meta, back):
+    found = both(tmp_path / "a.fits", spectrum(meta=meta))
+    assert np.all(found.meta["redshift"] == back)
+
+
+def test_the_redshift_attribute_survives(tmp_path):
+    found = both(tmp_path / "a.fits", spectrum(redshift=0.08))
+    assert found.redshift.value == pytest.approx(0.08)
+    assert "_redshift" not in found.meta
+
+
+def test_what_a_header_says_survives(tmp_path):
+    found = both(tmp_path / "a.fits", spectrum(meta={"header": fits.Header({"CTYPE1": "AWAV"})}))
+    assert found.meta["wavelength_medium"] == "air"
+
+
+def test_velocities_are_written_as_wavelengths(tmp_path):
+    axis = (CENTRES * u.AA).to(u.km / u.s, u.doppler_optical(6000 * u.AA))
+    made = spectrum(spectral_axis=axis, rest_value=6000 * u.AA, velocity_convention="optical")
+    write_spectra(tmp_path / "a.fits", made)
+    found = to_arrays(read_spectrum(tmp_path / "a.fits"))
+    np.testing.assert_allclose(found.wavelength, CENTRES)
+
+
+def test_gaps_survive(tmp_path):
+    keep = np.ones(400, bool)
+    keep[100:120] = False
+    made = from_arrays(CENTRES[keep], FLUX[:, keep], sigma=0.1, lsf=1.2)
+    found = both(tmp_path / "a.fits", made)
+    assert found.flux.shape == (2, 380)
+    assert to_arrays(found).mask[:, 100:120].all()
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"flux": FLUX * u.one}, "got no unit"),
+        ({"uncertainty": UnknownUncertainty(FLUX)}, "UnknownUncertainty"),
+        ({"spectral_axis": np.arange(400) * u.pix}, "still in pixels"),
+        ({"meta": {"lsf_sigma": 60 * u.km / u.s}}, "is it in km/s"),
+    ],
+)
+def test_what_could_not_be_read_back_is_not_written(tmp_path, change, match):
+    with pytest.raises(InputError, match=match) as caught:
+        write_spectra(tmp_path / "a.fits", spectrum(**change))
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sdss_files_of_which_samples_were_removed(shared, tmp_path):
+    """A hole and a mask are the same, and the survey's own bad samples keep their places."""
+    from photospec.archive.sdss.spectra import training_spectrum
+
+    path = sorted((shared / "real" / "spectra").glob("*.fits"))[0]
+    hole = np.arange(2000, 2020)
+    with fits.open(path) as hdus:
+        table = hdus[1].data
+        removed = fits.BinTableHDU(np.delete(table, hole), hdus[1].header)
+        fits.HDUList([hdus[0], removed, hdus[2]]).writeto(tmp_path / "removed.fits")
+        hdus[1].data["ivar"][hole] = 0
+        hdus.writeto(tmp_path / "masked.fits")
+    arrays = [to_arrays(read_spectrum(tmp_path / f"{n}.fits")) for n in ("removed", "masked")]
+    np.testing.assert_allclose(arrays[0].wavelength, arrays[1].wavelength, rtol=1e-6)
+    np.testing.assert_array_equal(arrays[0].mask, arrays[1].mask)
+    removed, masked = (training_spectrum(tmp_path / f"{n}.fits") for n in ("removed", "masked"))
+    np.testing.assert_allclose(removed[1], masked[1], rtol=1e-4)
+    good = masked[1] > 0
+    np.testing.assert_allclose(removed[0][good], masked[0][good], rtol=1e-4)

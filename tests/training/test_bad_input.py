@@ -10,8 +10,7 @@ import torch
 from photospec.config import write_toml
 from photospec.errors import InputError
 from photospec.spectrum import WAVELENGTH
-from photospec.training import train
-from photospec.training.config import TrainConfig
+from photospec.training import TrainConfig, train
 
 
 @pytest.fixture
@@ -66,7 +65,7 @@ def test_bad_pairs(kind, write_pairs, toml, tmp_path):
     path = make(write_pairs, tmp_path / "pairs.h5")
     before = path.read_bytes()
     with pytest.raises(InputError, match=message) as error:
-        train("base", path, tmp_path / "run", config=toml)
+        train(TrainConfig.read(toml), path, tmp_path / "run")
     assert "\n" not in str(error.value)
     assert str(path) in str(error.value)
     assert path.read_bytes() == before
@@ -77,14 +76,14 @@ def test_masked_throughout(write_pairs, settings, tmp_path):
     path = masked(write_pairs(tmp_path / "pairs.h5", 40))
     write_toml(settings(target="observed"), tmp_path / "train.toml")
     with pytest.raises(InputError, match=r"24 others among 24 .*pair 0 of .*masked throughout"):
-        train("base", path, tmp_path / "run", config=tmp_path / "train.toml")
+        train(TrainConfig.read(tmp_path / "train.toml"), path, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_bands_that_differ_between_files(pairs, write_pairs, toml, tmp_path):
     other = write_pairs(tmp_path / "other.h5", 9, bands="griz")
     with pytest.raises(InputError, match=r"expected u,g,r,i,z, got g,r,i,z in .*other\.h5"):
-        train("base", [pairs, other], tmp_path / "run", config=toml)
+        train(TrainConfig.read(toml), [pairs, other], tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -103,26 +102,26 @@ def content(folder):
 )
 def test_a_run_folder_of_another_configuration(changes, pairs, settings, toml, tmp_path):
     run = tmp_path / "run"
-    train("base", pairs, run, config=toml)
+    train(TrainConfig.read(toml), pairs, run)
     before = content(run)
     write_toml(settings(max_steps=2, **changes), tmp_path / "other.toml")
     for resume, message in ((True, "expected the settings of"), (False, "new or empty folder")):
         with pytest.raises(InputError, match=message):
-            train("base", pairs, run, config=tmp_path / "other.toml", resume=resume)
+            train(TrainConfig.read(tmp_path / "other.toml"), pairs, run, resume=resume)
         assert content(run) == before
 
 
 def test_a_checkpoint_of_another_network(pairs, settings, toml, tmp_path):
     run, other = tmp_path / "run", tmp_path / "other"
-    train("base", pairs, run, config=toml)
+    train(TrainConfig.read(toml), pairs, run)
     wide = settings(max_steps=2)
     size = replace(wide.diffusion, network=replace(wide.diffusion.network, depth=2))
     write_toml(replace(wide, diffusion=size), tmp_path / "wide.toml")
-    train("base", pairs, other, config=tmp_path / "wide.toml")
+    train(TrainConfig.read(tmp_path / "wide.toml"), pairs, other)
     (run / "checkpoint.pt").write_bytes((other / "checkpoint.pt").read_bytes())
     before = content(run)
     with pytest.raises(InputError, match="a checkpoint of the configured network, got another"):
-        train("base", pairs, run, config=toml, resume=True, max_steps=4)
+        train(TrainConfig.read(toml).change(max_steps=4), pairs, run, resume=True)
     assert content(run) == before
 
 
@@ -136,7 +135,7 @@ def test_a_pair_that_spoils_a_step_is_named(write_pairs, settings, tmp_path, mon
     monkeypatch.setattr(stages, "_N_SCALING", 4)  # looks at pairs 0, 6, 12 ...
     write_toml(settings(checkpoint_every=1, max_steps=6), tmp_path / "train.toml")
     with pytest.raises(InputError, match=rf"another in pair 21 of {path}") as error:
-        train("base", path, tmp_path / "run", config=tmp_path / "train.toml")
+        train(TrainConfig.read(tmp_path / "train.toml"), path, tmp_path / "run")
     assert "\n" not in str(error.value)
     kept = tmp_path / "run" / "checkpoint.pt"
     if kept.exists():  # unless it came in the first batch

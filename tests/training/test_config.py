@@ -5,26 +5,24 @@ import pytest
 from photospec.config import read_toml, write_toml
 from photospec.errors import InputError
 from photospec.networks.sizes import DEFAULT_SIZES, STAGES
-from photospec.published.sizes import PublishedSize
-from photospec.training.config import Optimisation, TrainConfig
 from photospec.training.optimisers import ema_decay, learning_rate
-from photospec.training.presets import PRESETS, preset
+from photospec.training.settings import Optimisation, TrainConfig
 
 
 @pytest.mark.parametrize("stage", STAGES)
-@pytest.mark.parametrize("name", sorted(PRESETS))
+@pytest.mark.parametrize("name", ["small", "tiny"])
 def test_presets_survive_toml(name, stage, tmp_path):
-    config = preset(name, stage)
+    config = TrainConfig.preset(name, stage)
     assert config.stage == stage
     write_toml(config, tmp_path / "train.toml")
-    assert read_toml(TrainConfig, tmp_path / "train.toml") == config
+    assert TrainConfig.read(tmp_path / "train.toml") == config
     text = (tmp_path / "train.toml").read_text()
     assert "# Galaxies per step (published: 2048 contrastive, 512 otherwise). (at least 1)" in text
 
 
 def test_small_preset_has_the_default_sizes():
     for stage in STAGES:
-        assert preset("small", stage).size == DEFAULT_SIZES[stage]
+        assert TrainConfig.preset("small", stage).size == DEFAULT_SIZES[stage]
 
 
 def test_keys_left_out_take_their_default(tmp_path):
@@ -62,10 +60,7 @@ def test_keys_left_out_take_their_default(tmp_path):
             'stage = "contrastive"\n[diffusion.process]\ncondition_dropout = 0.1',
             r"line 3: diffusion\.process\.condition_dropout: expected 0 for the contrastive",
         ),
-        (
-            'architecture = "published"\n[diffusion.process]\nschedule = "linear"',
-            r"line 2: diffusion\.process: expected the defaults for published .*got 'schedule'",
-        ),
+        ('architecture = "resnet"', "line 1: architecture: expected one of transformer"),
         ('[fine_tuning]\nfrozen = ["head"]', "line 2: frozen: expected no frozen parts without"),
         (
             '[fine_tuning]\ninit = "x"\nfrozen = ["tail"]',
@@ -86,9 +81,6 @@ def test_keys_left_out_take_their_default(tmp_path):
             "[diffusion.process]\nmax_augmentation = 0.0",
             "line 1: inference_augmentation: expected at most max_augmentation = 0.0",
         ),
-        ("[published]\nwidths = [64, 100]", "line 2: widths: expected multiples of 8"),
-        ("[published]\nwidths = [64, 72]\nattention_depths = [1]", "widths: expected multiples of"),
-        ("[published]\nattention_depths = [4]", "line 2: attention_depths: expected numbers below"),
     ],
 )
 def test_bad_settings_name_file_and_line(text, message, tmp_path):
@@ -113,21 +105,22 @@ def test_files_of_before_the_newer_settings_mean_the_same(tmp_path):
     assert read_toml(TrainConfig, path) == TrainConfig()
 
 
-def test_published_preset_says_what_it_is():
-    config = preset("published", "super-resolution")
-    assert (config.architecture, config.size) == ("published", PublishedSize())
-    assert (config.max_epochs, config.batch_size, config.target) == (1000, 512, "observed")
-    contrastive = preset("published", "contrastive")
-    assert (contrastive.max_epochs, contrastive.batch_size) == (500, 2048)
-    assert contrastive.optimisation.weight_decay == 1e-3
-    assert contrastive.temperature == 0.05
+def test_changes():
+    config = TrainConfig(max_epochs=3)
+    assert config.change(seed=4, max_steps=None) == replace(config, seed=4)
+    changed = config.change(max_steps=5)
+    assert (changed.max_steps, changed.max_epochs) == (5, 0)
+    with pytest.raises(InputError, match="max_steps: expected at least 1, got 0; Optimiser steps"):
+        config.change(max_steps=0)
+    with pytest.raises(InputError, match=r"maxsteps: expected one of stage, .*, got 3"):
+        config.change(maxsteps=3)
 
 
 def test_bad_names():
-    with pytest.raises(InputError, match="preset: expected small or tiny or published, got 'huge'"):
-        preset("huge", "base")
+    with pytest.raises(InputError, match=r"preset: expected one of small, tiny.*, got 'huge'"):
+        TrainConfig.preset("huge", "base")
     with pytest.raises(InputError, match="stage: expected contrastive or base"):
-        preset("tiny", "all")
+        TrainConfig.preset("tiny", "all")
 
 
 def test_learning_rate_is_a_trapezoid():

@@ -5,8 +5,7 @@ import torch
 from photospec.errors import InputError
 from photospec.pairs import PairsFile
 from photospec.spectrum import WAVELENGTH
-from photospec.training.augmentation import turn
-from photospec.training.data import PairsStream
+from photospec.training.data import PairsStream, turn
 
 
 @pytest.fixture

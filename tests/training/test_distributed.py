@@ -20,19 +20,19 @@ from photospec.config import write_toml
 from photospec.errors import InputError
 from photospec.networks.contrastive import nt_xent
 from photospec.training import train
-from photospec.training.checkpoint import load_checkpoint
 from photospec.training.data import PairsStream
 from photospec.training.distributed import (
     average_gradients,
-    draw_own_rows,
+    draw_local_rows,
     gather,
-    is_first,
-    joined,
-    on_first,
+    is_rank_zero,
+    process_group,
+    run_on_rank_zero,
     world_size,
 )
 from photospec.training.launch import launch
 from photospec.training.loop import TrainingFailed, run
+from photospec.training.run_folder import load_checkpoint
 
 # From 3.12 on, Python warns of forks; these have one thread and start in no time.
 pytestmark = [
@@ -71,7 +71,7 @@ def _work(rank, environment, function, results):
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     torch.set_num_threads(1)
     try:
-        with joined("cpu"):
+        with process_group("cpu"):
             results.put((rank, function(rank)))
     except BaseException as error:
         results.put((rank, error))
@@ -120,9 +120,9 @@ def test_sums_gradients_and_rows():
         loss.backward()
         numbers = average_gradients([weight, unused], loss.item(), float(rank))
         generator = torch.Generator().manual_seed(3)
-        with draw_own_rows(generator):
+        with draw_local_rows(generator):
             drawn = torch.randn((4, 5), generator=generator), torch.rand(4, generator=generator)
-        said = on_first(lambda: {"by": rank})
+        said = run_on_rank_zero(lambda: {"by": rank})
         return weight.grad.numpy(), unused.grad is None, numbers, [x.numpy() for x in drawn], said
 
     for rank, (gradient, none, numbers, drawn, said) in enumerate(together(work)):
@@ -133,14 +133,14 @@ def test_sums_gradients_and_rows():
             np.testing.assert_array_equal(mine, all_of_it[4 * rank : 4 * rank + 4].numpy())
         assert said == {"by": 0}
     assert world_size() == 1
-    assert is_first()
+    assert is_rank_zero()
 
 
 def test_one_process_alone_is_not_changed():
     rows = torch.ones(2, 2)
     assert gather(rows) is rows
     assert average_gradients([], 3.0) == [3.0]
-    with joined("cpu") as device:
+    with process_group("cpu") as device:
         assert device == "cpu"
 
 
@@ -150,7 +150,7 @@ def test_the_first_says_why_and_the_others_end():
             raise InputError("disk: expected room")
 
         try:
-            on_first(fail)
+            run_on_rank_zero(fail)
         except (InputError, SystemExit) as error:
             return repr(error)
 
@@ -244,29 +244,21 @@ def test_started_by_us(settings, pairs, tmp_path):
     whole = settings(max_steps=6, batch_size=12)
     whole = replace(whole, run=replace(whole.run, log_every=1))
     for name, config in (("one", whole), ("two", replace(whole, batch_size=6))):
-        write_toml(config, tmp_path / f"{name}.toml")
-        made = train(
-            "base",
-            pairs,
-            tmp_path / name,
-            config=tmp_path / f"{name}.toml",
-            processes=1 + (name == "two"),
-        )
+        made = train(config, pairs, tmp_path / name, processes=1 + (name == "two"))
         assert made.is_file()
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-2)
     with pytest.raises(InputError, match="new or empty folder"):
-        train("base", pairs, tmp_path / "two", config=tmp_path / "two.toml", processes=2)
+        train(config, pairs, tmp_path / "two", processes=2)
     (tmp_path / "broken.h5").write_bytes(b"x")
     with pytest.raises(InputError, match=r"broken\.h5"):
         launch(
             2,
+            "photospec.training.runs:run_stage",
+            "cpu",
             {
                 "config": {"max_steps": 1},
                 "pairs": [str(tmp_path / "broken.h5")],
                 "output": str(tmp_path / "three"),
-                "resume": False,
-                "device": "cpu",
-                "progress": False,
             },
         )
     assert not (tmp_path / "three").exists()
@@ -300,8 +292,7 @@ def test_group_that_is_stopped_leaves_nobody_and_resumes(number, settings, pairs
         assert time.monotonic() < deadline, "left behind"
         time.sleep(0.05)
     assert not (folder / "weights.safetensors").exists()
-    options = {"config": tmp_path / "t.toml", "processes": 2}
-    train("base", pairs, folder, resume=True, **options)
-    train("base", pairs, tmp_path / "whole", **options)
+    train(config, pairs, folder, resume=True, processes=2)
+    train(config, pairs, tmp_path / "whole", processes=2)
     found, expected = (load_file(f / "weights.safetensors") for f in (folder, tmp_path / "whole"))
     assert [name for name in expected if not torch.equal(found[name], expected[name])] == []

@@ -1,24 +1,20 @@
 """From simulated to real: given weights, frozen parts, kept scalings."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from photospec.config import write_toml
 from photospec.errors import InputError
-from photospec.training import presets, train
-from photospec.training.config import DataSettings, FineTuning, TrainConfig
-from photospec.training.fine_tuning import begin_with
-from photospec.training.presets import preset
+from photospec.training import DataSettings, FineTuning, TrainConfig, train, train_all
+from photospec.training.extensions import PRESETS
 
 STAGES = ("base", "super-resolution", "contrastive")
 
 
 @pytest.fixture(autouse=True)
 def mini(settings, monkeypatch):
-    monkeypatch.setitem(presets.PRESETS, "mini", lambda stage: settings(stage, max_steps=2))
+    monkeypatch.setitem(PRESETS._objects, "mini", lambda stage: settings(stage, max_steps=2))
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +22,9 @@ def made(settings, pairs, tmp_path_factory):
     """A finished run of every stage and their spectrograph."""
     folder = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(presets.PRESETS, "mini", lambda stage: settings(stage, max_steps=2))
-        train("all", [pairs], folder / "run", preset="mini", seed=3)
+        patch.setitem(PRESETS._objects, "mini", lambda stage: settings(stage, max_steps=2))
+        configs = {stage: settings(stage, max_steps=2, seed=3) for stage in STAGES}
+        train_all(configs, [pairs], folder / "run")
     return folder / "run"
 
 
@@ -49,12 +46,10 @@ def changed(before, after):
 def test_frozen_parts_and_scalings_stay(stage, frozen, still, made, write_pairs, tmp_path):
     real = write_pairs(tmp_path / "real.h5", 40, seed=9, truth=False)
     data = DataSettings(weights="mask" if stage == "contrastive" else "ivar")
-    config = replace(preset("mini", stage), target="observed", data=data)
-    write_toml(config, tmp_path / "train.toml")
-    train(
-        stage, real, tmp_path / "tuned", config=tmp_path / "train.toml", init=made / stage,
-        frozen=frozen,
-    )  # fmt: skip
+    config = TrainConfig.fine_tune(
+        made / stage, stage, frozen=frozen, preset="mini", target="observed", data=data
+    )
+    train(config, real, tmp_path / "tuned")
     moved = changed(made / stage, tmp_path / "tuned")
     assert moved
     assert not [name for name in moved if name.startswith(still)]
@@ -63,11 +58,13 @@ def test_frozen_parts_and_scalings_stay(stage, frozen, still, made, write_pairs,
 
 def test_a_spectrograph_is_a_beginning(made, pairs, tmp_path):
     """Its large matrices are in half precision; the network comes with it."""
-    config = begin_with(preset("tiny", "base"), made / "spectrograph", ["encoder"])
-    assert config.diffusion == preset("mini", "base").diffusion
+    config = TrainConfig.fine_tune(made / "spectrograph", "base", frozen=["encoder"])
+    assert config.diffusion == TrainConfig.preset("mini", "base").diffusion
     assert config.fine_tuning == FineTuning(str(made / "spectrograph"), ("encoder",))
-    train("base", pairs, tmp_path / "run", preset="mini", init=made / "spectrograph",
-          frozen=("encoder", "embedding", "transformer"))  # fmt: skip
+    assert config.max_steps == TrainConfig.preset("small", "base").max_steps
+    frozen = ("encoder", "embedding", "transformer")
+    config = TrainConfig.fine_tune(made / "spectrograph", "base", frozen=frozen, preset="mini")
+    train(config, pairs, tmp_path / "run")
     half = load_file(made / "base" / "weights.safetensors")
     found = load_file(tmp_path / "run" / "weights.safetensors")
     name = "network.embed.weight"
@@ -76,17 +73,19 @@ def test_a_spectrograph_is_a_beginning(made, pairs, tmp_path):
 
 
 def test_all_stages_begin_with_a_spectrograph(made, pairs, tmp_path):
-    train("all", pairs, tmp_path / "run", preset="mini", init=made / "spectrograph", max_steps=1)
+    begin = made / "spectrograph"
+    configs = {
+        stage: TrainConfig.fine_tune(begin, stage, preset="mini", max_steps=1) for stage in STAGES
+    }
+    train_all(configs, pairs, tmp_path / "run")
     assert (tmp_path / "run" / "spectrograph" / "config.toml").is_file()
 
 
 def test_scalings_are_fitted_where_asked_for(made, write_pairs, tmp_path):
     other = write_pairs(tmp_path / "other.h5", 40, seed=5)
-    config = replace(
-        preset("mini", "base"), fine_tuning=FineTuning(str(made / "base"), keep_scaling=False)
-    )
-    write_toml(config, tmp_path / "train.toml")
-    train("base", other, tmp_path / "run", config=tmp_path / "train.toml")
+    tuning = FineTuning(str(made / "base"), keep_scaling=False)
+    config = TrainConfig.preset("mini", "base", fine_tuning=tuning)
+    train(config, other, tmp_path / "run")
     assert "scaling.mean" in changed(made / "base", tmp_path / "run")
 
 
@@ -94,28 +93,34 @@ def test_bad_beginnings(made, pairs, write_pairs, settings, tmp_path):
     empty, unfinished = tmp_path / "empty", tmp_path / "unfinished"
     empty.mkdir()
     unfinished.mkdir()
-    write_toml(preset("mini", "base"), unfinished / "config.toml")
+    write_toml(TrainConfig.preset("mini", "base"), unfinished / "config.toml")
     (unfinished / "checkpoint.pt").write_bytes(b"")
     wide = write_pairs(tmp_path / "wide.h5", 40, scale=0.2)
-    large = tmp_path / "large.toml"
-    write_toml(replace(preset("tiny", "base"), validation_pairs=16), large)
     cases = [
         ({"init": empty}, "without config.toml"),
         ({"init": unfinished}, r"without weights\.safetensors; resume it"),
         ({"init": made / "contrastive"}, "expected weights of the stage base, got contrastive"),
-        ({"init": made / "base", "config": large}, "network in the settings, got another one"),
         ({"init": made / "spectrograph", "pairs": wide}, "expected weights for pixel_scale 0.2"),
-        ({"frozen": ("encoder",)}, "no frozen parts without weights to begin with"),
         ({"init": made / "base", "frozen": ("tail",)}, "parts among encoder, .*, got 'tail'"),
         ({"init": made / "base", "frozen": ("density",)}, "got 'density', which it lacks"),
         ({"init": made / "base", "frozen": ("encoder",) * 2}, "every part once"),
     ]
+
+    def begin(output, *, init, frozen=(), pairs=pairs):
+        train(TrainConfig.fine_tune(init, "base", frozen=frozen, preset="mini"), pairs, output)
+
     for options, message in cases:
-        options = {"pairs": pairs, "preset": "mini"} | options
         with pytest.raises(InputError, match=message) as error:
-            train("base", output=tmp_path / "run", **options)
+            begin(tmp_path / "run", **options)
         assert "\n" not in str(error.value)
         assert not (tmp_path / "run").exists()
+    large = TrainConfig.preset(
+        "tiny", "base", validation_pairs=16, fine_tuning=FineTuning(str(made / "base"))
+    )
+    with pytest.raises(InputError, match="network in the settings, got another one"):
+        train(large, pairs, tmp_path / "run")
+    with pytest.raises(InputError, match="no frozen parts without weights to begin with"):
+        FineTuning(frozen=("encoder",))
     everything = ("encoder", "density", "embedding", "transformer", "head")
     with pytest.raises(InputError, match="a part that is left to train"):
         TrainConfig(fine_tuning=FineTuning("weights", everything))

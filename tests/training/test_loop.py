@@ -13,10 +13,9 @@ from ignite.engine import Engine
 from photospec.errors import InputError
 from photospec.networks.contrastive import ContrastiveNetwork
 from photospec.training import loop
-from photospec.training.checkpoint import load_checkpoint, save_checkpoint
-from photospec.training.data import PairsStream
+from photospec.training.data import PairsStream, batches
 from photospec.training.loop import TrainingFailed, run
-from photospec.training.reading import batches
+from photospec.training.run_folder import load_checkpoint, save_checkpoint
 from photospec.training.stages import DiffusionTraining
 from photospec.training.trainer import Trainer
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from photospec.training.config import Optimisation, TrainConfig
-from photospec.training.optimisers import ema_decay, learning_rate, make_optimiser
+from photospec.training.optimisers import learning_rate, make_optimiser
+from photospec.training.settings import Optimisation, TrainConfig
 
 N = 60
 
@@ -73,18 +73,6 @@ def test_warm_up_precedes_the_schedule():
     rates = [learning_rate(step, config) for step in range(31)]
     assert rates[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
     assert rates[10:] == pytest.approx([1 - step / 20 for step in range(21)])
-
-
-def test_published_learning_rate_and_average():
-    from dataclasses import replace
-
-    from photospec.training.presets import preset
-
-    config = replace(preset("published", "base"), max_steps=1000)
-    assert learning_rate(0, config) == 1e-4
-    assert learning_rate(500, config) == pytest.approx((1e-4 + 1e-6) / 2)
-    assert learning_rate(1000, config) == pytest.approx(1e-6)
-    assert ema_decay(0, config) == ema_decay(999, config) == 0.9999
 
 
 @pytest.mark.parametrize(

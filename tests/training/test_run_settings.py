@@ -18,11 +18,10 @@ from photospec.config import read_toml, write_toml
 from photospec.errors import InputError
 from photospec.networks.process import Process
 from photospec.networks.sizes import StageSize
-from photospec.training import provenance, train
-from photospec.training.checkpoint import load_checkpoint
-from photospec.training.config import TrainConfig
+from photospec.training import TrainConfig, run_folder, train
 from photospec.training.loop import run
-from photospec.training.pack import default_sampling, pack
+from photospec.training.packing import default_sampling, pack
+from photospec.training.run_folder import load_checkpoint
 from photospec.training.trainer import Trainer
 from photospec.training.validation import energy_score
 from photospec.weights import Sampling
@@ -161,7 +160,7 @@ def test_validation_that_is_no_number_is_not_the_best(config_of, pairs, tmp_path
 
 @pytest.mark.parametrize("name", ["wandb", "mlflow"])
 def test_tracker_that_is_not_installed(name, config_of, pairs, tmp_path, monkeypatch):
-    monkeypatch.setattr("photospec.training.trackers.find_spec", lambda name: None)
+    monkeypatch.setattr("photospec.training.handlers.find_spec", lambda name: None)
     with pytest.raises(InputError, match=rf"trackers: .*pip install {name}") as error:
         run(config_of(trackers=(name,)), pairs, tmp_path / "run")
     assert "\n" not in str(error.value)
@@ -190,7 +189,7 @@ def test_weights_and_biases(config_of, pairs, tmp_path, monkeypatch):
     wandb.log = lambda numbers, step=None, **_: told.append((step, numbers))
     wandb.finish = lambda: told.append("closed")
     monkeypatch.setitem(sys.modules, "wandb", wandb)
-    monkeypatch.setattr("photospec.training.trackers.find_spec", lambda name: True)
+    monkeypatch.setattr("photospec.training.handlers.find_spec", lambda name: True)
     run(config_of(max_steps=2, log_every=1, trackers=("wandb",)), pairs, tmp_path)
     steps = [entry[0] for entry in told if entry != "closed" and "train/loss" in entry[1]]
     assert steps == [1, 2]
@@ -228,10 +227,10 @@ def test_sigterm_to_those_who_read_too(config_of, pairs, tmp_path, monkeypatch):
 def test_origin_of_runs_and_weights(config_of, pairs, tmp_path, monkeypatch):
     import hashlib
 
-    monkeypatch.setattr(provenance, "software", lambda: {"torch": "9.9", "commit": "abc"})
+    monkeypatch.setattr(run_folder, "software", lambda: {"torch": "9.9", "commit": "abc"})
     write_toml(config_of(max_steps=2, seed=5), tmp_path / "t.toml")
     folder = tmp_path / "base"
-    path = train("base", pairs, folder, config=tmp_path / "t.toml")
+    path = train(TrainConfig.read(tmp_path / "t.toml"), pairs, folder)
     origin = json.loads((folder / "provenance.json").read_text())
     assert origin["software"]["commit"] == "abc"
     assert origin["software"]["changed"] in (True, False, None)
@@ -249,7 +248,7 @@ def test_origin_of_runs_and_weights(config_of, pairs, tmp_path, monkeypatch):
     for stage in ("super-resolution", "contrastive"):
         write_toml(config_of(stage, max_steps=1), tmp_path / "s.toml")
         runs[stage] = tmp_path / stage
-        train(stage, pairs, runs[stage], config=tmp_path / "s.toml")
+        train(TrainConfig.read(tmp_path / "s.toml"), pairs, runs[stage])
     packed = pack(runs, tmp_path / "w", pairs=pairs)
     assert packed.sampling == Sampling()
     notes = packed.provenance
@@ -272,6 +271,6 @@ def test_other_noise_levels_take_more_steps():
 def test_settings_of_the_run_may_change_on_resuming(config_of, pairs, tmp_path):
     write_toml(config_of(max_steps=1), tmp_path / "a.toml")
     write_toml(config_of(max_steps=2, picture_every=2, pictures=1), tmp_path / "b.toml")
-    train("base", pairs, tmp_path / "run", config=tmp_path / "a.toml")
-    train("base", pairs, tmp_path / "run", config=tmp_path / "b.toml", resume=True)
+    train(TrainConfig.read(tmp_path / "a.toml"), pairs, tmp_path / "run")
+    train(TrainConfig.read(tmp_path / "b.toml"), pairs, tmp_path / "run", resume=True)
     assert (tmp_path / "run" / "pictures").is_dir()

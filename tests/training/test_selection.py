@@ -6,10 +6,8 @@ import pytest
 import torch
 
 from photospec.errors import InputError, PhotospecWarning
-from photospec.training.augmentation import augment, shift
-from photospec.training.config import DataSettings
-from photospec.training.data import PairsStream
-from photospec.training.missing import bridge, usable
+from photospec.training.data import PairsStream, augment, bridge, shift, usable
+from photospec.training.settings import DataSettings
 
 
 @pytest.fixture

@@ -19,10 +19,9 @@ from photospec.config import read_toml, write_toml
 from photospec.errors import InputError, PhotospecWarning
 from photospec.image import NANOMAGGY
 from photospec.pairs import PairsFile
-from photospec.training import presets, train
-from photospec.training.config import TrainConfig
-from photospec.training.pack import describe, pack
-from photospec.training.presets import preset
+from photospec.training import TrainConfig, train, train_all
+from photospec.training.extensions import PRESETS
+from photospec.training.packing import describe, pack
 
 STAGES = ("base", "super-resolution", "contrastive")
 
@@ -30,7 +29,7 @@ STAGES = ("base", "super-resolution", "contrastive")
 @pytest.fixture(autouse=True)
 def mini(settings, monkeypatch):
     """A preset for runs of a few steps."""
-    monkeypatch.setitem(presets.PRESETS, "mini", lambda stage: settings(stage, max_steps=2))
+    monkeypatch.setitem(PRESETS._objects, "mini", lambda stage: settings(stage, max_steps=2))
 
 
 @pytest.fixture
@@ -38,6 +37,10 @@ def toml(settings, tmp_path):
     path = tmp_path / "train.toml"
     write_toml(settings(max_steps=20, checkpoint_every=1), path)
     return path
+
+
+def of_all(name, **changes):
+    return {stage: TrainConfig.preset(name, stage, **changes) for stage in STAGES}
 
 
 def command(*arguments):
@@ -53,10 +56,10 @@ def assert_same_weights(a, b):
 def test_all_stages_make_a_spectrograph(pairs, tmp_path):
     from photospec.spectrograph import PhotoSpectrograph
 
-    train("all", [pairs], tmp_path / "run", preset="mini", seed=4)
+    train_all(of_all("mini", seed=4), [pairs], tmp_path / "run")
     assert {path.name for path in (tmp_path / "run").iterdir()} == {*STAGES, "spectrograph"}
     spectrograph = PhotoSpectrograph.load(tmp_path / "run" / "spectrograph", dtype="float32")
-    assert spectrograph.config.base == preset("mini", "base").diffusion
+    assert spectrograph.config.base == TrainConfig.preset("mini", "base").diffusion
     notes = spectrograph.config.provenance
     assert notes["base"] == "2 steps of 8, seed 4"
     assert notes["torch"] == torch.__version__
@@ -68,22 +71,22 @@ def test_all_stages_make_a_spectrograph(pairs, tmp_path):
     # a second time is an error, but resuming leaves it as it is
     before = (tmp_path / "run" / "spectrograph" / "base.safetensors").read_bytes()
     with pytest.raises(InputError, match="expected a new or empty folder"):
-        train("all", [pairs], tmp_path / "run", preset="mini", seed=4)
-    train("all", [pairs], tmp_path / "run", preset="mini", seed=4, resume=True)
+        train_all(of_all("mini", seed=4), [pairs], tmp_path / "run")
+    train_all(of_all("mini", seed=4), [pairs], tmp_path / "run", resume=True)
     assert (tmp_path / "run" / "spectrograph" / "base.safetensors").read_bytes() == before
     with pytest.raises(InputError, match="expected the settings of"):
-        train("all", [pairs], tmp_path / "run", preset="mini", seed=5, resume=True)
+        train_all(of_all("mini", seed=5), [pairs], tmp_path / "run", resume=True)
 
 
 def test_all_finds_bands_without_r_before_the_work(write_pairs, tmp_path):
     path = write_pairs(tmp_path / "p.h5", 30, bands="ugiz")
     with pytest.raises(InputError, match="bands: expected r among them"):
-        train("all", path, tmp_path / "run", preset="mini")
+        train_all("mini", path, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_settings_of_the_call_and_of_the_file(pairs, toml, tmp_path):
-    train("base", pairs, tmp_path / "run", config=toml, seed=9, max_steps=1)
+    train(TrainConfig.read(toml).change(seed=9, max_steps=1), pairs, tmp_path / "run")
     written = read_toml(TrainConfig, tmp_path / "run" / "config.toml")
     assert (written.seed, written.max_steps, written.batch_size) == (9, 1, 8)
     state = load_file(tmp_path / "run" / "weights.safetensors")
@@ -96,55 +99,76 @@ def test_run_folders(pairs, toml, tmp_path):
     (run / "notes.txt").write_text("mine")
     for resume, expected in ((False, "a new or empty folder"), (True, "a run")):
         with pytest.raises(InputError, match=f"output: expected {expected}") as error:
-            train("base", pairs, run, preset="mini", resume=resume)
+            train(TrainConfig.preset("mini", "base"), pairs, run, resume=resume)
         assert "\n" not in str(error.value)
     assert [path.name for path in run.iterdir()] == ["notes.txt"]
 
-    train("base", pairs, tmp_path / "first", preset="mini")
-    for changes in ({"seed": 1}, {"preset": "small"}, {"config": toml}):
+    train(TrainConfig.preset("mini", "base"), pairs, tmp_path / "first")
+    for other in (
+        TrainConfig.preset("mini", "base", seed=1),
+        TrainConfig.preset("small", "base"),
+        TrainConfig.read(toml),
+    ):
         with pytest.raises(InputError, match="resume: expected the settings of"):
-            train("base", pairs, tmp_path / "first", **{"preset": "mini", "resume": True} | changes)
-    train("base", pairs, tmp_path / "first", preset="mini", max_steps=3, resume=True)
+            train(other, pairs, tmp_path / "first", resume=True)
+    train(TrainConfig.preset("mini", "base", max_steps=3), pairs, tmp_path / "first", resume=True)
 
     with pytest.warns(PhotospecWarning, match="got none; it starts from the beginning"):
-        train("base", pairs, tmp_path / "nothing", preset="mini", resume=True)
+        train(TrainConfig.preset("mini", "base"), pairs, tmp_path / "nothing", resume=True)
     # killed while the folder was made
     (tmp_path / "early").mkdir()
     (tmp_path / "early" / "config.toml.partial").write_text("# One tra")
-    train("base", pairs, tmp_path / "early", preset="mini")
+    train(TrainConfig.preset("mini", "base"), pairs, tmp_path / "early")
     assert_same_weights(tmp_path / "nothing", tmp_path / "early")
 
 
 @pytest.mark.parametrize(
-    ("stage", "options", "message"),
+    ("config", "options", "message"),
     [
-        ("middle", {}, "stage: expected"),
-        ("base", {"preset": "huge"}, "preset: expected"),
-        ("base", {"device": "cuda:9"}, "device: expected one that is available"),
-        ("base", {"max_steps": 0}, "max_steps: expected a positive number"),
-        ("base", {"seed": -3}, "seed: expected 0 to"),
-        ("super-resolution", {"config": "toml"}, "expected stage 'super-resolution', got 'base'"),
-        ("all", {"config": "toml"}, "config: expected none with stage 'all'"),
+        ("mini", {"device": "cuda:9"}, "device: expected one that is available"),
+        ("mini", {"processes": 0}, "processes: expected 1 or more, got 0"),
+        (None, {}, "config: expected a TrainConfig, got str; TrainConfig.preset and .read make"),
     ],
 )
-def test_bad_arguments(stage, options, message, pairs, toml, tmp_path):
-    options = {key: toml if value == "toml" else value for key, value in options.items()}
+def test_bad_arguments(config, options, message, pairs, tmp_path):
+    config = TrainConfig.preset(config, "base") if config else "base"
     with pytest.raises(InputError, match=message) as error:
-        train(stage, pairs, tmp_path / "run", **options)
+        train(config, pairs, tmp_path / "run", **options)
     assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_bad_settings_of_all_stages(pairs, tmp_path):
+    configs = of_all("mini")
+    swapped = configs | {"base": configs["contrastive"]}
+    for bad, message in (
+        ("huge", "preset: expected one of small, tiny"),
+        ({"base": configs["base"]}, "of each of contrastive, base, super-resolution .* got"),
+        (swapped, "by its name, got those of contrastive"),
+        ({}, "configs: expected a preset"),
+    ):
+        with pytest.raises(InputError, match=message) as error:
+            train_all(bad, pairs, tmp_path / "run")
+        assert "\n" not in str(error.value)
+    with pytest.raises(InputError, match="pairs: expected at least one file"):
+        train_all(configs, [], tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_bad_pairs_leave_no_folder(write_pairs, tmp_path):
     with pytest.raises(InputError, match="at least 8 pairs"):
-        train("base", write_pairs(tmp_path / "p.h5", 3), tmp_path / "run", preset="mini")
+        train(
+            TrainConfig.preset("mini", "base"),
+            write_pairs(tmp_path / "p.h5", 3),
+            tmp_path / "run",
+        )
     assert not (tmp_path / "run").exists()
 
 
 def test_packing(pairs, write_pairs, settings, tmp_path):
     runs = {stage: tmp_path / stage for stage in STAGES}
     for stage in STAGES[:2]:
-        train(stage, pairs, runs[stage], preset="mini")
+        train(TrainConfig.preset("mini", stage), pairs, runs[stage])
     with pytest.raises(InputError, match=r"weights\.safetensors of the contrastive stage"):
         pack(runs, tmp_path / "w", pairs=pairs)
     with pytest.raises(InputError, match=r"expected a contrastive run in .*base, got base"):
@@ -196,6 +220,12 @@ def test_command_writes_settings(tmp_path, capsys):
         (["base", "-o", "run"], "--pairs: expected"),
         (["base", "--pairs", "PAIRS"], "-o: expected"),
         (["base", "--config", "TOML", "--preset", "tiny"], "--config and --preset"),
+        (
+            ["contrastive", "--config", "TOML", "--pairs", "PAIRS", "-o", "run"],
+            "expected stage 'contrastive', got 'base'",
+        ),
+        (["base", "--preset", "huge", "--pairs", "PAIRS", "-o", "run"], "preset: expected one of"),
+        (["convert-other", "--from", ".", "-o", "x.h5"], "data of: expected one of"),
         (["all", "--config", "TOML", "--pairs", "PAIRS", "-o", "run"], "'all'"),
         (["all", "--write-config", "new.toml"], "'all'"),
         (["base", "--write-config", "no/new.toml"], "does not exist"),
@@ -213,6 +243,12 @@ def test_command_with_bad_arguments(arguments, message, pairs, toml, tmp_path, c
     assert not Path("run").exists()
 
 
+def test_command_with_an_unknown_stage(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "middle", "-o", "run"])
+    assert "STAGE: expected one of contrastive, base, super-resol" in capsys.readouterr().err
+
+
 def wait_for(path, process):
     while not path.exists():
         assert process.poll() is None, "ended before it was killed"
@@ -226,8 +262,8 @@ def test_sigkill_and_resume(pairs, toml, tmp_path):
     process.kill()
     assert process.wait() == -signal.SIGKILL
     assert not (tmp_path / "killed" / "weights.safetensors").exists()
-    train("base", pairs, tmp_path / "killed", config=toml, resume=True)
-    train("base", pairs, tmp_path / "whole", config=toml)
+    train(TrainConfig.read(toml), pairs, tmp_path / "killed", resume=True)
+    train(TrainConfig.read(toml), pairs, tmp_path / "whole")
     assert_same_weights(tmp_path / "killed", tmp_path / "whole")
 
 
@@ -237,7 +273,7 @@ def test_twenty_kills_at_random_moments(pairs, settings, tmp_path):
     write_toml(settings(max_steps=400, checkpoint_every=1), toml)
     arguments = ("base", "--config", toml, "--pairs", pairs, "-o")
     start = time.monotonic()
-    train("base", pairs, tmp_path / "whole", config=toml)
+    train(TrainConfig.read(toml), pairs, tmp_path / "whole")
     whole = time.monotonic() - start
     rng = np.random.default_rng(1)
     folder = tmp_path / "killed"
@@ -258,7 +294,7 @@ def test_twenty_kills_at_random_moments(pairs, settings, tmp_path):
             time.sleep(rng.uniform(0, 3))
         process.kill()
         assert process.wait() in (-signal.SIGKILL, 0)
-    train("base", pairs, folder, config=toml, resume=True)
+    train(TrainConfig.read(toml), pairs, folder, resume=True)
     assert_same_weights(folder, tmp_path / "whole")
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from photospec.analysis.gate import good_pixels
 from photospec.analysis.indices.bands import pixel_edges
 from photospec.analysis.populations.log_spectrum import SDSS_STEP, LogSpectrum
 from photospec.analysis.populations.steps import LEAST_PIXELS
@@ -39,8 +40,7 @@ class Sources:
         """From one-row SpectrumArrays with the same wavelengths."""
         wavelength = np.asarray(rows[0].wavelength, float)
         flux = np.array([row.flux[0] for row in rows], float)
-        bad = ~np.isfinite(flux)
-        bad |= [np.zeros(wavelength.size, bool) if r.mask is None else r.mask[0] for r in rows]
+        bad = ~np.array([good_pixels(row)[0] for row in rows])
         for one, wrong in zip(flux, bad, strict=True):
             if wrong.any():
                 one[wrong] = np.interp(wavelength[wrong], wavelength[~wrong], one[~wrong])

@@ -116,7 +116,7 @@ def _correction_table(index, resolved):
     values = []
     for dispersion in DISPERSIONS:
         sigma = np.sqrt(base**2 + (wavelength * dispersion / SPEED_OF_LIGHT) ** 2)
-        broadened = smooth(spectra, wavelength, sigma)
+        broadened = smooth(spectra, wavelength, sigma, bridge_gaps=True)
         values.append([index_value(edges, flux, good, index)[0] for flux in broadened])
     values = np.array(values)
     if _is_additive(index):

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from photospec.analysis.gate import good_pixels
 from photospec.dust import cardelli89
 from photospec.errors import InputError
-from photospec.spectrum import SpectrumArrays, rebin, to_arrays
+from photospec.spectrum import SpectrumArrays, fill_missing, rebin, to_arrays
 
 __all__ = ["LogSpectrum", "one_spectrum", "to_log_spectrum"]
 
@@ -52,6 +53,7 @@ class LogSpectrum:
 def one_spectrum(spectrum):
     """SpectrumArrays of exactly one spectrum from a Spectrum or SpectrumArrays."""
     arrays = spectrum if isinstance(spectrum, SpectrumArrays) else to_arrays(spectrum)
+    arrays = fill_missing(arrays)
     if len(arrays.flux) != 1:
         raise InputError(
             f"spectrum: expected one spectrum, got {len(arrays.flux)};"
@@ -86,9 +88,7 @@ def to_log_spectrum(arrays, redshift, galactic_ebv=0.0):
     flux = np.asarray(arrays.flux[0], dtype=float)
     has_sigma = arrays.sigma is not None
     sigma = np.asarray(arrays.sigma[0], dtype=float) if has_sigma else np.ones(flux.size)
-    mask = ~np.isfinite(flux) | ~np.isfinite(sigma) | (sigma <= 0)
-    if arrays.mask is not None:
-        mask = mask | np.asarray(arrays.mask[0])
+    mask = ~good_pixels(arrays)[0]
     lsf = arrays.lsf
     if lsf is not None:
         lsf = np.broadcast_to(lsf[0] if np.ndim(lsf) == 2 else lsf, wavelength.shape)

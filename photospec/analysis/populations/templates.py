@@ -146,7 +146,7 @@ def _build(name, wavelength, spectra, age, metallicity, live_mass, lsf_sigma, fi
     luminosity_r = _luminosity_r(wavelength, spectra)
     # A sample of a template is the mean over its bin, as pPXF has it (log_rebin).
     bins = np.moveaxis(spectra / light, 0, -1)
-    fine = np.moveaxis(rebin(bins, wavelength, grid), -1, 0)
+    fine = np.moveaxis(rebin(bins, wavelength, grid, bridge_gaps=True), -1, 0)
     flat = fine.reshape(n_pixels, -1)
     # The Gram matrix is a few hundred wide: its eigenvectors are cheaper than an SVD.
     vectors = np.linalg.eigh(flat.T @ flat)[1][:, ::-1]

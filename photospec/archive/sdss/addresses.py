@@ -8,7 +8,18 @@ after another, and has no ``lite`` spectra; so its patterns are used here, not i
 from contextlib import ExitStack, contextmanager
 from pathlib import PurePosixPath
 
-__all__ = ["frame_name", "frame_url", "servers", "spectrum_name", "spectrum_url"]
+__all__ = [
+    "PIXEL_SCALE",
+    "cutout_path",
+    "frame_name",
+    "frame_url",
+    "servers",
+    "spectrum_name",
+    "spectrum_url",
+]
+
+
+PIXEL_SCALE = 0.396  # arcsec, of all SDSS frames
 
 
 @contextmanager
@@ -93,3 +104,9 @@ def spectrum_name(plate, mjd, fiberid):
     """Return the path of a spectrum inside a download folder (PurePosixPath)."""
     name = f"spec-{plate:04d}-{mjd}-{fiberid:04d}.fits"
     return PurePosixPath("spectra", f"{plate:04d}", name)
+
+
+def cutout_path(folder, row):
+    """Return where the cutout of a galaxy lies in a download folder (Path)."""
+    parts = (f"{row['run']:06d}", str(row["camcol"]), f"{row['field']:04d}")
+    return folder.joinpath("cutouts", *parts, f"{row['specobjid']}.fits")

@@ -1,19 +1,23 @@
 """From a download folder to a pairs file, joined by identifier, never by position in a list."""
 
 import math
-import os
 
 import numpy as np
+from astropy.io import fits
 
-from photospec.archive.sdss.addresses import spectrum_name
-from photospec.archive.sdss.columns import IDENTIFIERS, MEASUREMENTS, PHOTOMETRY, kind_of
-from photospec.archive.sdss.cutouts import PIXEL_SCALE, read_cutout
-from photospec.archive.sdss.fields import cutout_path
-from photospec.archive.sdss.spectra import training_spectrum
+from photospec.archive.sdss.addresses import PIXEL_SCALE, cutout_path, spectrum_name
+from photospec.archive.sdss.catalogue import IDENTIFIERS, MEASUREMENTS, PHOTOMETRY, kind_of
 from photospec.errors import InputError
+from photospec.image import read_image
+from photospec.pairs import PairsWriter
+from photospec.spectrum import WAVELENGTH, read_spectrum, to_arrays, to_training_grid
+from photospec.utils.files import replacing
 
-__all__ = ["assemble"]
+__all__ = ["assemble", "training_spectrum"]
 
+# Bits of and_mask (bad in every exposure) that make a sample no measurement of the object:
+# 18 FULLREJECT, 22 NOSKY, 23 BRIGHTSKY, 24 NODATA.
+_BAD = (1 << 18) | (1 << 22) | (1 << 23) | (1 << 24)
 BATCH = 64
 COLUMNS = (*IDENTIFIERS, *PHOTOMETRY, *(n for group in MEASUREMENTS.values() for n in group))
 
@@ -37,10 +41,7 @@ def assemble(folder, config, store, note=None):
     Path
         The pairs file.
     """
-    from photospec.pairs import PairsWriter
-    from photospec.spectrum import WAVELENGTH
-
-    path, partial = folder / "pairs.h5", folder / "pairs.building.h5"
+    path = folder / "pairs.h5"
     if path.exists() and store.get("n_pairs") == store.counts().get("done", 0):
         return path
     provenance = {
@@ -50,9 +51,12 @@ def assemble(folder, config, store, note=None):
         "acknowledgement": "https://www.sdss.org/collaboration/citing-sdss/",
     }
     columns = [*COLUMNS, *_extra_columns(store)]
-    with PairsWriter(
-        partial, tuple(config.bands), PIXEL_SCALE, WAVELENGTH, provenance, overwrite=True
-    ) as writer:
+    with (
+        replacing(path) as partial,
+        PairsWriter(
+            partial, tuple(config.bands), PIXEL_SCALE, WAVELENGTH, provenance, overwrite=True
+        ) as writer,
+    ):
         batch = []
         for row, _ in store.galaxies("done"):
             try:
@@ -65,7 +69,6 @@ def assemble(folder, config, store, note=None):
                 batch = []
         _append(writer, batch)
         n_pairs = writer.n_pairs
-    os.replace(partial, path)
     store.set("n_pairs", n_pairs)
     if note is not None:
         note(f"{n_pairs} pairs written to {path}")
@@ -74,16 +77,20 @@ def assemble(folder, config, store, note=None):
 
 def _pair(folder, row, columns):
     """Read image and spectrum of one galaxy and make sure that they are its own."""
-    cutout, header = read_cutout(cutout_path(folder, row))
-    if header["SPECOBJ"] != str(row["specobjid"]):
-        raise InputError(f"cutout of {row['specobjid']} says SPECOBJ = {header['SPECOBJ']} inside")
+    cutout = read_image(cutout_path(folder, row))
+    if cutout.meta.get("specobjid") != row["specobjid"]:
+        raise InputError(
+            f"cutout of {row['specobjid']}: expected specobjid {row['specobjid']} inside, got "
+            f"{cutout.meta.get('specobjid')}"
+        )
+    mask = np.zeros(cutout.data.shape, bool) if cutout.mask is None else cutout.mask
     flux, ivar, lsf_sigma = training_spectrum(
         folder / spectrum_name(row["plate"], row["mjd"], row["fiberid"])
     )
     # Pixels off the frame are few; sky, which is zero, stands in for them.
-    image = np.where(cutout.mask, 0.0, cutout.data)
+    image = np.where(mask, 0.0, cutout.data)
     values = {name: _value(row.get(name), kind_of(name)) for name in columns}
-    values["masked_fraction"] = float(cutout.mask.mean())
+    values["masked_fraction"] = float(mask.mean())
     values["lsf_sigma"] = lsf_sigma
     return image, flux, ivar, values
 
@@ -118,3 +125,56 @@ def _value(value, kind):
 def _dtype(name):
     kind = kind_of(name)
     return {"id": np.uint64, "int": np.int64, "float": np.float64, "str": "S16"}[kind]
+
+
+def training_spectrum(path):
+    """Read a spectrum and put it on `photospec.spectrum.WAVELENGTH`.
+
+    Parameters
+    ----------
+    path : Path
+        SDSS spectrum file.
+
+    Returns
+    -------
+    flux, ivar : ndarray (4500,)
+        Smoothed as all training spectra are, in 1e-17 erg/s/cm2/A and its inverse square.
+    lsf_sigma : float
+        Standard deviation of the spectrograph's line-spread function, Angstrom, before that
+        smoothing: median over the grid.
+
+    Raises
+    ------
+    InputError
+        The spectrum does not cover the grid, or holds nothing.
+    """
+    arrays = to_arrays(read_spectrum(path))
+    ivar = np.where(arrays.mask | ~np.isfinite(arrays.sigma), 0.0, arrays.sigma**-2.0)[0]
+    ivar[np.isin(arrays.wavelength, _bad_wavelengths(path))] = 0.0
+    # All SDSS spectra share one grid in log10 wavelength, but begin and end anywhere. Cut to
+    # what is needed they are on the very same samples, and the smoothing is set up once.
+    pixel = np.rint(1e4 * np.log10(arrays.wavelength)).astype(int)
+    first, last = np.rint(1e4 * np.log10([WAVELENGTH[0] - 15, WAVELENGTH[-1] + 15])).astype(int)
+    inside = (pixel >= first) & (pixel <= last)
+    wavelength = 10 ** (1e-4 * pixel[inside])
+    if np.abs(wavelength / arrays.wavelength[inside] - 1).max(initial=0) > 1e-5:
+        wavelength = arrays.wavelength[inside]
+    if not inside.any() or not np.any(ivar[inside] > 0):
+        raise InputError(
+            f"spectrum: expected flux at 4000 to 8500 Angstrom, got none in {path.name}"
+        )
+    flux, ivar = to_training_grid(wavelength, arrays.flux[0, inside], ivar[inside])
+    lsf = np.nan if arrays.lsf is None else float(np.median(arrays.lsf[..., inside]))
+    return flux, ivar, lsf
+
+
+def _bad_wavelengths(path):
+    """Wavelengths of samples that the survey calls bad; `to_arrays` may have put in others."""
+    with fits.open(path, memmap=False) as hdus:
+        data = hdus[1].data
+        bad = (data[_name(hdus[1], "and_mask")] & _BAD) != 0
+        return 10 ** data[_name(hdus[1], "loglam")][bad].astype(float)
+
+
+def _name(hdu, wanted):
+    return next(name for name in hdu.columns.names if name.lower() == wanted)

@@ -1,19 +1,208 @@
-"""The list of galaxies: asked from SkyServer through astroquery, or given by the user."""
+"""The list of galaxies: columns, SQL, and the answers of SkyServer; or a user's own table.
+
+The measurements of the MPA-JHU group (Kauffmann et al. 2003; Brinchmann et al. 2004;
+Tremonti et al. 2004) come along for evaluation. They have their own tables and are asked for
+one table at a time: the query travels in the address, and servers refuse addresses much
+longer than 2000 characters.
+
+Pages of the catalogue are cut by identifier (``specObjID > last ... ORDER BY specObjID``),
+not by row number: a page is then the same whenever it is asked for, so that a download that
+was stopped goes on where it was, and the server reads only the page.
+"""
 
 import csv
 import hashlib
 import io
 import math
+import re
 import time
 
 import requests
 
-from photospec.archive.sdss.columns import IDENTIFIERS, MEASUREMENTS, PHOTOMETRY, kind_of
-from photospec.archive.sdss.queries import catalogue_sql, count_sql, measurement_sql
 from photospec.archive.transfer import html_summary, is_unreachable, short_reason
 from photospec.errors import InputError
 
-__all__ = ["SkyServer", "check_catalogue"]
+__all__ = [
+    "IDENTIFIERS",
+    "MEASUREMENTS",
+    "PHOTOMETRY",
+    "SkyServer",
+    "catalogue_sql",
+    "check_catalogue",
+    "count_sql",
+    "fields_near_sql",
+    "kind_of",
+    "measurement_sql",
+]
+
+# name here -> (expression in SQL, kind)
+IDENTIFIERS = {
+    "specobjid": ("s.specObjID", "id"),
+    "objid": ("p.objID", "id"),
+    "plate": ("s.plate", "int"),
+    "mjd": ("s.mjd", "int"),
+    "fiberid": ("s.fiberID", "int"),
+    "run2d": ("s.run2d", "str"),
+    "run": ("p.run", "int"),
+    "rerun": ("p.rerun", "int"),
+    "camcol": ("p.camcol", "int"),
+    "field": ("p.field", "int"),
+    "ra": ("p.ra", "float"),
+    "dec": ("p.dec", "float"),
+    "redshift": ("s.z", "float"),
+}
+
+PHOTOMETRY = {
+    "redshift_error": ("s.zErr", "float"),
+    "velocity_dispersion": ("s.velDisp", "float"),
+    "velocity_dispersion_error": ("s.velDispErr", "float"),
+    "sn_median": ("s.snMedian", "float"),
+    **{f"petro_mag_{band}": (f"p.petroMag_{band}", "float") for band in "ugriz"},
+    **{f"model_mag_{band}": (f"p.modelMag_{band}", "float") for band in "ugriz"},
+    **{f"extinction_{band}": (f"p.extinction_{band}", "float") for band in "ugriz"},
+    "fiber_mag_r": ("p.fiberMag_r", "float"),
+    "petro_r50_r": ("p.petroR50_r", "float"),
+}
+
+# fmt: off
+_LINES = (
+    "oii_3726", "oii_3729", "h_delta", "h_gamma", "h_beta", "oiii_4959", "oiii_5007",
+    "oi_6300", "h_alpha", "nii_6548", "nii_6584", "sii_6717", "sii_6731",
+)
+_LICK = (
+    "cn1", "cn2", "ca4227", "g4300", "fe4383", "ca4455", "fe4531", "c4668", "hb", "fe5015",
+    "mg1", "mg2", "mgb", "fe5270", "fe5335", "fe5406", "fe5709", "fe5782", "nad", "tio1",
+    "tio2", "hd_a", "hg_a", "hd_f", "hg_f",
+)
+# fmt: on
+_ENDS = ("", "_err")
+
+
+def _measured(alias, names, *, prefix="mpa_", kind="float"):
+    return {prefix + name: (f"{alias}.{name}", kind) for name in names}
+
+
+# One entry for each query. Lick indices are those with emission lines taken out ("_sub");
+# equivalent widths have the sign of the tables: emission is negative.
+MEASUREMENTS = {
+    "line fluxes": _measured("l", [f"{line}_flux{end}" for line in _LINES for end in _ENDS]),
+    "equivalent widths": _measured("l", [f"{line}_eqw{end}" for line in _LINES for end in _ENDS]),
+    "indices": _measured("x", ["d4000_n", "d4000_n_err", *(f"lick_{i}_sub" for i in _LICK)]),
+    # best_model_z is the stellar metallicity of the best of three: 0.2, 1 or 2.5 solar.
+    "index errors": _measured(
+        "x", [*(f"lick_{i}_sub_err" for i in _LICK), "best_model_z", "tauv_cont"]
+    ),
+    "derived": _measured(
+        "e", [f"{name}_p{p}" for name in ("lgm_tot", "sfr_tot", "oh") for p in (16, 50, 84)]
+    )
+    | _measured("e", ["bptclass"], kind="int"),
+    "reliability": _measured("i", ["reliable"], kind="int"),
+}
+
+ALIASES = {"l": "galSpecLine", "x": "galSpecIndx", "e": "galSpecExtra", "i": "galSpecInfo"}
+
+
+def kind_of(name):
+    """Return the kind of a column ("id", "int", "float", "str"); unknown ones are "float"."""
+    tables = (IDENTIFIERS, PHOTOMETRY, *MEASUREMENTS.values())
+    for table in tables:
+        if name in table:
+            return table[name][1]
+    return "float"
+
+
+def catalogue_sql(config, after, n_rows):
+    """Return the query for one page of galaxies.
+
+    Parameters
+    ----------
+    config : DownloadConfig
+        Its ``where`` is the selection.
+    after : int
+        Identifier (specObjID) of the last galaxy of the page before; 0 at the beginning.
+    n_rows : int
+        Galaxies on a page.
+
+    Returns
+    -------
+    str
+        SQL in the dialect of SkyServer.
+    """
+    columns = _select(IDENTIFIERS | PHOTOMETRY)
+    return (
+        f"SELECT TOP {n_rows} {columns} {_tables(config.where)}"
+        f" WHERE s.specObjID > {after} AND ({config.where}) ORDER BY s.specObjID"
+    )
+
+
+def measurement_sql(config, columns, first, last):
+    """Return the query for the measurements of one page of galaxies.
+
+    Parameters
+    ----------
+    config : DownloadConfig
+        Its ``where`` is the selection.
+    columns : dict
+        Name -> (expression, kind); all expressions begin with the alias of one table.
+    first, last : int
+        Range of identifiers, both included.
+
+    Returns
+    -------
+    str
+        SQL; galaxies that were not measured have no row.
+    """
+    alias = next(iter(columns.values()))[0].split(".")[0]
+    return (
+        f"SELECT s.specObjID AS specobjid, {_select(columns)} {_tables(config.where, alias)}"
+        f" WHERE s.specObjID BETWEEN {first} AND {last} AND ({config.where})"
+        " ORDER BY s.specObjID"
+    )
+
+
+def count_sql(config):
+    """Return the query for the numbers of galaxies and of fields that they lie on."""
+    return (
+        "SELECT COUNT(*) AS n_galaxies, COUNT(DISTINCT p.fieldID) AS n_fields"
+        f" {_tables(config.where)} WHERE {config.where}"
+    )
+
+
+def fields_near_sql(ra, dec, radius):
+    """Return the query for the fields with primary objects near a position, nearest first.
+
+    Parameters
+    ----------
+    ra, dec : float
+        ICRS position, degrees.
+    radius : float
+        Arcminutes.
+
+    Returns
+    -------
+    str
+        SQL; one row for each field.
+    """
+    return (
+        "SELECT p.run, p.rerun, p.camcol, p.field, MIN(n.distance) AS distance"  # noqa: S608
+        f" FROM dbo.fGetNearbyObjEq({ra:.7f}, {dec:.7f}, {radius:g}) AS n"
+        " JOIN PhotoPrimary AS p ON p.objID = n.objID"
+        " GROUP BY p.run, p.rerun, p.camcol, p.field ORDER BY distance"
+    )
+
+
+def _select(columns):
+    return ", ".join(f"{expression} AS {name}" for name, (expression, _) in columns.items())
+
+
+def _tables(where, *wanted):
+    """FROM clause; a table of measurements joins in only where the selection names it."""
+    text = "FROM SpecObj AS s JOIN PhotoObj AS p ON p.objID = s.bestObjID"
+    for alias, table in ALIASES.items():
+        if alias in wanted or re.search(rf"\b{alias}\.", where):
+            text += f" JOIN {table} AS {alias} ON {alias}.specObjID = s.specObjID"
+    return text
+
 
 MISSING = ("", "null", "nan", "none")
 
@@ -70,7 +259,7 @@ class SkyServer:
                     continue
             else:
                 self._down_since = None
-                # Text has no checksum of its own: a page is believed when it came twice.
+                # No checksum to verify against: accept a page once two answers are the same.
                 digest = hashlib.sha256(text.encode()).hexdigest()
                 if not config.confirm or digest in seen:
                     self._reached = True
@@ -163,7 +352,7 @@ def check_catalogue(table):
     Parameters
     ----------
     table : Table
-        At least the columns of `photospec.archive.sdss.columns.IDENTIFIERS` but ``objid``.
+        At least the columns of `photospec.archive.sdss.IDENTIFIERS` but ``objid``.
 
     Yields
     ------

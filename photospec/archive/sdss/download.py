@@ -9,9 +9,11 @@ frame for each connection, however many galaxies there are.
 import csv
 import errno
 import json
+import shutil
 import sqlite3
 import sys
 import time
+from collections import deque
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,9 +24,7 @@ from astropy.table import Table
 from photospec.archive.sdss.addresses import servers
 from photospec.archive.sdss.assemble import assemble
 from photospec.archive.sdss.catalogue import SkyServer, check_catalogue
-from photospec.archive.sdss.estimate import Estimate, estimate, require_space
 from photospec.archive.sdss.fields import FieldFetcher
-from photospec.archive.sdss.progress import Progress
 from photospec.archive.sdss.settings import DownloadConfig
 from photospec.archive.sdss.store import Store
 from photospec.archive.transfer import Client
@@ -35,7 +35,182 @@ try:
 except ImportError:  # Windows: two downloads in one folder are not kept apart there
     fcntl = None
 
-__all__ = ["DownloadReport", "download"]
+__all__ = ["DownloadReport", "Estimate", "Progress", "download", "estimate"]
+
+# Typical sizes on the server (frames of runs 1043 and 1992: 3.2 to 3.8 MB).
+FRAME = 3.6e6
+SPECTRUM = 1.8e5
+CATALOGUE_ROW = 6e3  # a galaxy with all its measurements in the state file
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Cost of a download.
+
+    Attributes
+    ----------
+    n_galaxies, n_fields, n_requests : int
+        What is fetched.
+    transfer : float
+        Bytes over the network.
+    disk : float
+        Bytes on disk at the end, and at the most while it runs.
+    free : float
+        Bytes free on that disk now.
+    seconds : float
+        Duration, from `expected_rate` and the limit on requests.
+    """
+
+    n_galaxies: int
+    n_fields: int
+    n_requests: int
+    transfer: float
+    disk: float
+    free: float
+    seconds: float
+
+    def __str__(self):
+        return "\n".join(
+            (
+                f"galaxies          {self.n_galaxies}",
+                f"fields            {self.n_fields}",
+                f"requests          {self.n_requests}",
+                f"transfer          {volume(self.transfer)}",
+                f"disk              {volume(self.disk)} (free now: {volume(self.free)})",
+                f"time              about {clock(self.seconds)}",
+            )
+        )
+
+
+def estimate(config, folder, n_galaxies, n_fields):
+    """Estimate the cost of a download.
+
+    Parameters
+    ----------
+    config : DownloadConfig
+        Settings.
+    folder : Path
+        Where it goes; the nearest existing folder above counts.
+    n_galaxies, n_fields : int
+        Galaxies, and fields that they lie on.
+
+    Returns
+    -------
+    Estimate
+        Sizes in bytes, time in seconds.
+    """
+    n_bands = len(config.bands)
+    frames, spectra = n_fields * n_bands, n_galaxies * (2 if config.confirm else 1)
+    transfer = frames * FRAME + spectra * SPECTRUM
+    pixels = n_bands * config.size**2
+    cutout = 9 * pixels + 15 * 2880
+    pair = 4 * pixels + 8 * 4500 + 2000
+    kept = frames if config.keep_frames else min(frames, config.n_connections * n_bands)
+    disk = n_galaxies * (SPECTRUM + cutout + pair + CATALOGUE_ROW) + kept * FRAME
+    seconds = max(transfer / config.expected_rate, (frames + spectra) / config.requests_per_second)
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    return Estimate(n_galaxies, n_fields, frames + spectra, transfer, disk, free, seconds)
+
+
+def require_space(cost, folder):
+    """Raise `InputError` when the disk has less room than a download needs."""
+    if cost.disk > cost.free:
+        raise InputError(
+            f"folder: expected {volume(cost.disk)} of free space in {folder}, got"
+            f" {volume(cost.free)}; take another disk, or fewer galaxies with `limit`"
+        )
+
+
+def clock(seconds):
+    """Return a duration as text, such as '2 d 03:04:05'."""
+    seconds = round(seconds)
+    days, seconds = divmod(seconds, 86400)
+    text = f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+    return f"{days} d {text}" if days else text
+
+
+def volume(n_bytes):
+    """Return a number of bytes as text, such as '3.4 GB' (decimal)."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(n_bytes) < 1000:
+            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.1f} TB"
+
+
+class Progress:
+    """Prints one line now and then; on a terminal it is rewritten in place.
+
+    Parameters
+    ----------
+    total : int
+        Galaxies to do.
+    stream : file, optional
+        Where to print, such as standard error; None for silence.
+    """
+
+    def __init__(self, total, stream=None):
+        self.total = total
+        self.done = 0
+        self.failed = 0
+        self._stream = stream
+        self._live = stream is not None and stream.isatty()
+        self._every = 1.0 if self._live else 60.0
+        self._started = self._printed = time.monotonic()
+        # The rate is that of the last ten minutes: a week has faster and slower hours.
+        self._history = deque([(self._started, 0, 0)])
+
+    def update(self, done, failed, n_bytes):
+        """Count galaxies that are finished and print when it is time.
+
+        Parameters
+        ----------
+        done, failed : int
+            Galaxies finished well and badly since the last call.
+        n_bytes : int
+            Bytes received so far.
+        """
+        self.done += done
+        self.failed += failed
+        now = time.monotonic()
+        self._history.append((now, self.done + self.failed, n_bytes))
+        while len(self._history) > 2 and now - self._history[0][0] > 600:
+            self._history.popleft()
+        if self._stream is not None and now - self._printed >= self._every:
+            self._printed = now
+            self._print(self.line())
+
+    def rates(self):
+        """Return galaxies and bytes per second (float, float)."""
+        (t0, n0, b0), (t1, n1, b1) = self._history[0], self._history[-1]
+        span = max(t1 - t0, 1e-3)
+        return (n1 - n0) / span, (b1 - b0) / span
+
+    def line(self):
+        """Return the line that is printed (str)."""
+        galaxies, n_bytes = self.rates()
+        finished = self.done + self.failed
+        left = clock((self.total - finished) / galaxies) if galaxies > 0 else "unknown"
+        return (
+            f"{finished} of {self.total} galaxies ({100 * finished / max(self.total, 1):.1f} %),"
+            f" {self.failed} failed, {galaxies:.2f}/s, {volume(n_bytes)}/s, {left} left"
+        )
+
+    def note(self, text):
+        """Print one line of its own."""
+        if self._stream is not None:
+            self._print(text + "\n" if self._live else text)
+
+    def close(self):
+        """Print the last line."""
+        if self._stream is not None and self.done + self.failed:
+            self._print(self.line() + ("\n" if self._live else ""))
+
+    def _print(self, text):
+        self._stream.write(f"\r\033[K{text}" if self._live else text + "\n")
+        self._stream.flush()
 
 
 @dataclass(frozen=True)
@@ -89,7 +264,7 @@ def download(
     folder : path-like
         Where everything goes. A download that was stopped in it goes on.
     catalogue : Table or path-like, optional
-        Galaxies to take, with the columns that `photospec.archive.sdss.columns.IDENTIFIERS`
+        Galaxies to take, with the columns that `photospec.archive.sdss.IDENTIFIERS`
         names (or a file of such a table); by default SkyServer is asked for those that
         ``where`` selects.
     config : DownloadConfig, optional

@@ -1,23 +1,131 @@
-"""All that is fetched for the galaxies on one field: frames once, spectra, cutouts."""
+"""All that is fetched for the galaxies on one field: frames once, spectra, cutouts.
+
+A field has thousands of pixels and several galaxies, and many threads are at work, so a frame
+is read once, checked on the way, and kept while its galaxies are cut.
+"""
 
 import hashlib
 from datetime import UTC, datetime
 
 import numpy as np
+from astropy.wcs import WCS
 
-from photospec.archive.sdss.addresses import frame_name, frame_url, spectrum_name, spectrum_url
-from photospec.archive.sdss.cutouts import Cutout, Grid, cut, local_wcs, write_cutout
-from photospec.archive.sdss.frames import read_frame
-from photospec.archive.sdss.spectra import check_spectrum
+from photospec.archive.sdss.addresses import (
+    cutout_path,
+    frame_name,
+    frame_url,
+    spectrum_name,
+    spectrum_url,
+)
 from photospec.archive.transfer import FileRefused, GiveUp, Missing
+from photospec.archive.verify import expect, open_verified
+from photospec.errors import InputError
+from photospec.image import write_image
+from photospec.image.frames import Grid, combine, cut, frame_of, frame_variance
 
-__all__ = ["FieldFetcher", "cutout_path"]
+__all__ = ["FieldFetcher", "check_spectrum", "read_frame"]
+
+_NEEDED = {"flux", "loglam", "ivar", "and_mask", "wdisp"}
 
 
-def cutout_path(folder, row):
-    """Return where the cutout of a galaxy lies in a download folder (Path)."""
-    parts = (f"{row['run']:06d}", str(row["camcol"]), f"{row['field']:04d}")
-    return folder.joinpath("cutouts", *parts, f"{row['specobjid']}.fits")
+def _wcs(header):
+    """World coordinates without the repairs that frame headers call for.
+
+    astropy tells of each repair by a warning, and filters of warnings are shared by all threads.
+    """
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = [header["CTYPE1"], header["CTYPE2"]]
+    wcs.wcs.cunit = ["deg", "deg"]
+    wcs.wcs.crpix = [header["CRPIX1"], header["CRPIX2"]]
+    wcs.wcs.crval = [header["CRVAL1"], header["CRVAL2"]]
+    wcs.wcs.cd = [[header["CD1_1"], header["CD1_2"]], [header["CD2_1"], header["CD2_2"]]]
+    wcs.wcs.radesys = "ICRS"  # of the data releases since 9; the headers say RADECSYS
+    wcs.wcs.set()
+    return wcs
+
+
+def read_frame(path, band, run, camcol, field):
+    """Read and check a frame.
+
+    Parameters
+    ----------
+    path : Path
+        The file, bzip2 or plain.
+    band : str
+        Expected filter.
+    run, camcol, field : int
+        Expected place in the survey.
+
+    Returns
+    -------
+    frame : Frame
+        The frame.
+    proven : bool
+        Whether a checksum inside vouches for its bytes.
+
+    Raises
+    ------
+    FileRefused
+        The file is damaged or another one inside.
+    """
+    with open_verified(path) as (hdus, proven):
+        header = hdus[0].header
+        expect(header, path, RUN=run, CAMCOL=camcol, FILTER=band)
+        try:
+            # FRAME in the header is no help: the chips of a column see a field one after
+            # another, and it counts their own frames. The astrometry table has the field.
+            expect({"FIELD": int(hdus[3].data["FIELD"][0])}, path, FIELD=field)
+            frame = frame_of(hdus, path, wcs=_wcs(header))
+            ny, nx = frame.data.shape
+            last = (slice(ny - 1, ny), slice(nx - 1, nx))
+            whole = frame_variance(frame.data[last], hdus, last).shape == (1, 1)
+            whole &= hdus[1].data.shape == (nx,)
+        except (IndexError, KeyError, TypeError, ValueError, AttributeError, InputError):
+            whole = False
+        if not whole:
+            raise FileRefused("no SDSS frame: image, calibration, sky or coordinates are missing")
+    return frame, proven
+
+
+def check_spectrum(path, plate, mjd, fiberid):
+    """Check that a file is the whole spectrum of one fibre.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    plate, mjd, fiberid : int
+        Expected plate, date and fibre.
+
+    Returns
+    -------
+    content : None
+        Spectra are read again when pairs are made.
+    proven : bool
+        Whether checksums inside vouch for its bytes.
+
+    Raises
+    ------
+    FileRefused
+        The file is damaged or of another object.
+    """
+    with open_verified(path) as (hdus, proven):
+        expect(hdus[0].header, path, PLATEID=plate, MJD=mjd, FIBERID=fiberid)
+        tables = [getattr(hdu, "columns", None) for hdu in hdus[1:3]]
+        whole = len(tables) == 2 and all(tables)
+        if not (whole and {name.lower() for name in tables[0].names} >= _NEEDED):
+            raise FileRefused("no SDSS spectrum: columns flux, loglam, ivar ... are missing")
+        loglam = hdus[1].data[_name(hdus[1], "loglam")]
+        if not np.all(np.diff(loglam) > 0):
+            raise FileRefused("damaged spectrum: its wavelengths do not increase")
+        row = {name.upper(): hdus[2].data[name][0] for name in hdus[2].columns.names}
+        inside = {name: row.get(name) for name in ("PLATE", "MJD", "FIBERID")}
+        expect(inside, path, PLATE=plate, MJD=mjd, FIBERID=fiberid)
+    return None, proven
+
+
+def _name(hdu, wanted):
+    return next(name for name in hdu.columns.names if name.lower() == wanted)
 
 
 class FieldFetcher:
@@ -96,35 +204,26 @@ class FieldFetcher:
                 )
             else:
                 grids[row["specobjid"]] = grid
-        wcs, date = reference.wcs, reference.date
-        pieces = {}
+        pieces = {key: {} for key in grids}
         for band in self.config.bands:
             frame = reference if band == "r" else self._frame(band, *place)
-            for key, piece in zip(grids, cut(frame, wcs, list(grids.values()))):
-                pieces.setdefault(key, []).append(piece)
+            for key, grid in grids.items():
+                pieces[key][band] = cut(frame, reference.wcs, grid)
             del frame
         for row in rows:
-            if row["specobjid"] in grids:
-                grid = grids[row["specobjid"]]
-                cutout = self._join(row, grid, wcs, date, pieces[row["specobjid"]])
-                outcome[row["specobjid"]] = self._keep(row, cutout)
+            key = row["specobjid"]
+            if key in grids:
+                meta = {n: row[n] for n in ("specobjid", "run", "rerun", "camcol", "field")}
+                meta["date"] = reference.meta["date"]
+                cutout = combine(pieces[key], grids[key], reference.wcs, meta)
+                outcome[key] = self._keep(row, cutout)
         return outcome
-
-    def _join(self, row, grid, wcs, date, pieces):
-        data = np.array([data for data, _ in pieces], dtype=np.float32)
-        sigma = np.array([sigma for _, sigma in pieces], dtype=np.float32)
-        meta = {name: row[name] for name in ("run", "rerun", "camcol", "field")} | {"date": date}
-        position = (row["ra"], row["dec"])
-        bands = tuple(self.config.bands)
-        return Cutout(data, sigma, bands, local_wcs(wcs, grid), position, meta)
 
     def _keep(self, row, cutout):
         masked = float(cutout.mask.mean())
         if masked > self.config.max_masked:
             return "failed", f"on the edge of its frame: {100 * masked:.0f} % of the cutout is off"
-        # As text: identifiers exceed the integers that some FITS readers have.
-        path = cutout_path(self.folder, row)
-        write_cutout(path, cutout, SPECOBJ=str(row["specobjid"]), MASKED=masked)
+        write_image(cutout_path(self.folder, row), cutout, overwrite=True)
         return "done", ""
 
     def _frame(self, band, run, rerun, camcol, field):

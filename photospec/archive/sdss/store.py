@@ -11,6 +11,7 @@ import sqlite3
 import threading
 
 from photospec.errors import InputError
+from photospec.utils.files import replacing
 
 __all__ = ["Store"]
 
@@ -196,9 +197,11 @@ class Store:
     def write_manifest(self, path):
         """Write the manifest as CSV: url, path, size, sha256, date, n_attempts, state, reason."""
         header = ("url", "path", "size", "sha256", "date", "n_attempts", "state", "reason")
-        partial = path.with_name(path.name + ".partial")
         last = ""
-        with open(partial, "w", newline="", encoding="utf-8") as file:
+        with (
+            replacing(path) as partial,
+            open(partial, "w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.writer(file)
             writer.writerow(header)
             while rows := self._all(
@@ -206,7 +209,6 @@ class Store:
             ):
                 writer.writerows(rows)
                 last = rows[-1][0]
-        partial.replace(path)
 
     def _all(self, sql, values=()):
         with self._lock:

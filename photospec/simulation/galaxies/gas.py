@@ -6,9 +6,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from photospec.simulation.galaxies.attenuation import attenuation_curve
-from photospec.simulation.galaxies.basis import stellar_basis
-from photospec.simulation.galaxies.galaxies import DUST_LAWS
+from photospec.simulation.galaxies.dust import attenuation_curve
+from photospec.simulation.galaxies.stars import stellar_basis
+from photospec.simulation.galaxies.table import DUST_LAWS
 
 __all__ = [
     "agn_ratios",

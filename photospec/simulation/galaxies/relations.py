@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from photospec.simulation.galaxies.cosmology import kpc_per_arcsec
+from photospec.simulation.galaxies.evolution import relation_shifts
 
 __all__ = [
     "agn_line_ratios", "agn_log_ew", "agn_type", "disk_av", "disk_axis_ratio", "gas_metallicity",
@@ -25,12 +26,14 @@ def quiescent_fraction(c, logm):
     return c.quiescent_max / (1 + np.exp(-(logm - c.quiescent_mass) / c.quiescent_width))
 
 
-def main_sequence(c, logm, redshift):
+def main_sequence(c, logm, redshift, bend_shift=0.0):
     """Return log10 SFR of the main sequence.
 
-    Renzini & Peng (2015, ApJ 801, L29, eq. 1), flatter at high mass (Lee et al. 2015, ApJ 801, 80).
+    Renzini & Peng (2015, ApJ 801, L29, eq. 1), flatter at high mass (Lee et al. 2015, ApJ 801, 80):
+    above 10^(10.5 + bend_shift) solar masses.
     """
-    mass = c.ms_slope * (np.minimum(logm, 10.5) - 10) + c.ms_bend * np.maximum(logm - 10.5, 0)
+    bend = 10.5 + bend_shift
+    mass = c.ms_slope * (np.minimum(logm, bend) - 10) + c.ms_bend * np.maximum(logm - bend, 0)
     return c.ms_zero + mass + c.ms_evolution * np.log10((1 + redshift) / 1.05)
 
 
@@ -110,6 +113,8 @@ def shapes(c, g, normal, flat):
     logm, quiescent, bulge = g["stellar_mass"], g["quiescent"], g["bulge_fraction"]
     late = 0.53 + 0.30 * (logm - 10) + 0.16 * np.maximum(logm - 10, -1.5) ** 2
     early = np.interp(logm, _EARLY_MASS, _EARLY_RADIUS)
+    shifts = relation_shifts(c, logm, g["redshift"])
+    early, late = early + shifts.log_size_early, late + shifts.log_size_late
     total = np.where(quiescent, early, late) + np.where(quiescent, 0.17, 0.21) * normal["size"]
     total = 10**total
     disk = total * 1.15
@@ -122,7 +127,7 @@ def shapes(c, g, normal, flat):
     angle = 180 * flat["angle"]
     rotation = 10 ** (2.13 + 0.28 * (logm - 10.0) + 0.05 * normal["rotation"])
     seen = 0.5 * rotation * np.sin(np.radians(g["inclination"]))
-    pressure = velocity_dispersion(logm) * 10 ** (0.08 * normal["sigma"])
+    pressure = velocity_dispersion(logm) * 10 ** (0.08 * normal["sigma"] + shifts.log_dispersion)
     stars = np.where(quiescent, 0.75 * pressure, np.hypot(30.0, seen))
     return {
         "bulge_radius_kpc": bulge_size,

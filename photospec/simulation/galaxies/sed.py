@@ -9,13 +9,15 @@ import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.special import erf
 
-from photospec.simulation.galaxies.attenuation import attenuation_curve, galactic_transmission
-from photospec.simulation.galaxies.basis import LOG_STEP, stellar_basis
+from photospec.errors import InputError
 from photospec.simulation.galaxies.cosmology import luminosity_distance
-from photospec.simulation.galaxies.galaxies import DUST_LAWS
+from photospec.simulation.galaxies.dust import attenuation_curve, galactic_transmission
+from photospec.simulation.galaxies.evolution import epoch_correction
 from photospec.simulation.galaxies.gas import line_index
 from photospec.simulation.galaxies.photometry import LUMINOSITY_TO_FLUX
-from photospec.simulation.galaxies.population_config import PopulationConfig
+from photospec.simulation.galaxies.population import PopulationConfig
+from photospec.simulation.galaxies.stars import DEEP_REDSHIFT, LOG_STEP, stellar_basis
+from photospec.simulation.galaxies.table import DUST_LAWS
 from photospec.utils.constants import SPEED_OF_LIGHT
 
 __all__ = ["OBSERVED_WAVELENGTH", "ComponentSpectra", "render_spectra"]
@@ -80,20 +82,46 @@ def render_spectra(
         Dim the spectra by the Milky Way's dust (`galaxies.galactic_ebv`).
     corrected : bool
         Use the templates with their empirical colour correction; False for the bare ones.
+
+    Raises
+    ------
+    InputError
+        If galaxies lie beyond what templates of a population without evolution reach.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from photospec.simulation import PopulationConfig, draw_galaxies, render_spectra
+    >>> config = PopulationConfig(r_limit=16.0)
+    >>> galaxies = draw_galaxies(config, np.random.default_rng(1), 3)
+    >>> spectra = render_spectra(galaxies, config=config)
+    >>> spectra.bulge.shape, sorted(spectra.disk_line_flux)[:2]
+    ((3, 5869), ['h_epsilon', 'halpha'])
     """
     config = config or PopulationConfig()
-    g, basis = galaxies, stellar_basis(corrected)
-    z = g.redshift
+    g, z = galaxies, galaxies.redshift
+    deep = config.evolution is not None
+    if not deep and z.max(initial=0.0) > DEEP_REDSHIFT:
+        raise InputError(
+            f"galaxies: expected redshifts up to {DEEP_REDSHIFT}, got {z.max():.3f}; pass the "
+            "config that they were drawn with"
+        )
+    basis = stellar_basis(corrected, deep)
     scale = LUMINOSITY_TO_FLUX / luminosity_distance(config, z) ** 2
     density = (scale / (1 + z))[:, None].astype(np.float32)
     law = g.dust_law
 
-    bulge = (g.bulge_weights @ basis.luminosity) * _dimming(law, g.bulge_av)
+    bulge = (g.bulge_weights @ basis.luminosity) * _dimming(law, g.bulge_av, deep)
     young = np.flatnonzero(basis.young)
     old = np.flatnonzero(~basis.young)
-    disk = (g.disk_weights[:, young] @ basis.luminosity[young]) * _dimming(law, g.birth_cloud_av)
+    disk = (g.disk_weights[:, young] @ basis.luminosity[young]) * _dimming(
+        law, g.birth_cloud_av, deep
+    )
     disk += g.disk_weights[:, old] @ basis.luminosity[old]
-    disk *= _dimming(law, g.disk_av)
+    disk *= _dimming(law, g.disk_av, deep)
+    if deep:
+        epoch = epoch_correction(config.evolution.template_magnitude, basis.wavelength, z)
+        bulge, disk = bulge * epoch, disk * epoch
     out, flux, continuum = [], [], []
     for stars, dispersion, lines, width in (
         (
@@ -104,7 +132,7 @@ def render_spectra(
         ),
         (disk, g.disk_velocity_dispersion, g.disk_line_luminosity, g.gas_velocity_dispersion),
     ):
-        spectra = _observe(stars * density, z, dispersion)
+        spectra = _observe(stars * density, basis.wavelength, z, dispersion)
         continuum.append(_beside_lines(spectra, z))
         line_flux = lines * scale[:, None]
         flux.append({name: line_flux[:, line_index(name)] for name in LINE_NAMES})
@@ -117,24 +145,23 @@ def render_spectra(
 
 
 @lru_cache
-def _curves():
-    wave = stellar_basis().wavelength
+def _curves(deep):
+    wave = stellar_basis(deep=deep).wavelength
     return np.array([attenuation_curve(k, wave) for k in DUST_LAWS]).astype(np.float32)
 
 
-def _dimming(law, av):
+def _dimming(law, av, deep):
     """Return the share of light that dust leaves, (n, n_w)."""
     factor = (-0.4 * np.log(10) * av).astype(np.float32)
-    return np.exp(factor[:, None] * _curves()[law])
+    return np.exp(factor[:, None] * _curves(deep)[law])
 
 
-def _observe(stars, redshift, dispersion):
+def _observe(stars, rest, redshift, dispersion):
     """Broaden rest-frame spectra by velocity and move them onto the observed pixels.
 
     On a logarithmic grid both are products in Fourier space: a Gaussian and a phase. What the
     templates' own resolution has broadened already is taken off in quadrature.
     """
-    rest = stellar_basis().wavelength
     size = next_fast_len(len(rest) + 512, real=True)
     padded = np.empty((len(stars), size), np.float32)
     padded[:, : len(rest)] = stars

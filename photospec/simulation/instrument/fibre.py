@@ -15,14 +15,15 @@ import scipy.sparse
 from scipy.interpolate import CubicSpline
 from scipy.special import erf
 
+from photospec.config import setting, validate
 from photospec.errors import InputError
 from photospec.photometry.filters import band_weights, effective_wavelength
+from photospec.simulation.galaxies.photometry import nanomaggy_flux
 from photospec.simulation.galaxies.sed import OBSERVED_WAVELENGTH
-from photospec.simulation.settings import check_limits, setting
 from photospec.spectrum.wavelengths import WAVELENGTH, to_training_grid
 from photospec.utils.constants import SPEED_OF_LIGHT
 
-__all__ = ["SpectrographConfig", "fibre_spectra", "observe"]
+__all__ = ["InstrumentConfig", "fibre_spectra", "observe"]
 
 _LOG_STEP = 1e-4
 
@@ -43,7 +44,7 @@ _OTHER_STRENGTH = np.array([5.0, 0.8, 0.4, 0.6, 0.25])
 
 
 @dataclass(frozen=True)
-class SpectrographConfig:
+class InstrumentConfig:
     """A fibre spectrograph.
 
     The SDSS numbers give the errors of ten galaxy spectra of plates 266, 268 and 1045, median
@@ -52,18 +53,18 @@ class SpectrographConfig:
     Each field's meaning is its ``help`` metadata; tuples of one kind are linear in between.
     """
 
-    fibre_radius: float = setting(1.5, "arcsec", 0.1, 10)
+    fibre_radius: float = setting(1.5, "arcsec", min=0.1, max=10)
     wavelength_range: tuple[float, ...] = setting(
-        (3800.0, 9200.0), "first and last detector pixel, vacuum Angstrom", 2950, 11150
+        (3800.0, 9200.0), "first and last detector pixel, vacuum Angstrom", min=2950, max=11150
     )
     lsf_wavelength: tuple[float, ...] = setting(
-        (3800.0, 4200.0, 5000.0, 5900.0, 6500.0, 8000.0, 9200.0), "Angstrom of lsf_sigma", 2000
+        (3800.0, 4200.0, 5000.0, 5900.0, 6500.0, 8000.0, 9200.0), "Angstrom of lsf_sigma", min=2000
     )
     lsf_sigma: tuple[float, ...] = setting(
         (83.0, 72.0, 63.0, 63.0, 63.0, 58.0, 57.0),
         "standard deviation of the line-spread function, km/s",
-        10,
-        1000,
+        min=10,
+        max=1000,
     )
     noise_wavelength: tuple[float, ...] = setting(
         (
@@ -71,7 +72,7 @@ class SpectrographConfig:
             *(7000.0, 7700.0, 8200.0, 8600.0, 9000.0, 9200.0),
         ),
         "Angstrom of noise_sigma",
-        2000,
+        min=2000,
     )
     noise_sigma: tuple[float, ...] = setting(
         (
@@ -80,36 +81,43 @@ class SpectrographConfig:
         ),
         "standard deviation of a detector pixel (69 km/s) of a faint object away from sky lines, "
         "1e-17 erg/s/cm2/A",
-        0,
-        1000,
+        min=0,
+        max=1000,
     )
-    noise_scatter: float = setting(0.12, "scatter of its logarithm from plate to plate", 0, 2)
+    noise_scatter: float = setting(
+        0.12, "scatter of its logarithm from plate to plate", min=0, max=2
+    )
     source_noise: float = setting(
-        0.016, "variance per unit flux at least sky noise; grows as sky noise^1.5", 0, 100
+        0.016, "variance per unit flux at least sky noise; grows as sky noise^1.5", min=0, max=100
     )
-    flat_error: float = setting(0.013, "noise over flux, from flat fields and resampling", 0, 1)
+    flat_error: float = setting(
+        0.013, "noise over flux, from flat fields and resampling", min=0, max=1
+    )
     sky_residual: float = setting(
-        0.7, "residuals of subtracted sky lines over their extra noise", 0, 10
+        0.7, "residuals of subtracted sky lines over their extra noise", min=0, max=10
     )
     gray_error: float = setting(
-        0.04, "scatter of the flux calibration in ln(flux) (Adelman-McCarthy 2008: 4 %)", 0, 1
+        0.04,
+        "scatter of the flux calibration in ln(flux) (Adelman-McCarthy 2008: 4 %)",
+        min=0,
+        max=1,
     )
-    tilt_error: float = setting(0.03, "the same from 4000 to 9000 A (ibid.)", 0, 1)
+    tilt_error: float = setting(0.03, "the same from 4000 to 9000 A (ibid.)", min=0, max=1)
 
     def __post_init__(self):
-        check_limits(self)
+        validate(self)
         low, high = WAVELENGTH[0] - 15, WAVELENGTH[-1] + 15
         span = self.wavelength_range
         if len(span) != 2 or not (span[0] <= low and span[1] >= high):
             raise InputError(
-                f"SpectrographConfig.wavelength_range: expected two numbers around {low:.0f} to "
+                f"wavelength_range: expected two numbers around {low:.0f} to "
                 f"{high:.0f} Angstrom, the grid of the spectra, got {span!r}"
             )
         for kind in ("lsf", "noise"):
             wave, value = getattr(self, f"{kind}_wavelength"), getattr(self, f"{kind}_sigma")
             if len(wave) != len(value) or not np.all(np.diff(wave) > 0):
                 raise InputError(
-                    f"SpectrographConfig.{kind}_wavelength: expected increasing numbers, one per "
+                    f"{kind}_wavelength: expected increasing numbers, one per "
                     f"{kind}_sigma ({len(value)}), got {wave!r}"
                 )
 
@@ -188,7 +196,11 @@ def _band_basis(wavelength, responses):
     """Smooth curves (n_bands, n_w), each 1 at its own band's wavelength and 0 at the others'."""
     wavelength = np.frombuffer(wavelength)
     nodes = np.log([effective_wavelength(name) for name in responses])
-    spline = CubicSpline(nodes, np.eye(len(nodes)), bc_type="clamped")
+    if len(nodes) == 1:
+        return np.ones((1, len(wavelength)))
+    order = np.argsort(nodes)
+    nodes = nodes[order]
+    spline = CubicSpline(nodes, np.eye(len(nodes))[order], bc_type="clamped")
     return spline(np.clip(np.log(wavelength), nodes[0], nodes[-1])).T
 
 
@@ -223,9 +235,8 @@ def fibre_spectra(spectra, totals, apertures, other, responses):
     share = (apertures / np.maximum(totals, 1e-12)).astype(np.float32)
     total = (share[0] @ basis32) * spectra.bulge
     total += (share[1] @ basis32) * spectra.disk
-    # A source of one nanomaggy in every band: f_AB = 3631 Jy c / lambda^2.
-    flat = 3.631e-29 * 2.99792458e18 / wavelength**2 * 1e17
-    total += np.maximum(other @ (basis * flat), 0).astype(np.float32)
+    smooth = basis * nanomaggy_flux(wavelength)
+    total += np.maximum(other @ smooth, 0).astype(np.float32)
     wanted = (apertures.sum(axis=0) + other).astype(np.float32)
     for _ in range(3):
         ratio = wanted / np.maximum(total @ weights, 1e-12)
@@ -249,7 +260,7 @@ def pixel_noise(wavelength, flux, config):
     ----------
     wavelength, flux : ndarray
         Shape (n_w,), Angstrom and 1e-17 erg/s/cm2/A.
-    config : SpectrographConfig
+    config : InstrumentConfig
 
     Returns
     -------
@@ -270,7 +281,7 @@ def observe(wavelength, flux, config, rng):
         Shape (n_w,), vacuum Angstrom.
     flux : ndarray
         Shape (n, n_w), 1e-17 erg/s/cm2/A, light in the fibre.
-    config : SpectrographConfig
+    config : InstrumentConfig
     rng : numpy.random.Generator
 
     Returns

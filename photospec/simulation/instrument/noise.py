@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from photospec.config import setting, validate
 from photospec.simulation.instrument.images import spline_kernel
-from photospec.simulation.settings import check_limits, setting
 
-__all__ = ["NoiseConfig", "add_noise", "draw_shifts", "draw_sky"]
+__all__ = ["NoiseConfig", "add_noise", "draw_shifts", "draw_sky", "sky_rms_of_depth"]
 
 
 @dataclass(frozen=True)
@@ -23,19 +23,24 @@ class NoiseConfig:
     sky_rms: tuple[float, ...] = setting(
         (0.042, 0.0158, 0.0284, 0.0465, 0.177),
         "median standard deviation of a sky pixel of each band, nanomaggies",
-        0,
-        100,
+        min=0,
+        max=100,
     )
     sky_rms_scatter: tuple[float, ...] = setting(
-        (0.18, 0.09, 0.05, 0.10, 0.07), "scatter of its natural logarithm between fields", 0, 2
+        (0.18, 0.09, 0.05, 0.10, 0.07),
+        "scatter of its natural logarithm between fields",
+        min=0,
+        max=2,
     )
     electron: tuple[float, ...] = setting(
         (0.0042, 0.0009, 0.0010, 0.00135, 0.0053),
         "nanomaggies per photo-electron of each band: calibration over gain",
-        0,
-        10,
+        min=0,
+        max=10,
     )
-    sky_offset: float = setting(0.04, "error of the subtracted sky level over sky_rms", 0, 10)
+    sky_offset: float = setting(
+        0.04, "error of the subtracted sky level over sky_rms", min=0, max=10
+    )
     resample: bool = setting(
         True,
         "bands other than r were interpolated (cubic splines) from pixel grids shifted by a "
@@ -43,7 +48,38 @@ class NoiseConfig:
     )
 
     def __post_init__(self):
-        check_limits(self)
+        validate(self)
+
+
+def sky_rms_of_depth(depth, fwhm, pixel_scale):
+    """Return the noise of sky pixels of images of a published depth.
+
+    A point source fitted with its point spread function covers 2.266 (FWHM / pixel)^2 pixels of
+    noise (Ivezic et al. 2019, ApJ 873, 111, sect. 3.2).
+
+    Parameters
+    ----------
+    depth : sequence of float
+        Magnitude of a point source at 5 sigma, each band.
+    fwhm : sequence of float
+        Arcsec, each band.
+    pixel_scale : float
+        Arcsec.
+
+    Returns
+    -------
+    tuple of float
+        Nanomaggies, three digits.
+
+    Examples
+    --------
+    >>> from photospec.simulation.instrument.noise import sky_rms_of_depth
+    >>> sky_rms_of_depth((24.65, 23.9), (1.29, 1.18), 0.262)
+    (0.00373, 0.00814)
+    """
+    limit = 10 ** (0.4 * (22.5 - np.asarray(depth, float)))
+    n_pixels = 2.266 * (np.asarray(fwhm, float) / pixel_scale) ** 2
+    return tuple(float(f"{value:.3g}") for value in limit / 5 / np.sqrt(n_pixels))
 
 
 def draw_shifts(config, rng, n, bands):

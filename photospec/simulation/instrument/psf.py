@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from photospec.config import setting, validate
 from photospec.simulation.instrument.profiles import moffat_table
-from photospec.simulation.settings import check_limits, setting
 
 __all__ = ["PsfConfig", "PsfSet", "draw_psf"]
 
@@ -23,18 +23,22 @@ class PsfConfig:
     """
 
     fwhm: tuple[float, ...] = setting(
-        (1.31, 1.25, 1.16, 1.11, 1.10), "median FWHM of each band, arcsec", 0.2, 10
+        (1.31, 1.25, 1.16, 1.11, 1.10), "median FWHM of each band, arcsec", min=0.2, max=10
     )
-    fwhm_scatter: float = setting(0.09, "scatter of ln FWHM, all bands of an image alike", 0, 1)
-    band_scatter: float = setting(0.035, "further scatter of ln FWHM, each band", 0, 1)
-    beta: float = setting(3.2, "median Moffat exponent", 1.9, 5.9)
-    beta_scatter: float = setting(0.10, "scatter of its logarithm, each band", 0, 1)
-    ellipticity_mean: float = setting(-0.09, "mean e1", -0.4, 0.4)
-    ellipticity_scatter: float = setting(0.05, "scatter of e1 and e2 between images", 0, 0.3)
-    ellipticity_band_scatter: float = setting(0.05, "further scatter, each band", 0, 0.3)
+    fwhm_scatter: float = setting(
+        0.09, "scatter of ln FWHM, all bands of an image alike", min=0, max=1
+    )
+    band_scatter: float = setting(0.035, "further scatter of ln FWHM, each band", min=0, max=1)
+    beta: float = setting(3.2, "median Moffat exponent", min=1.9, max=5.9)
+    beta_scatter: float = setting(0.10, "scatter of its logarithm, each band", min=0, max=1)
+    ellipticity_mean: float = setting(-0.09, "mean e1", min=-0.4, max=0.4)
+    ellipticity_scatter: float = setting(
+        0.05, "scatter of e1 and e2 between images", min=0, max=0.3
+    )
+    ellipticity_band_scatter: float = setting(0.05, "further scatter, each band", min=0, max=0.3)
 
     def __post_init__(self):
-        check_limits(self)
+        validate(self)
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,14 @@
 """What stands in an image: the target's bulge and disk, companions, neighbours, stars."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
+from photospec.config import setting, validate
+from photospec.photometry.filters import effective_wavelength
 from photospec.simulation.instrument.images import BULGE, DISK, OTHER, Sources
 from photospec.simulation.instrument.profiles import PITCH_ANGLES, POINT
-from photospec.simulation.settings import check_limits, setting
 
 __all__ = ["SceneConfig", "draw_scene", "target_sources"]
 
@@ -19,42 +21,54 @@ class SceneConfig:
     """
 
     pointing: float = setting(
-        0.198, "half-width of the offset between target and image centre, arcsec, each axis", 0, 10
+        0.198,
+        "half-width of the offset between target and image centre, arcsec, each axis",
+        min=0,
+        max=10,
     )
     galaxy_density: float = setting(
         5.0,
-        "field galaxies with 15.5 < r < 22.5 per square arcminute; counts grow as 10^(0.4 r) "
-        "(Yasuda 2001)",
-        0,
-        200,
+        "field galaxies with 15.5 < r < faint_limit per square arcminute; counts grow as "
+        "10^(0.4 r) (Yasuda 2001)",
+        min=0,
+        max=200,
     )
     star_density: float = setting(
-        1.7, "stars with 15 < r < 22.5 per square arcminute, growing as 10^(0.12 r)", 0, 200
+        1.7,
+        "stars with 15 < r < faint_limit per square arcminute, growing as 10^(0.12 r)",
+        min=0,
+        max=200,
+    )
+    faint_limit: float = setting(
+        22.5, "r magnitude of the faintest neighbours drawn", min=18, max=28
     )
     merger_fraction: float = setting(
         0.03,
         "share of targets with a companion of the same redshift within 9 arcsec (close pairs: "
         "Patton 2000)",
-        0,
-        1,
+        min=0,
+        max=1,
     )
     arm_contrast: float = setting(
         0.35,
         "median amplitude in r of two-armed spirals over star-forming disks, scatter a factor "
         "1.6, more in bluer bands (Kendall 2011)",
-        0,
-        0.75,
+        min=0,
+        max=0.75,
     )
     n_clumps: float = setting(
-        2.5, "mean number of clumps of 0.5 to 3.5 % of the light of a star-forming disk", 0, 20
+        2.5,
+        "mean number of clumps of 0.5 to 3.5 % of the light of a star-forming disk",
+        min=0,
+        max=20,
     )
 
     def __post_init__(self):
-        check_limits(self)
+        validate(self)
 
 
 # Contrast of arms and clumps over r: they are bluer than the disk.
-_ARM_COLOUR = {"u": 1.25, "g": 1.12, "r": 1.0, "i": 0.93, "z": 0.88}
+_ARM_COLOUR = np.array([1.25, 1.12, 1.0, 0.93, 0.88])  # u, g, r, i, z
 
 # Mean colours of faint neighbours: u-g, g-r, r-i, i-z and their scatter.
 _GALAXY_COLOURS = np.array([1.2, 0.75, 0.38, 0.25]), np.array([0.45, 0.32, 0.14, 0.14])
@@ -114,14 +128,27 @@ def _magnitudes(rng, n, faint, bright, slope):
 def _fluxes(r_magnitude, colours, bands):
     """Nanomaggies (n, n_bands) from r and the four colours (n, 4)."""
     ug, gr, ri, iz = colours.T
-    table = {
-        "u": r_magnitude + gr + ug,
-        "g": r_magnitude + gr,
-        "r": r_magnitude,
-        "i": r_magnitude - ri,
-        "z": r_magnitude - ri - iz,
-    }
-    return np.stack([10 ** (0.4 * (22.5 - table[b])) for b in bands], axis=1)
+    ugriz = (
+        r_magnitude + gr + ug,
+        r_magnitude + gr,
+        r_magnitude,
+        r_magnitude - ri,
+        r_magnitude - ri - iz,
+    )
+    return 10 ** (0.4 * (22.5 - np.stack(ugriz, axis=1) @ _between_bands(tuple(bands))))
+
+
+@lru_cache(maxsize=16)
+def _between_bands(bands):
+    """Matrix (5, n_bands) from u, g, r, i, z to other bands.
+
+    Linear in the logarithm of the effective wavelength, constant beyond u and z; a band of the
+    SDSS gets its own value.
+    """
+    nodes, at = (
+        np.log([effective_wavelength(band) for band in names]) for names in ("ugriz", bands)
+    )
+    return np.stack([np.interp(at, nodes, row) for row in np.eye(5)])
 
 
 def _field(config, rng, n, half_width, bands):
@@ -133,7 +160,7 @@ def _field(config, rng, n, half_width, bands):
         m = len(image)
         x, y = rng.uniform(-half_width, half_width, (2, m))
         if is_star:
-            magnitude = _magnitudes(rng, m, 22.5, 15.0, 0.12)
+            magnitude = _magnitudes(rng, m, config.faint_limit, 15.0, 0.12)
             gr = np.where(rng.random(m) < 0.6, rng.normal(0.55, 0.15, m), rng.normal(1.36, 0.08, m))
             gr = np.clip(gr, 0.2, 1.5)
             locus = (_LOCUS_UG, _LOCUS_RI, _LOCUS_IZ)
@@ -141,7 +168,7 @@ def _field(config, rng, n, half_width, bands):
             colours = np.stack([ug, gr, ri, iz], axis=1) + 0.03 * rng.standard_normal((m, 4))
             shape = {"sersic_index": POINT, "half_light_radius": 0.0, "axis_ratio": 1.0}
         else:
-            magnitude = _magnitudes(rng, m, 22.5, 15.5, 0.4)
+            magnitude = _magnitudes(rng, m, config.faint_limit, 15.5, 0.4)
             mean, scatter = _GALAXY_COLOURS
             # one temperature-like variable makes galaxies red or blue in all colours at once
             common = rng.standard_normal((m, 1))
@@ -173,7 +200,7 @@ def _texture(config, rng, disks, star_forming, bands):
     Returns the disks with the clumps' light taken out, arms, and clumps.
     """
     n = len(disks.image)
-    blue = np.array([_ARM_COLOUR[band] for band in bands])
+    blue = _ARM_COLOUR @ _between_bands(tuple(bands))
     contrast = config.arm_contrast * np.exp(0.5 * rng.standard_normal(n))
     contrast = np.clip(contrast, 0, 0.75)[:, None] * star_forming[:, None] * blue
     pitch = rng.choice(PITCH_ANGLES, n) * rng.choice([-1.0, 1.0], n)
@@ -247,7 +274,7 @@ def draw_scene(config, rng, galaxies, bulge_flux, disk_flux, *, bands, half_widt
     bulge_flux, disk_flux : ndarray
         Shape (n, n_bands), nanomaggies.
     bands : sequence of str
-        Letters of the bands, among u, g, r, i, z.
+        Response curves of the bands, see `photospec.photometry.filters.load_band`.
     half_width : float
         Half the image's side, arcsec; neighbours may stand up to 3 arcsec outside.
 

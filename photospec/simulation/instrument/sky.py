@@ -12,8 +12,9 @@ import numpy as np
 
 from photospec.errors import InputError
 from photospec.image.frames import read_frames
-from photospec.image.headers import celestial, open_fits
+from photospec.image.wcs import header_wcs
 from photospec.photometry.apertures import aperture_flux
+from photospec.utils.fits import open_fits
 
 __all__ = ["place_sky", "sky_patches"]
 
@@ -64,7 +65,7 @@ def sky_patches(folders, bands, size, seed=0):
     for folder in folders:
         paths, reference = _frames(folder)
         with open_fits(reference) as hdus:
-            wcs = celestial(hdus[0].header)
+            wcs = header_wcs(hdus[0].header)
             ny, nx = hdus[0].shape
         edge = size + 16
         kept = 0

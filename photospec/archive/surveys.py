@@ -1,0 +1,83 @@
+"""Surveys that give an image of any place on the sky, by name."""
+
+from collections.abc import Callable
+
+from photospec.archive.legacy import legacy_image
+from photospec.archive.sdss.image import sdss_image
+from photospec.errors import InputError
+
+__all__ = ["SURVEYS", "register_survey", "survey_image"]
+
+#: Name -> function that takes a position (and keywords of its own) and gives an NDData.
+SURVEYS = {"sdss": sdss_image, "legacy": legacy_image}
+
+
+def register_survey(name: str, fetch: Callable | None = None):
+    """Add a survey to `SURVEYS`; works as a decorator too.
+
+    Parameters
+    ----------
+    name : str
+        What users call it.
+    fetch : callable, optional
+        ``fetch(coord, **options)`` gives an NDData ``(n_bands, ny, nx)`` with a flux unit,
+        ``meta["bands"]`` and a WCS, as `photospec.image.prepare_image` takes it. `coord` is a
+        SkyCoord or a pair of degrees; `photospec.image.sky_position` reads both.
+
+    Returns
+    -------
+    callable
+        `fetch`, or a decorator where it was not given.
+
+    Raises
+    ------
+    InputError
+        If the name is taken.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy import units as u
+    >>> from astropy.nddata import NDData
+    >>> from photospec.archive import SURVEYS, register_survey, survey_image
+    >>> @register_survey("flat")
+    ... def flat_image(coord, size=64):
+    ...     meta = {"bands": "r", "pixel_scale": 0.4 * u.arcsec}
+    ...     return NDData(np.ones((1, size, size)), unit=u.nmgy, meta=meta)
+    >>> survey_image((150.0, 2.0), "flat", size=32).data.shape
+    (1, 32, 32)
+    >>> _ = SURVEYS.pop("flat")
+    """
+    if fetch is None:
+        return lambda function: register_survey(name, function)
+    if name in SURVEYS:
+        raise InputError(f"name: expected the name of a new survey, got {name!r} which is there")
+    SURVEYS[name] = fetch
+    return fetch
+
+
+def survey_image(coord, survey="sdss", **options):
+    """Fetch the image of a place from a survey.
+
+    Parameters
+    ----------
+    coord : SkyCoord or (float, float)
+        One position; a pair is right ascension and declination in degrees (ICRS).
+    survey : str
+        A key of `SURVEYS`.
+    **options
+        Of the survey's function, such as ``size``.
+
+    Returns
+    -------
+    NDData
+        (n_bands, ny, nx).
+
+    Raises
+    ------
+    InputError
+        There is no such survey, or it has no image of this place.
+    """
+    if survey not in SURVEYS:
+        raise InputError(f"survey: expected one of {', '.join(SURVEYS)}, got {survey!r}")
+    return SURVEYS[survey](coord, **options)
