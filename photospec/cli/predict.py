@@ -17,7 +17,7 @@ the galaxy's position by --ra and --dec. Without any file, --ra and --dec fetch
 the image from the SDSS archive.
 """
 _EPILOG = """\
-For --table and --figure every candidate is measured, 0.12 s each (8 candidates: 1 s
+For --table and --figure every candidate is measured, 0.05 s each (8 candidates: 0.4 s
 per galaxy and core), because only their spread tells how well a galaxy is known:
 each <column>_error holds it. Values and spectrum are those of the candidate that
 stands for all. --quick measures this one alone; errors are then of the measurement

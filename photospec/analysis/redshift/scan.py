@@ -31,7 +31,7 @@ __all__ = [
 N_POLYNOMIALS = 4  # observed-frame Legendre terms: calibration, dust, what templates lack
 N_COARSE = 5  # principal spectra in the coarse scan; the fine fit takes all
 SOME_SHIFTS = 512  # so many at a time stay in the processor's cache
-N_MINIMA = 8  # looked at closely by `chi2_near_minima`
+N_MINIMA = 6  # looked at closely by `chi2_near_minima`; five solutions are kept
 RIDGE = 1e-9  # keeps nearly degenerate principal spectra solvable
 
 
