@@ -183,6 +183,10 @@ def write_page(options, lines, milliseconds, parts, row, worst):
             milliseconds["predicted", "bulk"],
             milliseconds["predicted", "ppxf"],
         ),
+        "all of a simulated spectrum": (
+            milliseconds["simulated", "bulk"],
+            milliseconds["simulated", "ppxf"],
+        ),
         "a row: 8 candidates predicted and measured": tuple(row),
     }
     timed = [
