@@ -24,9 +24,8 @@ from photospec.analysis.emission.fit import gauss_newton
 from photospec.analysis.emission.measure import measure_lines
 from photospec.analysis.gate import take
 from photospec.analysis.indices.measure import indices_of_row
-from photospec.analysis.property_table import COLUMNS, INDEX_COLUMNS
+from photospec.analysis.properties import COLUMNS, INDEX_COLUMNS
 from photospec.analysis.redshift import measure_redshift
-from photospec.analysis.redshift.scan import chi2_near_minima
 from photospec.image import read_image
 from photospec.simulation import Survey
 from photospec.spectrum import FLUX_UNIT, WAVELENGTH, from_arrays, to_arrays
@@ -101,7 +100,7 @@ def stages(spectrum, n):
 
     return {
         "redshift": (
-            timed(lambda: [measure_redshift(row, scan=chi2_near_minima) for row in rows], n),
+            timed(lambda: [measure_redshift(row) for row in rows], n),
             timed(lambda: [measure_redshift(row) for row in rows], n),
         ),
         "populations and kinematics": (
@@ -109,7 +108,7 @@ def stages(spectrum, n):
             timed(lambda: [fit_populations(r, z) for r, z in zip(few, redshift)], len(few)),
         ),
         "emission lines": (
-            timed(lambda: [measure_lines(fit, gauss_newton) for fit in fits_found], n),
+            timed(lambda: [measure_lines(fit, nonlinear=gauss_newton) for fit in fits_found], n),
             timed(lambda: [measure_lines(fit) for fit in fits_found], n),
         ),
         "indices": (

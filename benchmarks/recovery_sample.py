@@ -17,9 +17,9 @@ import numpy as np
 from photospec.analysis.populations.templates import bc03_templates
 from photospec.simulation import PopulationConfig, draw_galaxies, render_spectra
 from photospec.simulation.galaxies.dust import attenuation_curve
+from photospec.simulation.galaxies.sed import TEMPLATE_DISPERSION
 from photospec.simulation.galaxies.stars import stellar_basis
 from photospec.simulation.galaxies.table import DUST_LAWS
-from photospec.simulation.galaxies.sed import TEMPLATE_DISPERSION
 
 LSF = 65.0  # km/s, standard deviation
 LIGHT = 299792.458

@@ -13,6 +13,7 @@ CATALOGUES is a folder of FITS tables, or tables, as for simulation_calibration.
 from __future__ import annotations
 
 import argparse
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def compare_spectra(table, config, seed, n):
     near = cKDTree(place(continuum, galaxies.redshift)).query(place(real, z))[1]
     fake = continuum[near]
     rows = []
-    for low, high in zip(REDSHIFTS[:-1], REDSHIFTS[1:], strict=True):
+    for low, high in itertools.pairwise(REDSHIFTS):
         inside = (z > low) & (z < high)
         row = []
         for a, b in SHAPES:
@@ -122,10 +123,10 @@ def main():
     if "lines" in tables:
         print("DESI: median difference and Wasserstein distance, dex, of continuum ratios and of")
         print("asinh(EW/2) of " + ", ".join(LINES), flush=True)
-        spectra = compare_spectra(tables["lines"], config, arguments.seed, arguments.n)
+        compare_spectra(tables["lines"], config, arguments.seed, arguments.n)
     if "colours" in tables:
         print("r > 17.77: the same, mag, of u-g, g-r, r-i, i-z", flush=True)
-        faint = compare_faint(tables["colours"], config, arguments.seed, arguments.n)
+        compare_faint(tables["colours"], config, arguments.seed, arguments.n)
 
 
 if __name__ == "__main__":

@@ -92,8 +92,14 @@ class CandidateSpectra:
 
     @property
     def best(self):
-        """The candidate that stands for all, a Spectrum (n_wave,)."""
+        """The candidate that stands for all, a Spectrum (n_wave,).
+
+        ``meta`` holds its ``similarity``, ``drawn_redshift`` and ``expected_redshift``.
+        """
         meta = dict(self.spectra.meta) | {"similarity": float(self.similarity[self.best_index])}
+        if self.redshift is not None:
+            meta["drawn_redshift"] = float(self.redshift[self.best_index])
+            meta["expected_redshift"] = self.expected_redshift
         return Spectrum(
             flux=self.spectra.flux[self.best_index],
             spectral_axis=self.spectra.spectral_axis,

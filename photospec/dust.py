@@ -131,7 +131,7 @@ def galactic_extinction(wavelength):
     --------
     >>> from photospec.dust import galactic_extinction
     >>> galactic_extinction([4000.0, 6000.0, 8000.0]).round(2)
-    array([3.95, 2.39, 1.53])
+    array([3.9 , 2.38, 1.52])
     """
     wavelength = _in_range(wavelength, 1000, 33333, "Fitzpatrick (1999)")
     inverse = np.atleast_1d(1e4 / wavelength)

@@ -7,7 +7,11 @@ NIST, mean over the fine structure. Wavelengths are in Angstrom.
 from dataclasses import dataclass
 from types import MappingProxyType
 
-__all__ = ["ABSORPTION", "BALMER", "EMISSION", "LINES", "Line"]
+import numpy as np
+
+from photospec.utils.constants import SPEED_OF_LIGHT
+
+__all__ = ["ABSORPTION", "BALMER", "EMISSION", "LINES", "SIDE_BANDS", "Line", "continuum_beside"]
 
 
 @dataclass(frozen=True)
@@ -93,3 +97,56 @@ EMISSION = tuple(line.name for line in _TABLE if line.kind != "absorption")
 ABSORPTION = tuple(line.name for line in _TABLE if line.kind == "absorption")
 #: Names of the Balmer lines, blue to red.
 BALMER = tuple(line.name for line in _TABLE if line.kind == "balmer")
+
+#: Side bands of equivalent widths: from and to so many km/s from the line. 20 to 60 pixels of
+#: SDSS (at Hbeta 23 to 66 Angstrom): outside of the core of the absorption even in A stars
+#: and of [N II] beside Halpha, near enough to be the continuum at the line.
+SIDE_BANDS = (1380.0, 4140.0)
+
+
+def continuum_beside(wavelength, flux, centre):
+    """Mean continuum in the side bands of lines, over which equivalent widths are taken.
+
+    Parameters
+    ----------
+    wavelength : ndarray, shape (n_wave,)
+        Increasing, Angstrom.
+    flux : ndarray, shape (n_wave,) or (n, n_wave)
+        Stars alone, without emission lines; per Angstrom; NaN where they are not known.
+    centre : ndarray, shape (n_lines,) or (n, n_lines)
+        Of the lines in the same frame, Angstrom.
+
+    Returns
+    -------
+    ndarray, shape of `centre`
+        Mean of the pixels in the two bands `SIDE_BANDS`, or in the one that has any; NaN where
+        neither has.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from photospec.lines import LINES, continuum_beside
+    >>> wavelength = np.arange(6300.0, 6800.0)
+    >>> depth = 0.5 * np.exp(-0.5 * ((wavelength - LINES["halpha"].wavelength) / 6) ** 2)
+    >>> continuum_beside(wavelength, 2.0 * (1 - depth), np.array([LINES["halpha"].wavelength]))
+    array([2.])
+    """
+    flux, centre = np.asarray(flux), np.asarray(centre, float)
+    known = np.isfinite(flux)
+    rows = flux.shape[:-1]
+    running = np.zeros((2, *rows, flux.shape[-1] + 1))
+    np.cumsum(np.where(known, flux, 0.0), axis=-1, dtype=float, out=running[0, ..., 1:])
+    np.cumsum(known, axis=-1, dtype=float, out=running[1, ..., 1:])
+    near, far = np.array(SIDE_BANDS) / SPEED_OF_LIGHT
+    mean = []
+    for low, high in ((-far, -near), (near, far)):
+        first = np.searchsorted(wavelength, centre * np.exp(low))
+        last = np.searchsorted(wavelength, centre * np.exp(high))
+        total, count = (
+            np.take_along_axis(part, last, -1) - np.take_along_axis(part, first, -1)
+            for part in running
+        )
+        mean.append(np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0))
+    blue, red = mean
+    both = 0.5 * (blue + red)
+    return np.where(np.isnan(blue), red, np.where(np.isnan(red), blue, both))

@@ -1,18 +1,24 @@
 """What enters the networks: spectra put in order, prepared images and numbers checked."""
 
-import zlib
+import hashlib
 from collections.abc import Iterable
+from copy import copy
+from dataclasses import replace
 
 import numpy as np
 from astropy.nddata import NDData
 
+from photospec.dust import ASSUMED_EBV, galactic_extinction
 from photospec.errors import InputError
+from photospec.image import ImageArray
+from photospec.image.extinction import check_ebv
 from photospec.spectrum import WAVELENGTH, SpectrumArrays, to_arrays, to_training_grid
 
 __all__ = [
     "as_list",
     "check_draws",
     "check_image",
+    "identified",
     "image_seed",
     "parts",
     "spectra_for_networks",
@@ -45,10 +51,96 @@ def check_draws(n_candidates, seed, default):
     return int(n_candidates)
 
 
-def image_seed(seed, data):
-    """Seed of an image's noise: of the seed and the pixels, so alone or in a batch alike."""
-    state = np.random.SeedSequence((int(seed), zlib.crc32(np.ascontiguousarray(data))))
+# Steps in which an image's sums of pixels are counted, relative. Another flux unit, or single
+# for double precision, moves these sums by about 4e-9, so that one image in some 10,000 lies
+# close enough to the edge of a step to get another seed.
+_STEP = 1e-3
+
+
+def image_seed(seed, image):
+    """Seed of an image's noise, of `seed` and of what the image is, not of where it stands.
+
+    Parameters
+    ----------
+    seed : int
+    image : ImageArray
+        Its ``meta["identifier"]``, text or a whole number, decides where there is one. Without
+        it the pixels do: the sum of their absolute values in each band, and the x and y of their
+        centre of light, all coarsely rounded, so that the same image in another flux unit has
+        the same seed.
+
+    Returns
+    -------
+    int
+        For `torch.Generator.manual_seed`.
+
+    Raises
+    ------
+    InputError
+        For an identifier that is neither text nor a whole number.
+    """
+    identifier = image.meta.get("identifier")
+    said = _pixel_digest(image.data) if identifier is None else _text(identifier)
+    words = np.frombuffer(hashlib.blake2b(said, digest_size=16).digest(), "<u4")
+    state = np.random.SeedSequence((int(seed), *words.tolist()))
     return int(state.generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _text(identifier):
+    """Bytes of an identifier: the number 12 and the text "12" are the same."""
+    if isinstance(identifier, bytes):
+        return identifier
+    if not (isinstance(identifier, str) or _is_whole(identifier)):
+        raise InputError(
+            f"identifier: expected text or a whole number, got {identifier!r}; floating-point "
+            "numbers do not hold the identifiers of surveys"
+        )
+    return str(identifier).encode()
+
+
+def _pixel_digest(data):
+    """Few coarse numbers of an image (n_bands, ny, nx), as bytes."""
+    # Absolute values, because their sums never come near zero, where nothing is relative.
+    light = np.abs(data.astype(float))
+    bands = light.sum(axis=(1, 2))
+    total = light.sum(axis=0)
+    x, y = np.arange(1, total.shape[1] + 1), np.arange(1, total.shape[0] + 1)
+    sums = np.array([*bands, total.sum(axis=0) @ x, total.sum(axis=1) @ y])
+    steps = np.log(np.maximum(sums, np.finfo(float).tiny)) / _STEP
+    return np.floor(steps).astype("<i8").tobytes()
+
+
+def identified(images, identifiers):
+    """Images with their identifiers in ``meta["identifier"]``, copies where there are any.
+
+    Parameters
+    ----------
+    images : list of NDData or ImageArray
+    identifiers : sequence of str or int, optional
+        One per image.
+
+    Returns
+    -------
+    list
+    """
+    if identifiers is None:
+        return images
+    identifiers = [identifiers] if isinstance(identifiers, str | bytes) else identifiers
+    identifiers = np.atleast_1d(np.asarray(identifiers, object)).tolist()
+    if len(identifiers) != len(images):
+        raise InputError(
+            f"identifiers: expected one for each of {len(images)} images, got {len(identifiers)}"
+        )
+    named = []
+    for image, identifier in zip(images, identifiers, strict=True):
+        meta = {**image.meta, "identifier": identifier} if hasattr(image, "meta") else None
+        if isinstance(image, ImageArray):
+            image = replace(image, meta=meta)
+        elif meta is not None:  # anything else is refused later
+            image = copy(image)
+            image.meta = meta
+        named.append(image)
+    return named
 
 
 def check_image(image, bands, pixel_scale, size):
@@ -83,7 +175,7 @@ def check_image(image, bands, pixel_scale, size):
         raise InputError("image: expected bad pixels to be filled, got some that are not")
 
 
-def spectra_for_networks(spectrum):
+def spectra_for_networks(spectrum, *, galactic_ebv=None):
     """Put spectra on the training grid, bad samples bridged, divided by their mean.
 
     Parameters
@@ -91,6 +183,8 @@ def spectra_for_networks(spectrum):
     spectrum : specutils.Spectrum or SpectrumArrays
         One or n spectra that cover 4000 to 8499 Angstrom in the observed frame. On another
         grid than `photospec.spectrum.WAVELENGTH` they are smoothed as the training spectra.
+    galactic_ebv : float, optional
+        E(B-V) of the Milky Way, mag, that the spectra are brought to; as they are by default.
 
     Returns
     -------
@@ -111,6 +205,9 @@ def spectra_for_networks(spectrum):
                 row[hidden] = np.interp(wavelength[hidden], wavelength[~hidden], row[~hidden])
     if not np.array_equal(wavelength, WAVELENGTH):
         flux = to_training_grid(wavelength, flux)
+    if galactic_ebv is not None:
+        added = galactic_ebv - _spectrum_ebv(getattr(spectrum, "meta", None) or {}, len(flux))
+        flux = flux * 10 ** (-0.4 * added[:, None] * galactic_extinction(WAVELENGTH))
     level = flux.mean(axis=-1)
     if not np.all(level > 0):
         worst = int(np.flatnonzero(~(level > 0))[0])
@@ -119,3 +216,19 @@ def spectra_for_networks(spectrum):
             f"number {worst} of {len(flux)}; is all of it masked?"
         )
     return np.ascontiguousarray(flux / level[:, None], dtype=np.float32)
+
+
+def _spectrum_ebv(meta, n):
+    """E(B-V) (n,) whose dust spectra come with, by what they say of themselves."""
+    if meta.get("galactic_extinction") == "removed":
+        return np.zeros(n)
+    ebv = meta.get("galactic_ebv")
+    if ebv is None:
+        return np.full(n, ASSUMED_EBV)
+    values = [check_ebv(value) for value in (ebv if np.ndim(ebv) else [ebv])]
+    if len(values) not in (1, n):
+        raise InputError(
+            f'meta["galactic_ebv"]: expected one number or one for each of {n} spectra, got '
+            f"{len(values)}"
+        )
+    return np.broadcast_to(np.array(values, float), n)

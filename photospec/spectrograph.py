@@ -1,5 +1,6 @@
 """PhotoSpectrograph: images in, spectra out."""
 
+from functools import lru_cache
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -11,19 +12,23 @@ from astropy.nddata import NDData
 from specutils import Spectrum
 
 from photospec.candidates import CandidateSpectra, best_candidate
+from photospec.dust import galactic_extinction
 from photospec.errors import InputError
 from photospec.image import ImageArray, prepare_image
 from photospec.network_input import (
     as_list,
     check_draws,
     check_image,
+    identified,
     image_seed,
     parts,
     spectra_for_networks,
 )
 from photospec.networks.devices import DTYPES, check_device, check_dtype
+from photospec.networks.redshift_density import MAX_REDSHIFT
 from photospec.photometry.apertures import aperture_flux
 from photospec.photometry.filters import band_flux
+from photospec.redshift_density import ImageRedshiftDensity
 from photospec.spectrum import FIBRE_RADIUS, FLUX_UNIT, WAVELENGTH
 from photospec.weights import SCALE_BAND, load_cascade, save_cascade
 
@@ -31,8 +36,10 @@ __all__ = ["PhotoSpectrograph"]
 
 #: Flag of images unlike those of the training.
 OUT_OF_DISTRIBUTION = "out_of_distribution"
+#: Begins the flag of an image that could not be used; the reason follows.
+UNUSABLE = "unusable"
 _BUNDLED = files("photospec") / "data" / "default"
-# Images or spectra that pass through the networks at once; bounds the memory.
+# Images or spectra that are handed to the networks at once; bounds the memory.
 _AT_ONCE = 128
 
 
@@ -60,6 +67,17 @@ class PhotoSpectrograph:
         self.config = config
         self.cascade = cascade.to(self.device).eval()
         self.cascade.set_precision(DTYPES[self.dtype])
+        # Where another process finds the same weights; None for those in memory only.
+        self._loaded_from = None
+
+    def __reduce__(self):
+        """Go to another process as path and options, not as weights."""
+        if self._loaded_from is None:
+            raise InputError(
+                "spectrograph: expected one read by PhotoSpectrograph.load, which another process "
+                "can read too, got one made in memory; save it and load it from there"
+            )
+        return _load, (*self._loaded_from, str(self.device), self.dtype)
 
     @classmethod
     def load(cls, path=None, *, device=None, dtype=None):
@@ -88,7 +106,23 @@ class PhotoSpectrograph:
         if path.name == "config.toml":
             path = path.parent
         cascade, config = load_cascade(path)
-        return cls(cascade, config, device=str(device), dtype=dtype)
+        made = cls(cascade, config, device=str(device), dtype=dtype)
+        made._loaded_from = (None if path == Path(str(_BUNDLED)) else str(path.resolve()),)
+        return made
+
+    @property
+    def loaded_path(self):
+        """Folder that the weights were read from, as text; None for the bundled ones."""
+        return self._loaded_from[0] if self._loaded_from else None
+
+    @property
+    def folder(self):
+        """Folder of the weights."""
+        if self._loaded_from is None:
+            raise InputError(
+                "spectrograph: expected one read by PhotoSpectrograph.load, got one in memory"
+            )
+        return Path(str(_BUNDLED)) if self.loaded_path is None else Path(self.loaded_path)
 
     def save(self, path, *, overwrite=False):
         """Write the spectrograph to a folder: ``config.toml`` and ``*.safetensors``."""
@@ -113,10 +147,20 @@ class PhotoSpectrograph:
             image = prepare_image(
                 image, bands=config.bands, pixel_scale=config.pixel_scale, size=config.image_size
             )
+        image = image.with_extinction(config.galactic_ebv)
         self._fibre_flux(image)
         return image
 
-    def predict(self, image, *, seed=0, n_candidates=None):
+    def predict(
+        self,
+        image,
+        *,
+        seed=0,
+        n_candidates=None,
+        intrinsic=False,
+        identifiers=None,
+        on_error="raise",
+    ):
         """Predict the spectrum of each image: the candidate that stands best for all.
 
         Parameters
@@ -124,16 +168,28 @@ class PhotoSpectrograph:
         image : NDData, or sequence of NDData
             Axes (n_bands, ny, nx), a flux unit, ``meta["bands"]``; the target at the centre.
         seed : int
-            Same image and seed, same spectrum, alone or among others.
+            Same image and seed, same spectrum to the last bit, alone or among others, on the
+            same machine with the same number of threads.
         n_candidates : int, optional
             Candidates to draw and choose from; the weights' default if not given.
+        intrinsic : bool
+            Give spectra without the Milky Way's dust, not as they are observed through it.
+        identifiers : sequence of str or int, optional
+            One per image, instead of ``meta["identifier"]``. With an identifier the noise of an
+            image follows from it and the seed; without, from a coarse digest of its pixels.
+        on_error : {"raise", "flag"}
+            What an image that cannot be used does: raise, or give a spectrum of NaN, masked,
+            with the reason in ``meta["flags"]``.
 
         Returns
         -------
         specutils.Spectrum
             Flux (n_wave,), or (n_images, n_wave) for a sequence, erg s-1 cm-2 Angstrom-1, as
             through a fibre of 3 arcsec; vacuum, observed frame. ``meta`` holds ``lsf_sigma``,
-            ``similarity``, ``flags``, ``seed``, ``n_candidates``, ``nfe``, ``provenance``.
+            ``similarity``, ``flags``, ``drawn_redshift`` (of this candidate) and
+            ``expected_redshift`` (mean of the density it comes from; both None from weights
+            without one), ``galactic_ebv`` (mag), ``galactic_extinction`` ("included" or "removed"),
+            ``seed``, ``n_candidates``, ``nfe``, ``provenance``.
 
         Raises
         ------
@@ -141,22 +197,32 @@ class PhotoSpectrograph:
             For an image that cannot be used; in a sequence the message names which.
         """
         n_candidates = check_draws(n_candidates, seed, self.config.sampling.n_candidates)
-        images, single = self._prepare_all(image)
-        flux, similarities = [], []
-        for part in parts(images, max(1, _AT_ONCE // n_candidates)):
-            drawn, nfe = self._draw(part, n_candidates, seed)
-            for candidates, similarity, *_, best in drawn:
-                flux.append(candidates[best])
-                similarities.append(float(similarity[best]))
-        flux = np.stack(flux)
-        meta = self._meta(images, seed, n_candidates, nfe)
-        meta["similarity"] = similarities
+        images, single, good, reasons = self._prepare_all(image, identifiers, on_error)
+        n, nfe = len(reasons), 0
+        flux = np.full((n, len(WAVELENGTH)), np.nan)
+        each = {
+            "similarity": [np.nan] * n,
+            "drawn_redshift": [None] * n,
+            "expected_redshift": [None] * n,
+        }
+        at_once = max(1, _AT_ONCE // n_candidates)
+        for part, rows in zip(parts(images, at_once), parts(good, at_once), strict=True):
+            drawn, nfe = self._draw(part, n_candidates, seed, intrinsic)
+            for row, (candidates, similarity, redshift, expected, best) in zip(rows, drawn):
+                flux[row] = candidates[best]
+                each["similarity"][row] = float(similarity[best])
+                each["drawn_redshift"][row] = None if redshift is None else float(redshift[best])
+                each["expected_redshift"][row] = expected
+        each |= {"flags": reasons, "galactic_ebv": [np.nan] * n}
+        for row, one, flags in zip(good, images, self._flags(images)):
+            each["flags"][row], each["galactic_ebv"][row] = flags, one.galactic_ebv
+        meta = self._meta(seed, n_candidates, nfe, intrinsic) | each
         if single:
-            meta["similarity"], meta["flags"] = meta["similarity"][0], meta["flags"][0]
+            meta |= {name: meta[name][0] for name in each}
             flux = flux[0]
         return _spectrum(flux, meta)
 
-    def sample(self, image, n_candidates=25, *, seed=0):
+    def sample(self, image, n_candidates=25, *, seed=0, intrinsic=False, identifier=None):
         """Draw candidate spectra for one image.
 
         Parameters
@@ -167,6 +233,10 @@ class PhotoSpectrograph:
             How many; None for the weights' default, which `predict` takes.
         seed : int
             Same image, seed and number, same candidates.
+        intrinsic : bool
+            As in `predict`.
+        identifier : str or int, optional
+            Instead of ``image.meta["identifier"]``, see `predict`.
 
         Returns
         -------
@@ -178,11 +248,100 @@ class PhotoSpectrograph:
                 "predict takes many"
             )
         n_candidates = check_draws(n_candidates, seed, self.config.sampling.n_candidates)
-        images, _ = self._prepare_all(image)
-        [(flux, similarity, redshift, expected, best)], nfe = self._draw(images, n_candidates, seed)
-        meta = self._meta(images, seed, n_candidates, nfe)
-        meta["flags"] = meta["flags"][0]
-        return CandidateSpectra(_spectrum(flux, meta), similarity, redshift, best, expected)
+        identifiers = None if identifier is None else [identifier]
+        images, *_ = self._prepare_all(image, identifiers)
+        return next(self._candidates(images, n_candidates, seed, intrinsic))
+
+    def sample_each(self, images, n_candidates=None, *, seed=0, intrinsic=False):
+        """Draw candidate spectra for each of many images, which is faster than one by one.
+
+        Parameters
+        ----------
+        images : sequence of NDData
+            As in `predict`.
+        n_candidates : int, optional
+            Of each image; the weights' default if not given.
+        seed : int
+        intrinsic : bool
+            As in `predict`.
+
+        Yields
+        ------
+        CandidateSpectra
+            Of each image, in order: to the last bit what `sample` gives.
+        """
+        n_candidates = check_draws(n_candidates, seed, self.config.sampling.n_candidates)
+        images, *_ = self._prepare_all(images)
+        yield from self._candidates(images, n_candidates, seed, intrinsic)
+
+    def _candidates(self, images, n_candidates, seed, intrinsic):
+        for part in parts(images, max(1, _AT_ONCE // n_candidates)):
+            drawn, nfe = self._draw(part, n_candidates, seed, intrinsic)
+            for one, flags, found in zip(part, self._flags(part), drawn, strict=True):
+                flux, similarity, redshift, expected, best = found
+                meta = self._meta(seed, n_candidates, nfe, intrinsic)
+                meta |= {"flags": flags, "galactic_ebv": one.galactic_ebv}
+                yield CandidateSpectra(_spectrum(flux, meta), similarity, redshift, best, expected)
+
+    def redshift_density(self, image):
+        """Density of the redshift of each image, without drawing spectra.
+
+        What the candidates of `sample` draw their redshifts from, in closed form.
+
+        Parameters
+        ----------
+        image : NDData, or sequence of NDData
+            As in `predict`.
+
+        Returns
+        -------
+        ImageRedshiftDensity
+            Of n images (one for a single image): ``mean``, ``std``, ``mode`` (n,),
+            ``quantile(q)``, ``pdf(grid)`` and ``cdf(grid)`` (n, n_grid), ``to_qp()``.
+
+        Raises
+        ------
+        InputError
+            For an image that cannot be used, and with weights that draw no redshifts.
+
+        Examples
+        --------
+        >>> from photospec import PhotoSpectrograph
+        >>> from photospec.image import read_image
+        >>> spectrograph = PhotoSpectrograph.load()  # doctest: +SKIP
+        >>> density = spectrograph.redshift_density(read_image("cutout.fits"))  # doctest: +SKIP
+        >>> density.mean, density.quantile([0.16, 0.84])  # doctest: +SKIP
+        """
+        images, *_ = self._prepare_all(image)
+        found = [self.cascade.redshift_mixture(self._tensor(p)) for p in parts(images, _AT_ONCE)]
+        if found[0] is None:
+            raise InputError(
+                "redshift_density: expected weights that draw redshifts, got others; train the "
+                "base stage with diffusion.redshift"
+            )
+        mixture = [torch.cat(part).cpu().numpy() for part in zip(*found, strict=True)]
+        return ImageRedshiftDensity(*mixture, MAX_REDSHIFT, self._flags(images))
+
+    @property
+    def draws_redshifts(self):
+        """Whether the weights have a redshift density, from which candidates draw theirs."""
+        base = getattr(self.cascade, "base", None)
+        return getattr(base, "density", None) is not None
+
+    def flags(self, image):
+        """Warnings of images, as in ``meta["flags"]`` of predicted spectra.
+
+        Parameters
+        ----------
+        image : NDData, or sequence of NDData
+            As in `predict`.
+
+        Returns
+        -------
+        list of list of str
+        """
+        images, *_ = self._prepare_all(image)
+        return self._flags(images)
 
     def embed_image(self, image):
         """Unit vectors of images.
@@ -197,7 +356,7 @@ class PhotoSpectrograph:
         ndarray (n_images, embedding_size)
             Float32; one row for a single image.
         """
-        images, _ = self._prepare_all(image)
+        images, *_ = self._prepare_all(image)
         embedded = [self.cascade.embed_image(self._tensor(p)) for p in parts(images, _AT_ONCE)]
         return torch.cat(embedded).cpu().numpy()
 
@@ -209,6 +368,8 @@ class PhotoSpectrograph:
         spectrum : specutils.Spectrum
             One or n spectra that cover 4000 to 8499 Angstrom in the observed frame, predicted
             or observed; the latter are smoothed as predicted ones are, and bad samples bridged.
+            Galactic extinction is that of ``meta["galactic_ebv"]`` (mag, one or n of them), or
+            as usual without it; none with ``meta["galactic_extinction"] = "removed"``.
 
         Returns
         -------
@@ -220,7 +381,8 @@ class PhotoSpectrograph:
         InputError
             If spectra do not cover the range or have no light.
         """
-        flux = torch.from_numpy(spectra_for_networks(spectrum)).to(self.device)
+        flux = spectra_for_networks(spectrum, galactic_ebv=self.config.galactic_ebv)
+        flux = torch.from_numpy(flux).to(self.device)
         parts = [self.cascade.embed_spectrum(part) for part in flux.split(_AT_ONCE)]
         return torch.cat(parts).cpu().numpy()
 
@@ -246,39 +408,58 @@ class PhotoSpectrograph:
         order = np.argsort(-self.similarity(image, spectrum), axis=1, kind="stable")
         return order[0] if as_list(image)[1] else order
 
-    def _prepare_all(self, image):
-        """Prepared images, and whether it was one rather than a sequence."""
+    def _prepare_all(self, image, identifiers=None, on_error="raise"):
+        """Prepare images: those that can be used, whether it was one, their numbers, reasons.
+
+        The reasons are flags, one list for each of all images, of why it cannot be used.
+        """
+        if on_error not in ("raise", "flag"):
+            raise InputError(f"on_error: expected raise or flag, got {on_error!r}")
         images, single = as_list(image)
         if not images:
             raise InputError("image: expected at least one image, got an empty sequence")
-        prepared = []
+        images = identified(images, identifiers)
+        prepared, good, reasons = [], [], [[] for _ in images]
         for number, one in enumerate(images):
             try:
-                prepared.append(self.prepare(one))
+                one = self.prepare(one)
+                image_seed(0, one)  # an identifier that is none belongs to its image
             except InputError as error:
+                if on_error == "flag":
+                    reasons[number].append(_reason(error))
+                    continue
                 if single:
                     raise
                 raise InputError(f"image number {number} of {len(images)}: {error}") from None
-        return prepared, single
+            prepared.append(one)
+            good.append(number)
+        return prepared, single, good, reasons
 
     def _tensor(self, images):
         data = np.stack([image.data for image in images]).astype(np.float32, copy=False)
         return torch.from_numpy(data).to(self.device)
 
-    def _draw(self, images, n_candidates, seed):
+    def _draw(self, images, n_candidates, seed, intrinsic):
         """Of each image flux (n_candidates, n_wave), similarity, redshift(s), best; the nfe."""
-        seeds = [image_seed(seed, image.data) for image in images]
+        seeds = [image_seed(seed, image) for image in images]
         generators = [torch.Generator().manual_seed(own) for own in seeds]
         drawn = self.cascade.sample(self._tensor(images), n_candidates, generators)
         flux = drawn.flux.cpu().numpy().astype(float)
         wanted = np.array([self._fibre_flux(image) for image in images])
         flux *= (wanted[:, None] / band_flux(WAVELENGTH, flux, [SCALE_BAND])[..., 0])[..., None]
+        flux *= self._dimming(images, intrinsic)[:, None]
         redshift = expected = [None] * len(images)
         if drawn.redshift is not None:
             redshift, expected = drawn.redshift.cpu().numpy(), drawn.expected_redshift.tolist()
         found = list(zip(flux, drawn.similarity.cpu().numpy(), redshift, expected, strict=True))
         choose = self.config.sampling.choose
         return [(*one, best_candidate(*one, choose=choose)) for one in found], drawn.nfe
+
+    def _dimming(self, images, intrinsic):
+        """What the Milky Way's dust leaves (n, n_wave) of spectra as the networks draw them."""
+        ebv = np.array([0.0 if intrinsic else image.galactic_ebv for image in images])
+        added = ebv - self.config.galactic_ebv
+        return 10 ** (-0.4 * added[:, None] * galactic_extinction(WAVELENGTH))
 
     def _fibre_flux(self, image):
         """Flux through the fibre aperture in the scale band, nanomaggies."""
@@ -291,19 +472,24 @@ class PhotoSpectrograph:
             )
         return flux
 
-    def _meta(self, images, seed, n_candidates, nfe):
+    def _meta(self, seed, n_candidates, nfe, intrinsic):
         return {
             "lsf_sigma": self.line_spread(),
             "wavelength_medium": "vacuum",
-            "flags": [
-                [*image.flags, *([OUT_OF_DISTRIBUTION] if strange > 1 else [])]
-                for image, strange in zip(images, self._strangeness(images), strict=True)
-            ],
+            "galactic_extinction": "removed" if intrinsic else "included",
             "seed": seed,
             "n_candidates": n_candidates,
             "nfe": nfe,
             "provenance": {"photospec": version("photospec"), **self.config.provenance},
         }
+
+    def _flags(self, images):
+        if not images:
+            return []
+        return [
+            [*image.flags, *([OUT_OF_DISTRIBUTION] if strange > 1 else [])]
+            for image, strange in zip(images, self._strangeness(images), strict=True)
+        ]
 
     def strangeness(self, image):
         """How unlikely the photometry of images is among the training images.
@@ -324,7 +510,7 @@ class PhotoSpectrograph:
             training image has 0 and the strangest 1.5 % more than 1; NaN where the weights
             do not tell.
         """
-        images, single = self._prepare_all(image)
+        images, single, *_ = self._prepare_all(image)
         values = self._strangeness(images)
         return float(values[0]) if single else values
 
@@ -335,7 +521,19 @@ class PhotoSpectrograph:
         return torch.cat(found).cpu().numpy()
 
 
+@lru_cache(maxsize=2)
+def _load(path, device, dtype):
+    """Read weights once in a process, however many tasks bring them."""
+    return PhotoSpectrograph.load(path, device=device, dtype=dtype)
+
+
+def _reason(error):
+    """Flag that tells why an image cannot be used; semicolons separate flags."""
+    return f"{UNUSABLE}: {str(error).replace(';', ',')}"
+
+
 def _spectrum(flux, meta):
+    mask = None if np.isfinite(flux).all() else ~np.isfinite(flux)
     flux = (flux * FLUX_UNIT).to("erg / (s cm2 Angstrom)")
     axis = WAVELENGTH * u.AA
-    return Spectrum(flux=flux, spectral_axis=axis, spectral_axis_index=-1, meta=meta)
+    return Spectrum(flux=flux, spectral_axis=axis, spectral_axis_index=-1, mask=mask, meta=meta)

@@ -16,6 +16,7 @@ from safetensors.torch import save
 
 from photospec.candidates import CHOICES
 from photospec.config import read_toml, setting, validate, write_toml
+from photospec.dust import ASSUMED_EBV
 from photospec.errors import InputError
 from photospec.networks.cascade import Cascade
 from photospec.networks.ood import ImageDomain
@@ -133,6 +134,13 @@ class WeightsConfig:
     bands: tuple[str, ...] = setting(("u", "g", "r", "i", "z"), "Bands of the images, in order.")
     image_size: int = setting(64, "Pixels on a side.", min=1)
     pixel_scale: float = setting(0.396, "Arcsec per pixel.")
+    galactic_ebv: float = setting(
+        ASSUMED_EBV,
+        "E(B-V) of the Milky Way, mag, that images are brought to and spectra come with; 0:\n"
+        "corrected. The default is that of weights trained on images as they were taken.",
+        min=0,
+        max=5,
+    )
     lsf_wavelength: tuple[float, ...] = setting(
         (4000.0, 8500.0), "Where the line-spread function of the spectra is given, Angstrom."
     )

@@ -32,6 +32,7 @@ FLOORS = {
     "published": 3,
     "evaluation": 3,
     "figures": 3,
+    "survey": 3,
     "cli": 4,
     "__main__": 5,
 }

@@ -3,8 +3,15 @@
 import numpy as np
 import pytest
 
-from photospec.dust import attenuate, calzetti00, cardelli89
+from photospec.dust import (
+    attenuate,
+    band_extinction,
+    calzetti00,
+    cardelli89,
+    galactic_extinction,
+)
 from photospec.errors import InputError
+from photospec.photometry.filters import band_weights
 
 
 @pytest.mark.parametrize(
@@ -68,3 +75,37 @@ def test_out_of_range():
         cardelli89(5000.0, rv=0.1)
     with pytest.raises(InputError, match="wavelength: expected"):
         calzetti00([5000.0, np.nan])
+
+
+# ---------------------------------------------------------------- the Milky Way
+
+
+@pytest.mark.parametrize(
+    ("camera", "band", "curve"),
+    [
+        *(("sdss", band, band) for band in "ugriz"),
+        *(("decam", band, f"decam2014-{band}") for band in "grizY"),
+    ],
+)
+def test_published_coefficients_are_those_of_the_curve(camera, band, curve):
+    """Table 6 of Schlafly & Finkbeiner (2011): through the band, before a star of 7000 K."""
+    wavelength = np.arange(2950.0, 11200.0)
+    weights = band_weights(wavelength, (curve,))[0][:, 0]
+    star = wavelength**-5 / np.expm1(1.438777e8 / (wavelength * 7000))
+    through = 10 ** (-0.04 * galactic_extinction(wavelength))
+    magnitude = -2.5 * np.log10((star * through) @ weights / (star @ weights)) / 0.1
+    assert band_extinction([band], camera)[0] == pytest.approx(magnitude, rel=0.015)
+
+
+def test_galactic_extinction_is_on_the_scale_of_the_map():
+    blue, visual = galactic_extinction([4400.0, 5500.0])
+    assert blue - visual == pytest.approx(0.884, abs=0.03)  # of bands, not of wavelengths
+    with pytest.raises(InputError, match="Fitzpatrick"):
+        galactic_extinction(5e4)
+
+
+def test_bands_without_coefficient():
+    with pytest.raises(InputError, match="camera: expected one out of sdss, decam, got 'hsc'"):
+        band_extinction("g", "hsc")
+    with pytest.raises(InputError, match="for the camera decam, got 'u'"):
+        band_extinction("ug", "decam")

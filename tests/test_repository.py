@@ -148,12 +148,5 @@ def test_both_papers_are_cited(repository):
         assert identifier in readme
 
 
-def test_files_hold_one_idea(repository):
-    """No module grows past 400 lines unnoticed."""
-    paths = [*PACKAGE.rglob("*.py"), *(repository / "tests").rglob("*.py")]
-    long = {path.name: n for path in paths if (n := len(path.read_text().splitlines())) > 400}
-    assert not long
-
-
 def test_entry_point(project):
     assert project["scripts"] == {"photospec": "photospec.cli:main"}

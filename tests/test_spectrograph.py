@@ -7,15 +7,18 @@ import pytest
 import torch
 from astropy import units as u
 from astropy.nddata import NDData
+from scipy.stats import kstest
 from specutils import Spectrum
 
 import photospec
+from photospec.dust import band_extinction, galactic_extinction
 from photospec.errors import InputError
-from photospec.image import NANOMAGGY, prepare_image
+from photospec.image import NANOMAGGY
 from photospec.photometry.apertures import aperture_flux
 from photospec.photometry.filters import band_flux
 from photospec.spectrograph import PhotoSpectrograph
 from photospec.spectrum import FIBRE_RADIUS, WAVELENGTH, from_arrays, smooth, to_arrays
+from photospec.weights import FILES, assemble
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +32,20 @@ def galaxy(seed=1, brightness=1.0, bands="ugriz", **meta):
     light = brightness * np.exp(-np.hypot(x, y) / rng.uniform(2, 5))
     data = rng.uniform(1, 5, (len(bands), 1, 1)) * light
     data += rng.normal(0, 0.02, data.shape)
-    return NDData(
-        data, unit=NANOMAGGY, meta={"bands": tuple(bands), "pixel_scale": 0.396 * u.arcsec} | meta
-    )
+    about = {"bands": tuple(bands), "pixel_scale": 0.396 * u.arcsec, "galactic_ebv": 0.03}
+    return NDData(data, unit=NANOMAGGY, meta=about | meta)
+
+
+@pytest.fixture(scope="module")
+def redshift_spectrograph(spectrograph):
+    """The same with base and super-resolution stages that take a redshift, drawn first."""
+    config = spectrograph.config
+    stage = replace(config.base, redshift=True)
+    config = replace(config, base=stage, super_resolution=stage)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        stages = {name: config.build(name) for name in FILES}
+    return PhotoSpectrograph(assemble(stages, config), config, dtype="float32")
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +74,12 @@ def test_predict_gives_a_spectrum(spectrograph, images):
 
 def test_flux_is_that_of_the_image_through_the_fibre(spectrograph, images):
     flux = to_arrays(spectrograph.predict(images)).flux
-    image = np.stack([prepare_image(image).data[2] for image in images])[:, None]
+    image = np.stack([spectrograph.prepare(image).data[2] for image in images])[:, None]
     wanted = aperture_flux(image, FIBRE_RADIUS)[:, 0]
     np.testing.assert_allclose(band_flux(WAVELENGTH, flux, "r")[:, 0], wanted, rtol=1e-5)
     bright = NDData(3 * images[0].data, unit=NANOMAGGY, meta=images[0].meta)
-    found = band_flux(WAVELENGTH, to_arrays(spectrograph.predict(bright)).flux, "r")
+    found = to_arrays(spectrograph.predict(bright)).flux
+    found = band_flux(WAVELENGTH, found, "r")
     np.testing.assert_allclose(found, 3 * wanted[0], rtol=1e-5)
 
 
@@ -72,26 +87,6 @@ def test_same_seed_same_bits(spectrograph, images):
     a, b, c = (spectrograph.predict(images, seed=seed).flux.value for seed in (7, 7, 8))
     np.testing.assert_array_equal(a, b)
     assert np.abs(np.log(a / c)).max() > 0.05
-
-
-def test_alone_as_in_a_batch(spectrograph, images):
-    together = spectrograph.predict(images, seed=3)
-    assert together.flux.shape == (3, 4500)
-    assert len(together.meta["similarity"]) == len(together.meta["flags"]) == 3
-    for i, image in enumerate(images):
-        alone = spectrograph.predict(image, seed=3)
-        np.testing.assert_allclose(alone.flux.value, together.flux[i].value, rtol=1e-3)
-        assert alone.meta["similarity"] == pytest.approx(together.meta["similarity"][i], abs=1e-4)
-    # in another order, from a generator, in parts that fit the memory
-    turned = spectrograph.predict((image for image in images[::-1]), seed=3)
-    np.testing.assert_allclose(turned.flux[::-1].value, together.flux.value, rtol=1e-3)
-
-
-def test_parts_change_nothing(spectrograph, images, monkeypatch):
-    together = spectrograph.predict(images, seed=3)
-    monkeypatch.setattr("photospec.spectrograph._AT_ONCE", 4)
-    parts = spectrograph.predict(images, seed=3)
-    np.testing.assert_allclose(parts.flux.value, together.flux.value, rtol=1e-3)
 
 
 def test_predict_is_the_best_of_sample(spectrograph, images):
@@ -151,7 +146,8 @@ def test_embedding_of_a_spectrum_knows_no_unit_grid_or_bad_sample(spectrograph, 
     predicted = spectrograph.predict(images[0])
     wanted = spectrograph.embed_spectrum(predicted)
     arrays = to_arrays(predicted)
-    scaled = Spectrum(flux=1e3 * predicted.flux, spectral_axis=predicted.spectral_axis)
+    dust = {"galactic_ebv": predicted.meta["galactic_ebv"]}
+    scaled = Spectrum(flux=1e3 * predicted.flux, spectral_axis=predicted.spectral_axis, meta=dust)
     np.testing.assert_allclose(spectrograph.embed_spectrum(scaled), wanted, atol=1e-5)
     # a spectrum before the smoothing of 2 Angstrom, on a finer and wider grid
     grid = np.arange(3900.0, 8600.0, 0.5)
@@ -162,8 +158,57 @@ def test_embedding_of_a_spectrum_knows_no_unit_grid_or_bad_sample(spectrograph, 
     np.testing.assert_allclose(a, b, atol=1e-4)
     flux, mask = arrays.flux.copy(), np.zeros(arrays.flux.shape, bool)
     flux[0, 1000:1003], mask[0, 1000:1003] = np.nan, True
-    bad = from_arrays(WAVELENGTH, flux, mask=mask)
+    bad = from_arrays(WAVELENGTH, flux, mask=mask, meta=dust)
     np.testing.assert_allclose(spectrograph.embed_spectrum(bad), wanted, atol=0.02)
+    # and no Galactic dust, if the spectrum says how much there is
+    clean = spectrograph.predict(images[0], intrinsic=True)
+    np.testing.assert_allclose(spectrograph.embed_spectrum(clean), wanted, atol=1e-4)
+    with pytest.raises(InputError, match="one for each of 1 spectra, got 2"):
+        spectrograph.embed_spectrum(from_arrays(WAVELENGTH, flux[0], meta={"galactic_ebv": [0, 1]}))
+
+
+@pytest.mark.parametrize("left", [0.0, 0.03])
+def test_galactic_dust_is_taken_off_and_put_back(spectrograph, images, left):
+    # Networks that learnt from corrected images, and such that did not.
+    config = replace(spectrograph.config, galactic_ebv=left)
+    machine = PhotoSpectrograph(spectrograph.cascade, config, dtype="float32")
+    clear, thick = 0.0, 0.3
+    factor = 10 ** (-0.4 * thick * band_extinction("ugriz"))[:, None, None]
+    meta = images[0].meta
+    before = NDData(images[0].data, unit=NANOMAGGY, meta=meta | {"galactic_ebv": clear})
+    behind = NDData(images[0].data * factor, unit=NANOMAGGY, meta=meta | {"galactic_ebv": thick})
+    a, b = machine.prepare(before), machine.prepare(behind)
+    np.testing.assert_allclose(a.data, b.data, rtol=1e-5)
+    assert a.remaining_ebv == b.remaining_ebv == left
+    # the same networks' spectrum of both: as observed it is dimmed as the image was
+    spectra = [machine.predict(a), machine.predict(replace(a, meta=b.meta))]
+    ratio = spectra[1].flux.value / spectra[0].flux.value
+    np.testing.assert_allclose(ratio, 10 ** (-0.4 * thick * galactic_extinction(WAVELENGTH)))
+    assert [s.meta["galactic_ebv"] for s in spectra] == [clear, thick]
+    assert {s.meta["galactic_extinction"] for s in spectra} == {"included"}
+    intrinsic = [machine.predict(a, intrinsic=True), machine.predict(before, intrinsic=True)]
+    for spectrum in intrinsic:
+        np.testing.assert_allclose(spectrum.flux.value, spectra[0].flux.value, rtol=1e-6)
+        assert spectrum.meta["galactic_extinction"] == "removed"
+    flux = machine.sample(replace(a, meta=b.meta), 3, intrinsic=True).spectra.flux
+    assert flux.shape == (3, 4500)
+
+
+def test_one_image_without_dust_known(spectrograph, images):
+    meta = dict(images[1].meta)
+    del meta["galactic_ebv"]
+    unknown = NDData(images[1].data, unit=NANOMAGGY, meta=meta)
+    known = NDData(images[0].data, unit=NANOMAGGY, meta=meta | {"galactic_ebv": 0.05 * u.mag})
+    found = spectrograph.predict([known, unknown]).meta
+    assert found["galactic_ebv"] == [0.05, 0.03]
+    assert found["flags"] == [[], ["galactic_ebv_assumed"]]
+    # assumed or said to be so: the same image for the networks
+    said = NDData(images[1].data, unit=NANOMAGGY, meta=meta | {"galactic_ebv": 0.03})
+    a, b = (spectrograph.prepare(one).data for one in (unknown, said))
+    np.testing.assert_allclose(a, b, rtol=1e-6)
+    bad = NDData(images[1].data, unit=NANOMAGGY, meta=meta | {"galactic_ebv": -1.0})
+    with pytest.raises(InputError, match=r"image number 1 of 2.*galactic_ebv.*from 0 to 5 mag"):
+        spectrograph.predict([images[0], bad])
 
 
 def test_bad_spectra(spectrograph):
@@ -174,6 +219,26 @@ def test_bad_spectra(spectrograph):
     dark = from_arrays(WAVELENGTH, np.repeat([[1.0], [-1.0]], 4500, axis=1))
     with pytest.raises(InputError, match="spectrum number 1 of 2"):
         spectrograph.embed_spectrum(dark)
+
+
+def test_redshift_density(redshift_spectrograph, spectrograph, images):
+    density = redshift_spectrograph.redshift_density(images)
+    assert len(density) == 3
+    candidates = redshift_spectrograph.sample(images[1], 400, seed=1)
+    # the candidates' redshifts are draws from it
+    assert density.mean[1] == pytest.approx(candidates.expected_redshift, abs=2e-5)
+    assert kstest(density[1].cdf(np.sort(candidates.redshift))[0], "uniform").pvalue > 1e-3
+    meta = redshift_spectrograph.predict(images).meta
+    assert meta["expected_redshift"] == pytest.approx(density.mean, abs=2e-5)
+    assert density.flags == meta["flags"]
+    drawn = redshift_spectrograph.predict(images[0]).meta
+    assert 0 <= drawn["drawn_redshift"] <= 0.6
+    assert drawn["expected_redshift"] == pytest.approx(density.mean[0], abs=2e-5)
+    alone = redshift_spectrograph.redshift_density(images[2])
+    np.testing.assert_allclose(alone.mean, density.mean[2:], rtol=1e-5)
+    with pytest.raises(InputError, match="expected weights that draw redshifts"):
+        spectrograph.redshift_density(images)
+    assert spectrograph.predict(images[0]).meta["expected_redshift"] is None
 
 
 def test_save_and_load(spectrograph, images, tmp_path):

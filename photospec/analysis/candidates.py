@@ -8,8 +8,7 @@ image leaves open: their spread is the larger part of the error.
 import numpy as np
 from astropy.table import MaskedColumn
 
-from photospec.analysis.properties import measure_properties
-from photospec.analysis.property_table import masked_column
+from photospec.analysis.properties import masked_column, measure_properties
 from photospec.errors import InputError
 
 __all__ = ["combine_candidates", "measure_candidates"]

@@ -1,24 +1,110 @@
-"""All properties of one spectrum or of thousands, as a table with one row per spectrum."""
+"""All properties of one spectrum or of thousands, as a table with one row per spectrum.
+
+The order: `measure_properties` reads the spectra and shares them out, `measure_rows` measures a
+few of them one after the other, each measurement being allowed to fail alone, and `assemble`
+makes the rows a table.
+"""
 
 import os
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from astropy import units as u
+from astropy.table import MaskedColumn, QTable
+from astropy.utils.masked import Masked
+from scipy.ndimage import uniform_filter1d
 
 from photospec.analysis.bulk.frames import reason_not_bulk
-from photospec.analysis.gate import gather, notes
-from photospec.analysis.property_row import Options, failed_rows, measure_rows
-from photospec.analysis.property_table import assemble
+from photospec.analysis.bulk.indices import indices_of_block
+from photospec.analysis.emission.model import BROAD_GROUPS, LINE_NAMES, line_groups
+from photospec.analysis.gate import gather, notes, reason_unusable
+from photospec.analysis.indices.definitions import INDICES, LICK, Index, index_definitions
+from photospec.analysis.redshift import RedshiftWarning, measure_redshift
+from photospec.analysis.redshift.fit import SURE_DELTA
+from photospec.analysis.redshift.measure import warning_names
+from photospec.dust import cardelli89
 from photospec.errors import InputError
+from photospec.lines import Line
+from photospec.spectrum import FLUX_UNIT
 from photospec.utils.parallel import one_thread
 
-__all__ = ["measure_properties"]
+__all__ = [
+    "COLUMNS",
+    "INDEX_COLUMNS",
+    "Options",
+    "assemble",
+    "masked_column",
+    "measure_properties",
+    "measure_rows",
+    "residual_sigma",
+]
 
 # Spectra per task: few, so that the progress bar moves and all cores end together; and fewer
 # spectra in all than are worth starting processes for. On the exact path, and in bulk.
 CHUNK, CHUNK_BULK = 4, 32
 SERIAL_MAX, SERIAL_MAX_BULK = 8, 256
+METHODS = ("auto", "bulk", "ppxf")
+BLOCK = 20  # pixels summed, so that noise correlated between neighbours counts fully
+N_BLOCKS = 15  # averaged, to follow the noise along the spectrum
+BPT_LINES = ("halpha", "hbeta", "nii_6584", "oiii_5007")
+# With these the redshift is not known well enough to measure anything at it.
+FATAL = (
+    RedshiftWarning.SMALL_DELTA_CHI2
+    | RedshiftWarning.NEGATIVE_MODEL
+    | RedshiftWarning.POOR_FIT
+    | RedshiftWarning.OUT_OF_RANGE
+    | RedshiftWarning.QUASAR
+)
+_INDEX_UNITS = {"angstrom": u.AA, "mag": u.mag, "break": None}
+
+#: Indices measured by default.
+INDEX_NAMES = ("dn4000", *LICK)
+#: Column name -> Index, of these.
+INDEX_COLUMNS = {"dn4000": INDICES["dn4000"], **{f"lick_{name}": INDICES[name] for name in LICK}}
+#: Columns that the population fit measures -> unit.
+POPULATION_COLUMNS = {
+    "age_light_weighted": u.Gyr,
+    "age_mass_weighted": u.Gyr,
+    "metallicity_light_weighted": u.dex,
+    "metallicity_mass_weighted": u.dex,
+    "ebv": u.mag,
+    "velocity_dispersion": u.km / u.s,
+}
+#: Columns of line ratios -> lines above and below the bar.
+LINE_RATIOS = {
+    "log_nii_ha": ("nii_6584", "halpha"),
+    "log_oiii_hb": ("oiii_5007", "hbeta"),
+    "log_sii_ha": (("sii_6716", "sii_6731"), "halpha"),
+    "log_oi_ha": ("oi_6300", "halpha"),
+}
+#: Lines that may have a broad component.
+BROAD_LINES = tuple(group.names[0] for group in BROAD_GROUPS)
+
+
+def columns(indices, lines):
+    """Every measured number, in order -> unit or None; each has a column of errors too.
+
+    Parameters
+    ----------
+    indices : mapping of str to Index
+        By column name.
+    lines : tuple of str
+    """
+    return {
+        "redshift": None,
+        **POPULATION_COLUMNS,
+        **{name: _INDEX_UNITS[index.kind] for name, index in indices.items()},
+        **{f"{name}_flux": FLUX_UNIT * u.AA for name in lines},
+        **{f"{name}_ew": u.AA for name in lines},
+        **{f"{name}_broad_flux": FLUX_UNIT * u.AA for name in BROAD_LINES if name in lines},
+        "broad_width": u.km / u.s,
+        **dict.fromkeys(LINE_RATIOS, u.dex),
+    }
+
+
+#: The default columns.
+COLUMNS = columns(INDEX_COLUMNS, LINE_NAMES)
 
 
 def measure_properties(
@@ -28,6 +114,8 @@ def measure_properties(
     redshift_range=(0.0, 0.8),
     templates="bc03",
     galactic_ebv=0.0,
+    indices=(...,),
+    lines=(...,),
     n_bootstrap=0,
     seed=0,
     method="auto",
@@ -48,6 +136,13 @@ def measure_properties(
         Of the population fit: see `photospec.analysis.fit_populations`.
     galactic_ebv : float or array_like (n,)
         Foreground E(B-V) in mag, removed first (Cardelli et al. 1989).
+    indices : sequence of str or Index
+        Names of `photospec.analysis.indices.INDICES` or `photospec.analysis.Index` objects; ``...``
+        among them stands for Dn4000 and the 25 Lick indices. An index has the column
+        ``lick_<name>``, a break ``<name>``.
+    lines : sequence of str or Line
+        Names of `photospec.lines.LINES` or `photospec.lines.Line` objects; ``...`` among them
+        stands for the default lines.
     n_bootstrap : int
         Wild bootstraps behind the errors of the populations; 0 for the quick errors.
     seed : int
@@ -55,7 +150,7 @@ def measure_properties(
         whatever the number of processes or the other spectra.
     method : {"auto", "bulk", "ppxf"}
         ``"ppxf"``: the exact path, with pPXF. ``"bulk"``: the same quantities by the same
-        definitions in a tenth of the time, for spectra without uncertainty and with a
+        definitions in a fraction of the time, for spectra without uncertainty and with a
         line-spread function, such as predicted ones (`photospec.analysis.bulk`).
         ``"auto"``: in bulk what can be, the rest exactly; ``meta["method"]`` says which.
     n_processes : int, optional
@@ -78,16 +173,20 @@ def measure_properties(
 
     Examples
     --------
-    >>> from photospec.analysis import measure_properties
-    >>> from photospec.spectrum import WAVELENGTH, from_arrays
-    >>> spectrum = from_arrays(WAVELENGTH, 0 * WAVELENGTH + 1, lsf=2.3)
-    >>> table = measure_properties(spectrum)
-    >>> print(table["flags"][0], "|", table.meta["method"])
-    constant flux | bulk
+    >>> import numpy as np
+    >>> from photospec.analysis import Index, load_templates, measure_properties
+    >>> from photospec.spectrum import from_arrays
+    >>> templates = load_templates("bc03")
+    >>> old = templates.spectra[:, -5, 4]
+    >>> spectrum = from_arrays(templates.wavelength * 1.05, old, sigma=np.full(old.size, 0.02))
+    >>> mine = Index("mg_wide", (5040, 5060), (5070, 5200), (5210, 5230))
+    >>> table = measure_properties(spectrum, indices=(..., mine))
+    >>> print(f"{table['redshift'][0]:.3f} {table['dn4000'][0]:.1f} {table['lick_mg_wide'].unit}")
+    0.050 1.9 Angstrom
     """
     rows = gather(spectrum, strict=False)
     n = len(rows)
-    options = Options.checked(redshift_range, templates, n_bootstrap, seed, method)
+    options = Options.checked(redshift_range, templates, n_bootstrap, seed, indices, lines, method)
     redshift = _per_spectrum("redshift", np.nan if redshift is None else redshift, n)
     galactic_ebv = _per_spectrum("galactic_ebv", galactic_ebv, n)
     if not np.all(galactic_ebv >= 0):
@@ -179,3 +278,413 @@ def _reporting(n, progress):
 
     with tqdm(total=n, unit="spectrum", disable=not progress) as bar:
         yield bar.update
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `measure_properties` was asked for.
+
+    Attributes
+    ----------
+    redshift_range : tuple of float
+    templates : str, path or TemplateSet
+    n_bootstrap, seed : int
+    indices : dict of str to Index
+        By column name.
+    lines : tuple of str or Line
+    method : {"auto", "bulk", "ppxf"}
+    """
+
+    redshift_range: tuple
+    templates: object
+    n_bootstrap: int
+    seed: int
+    indices: dict = field(default_factory=lambda: INDEX_COLUMNS)
+    lines: tuple = (...,)
+    method: str = "ppxf"
+
+    def bulk(self, arrays):
+        """Whether a spectrum takes the bulk path.
+
+        Parameters
+        ----------
+        arrays : SpectrumArrays or str
+            One row, or the reason why it could not be read.
+
+        Returns
+        -------
+        bool
+        """
+        if self.method == "ppxf" or self.n_bootstrap or isinstance(arrays, str):
+            return False
+        return not reason_not_bulk(arrays)
+
+    @property
+    def columns(self):
+        """Columns of the table -> unit."""
+        return columns(self.indices, line_groups(self.lines)[1])
+
+    @classmethod
+    def checked(
+        cls,
+        redshift_range,
+        templates,
+        n_bootstrap,
+        seed,
+        indices=(...,),
+        lines=(...,),
+        method="auto",
+    ):
+        """Options that every spectrum can use, or an InputError."""
+        from photospec.analysis.populations.templates import load_templates
+        from photospec.analysis.redshift.measure import checked_range
+
+        for name, value in (("n_bootstrap", n_bootstrap), ("seed", seed)):
+            if not isinstance(value, (int, np.integer)) or value < 0:
+                raise InputError(f"{name}: expected a whole number, not negative, got {value!r}")
+        if method not in METHODS:
+            raise InputError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
+        if method == "bulk" and n_bootstrap:
+            raise InputError(
+                f"n_bootstrap: expected 0 with method='bulk', got {n_bootstrap}; wild bootstraps"
+                " need the exact path, method='ppxf'"
+            )
+        load_templates(templates)
+        lines = (lines,) if isinstance(lines, (str, Line)) else tuple(lines)
+        line_groups(lines)
+        return cls(
+            checked_range(redshift_range),
+            templates,
+            int(n_bootstrap),
+            int(seed),
+            _index_columns(indices),
+            lines,
+            method,
+        )
+
+
+def _index_columns(indices):
+    """Column name -> Index for the indices asked for."""
+    asked = []
+    for item in (indices,) if isinstance(indices, (str, Index)) else indices:
+        asked += INDEX_NAMES if item is ... else (item,)
+    found = {}
+    for index in index_definitions(asked):
+        name = index.name if index.kind == "break" else f"lick_{index.name}"
+        if found.setdefault(name, index) != index:
+            raise InputError(f"indices: expected different names, got two named {index.name!r}")
+    return found
+
+
+def measure_rows(rows, redshift, galactic_ebv, options):
+    """Measure a few spectra.
+
+    Parameters
+    ----------
+    rows : list of SpectrumArrays or str
+        One-row arrays, or the reason why a spectrum could not be read.
+    redshift : ndarray (n,)
+        NaN where it is to be found.
+    galactic_ebv : ndarray (n,)
+        mag.
+    options : Options
+
+    Returns
+    -------
+    list of dict
+        ``{column: (value, error)}`` and ``"flags"``, a list of str.
+    """
+    measured = [
+        _begin(arrays, float(z), float(ebv), options)
+        for arrays, z, ebv in zip(rows, redshift, galactic_ebv, strict=True)
+    ]
+    at_redshift = [item for item in measured if np.isfinite(item.redshift)]
+    _spectral_fits(at_redshift, options)
+    _indices(at_redshift, options)
+    return [item.row for item in measured]
+
+
+def failed_rows(rows, *_):
+    """Rows for spectra whose process died."""
+    reason = "the process that measured it died: out of memory?"
+    return [{"flags": [reason]} for _row in rows]
+
+
+@dataclass
+class _Measured:
+    """A row so far.
+
+    Attributes
+    ----------
+    row : dict
+    arrays : SpectrumArrays or None
+        Without Galactic extinction; with errors from the residuals once there are some.
+    redshift : float
+        To measure at; NaN if there is none.
+    """
+
+    row: dict
+    arrays: object = None
+    redshift: float = np.nan
+
+
+def _begin(arrays, redshift, galactic_ebv, options):
+    """Refuse what cannot be used, take extinction off, and find the redshift."""
+    row = {"flags": []}
+    why = arrays if isinstance(arrays, str) else reason_unusable(arrays)
+    if why:
+        row["flags"].append(why)
+        return _Measured(row)
+    row["flags"] += arrays.meta.get("notes", ())
+    if galactic_ebv:
+        arrays = _dereddened(arrays, galactic_ebv)
+    try:
+        redshift = _redshift(row, arrays, redshift, options)
+    except Exception as error:  # whatever happens to one spectrum must not stop the rest
+        row["flags"].append(f"redshift: {_one_line(error)}")
+        redshift = np.nan
+    return _Measured(row, arrays, redshift)
+
+
+def _one_line(error):
+    return " ".join(f"{type(error).__name__} {error}".split())[:160]
+
+
+def _dereddened(arrays, galactic_ebv):
+    brighter = 10 ** (0.4 * galactic_ebv * cardelli89(arrays.wavelength))
+    sigma = None if arrays.sigma is None else arrays.sigma * brighter
+    return replace(arrays, flux=arrays.flux * brighter, sigma=sigma)
+
+
+def _redshift(row, arrays, redshift, options):
+    """Redshift to measure at; NaN if there is none to trust."""
+    if np.isfinite(redshift):
+        low, high = -0.01, 10.0
+        if not low <= redshift <= high:
+            row["flags"].append(f"redshift: {redshift:g} is not from {low:g} to {high:g}")
+            return np.nan
+        row["redshift"] = (redshift, np.nan)
+        return redshift
+    fit = measure_redshift(arrays, redshift_range=options.redshift_range)
+    warning = int(fit.warning[0])
+    if fit.reason[0]:
+        row["flags"].append(f"redshift: {fit.reason[0]}")
+        return np.nan
+    if warning:
+        best, second = fit.redshift[0], fit.second_redshift[0]
+        row["flags"].append(f"redshift: {warning_names(warning)} ({best:.4f} or {second:.4f})")
+    error = float(fit.error[0])
+    if fit.solutions.correlation[0] > 1:
+        # Without noise a poor fit says that parts of a spectrum disagree; the error holds that.
+        warning &= ~RedshiftWarning.POOR_FIT
+        error = float(fit.solutions.spread()[0])
+    if warning & RedshiftWarning.POOR_FIT and fit.delta_chi2[0] >= SURE_DELTA:
+        warning &= ~RedshiftWarning.POOR_FIT  # a flag, but no doubt about which redshift is best
+    if warning & FATAL:
+        return np.nan
+    if not warning & RedshiftWarning.ZERO_REDSHIFT:
+        row["redshift"] = (float(fit.redshift[0]), error)
+    return float(fit.redshift[0])
+
+
+def _spectral_fits(measured, options):
+    """Populations and kinematics, then emission lines on what the stars leave."""
+    together = [item for item in measured if options.bulk(item.arrays)]
+    fits = {}
+    if together:
+        from photospec.analysis.bulk import fit_populations_bulk
+
+        found = fit_populations_bulk(
+            [item.arrays for item in together],
+            _redshifts(together),
+            templates=options.templates,
+            seed=options.seed,
+        )
+        fits = {id(item): fit for item, fit in zip(together, found, strict=True)}
+    for item in measured:
+        try:
+            _spectral_fit(item, fits.get(id(item)), options)
+        except Exception as error:  # whatever happens to one spectrum must not stop the rest
+            item.row["flags"].append(f"spectral_fit: {_one_line(error)}")
+
+
+def _spectral_fit(item, fit, options):
+    """Row of one spectrum, whose populations were fitted in bulk or are fitted now."""
+    from photospec.analysis.emission.fit import gauss_newton
+    from photospec.analysis.emission.measure import measure_lines
+    from photospec.analysis.populations import fit_populations
+
+    row, nonlinear = item.row, gauss_newton
+    if fit is None:
+        nonlinear = None
+        fit = fit_populations(
+            item.arrays,
+            item.redshift,
+            templates=options.templates,
+            n_bootstrap=options.n_bootstrap,
+            seed=options.seed,
+        )
+    for name in POPULATION_COLUMNS:
+        row[name] = (getattr(fit, name), getattr(fit, f"{name}_error"))
+    row["flags"] += [f"populations: {flag}" for flag in fit.flags]
+    if item.arrays.sigma is None:  # errors only: good pixels and values stay what they are
+        sigma = residual_sigma(fit, item.arrays.wavelength)
+        if sigma is not None:
+            item.arrays = replace(item.arrays, sigma=sigma[None])
+    _lines(row, measure_lines(fit, options.lines, nonlinear=nonlinear), options)
+
+
+def _lines(row, lines, options):
+    from photospec.analysis.bpt import BPTClass, classify_bpt
+
+    missing = {}
+    for i, name in enumerate(lines.names):
+        row[f"{name}_flux"] = (lines.flux[i], lines.flux_error[i])
+        row[f"{name}_ew"] = (lines.ew[i], lines.ew_error[i])
+        row[f"{name}_broad_flux"] = (lines.broad_flux[i], lines.broad_flux_error[i])
+        if lines.reason[i]:
+            missing.setdefault(lines.reason[i], []).append(name)
+    row["broad_width"] = (lines.broad_width, lines.broad_width_error)
+    row["broad_line"] = lines.broad_line
+    for name, (upper, lower) in LINE_RATIOS.items():
+        sides = [(side,) if isinstance(side, str) else side for side in (upper, lower)]
+        if all(line in lines.names for side in sides for line in side):
+            row[name] = lines.log_ratio(upper, lower)
+        if not np.isfinite(row.get(name, (np.nan,))[0]):
+            missing.setdefault("not all lines above 3 sigma", []).append(name)
+    row["flags"] += [f"{', '.join(names)}: {why}" for why, names in missing.items()]
+    row["flags"] += [f"lines: {flag}" for flag in lines.flags if not lines.mask.all()]
+    if not all(name in lines.names and np.isfinite(lines[name][0]) for name in BPT_LINES):
+        return
+    if not lines.gaussian:
+        row["flags"].append("bpt_class: lines are no Gaussians")
+        return
+    found = classify_bpt(lines, n_draws=1, seed=options.seed).bpt_class
+    if lines.broad_line and found is BPTClass.STAR_FORMING:
+        # A broad-line region is no star formation, whatever its narrow lines look like.
+        row["flags"].append("bpt_class: broad lines, but narrow ones as of star formation")
+        found = BPTClass.UNCLASSIFIED
+    row["bpt_class"] = found.name
+
+
+def _indices(measured, options):
+    """Indices, of all spectra on a grid together, into their rows."""
+    definitions = tuple(options.indices.values())
+    grids = {}
+    for item in measured:
+        grid = np.asarray(item.arrays.wavelength, float).tobytes()
+        grids.setdefault((grid, item.arrays.sigma is None), []).append(item)
+    for alike in grids.values():
+        found = zip(*indices_of_block(_stacked(alike), _redshifts(alike), definitions), strict=True)
+        for item, (value, error, reason) in zip(alike, found, strict=True):
+            missing = {}
+            for i, name in enumerate(options.indices):
+                item.row[name] = (value[i], error[i])
+                if reason[i]:
+                    missing.setdefault(reason[i], []).append(name)
+            item.row["flags"] += [f"{', '.join(names)}: {why}" for why, names in missing.items()]
+
+
+def _redshifts(measured):
+    return np.array([item.redshift for item in measured])
+
+
+def _stacked(measured):
+    """SpectrumArrays of several spectra on one grid, as far as indices need them."""
+    arrays = [item.arrays for item in measured]
+    sigma = mask = None
+    if arrays[0].sigma is not None:
+        sigma = np.concatenate([one.sigma for one in arrays])
+    if any(one.mask is not None for one in arrays):
+        nothing = np.zeros(arrays[0].flux.shape, bool)
+        mask = np.concatenate([nothing if one.mask is None else one.mask for one in arrays])
+    flux = np.concatenate([one.flux for one in arrays])
+    return replace(arrays[0], flux=flux, sigma=sigma, mask=mask, lsf=None, redshift=None)
+
+
+def residual_sigma(fit, wavelength):
+    """Standard error per pixel, from the residuals of a population fit.
+
+    Residuals are summed over blocks before they are squared: sums over bands of an index
+    then have the right error even if neighbouring residuals are alike, as they are in
+    smoothed spectra and where the templates do not match.
+
+    Parameters
+    ----------
+    fit : PopulationFit
+    wavelength : ndarray (n_wave,)
+        Pixels to give errors for; observed frame, Angstrom.
+
+    Returns
+    -------
+    ndarray (n_wave,) or None
+        None if the fit left too few pixels to tell.
+    """
+    good = fit.fitted & np.isfinite(fit.best_fit)
+    n_blocks = int(good.sum()) // BLOCK
+    if n_blocks < N_BLOCKS:
+        return None
+    pixels = np.flatnonzero(good)[: n_blocks * BLOCK]
+    residual = (fit.flux - fit.best_fit)[pixels].reshape(n_blocks, BLOCK)
+    square = uniform_filter1d(residual.sum(axis=1) ** 2 / BLOCK, N_BLOCKS, mode="nearest")
+    centre = fit.wavelength[pixels].reshape(n_blocks, BLOCK).mean(axis=1)
+    sigma = np.interp(wavelength, centre, np.sqrt(square))
+    # White noise per Angstrom: a pixel half as wide is noisier by the root of two.
+    width = np.interp(wavelength, fit.wavelength, np.gradient(fit.wavelength))
+    return sigma * np.sqrt(width / np.gradient(wavelength))
+
+
+def assemble(rows, options):
+    """Table from rows of ``{column: (value, error)}`` and flags.
+
+    Parameters
+    ----------
+    rows : list of dict
+    options : Options
+        Goes into ``meta``.
+
+    Returns
+    -------
+    astropy.table.QTable
+    """
+    table = QTable()
+    nothing = (np.nan, np.nan)
+    for name, unit in options.columns.items():
+        pairs = np.array([row.get(name, nothing) for row in rows], float).reshape(-1, 2)
+        value, error = pairs.T
+        error = np.where(np.isfinite(value) & (error >= 0), error, np.nan)
+        table[name] = masked_column(value, unit)
+        table[f"{name}_error"] = masked_column(error, unit)
+    table["broad_line"] = MaskedColumn(
+        [row.get("broad_line", False) for row in rows],
+        mask=["broad_line" not in row for row in rows],
+        dtype=bool,
+    )
+    classes = [row.get("bpt_class", "") for row in rows]
+    table["bpt_class"] = MaskedColumn(classes, mask=[not name for name in classes], dtype="U12")
+    table["flags"] = ["; ".join(row["flags"]) for row in rows]
+    for name in table.colnames:
+        if table[name].dtype.kind == "f":
+            table[name].info.format = ".6f" if name.startswith("redshift") else ".5g"
+    table.meta["redshift_range"] = list(options.redshift_range)
+    table.meta["templates"] = str(options.templates)
+    return table
+
+
+def masked_column(values, unit):
+    """Column of a table, masked where values are not finite.
+
+    Parameters
+    ----------
+    values : ndarray (n,)
+    unit : Unit or None
+
+    Returns
+    -------
+    Masked Quantity, or MaskedColumn if there is no unit
+    """
+    mask = ~np.isfinite(values)
+    values = np.where(mask, np.nan, values)
+    if unit is None:
+        return MaskedColumn(values, mask=mask)
+    return Masked(values * unit, mask=mask)

@@ -1,5 +1,6 @@
 """Cutouts of the DESI Legacy Imaging Surveys, from their cutout service or on disk."""
 
+import contextlib
 import tempfile
 from pathlib import Path
 from urllib.parse import urlencode
@@ -8,6 +9,7 @@ import numpy as np
 from astropy import units as u
 from astropy.nddata import InverseVariance, NDData
 
+from photospec.archive.galactic_dust import galactic_ebv_at
 from photospec.archive.sdss.settings import DownloadConfig
 from photospec.archive.transfer import Client, FileRefused, GiveUp
 from photospec.archive.verify import open_verified
@@ -75,7 +77,10 @@ def legacy_image(
                 client.fetch(address, path, lambda p: (_check(p, bands, size), False))
             except GiveUp as error:
                 raise InputError(f"position: no Legacy Surveys image: {error}") from None
-        return read_legacy(path, position=(ra, dec))
+        image = read_legacy(path, position=(ra, dec))
+        with contextlib.suppress(InputError):  # where there is a map
+            image.meta["galactic_ebv"] = galactic_ebv_at(ra, dec)
+        return image
 
 
 def read_legacy(path, *, position=None):
@@ -128,6 +133,7 @@ def read_legacy(path, *, position=None):
         "bands": bands,
         "pixel_scale": float(np.mean(pixel_scales(wcs, {}, center))) * u.arcsec,
         "name": path.stem,
+        "camera": "decam",
     }
     if position is not None:
         meta["position"] = tuple(position)

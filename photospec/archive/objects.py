@@ -134,16 +134,22 @@ def write_objects(
 
 
 def _pair(item, make_image, bands, size, pixel_scale):
+    from photospec.image.extinction import EBV_ASSUMED
+
     picture = item.image if item.image is not None or make_image is None else make_image(item)
     if picture is None or item.spectrum is None:
         missing = "image" if picture is None else "spectrum"
         raise InputError(f"{item.identifier}: expected image and spectrum, got no {missing}")
     array = prepare_image(picture, bands=bands, pixel_scale=pixel_scale, size=size)
+    # Pairs hold images as observed, and beside them what there is to correct.
+    array = array.with_extinction(array.galactic_ebv)
+    known = EBV_ASSUMED not in array.flags
     arrays = to_arrays(item.spectrum)
     sigma = np.full(arrays.flux.shape, np.inf) if arrays.sigma is None else arrays.sigma
     ivar = np.where(arrays.mask, 0.0, sigma**-2.0)
     flux, ivar = to_training_grid(arrays.wavelength, arrays.flux[0], ivar[0])
     values = {"ra": item.ra, "dec": item.dec, "redshift": item.redshift}
+    values["galactic_ebv"] = array.galactic_ebv if known else np.nan
     return array.data, flux, ivar, {"identifier": item.identifier} | values | item.columns
 
 

@@ -12,7 +12,17 @@ photospec; 130 interrupted.
 
 import argparse
 
-from photospec.cli import demo, download, evaluate, measure, predict, simulate, train
+from photospec.cli import (
+    demo,
+    download,
+    evaluate,
+    measure,
+    photoz,
+    predict,
+    simulate,
+    survey,
+    train,
+)
 from photospec.cli.console import guarded
 
 __all__ = ["build_parser", "main"]
@@ -22,6 +32,7 @@ _EPILOG = """\
 examples:
   photospec demo
   photospec predict cutout.fits -o spectrum.fits --table properties.ecsv --figure figure.png
+  photospec photoz cutouts/*.fits -o redshifts.ecsv --qp densities.hdf5
   photospec measure spec-0285-51930-0309.fits -o table.ecsv
 
 'photospec VERB --help' explains the arguments of a verb.
@@ -82,7 +93,7 @@ def build_parser():
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB", required=True)
-    for module in (predict, measure, demo, simulate, download, train, evaluate):
+    for module in (predict, photoz, survey, measure, demo, simulate, download, train, evaluate):
         module.add_parser(verbs, parents=[everywhere])
     return parser
 

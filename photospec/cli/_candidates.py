@@ -1,6 +1,9 @@
 """Candidates become rows of a table, some galaxies at a time."""
 
-__all__ = ["CandidateTable", "best_row"]
+__all__ = ["PER_SPECTRUM", "CandidateTable", "best_row"]
+
+#: Entries of a prediction's ``meta`` with one value per spectrum.
+PER_SPECTRUM = ("similarity", "flags", "galactic_ebv", "drawn_redshift", "expected_redshift")
 
 # Spectra that are measured together: enough to be worth the start of worker processes, few
 # enough to hold.
@@ -18,12 +21,12 @@ def best_row(candidates):
     Returns
     -------
     specutils.Spectrum
-        Flux (1, n_wave); ``meta["similarity"]`` and ``meta["flags"]`` are lists of one.
+        Flux (1, n_wave); what ``meta`` says of each spectrum (`PER_SPECTRUM`) in lists of one.
     """
     from specutils import Spectrum
 
     best = candidates.best
-    lists = {name: [best.meta[name]] for name in ("similarity", "flags") if name in best.meta}
+    lists = {name: [best.meta[name]] for name in PER_SPECTRUM if name in best.meta}
     return Spectrum(
         flux=best.flux[None],
         spectral_axis=best.spectral_axis,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from photospec.cli.console import error, progress
 
-__all__ = ["Predictions", "predict_all"]
+__all__ = ["Predictions", "predict_all", "read_images", "report"]
 
 # Images that are read and predicted together: large enough to keep a processor
 # busy, small enough that memory does not grow with the number of images.
@@ -50,7 +50,7 @@ def predict_all(args, sources):
     spectrograph = bar = rows = None
     for start in range(0, len(sources), _CHUNK):
         chunk = sources[start : start + _CHUNK]
-        good = _read(chunk)
+        good = read_images(chunk)
         if good and spectrograph is None:
             from photospec import PhotoSpectrograph
 
@@ -99,15 +99,17 @@ def _predict_with_candidates(args, spectrograph, pairs, rows):
 
     for source, image in pairs:
         try:
-            candidates = spectrograph.sample(image, args.n_candidates, seed=args.seed)
+            candidates = spectrograph.sample(
+                image, args.n_candidates, seed=args.seed, **_options(args)
+            )
         except PhotospecError as exception:
-            _report(source, exception)
+            report(source, exception)
             continue
         yield [(source, image)], best_row(candidates)
         rows.add(candidates)
 
 
-def _read(sources):
+def read_images(sources):
     """Read images, naming those that cannot be read; return (source, image) pairs."""
     from photospec.errors import PhotospecError
 
@@ -116,7 +118,7 @@ def _read(sources):
         try:
             pairs.append((source, source.read()))
         except (PhotospecError, OSError) as exception:
-            _report(source, exception)
+            report(source, exception)
     return pairs
 
 
@@ -129,19 +131,25 @@ def _predict_together(args, spectrograph, pairs):
 
     if not pairs:
         return
-    settings = {} if args.n_candidates is None else {"n_candidates": args.n_candidates}
+    settings = _options(args)
+    if args.n_candidates is not None:
+        settings["n_candidates"] = args.n_candidates
     try:
         images = [image for _, image in pairs]
         yield pairs, spectrograph.predict(images, seed=args.seed, **settings)
     except PhotospecError as exception:
         if len(pairs) == 1:
-            _report(pairs[0][0], exception)
+            report(pairs[0][0], exception)
             return
         for pair in pairs:
             yield from _predict_together(args, spectrograph, [pair])
 
 
-def _report(source, exception):
+def _options(args):
+    return {"intrinsic": True} if getattr(args, "intrinsic", False) else {}
+
+
+def report(source, exception):
     """Name the image that failed, once, and say why."""
     text = str(exception)
     error(text if source.name in text else f"{source.name}: {text}")

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 __all__ = [
+    "add_galactic_ebv",
     "add_method",
     "add_overwrite",
     "add_seed",
@@ -96,6 +97,23 @@ def add_seed(parser):
         default=0,
         metavar="S",
         help="seed of the random numbers: the same seed gives the same result (default: 0)",
+    )
+
+
+def add_galactic_ebv(parser):
+    """Add ``--galactic-ebv``.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        Parser of a verb.
+    """
+    parser.add_argument(
+        "--galactic-ebv",
+        type=bounded_float(0, 5),
+        metavar="MAG",
+        help="E(B-V) of the Milky Way before the galaxies, mag, on the scale of the SFD map "
+        "(default: what the image says; else 0.03 is assumed and flagged)",
     )
 
 

@@ -15,7 +15,14 @@ __all__ = ["BAD_INPUT", "DEFECT", "INTERRUPTED", "PARTIAL", "error", "guarded", 
 PARTIAL, BAD_INPUT, DEFECT, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 130, 141
 
 # Which extra of the package brings a module that is not always installed.
-_EXTRAS = {"ignite": "train", "galsim": "simulate", "qp": "qp", "dask": "survey", "lsdb": "survey"}
+_EXTRAS = {
+    "ignite": "train",
+    "galsim": "simulate",
+    "qp": "qp",
+    "dask": "survey",
+    "lsdb": "survey",
+    "distributed": "survey",
+}
 
 
 def _write_line(text):

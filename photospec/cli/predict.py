@@ -2,7 +2,14 @@
 
 from pathlib import Path
 
-from photospec.cli.arguments import add_method, add_overwrite, add_seed, bounded_float, bounded_int
+from photospec.cli.arguments import (
+    add_galactic_ebv,
+    add_method,
+    add_overwrite,
+    add_seed,
+    bounded_float,
+    bounded_int,
+)
 from photospec.cli.console import BAD_INPUT, PARTIAL, error, say
 
 __all__ = ["add_parser", "run"]
@@ -75,13 +82,26 @@ def add_parser(verbs, parents=()):
     )
     add_method(how)
     add_seed(how)
+    how.add_argument(
+        "--intrinsic",
+        action="store_true",
+        help="spectra without the Milky Way's dust (default: as observed through it)",
+    )
     how.add_argument("--device", metavar="D", help="cpu, cuda or cuda:N (default: cpu)")
+    add_galactic_ebv(how)
     where = parser.add_argument_group("target, if it is not at the centre of the image")
     where.add_argument(
         "--ra", type=bounded_float(0, 360), metavar="DEG", help="right ascension, degrees, ICRS"
     )
     where.add_argument(
         "--dec", type=bounded_float(-90, 90), metavar="DEG", help="declination, degrees, ICRS"
+    )
+    where.add_argument(
+        "--positions",
+        type=Path,
+        metavar="TABLE",
+        help="columns ra, dec (degrees), image: one galaxy each on the SDSS frames of the folder "
+        "IMAGES",
     )
     parser.set_defaults(run=run)
 
@@ -99,7 +119,7 @@ def run(args):
     int
         0, or 1 if some images failed, or 2 if all did.
     """
-    from photospec.cli._images import image_sources
+    from photospec.cli._images import image_sources, sources_at
     from photospec.cli._predictions import predict_all
     from photospec.cli.outputs import check_outputs
     from photospec.cli.tables import FIGURE_SUFFIXES, TABLE_SUFFIXES
@@ -120,7 +140,12 @@ def run(args):
         overwrite=args.overwrite,
         inputs=args.images,
     )
-    sources = image_sources(args.images, args.ra, args.dec)
+    if args.positions is not None:
+        if args.ra is not None:
+            raise InputError("--positions: expected it without --ra and --dec, got both")
+        sources = sources_at(args.images, args.positions)
+    else:
+        sources = image_sources(args.images, args.ra, args.dec, args.galactic_ebv)
     found = predict_all(args, sources)
     n_failed = len(sources) - len(found.names)
     if not found.names:
@@ -137,6 +162,7 @@ def run(args):
 
 def _write(args, found):
     """Write the spectra, then the table, then the figure, as far as asked for."""
+    from photospec.cli._candidates import PER_SPECTRUM
     from photospec.cli.tables import draw, write_table
     from photospec.spectrum import write_spectra
     from photospec.utils.files import naming, replacing
@@ -153,8 +179,10 @@ def _write(args, found):
     # What the image and the prediction say of themselves, beside what is measured.
     if "flags" in spectra.meta:
         table["image_flags"] = ["; ".join(flags) for flags in spectra.meta["flags"]]
-    if "similarity" in spectra.meta:
-        table["similarity"] = spectra.meta["similarity"]
+    for name in PER_SPECTRUM:
+        values = spectra.meta.get(name)
+        if name != "flags" and values is not None and None not in values:
+            table[name] = values
     if args.table:
         with replacing(args.table) as path:
             write_table(table, path)

@@ -129,9 +129,9 @@ def _plain(value):
     return str(value)
 
 
-def image_of(data, bands, pixel_scale):
+def image_of(data, bands, pixel_scale, galactic_ebv=None):
     """An NDData for the spectrograph of an array (n_bands, ny, nx), nanomaggies."""
-    meta = {"bands": bands, "pixel_scale": pixel_scale * u.arcsec}
+    meta = {"bands": bands, "pixel_scale": pixel_scale * u.arcsec, "galactic_ebv": galactic_ebv}
     return NDData(data, unit=NANOMAGGY, meta=meta)
 
 

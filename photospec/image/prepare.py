@@ -7,14 +7,16 @@ pixels (`photospec.utils.validity.usable`), cutting or resampling, filling, flag
 """
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from astropy import units as u
 from astropy.nddata import NDData
 from scipy.ndimage import gaussian_filter
 
+from photospec.dust import ASSUMED_EBV, band_extinction
 from photospec.errors import InputError, PhotospecWarning
+from photospec.image.extinction import EBV_ASSUMED, image_ebv
 from photospec.image.resample import crop, fill_bad, resample, sky_noise
 from photospec.image.units import (
     band_label,
@@ -58,7 +60,7 @@ class ImageArray:
     Attributes
     ----------
     data : ndarray (n_bands, size, size) of float32
-        Nanomaggies per pixel, bad pixels filled.
+        Nanomaggies per pixel, bad pixels filled, corrected for Galactic extinction if known.
     mask : ndarray of bool, same shape
         True where a pixel was bad or outside the image.
     uncertainty : ndarray of float32 or None
@@ -71,9 +73,13 @@ class ImageArray:
     flags : tuple of str
         Out of ``"padded"``, ``"masked_pixels"``, ``"masked_core"`` (within the fibre radius of
         the target), ``"resampled"``, ``"target_off_centre"`` (something brighter lies within
-        5 arcsec), ``"low_signal"`` (below 5 sigma within the fibre in every band).
+        5 arcsec), ``"low_signal"`` (below 5 sigma within the fibre in every band),
+        ``"galactic_ebv_assumed"`` (the image did not say its Galactic extinction).
     meta : dict
-        ``center``: (x, y) of the target in pixels, and what the image brought.
+        ``center``: (x, y) of the target in pixels, ``galactic_ebv``: E(B-V) of the Milky Way, mag,
+        `photospec.dust.ASSUMED_EBV` where the image does not say; and what the image brought.
+    remaining_ebv : float
+        E(B-V) whose dust is left in the image, mag: 0 where it was corrected, else all of it.
     """
 
     data: np.ndarray
@@ -84,11 +90,39 @@ class ImageArray:
     wcs: object = None
     flags: tuple = ()
     meta: dict = field(default_factory=dict)
+    remaining_ebv: float = ASSUMED_EBV
+
+    @property
+    def galactic_ebv(self):
+        """E(B-V) of the Milky Way before the target, mag."""
+        return self.meta.get("galactic_ebv", ASSUMED_EBV)
 
     @property
     def center(self):
         """Position (x, y) of the target in pixels."""
         return self.meta.get("center", (self.data.shape[-1] // 2, self.data.shape[-2] // 2))
+
+    def with_extinction(self, ebv):
+        """The same with the dust of another E(B-V) left in it, mag.
+
+        Parameters
+        ----------
+        ebv : float
+
+        Returns
+        -------
+        ImageArray
+        """
+        if ebv == self.remaining_ebv:
+            return self
+        camera = str(self.meta.get("camera", "sdss")).lower()
+        extinction = band_extinction(self.bands, camera)
+        factor = 10 ** (0.4 * (self.remaining_ebv - ebv) * extinction)
+        factor = factor.astype(np.float32)[:, None, None]
+        changes = {"data": self.data * factor, "remaining_ebv": float(ebv)}
+        if self.uncertainty is not None:
+            changes["uncertainty"] = self.uncertainty * factor
+        return replace(self, **changes)
 
     def __repr__(self):
         return (
@@ -102,13 +136,16 @@ def prepare_image(image, *, bands=SDSS_BANDS, pixel_scale=0.396, size=64, positi
 
     Orders the bands, converts the unit to nanomaggies, resamples the pixel scale
     conserving flux (only when it differs by more than 0.5 %), cuts ``size`` x ``size``
-    pixels around the target, and masks and fills what is bad. Orientation is left alone.
+    pixels around the target, masks and fills what is bad, and corrects for the Milky Way's
+    dust (`photospec.dust`) where the image says how much there is. Orientation is left alone.
 
     Parameters
     ----------
     image : NDData or CCDData (n_bands, ny, nx)
         With a flux unit, ``meta["bands"]``, and a celestial WCS (of FITS, or any other of
-        APE 14) or ``meta["pixel_scale"]``.
+        APE 14) or ``meta["pixel_scale"]``. ``meta["galactic_ebv"]``: E(B-V) of the Milky Way,
+        mag, on the scale of the SFD map; without it the pixels stay as they are, and the image
+        is flagged. ``meta["camera"]``: whose bands they are, "sdss" (default) or "decam".
     bands : str or sequence of str
         Bands wanted, in this order; others in the image are left out. Any names.
     pixel_scale : float
@@ -128,7 +165,8 @@ def prepare_image(image, *, bands=SDSS_BANDS, pixel_scale=0.396, size=64, positi
     ------
     InputError
         If the image cannot be used: no image, wrong shape, bands, unit or pixel scale, no
-        finite pixel, a constant band, less than half of the crop covered or good.
+        finite pixel, a constant band, less than half of the crop covered or good; an E(B-V)
+        that is not one number from 0 to 5 mag.
 
     Warns
     -----
@@ -155,6 +193,7 @@ def prepare_image(image, *, bands=SDSS_BANDS, pixel_scale=0.396, size=64, positi
     order, name = _order_bands(image, data.shape, bands)
     data, mask, sigma = data[order], mask[order], None if sigma is None else sigma[order]
     meta = dict(image.meta)
+    ebv, assumed = image_ebv(meta)
     wcs = celestial(image.wcs)
     center = target_pixel(data.shape, wcs, meta, position)
     scale = pixel_scales(wcs, meta, center)
@@ -187,9 +226,13 @@ def prepare_image(image, *, bands=SDSS_BANDS, pixel_scale=0.396, size=64, positi
     if sigma is not None:
         sigma = np.where(mask, np.inf, sigma).astype(np.float32)
     flags += _quality(data, mask, put.center, pixel_scale, bands)
+    if assumed:
+        flags.append(EBV_ASSUMED)
     wcs = moved_wcs(wcs, put.start, put.step, size)
-    meta.update(center=put.center, bands=bands)
-    return ImageArray(data, mask, sigma, bands, float(pixel_scale), wcs, tuple(flags), meta)
+    meta.update(center=put.center, bands=bands, galactic_ebv=ebv)
+    scale = float(pixel_scale)
+    made = ImageArray(data, mask, sigma, bands, scale, wcs, tuple(flags), meta, ebv)
+    return made if assumed else made.with_extinction(0.0)
 
 
 def _warn(text):

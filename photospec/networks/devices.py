@@ -1,13 +1,26 @@
 """Where networks run, and in which precision."""
 
+from contextlib import contextmanager
+
 import torch
 
 from photospec.errors import InputError
 
-__all__ = ["DTYPES", "check_device", "check_dtype"]
+__all__ = ["DTYPES", "check_device", "check_dtype", "network_threads"]
 
 #: Type that networks run in, by the name users give; None is that of the weights.
 DTYPES = {"float32": None, "bfloat16": torch.bfloat16}
+
+
+@contextmanager
+def network_threads(n):
+    """Run networks on `n` threads of the processor within the context."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def check_device(device):

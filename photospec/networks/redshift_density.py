@@ -73,6 +73,11 @@ class RedshiftDensity(nn.Module):
         log_density = log_weight - 0.5 * pull**2 - width.log() - 0.5 * math.log(2 * math.pi)
         return -log_density.logsumexp(dim=1)
 
+    def mixture(self, photometry, tokens):
+        """Weights, means and standard deviations (n, n_components) in ``ln(1 + redshift)``."""
+        log_weight, mean, width = (p.double() for p in self._components(photometry, tokens))
+        return log_weight.exp(), self.mean + self.std * mean, self.std * width
+
     def cumulative(self, photometry, tokens):
         """Redshifts (n_grid,) and the cumulative probability (n, n_grid) below them."""
         log_weight, mean, width = (
@@ -82,7 +87,7 @@ class RedshiftDensity(nn.Module):
         grid = torch.linspace(0.0, end, _N_GRID, dtype=torch.float64, device=tokens.device)
         pull = ((grid - self.mean) / self.std - mean) / width
         below = (log_weight.exp() * torch.special.ndtr(pull)).sum(dim=1)
-        # What a component has outside of the range belongs to nobody.
+        # Truncated to the range, and normalised there.
         below = below - below[:, :1]
         return torch.expm1(grid), below / below[:, -1:]
 

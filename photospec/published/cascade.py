@@ -11,6 +11,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from photospec.errors import InputError
+from photospec.networks.batching import in_batches
 from photospec.networks.cascade import Drawn
 from photospec.networks.samplers import draw_noise, seeded_generators
 from photospec.networks.scaling import FLOOR, SPECTRAL_SCALINGS
@@ -308,6 +309,9 @@ class PublishedAdapter:
         )
         return Drawn(flux, similarity, drawn[0].nfe)
 
+    def redshift_mixture(self, image):
+        """None: published networks draw no redshifts."""
+
     def strangeness(self, image):
         """None: checkpoints do not say where their training images lie."""
         return None
@@ -318,7 +322,9 @@ class PublishedAdapter:
         published = self.published
         prepared = prepare_images(image.cpu(), published.image_mean, published.image_std)
         with self._context():
-            return published.contrastive.embed_image(prepared.to(self.device)).float()
+            # One by one: a row's bits must not depend on those beside it.
+            embedded = in_batches(published.contrastive.embed_image, 1, prepared.to(self.device))
+        return embedded.float()
 
     @torch.no_grad()
     def embed_spectrum(self, flux):
@@ -329,6 +335,5 @@ class PublishedAdapter:
             kind, relative = self.published.spectral_scaling, relative.float()
             if kind == "log":
                 relative = relative.clamp_min(FLOOR)
-            return self.published.contrastive.embed_spectrum(
-                SPECTRAL_SCALINGS[kind][0](relative)
-            ).float()
+            scaled = SPECTRAL_SCALINGS[kind][0](relative)
+            return in_batches(self.published.contrastive.embed_spectrum, 1, scaled).float()

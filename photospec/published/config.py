@@ -113,6 +113,7 @@ class PublishedTrainConfig(TrainConfig):
 
     #: Images are enlarged and cropped by the networks.
     network_crops: ClassVar[bool] = True
+    corrects_extinction: ClassVar[bool] = False
 
     def _check_combination(self):
         super()._check_combination()

@@ -13,6 +13,7 @@ from photospec.simulation.instrument.noise import NoiseConfig
 from photospec.simulation.instrument.psf import PsfConfig
 from photospec.simulation.instrument.scene import SceneConfig
 from photospec.simulation.pairs import SimulatedPairs
+from photospec.simulation.real_galaxies import RealGalaxies, simulate_real_pairs
 from photospec.simulation.survey import SURVEYS, Survey, register_survey
 from photospec.simulation.write import simulate_pairs
 
@@ -23,6 +24,7 @@ __all__ = [
     "NoiseConfig",
     "PopulationConfig",
     "PsfConfig",
+    "RealGalaxies",
     "SceneConfig",
     "SimulatedPairs",
     "Survey",
@@ -30,4 +32,5 @@ __all__ = [
     "register_survey",
     "render_spectra",
     "simulate_pairs",
+    "simulate_real_pairs",
 ]

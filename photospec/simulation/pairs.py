@@ -47,7 +47,7 @@ class SimulatedPairs:
         Shape (n, n_w): light in the fibre before the spectrograph, 1e-17 erg/s/cm2/A. Its band
         fluxes are those of `truth_image` inside the centred fibre.
     object : dict of ndarray
-        What a catalogue would tell: redshift, simulation_id.
+        What a catalogue would tell: redshift, galactic_ebv, simulation_id.
     truth : dict of ndarray
         Every parameter, one number per galaxy and column.
     """
@@ -187,6 +187,8 @@ def _simulate_block(survey, block, indices):
         truth[f"psf_fwhm_{band}"] = psf.fwhm[:, b]
         truth[f"sky_rms_{band}"] = sky_rms[:, b]
     number = block * BLOCK + np.arange(BLOCK)
+    # What a dust map says; zero where there is none in the way.
+    ebv = np.asarray(galaxies.galactic_ebv, float) * survey.galactic_extinction
     return SimulatedPairs(
         image=image,
         truth_image=truth_image,
@@ -195,6 +197,10 @@ def _simulate_block(survey, block, indices):
         truth_flux=truth_flux,
         fibre_wavelength=wavelength,
         fibre_flux=fibre_flux,
-        object={"redshift": np.asarray(galaxies.redshift, float), "simulation_id": number},
+        object={
+            "redshift": np.asarray(galaxies.redshift, float),
+            "galactic_ebv": ebv,
+            "simulation_id": number,
+        },
         truth=truth,
     )

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from photospec.simulation.galaxies.dust import attenuation_curve
+from photospec.dust import galactic_extinction
 from photospec.simulation.galaxies.gas import line_index
 from photospec.simulation.galaxies.stars import stellar_basis
 from photospec.spectrum.wavelengths import air_to_vacuum
@@ -126,7 +126,7 @@ def _absorption(wavelength, flux, means, blue, band, red, kind):
 @lru_cache(maxsize=2)
 def _galactic_curve(wavelength):
     """Milky Way extinction, mag per unit E(B-V), at the samples."""
-    return 3.1 * attenuation_curve("cardelli89", np.frombuffer(wavelength))
+    return galactic_extinction(np.frombuffer(wavelength))
 
 
 def truth_columns(galaxies, spectra, apertures, totals, wavelength, *, galactic_extinction=False):

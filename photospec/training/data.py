@@ -18,6 +18,7 @@ from photospec.networks.scaling import NORMALISATION
 from photospec.pairs import PairsFile
 from photospec.spectrum import WAVELENGTH
 from photospec.training.distributed import local_rows
+from photospec.training.extinction import correct_flux, correct_image, galactic_ebv, told_ebv
 
 __all__ = [
     "PairsBatch",
@@ -47,7 +48,8 @@ class PairsBatch(NamedTuple):
     Attributes
     ----------
     image : tensor (n, n_bands, ny, nx)
-        Nanomaggies.
+        Nanomaggies; it and the spectra are corrected for the Milky Way's dust, but not for
+        published networks.
     flux : tensor (n, n_wave)
     ivar : tensor (n, n_wave) or None
         Of observed spectra, 0 where bad, infinite where the settings count all good bins
@@ -132,6 +134,13 @@ class PairsStream:
         self._redshift = [_redshift(file, config) for file in self.files]
         if any(redshift is None for redshift in self._redshift):
             self._redshift = [None] * len(self.files)
+        self._ebv = [None] * len(self.files)
+        if config.data.correct_extinction and config.corrects_extinction:
+            seeds = np.random.SeedSequence((config.seed, 2)).spawn(len(self.files))
+            self._ebv = [
+                told_ebv(galactic_ebv(file), config.data, np.random.default_rng(seed))
+                for file, seed in zip(self.files, seeds, strict=True)
+            ]
         self._epoch = (-1, None)
 
     @property
@@ -196,10 +205,21 @@ class PairsStream:
             if weights == "mask":  # all good bins alike
                 ivar = np.where(ivar > 0, np.inf, 0).astype(np.float32)
             arrays = fill_images(image), flux, ivar.astype(np.float32, copy=False)
+        arrays = self._without_dust(number, index, *arrays)
         batch = PairsBatch(*map(torch.from_numpy, arrays))
         if redshift is None:
             return batch
         return batch._replace(redshift=torch.from_numpy(redshift[index]))
+
+    def _without_dust(self, number, index, image, flux, ivar=None):
+        """The same, corrected by the E(B-V) that training is told."""
+        if self._ebv[number] is None:
+            return (image, flux) if ivar is None else (image, flux, ivar)
+        ebv = self._ebv[number][index]
+        image, flux = correct_image(image, ebv, self.bands), correct_flux(flux, ebv)
+        if ivar is None:
+            return image, flux
+        return image, flux, correct_flux(correct_flux(ivar, -ebv), -ebv)
 
     def _check_usable(self, batch, index):
         """Name the first pair of a batch that would spoil a step."""

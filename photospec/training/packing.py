@@ -16,6 +16,7 @@ from photospec.spectrum import SMOOTHING, WAVELENGTH
 from photospec.training.data import PairsStream
 from photospec.training.density import refine_density
 from photospec.training.extensions import PACKERS
+from photospec.training.extinction import corrected_images
 from photospec.training.run_folder import SETTINGS, WEIGHTS, software
 from photospec.training.settings import TrainConfig
 from photospec.utils.constants import SPEED_OF_LIGHT
@@ -67,6 +68,7 @@ def describe(pairs):
             bands=file.bands,
             pixel_scale=file.pixel_scale,
             image_size=file.image(0).shape[-1],
+            galactic_ebv=0.0,
             **lsf,
         )
 
@@ -198,7 +200,8 @@ def fit_domain(encoder, paths):
         with PairsFile(path) as file:
             n = min(len(file), _N_DOMAIN)
             for start in range(0, n, _AT_ONCE):
-                image = torch.from_numpy(file.image(slice(start, min(start + _AT_ONCE, n))))
+                rows = slice(start, min(start + _AT_ONCE, n))
+                image = torch.from_numpy(corrected_images(file, rows))
                 features.append(encoder.standardised(image))
             if "redshift" in file.object.colnames:
                 redshift.append(torch.tensor(file.object["redshift"][:n], dtype=torch.float64))

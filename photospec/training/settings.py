@@ -224,6 +224,22 @@ class DataSettings:
         False, "augment: every image of a batch in its own way (published), not all alike."
     )
 
+    correct_extinction: bool = setting(
+        True,
+        "Correct images and spectra for the Milky Way's dust by object/galactic_ebv; published\n"
+        "networks learn from uncorrected ones in any case.",
+    )
+    ebv_relative_error: float = setting(
+        0.1,
+        "Relative error of the E(B-V) that they are corrected by, as of dust maps.",
+        min=0,
+        max=1,
+    )
+    ebv_error: float = setting(0.01, "Its error besides, mag.", min=0, max=1)
+    ebv_unknown: float = setting(
+        0.1, "Part of the pairs where none is known and the default is assumed.", min=0, max=1
+    )
+
     def __post_init__(self):
         validate(self)
 
@@ -347,6 +363,8 @@ class TrainConfig:
 
     #: Whether the networks crop images themselves, so that augmentation must not.
     network_crops: ClassVar[bool] = False
+    #: Whether images and spectra are corrected for the dust of the Milky Way.
+    corrects_extinction: ClassVar[bool] = True
 
     def __post_init__(self):
         validate(self)

@@ -11,9 +11,9 @@ from specutils import Spectrum
 
 from photospec.analysis import fit_populations
 from photospec.analysis.populations.kinematics import losvd_convolve
-from photospec.analysis.populations.regularisation import build_system, smoothness_rows
 from photospec.analysis.populations.resolution import N_PAD, match_templates
 from photospec.analysis.populations.templates import TemplateSet, bc03_templates
+from photospec.analysis.populations.weights import build_system, smoothness_rows
 from photospec.dust import calzetti00
 from photospec.errors import InputError
 from photospec.spectrum import SpectrumArrays, read_spectrum, smooth, to_arrays, vacuum_to_air

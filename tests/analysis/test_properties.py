@@ -11,7 +11,7 @@ from specutils import SpectrumCollection, SpectrumList
 
 from photospec.analysis import measure_properties
 from photospec.analysis.indices.definitions import LICK
-from photospec.analysis.property_table import COLUMNS
+from photospec.analysis.properties import COLUMNS
 from photospec.errors import InputError
 from photospec.spectrum import WAVELENGTH, from_arrays, read_spectrum, to_arrays
 from photospec.utils.parallel import map_in_processes
@@ -95,7 +95,7 @@ def test_given_redshift_skips_the_search(galaxy, table, monkeypatch):
     def never(*_args, **_keywords):
         raise AssertionError("searched")
 
-    monkeypatch.setattr("photospec.analysis.property_row.measure_redshift", never)
+    monkeypatch.setattr("photospec.analysis.properties.measure_redshift", never)
     given = measure_properties(galaxy, redshift=0.06)
     assert given["redshift"][0] == 0.06
     assert given["redshift_error"].mask[0]

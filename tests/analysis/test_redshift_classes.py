@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from photospec.analysis import RedshiftWarning, measure_properties, measure_redshift
-from photospec.analysis.redshift.consistency import CORRELATED, residual_correlation
+from photospec.analysis.redshift.errors import CORRELATED, residual_correlation
 from photospec.lines import LINES
 from photospec.spectrum import WAVELENGTH, from_arrays, to_arrays
 

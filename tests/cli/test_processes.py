@@ -22,7 +22,16 @@ def test_version_and_help_answer_at_once(tmp_path):
     assert elapsed < 3
     help_ = run_photospec("--help", cwd=tmp_path)
     assert help_.returncode == 0
-    for verb in ("predict", "measure", "demo", "simulate", "download", "train", "evaluate"):
+    for verb in (
+        "predict",
+        "measure",
+        "demo",
+        "simulate",
+        "download",
+        "train",
+        "evaluate",
+        "survey",
+    ):
         assert f"\n    {verb} " in help_.stdout
 
 

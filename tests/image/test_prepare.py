@@ -39,7 +39,8 @@ def galaxy(n=96, *, center=None, width=4.0, noise=0.01, seed=0, bands=BANDS, sca
     center = (n // 2, n // 2) if center is None else center
     shape = gaussian(n, n, center, width, 100.0)
     data = COLOURS[:, None, None] * shape + noise * rng.normal(size=(5, n, n))
-    meta = {"bands": bands, "pixel_scale": scale * u.arcsec, **kwargs.pop("meta", {})}
+    meta = {"bands": bands, "pixel_scale": scale * u.arcsec, "galactic_ebv": 0.0}
+    meta |= kwargs.pop("meta", {})
     return NDData(data.astype(np.float32), unit=kwargs.pop("unit", "nmgy"), meta=meta, **kwargs)
 
 
@@ -360,7 +361,9 @@ def test_real_images_pass_unflagged(shared):
     paths = sorted((shared / "real" / "images").glob("*.fits"))
     results = [prepare_image(read_image(path)) for path in paths]
     assert len(results) > 20
-    flagged = [result for result in results if result.flags]
+    # none says its Galactic extinction
+    assert all("galactic_ebv_assumed" in result.flags for result in results)
+    flagged = [result for result in results if len(result.flags) > 1]
     assert len(flagged) <= 0.1 * len(results)
     for result in results:
         assert result.data.shape == (5, 64, 64)
@@ -378,3 +381,47 @@ def test_prepared_in_two_milliseconds(shared):
         prepare_image(image)
         times.append(time.process_time() - start)
     assert np.median(times) < 3e-3  # 1.3 ms on an idle core
+
+
+# ---------------------------------------------------------------- Galactic extinction
+
+
+def test_dust_of_the_milky_way_is_corrected():
+    from photospec.dust import band_extinction
+
+    uncertainty = StdDevUncertainty(np.full((5, 96, 96), 0.1))
+    plain = prepare_image(galaxy(uncertainty=uncertainty))
+    for value in (0.2, np.float32(0.2), np.array(0.2), 0.2 * u.mag):
+        result = prepare_image(galaxy(uncertainty=uncertainty, meta={"galactic_ebv": value}))
+        factor = 10 ** (0.4 * 0.2 * band_extinction("ugriz"))[:, None, None]
+        np.testing.assert_allclose(result.data, plain.data * factor, rtol=1e-5)
+        np.testing.assert_allclose(result.uncertainty, plain.uncertainty * factor, rtol=1e-5)
+        assert result.galactic_ebv == pytest.approx(0.2)
+        assert (result.remaining_ebv, result.flags) == (0.0, ())
+    decam = prepare_image(galaxy(meta={"galactic_ebv": 0.2, "camera": "DECam"}), bands="gri")
+    ratio = decam.data[0] / plain.data[1]
+    np.testing.assert_allclose(ratio, 10 ** (0.4 * 0.2 * 3.237), rtol=1e-5)
+
+
+def test_unknown_dust_is_flagged_and_left():
+    result = prepare_image(galaxy(meta={"galactic_ebv": None}))
+    np.testing.assert_array_equal(result.data, prepare_image(galaxy()).data)
+    assert result.flags == ("galactic_ebv_assumed",)
+    assert result.galactic_ebv == result.remaining_ebv == 0.03
+
+
+@pytest.mark.parametrize(
+    ("value", "match"),
+    [
+        (-0.01, "from 0 to 5 mag, got -0.01"),
+        (17.0, "from 0 to 5 mag, got 17"),
+        (np.nan, "from 0 to 5 mag, got nan"),
+        ([0.1, 0.2], "expected one number"),
+        (np.array([0.1]), "expected one number"),
+        ("0.1", "expected one number"),
+        (True, "expected one number"),
+        (0.1 * u.Jy, "expected E.B-V. in mag"),
+    ],
+)
+def test_impossible_dust(value, match):
+    refused(galaxy(meta={"galactic_ebv": value}), match)

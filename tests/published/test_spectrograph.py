@@ -60,8 +60,9 @@ def images():
 def test_draws_what_the_published_cascade_draws(spectrograph, checkpoints, images):
     found = spectrograph.sample(images[0], n_candidates=4, seed=3)
     cascade = PublishedCascade.from_checkpoints(**checkpoints, image_mean=MEAN, image_std=STD)
-    data = spectrograph.prepare(images[0]).data
-    wanted = cascade.sample(data[None], 4, image_seed(3, data), n_keep=2)
+    prepared = spectrograph.prepare(images[0])
+    data = prepared.data
+    wanted = cascade.sample(data[None], 4, image_seed(3, prepared), n_keep=2)
     np.testing.assert_allclose(found.similarity, wanted.similarity[0], atol=1e-6)
     flux = to_arrays(found.spectra).flux
     ratio = flux / wanted.flux[0]

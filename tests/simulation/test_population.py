@@ -10,10 +10,13 @@ from photospec.simulation.galaxies import relations
 from photospec.simulation.galaxies.cosmology import (
     kpc_per_arcsec,
     luminosity_distance,
-    redshift_mass_sampler,
     universe_age,
 )
-from photospec.simulation.galaxies.population import PopulationConfig, draw_galaxies
+from photospec.simulation.galaxies.population import (
+    PopulationConfig,
+    draw_galaxies,
+    redshift_mass_sampler,
+)
 from photospec.simulation.galaxies.stars import AGE_EDGES, stellar_basis
 from photospec.simulation.galaxies.table import Galaxies
 

@@ -257,7 +257,7 @@ def test_what_could_not_be_read_back_is_not_written(tmp_path, change, match):
 
 def test_sdss_files_of_which_samples_were_removed(shared, tmp_path):
     """A hole and a mask are the same, and the survey's own bad samples keep their places."""
-    from photospec.archive.sdss.spectra import training_spectrum
+    from photospec.archive.sdss.assemble import training_spectrum
 
     path = sorted((shared / "real" / "spectra").glob("*.fits"))[0]
     hole = np.arange(2000, 2020)

@@ -6,12 +6,14 @@ from photospec.errors import InputError
 from photospec.pairs import PairsFile
 from photospec.spectrum import WAVELENGTH
 from photospec.training.data import PairsStream, turn
+from photospec.training.settings import DataSettings
 
 
 @pytest.fixture
 def stream_of(settings, request):
     def make(paths, **changes):
-        stream = PairsStream(paths, settings(**{"augment": False} | changes))
+        plain = {"augment": False, "data": DataSettings(correct_extinction=False)}
+        stream = PairsStream(paths, settings(**plain | changes))
         request.addfinalizer(stream.close)
         return stream
 

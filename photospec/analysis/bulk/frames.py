@@ -7,7 +7,7 @@ import numpy as np
 from photospec.analysis.gate import good_pixels
 from photospec.analysis.indices.bands import pixel_edges
 from photospec.analysis.populations.log_spectrum import SDSS_STEP, LogSpectrum
-from photospec.analysis.populations.steps import LEAST_PIXELS
+from photospec.analysis.populations.weights import LEAST_PIXELS
 from photospec.utils.constants import SPEED_OF_LIGHT
 
 __all__ = ["Frames", "Sources", "reason_not_bulk"]
@@ -88,7 +88,9 @@ class Sources:
             np.interp(one, self.wavelength, self.lsf[row])
             for one, row in zip(observed, rows, strict=True)
         ]
-        lsf = np.array(lsf) / stretch
+        # A sample stands for its whole pixel while it is shared out: a box more.
+        width = np.interp(observed, self.wavelength, np.gradient(self.wavelength))
+        lsf = np.sqrt(np.array(lsf) ** 2 + width**2 / 12) / stretch
         scale = np.ones(len(rows))
         for i, (one, wrong) in enumerate(zip(flux, mask, strict=True)):
             level = np.median(one[~wrong]) if not wrong.all() else np.nan
@@ -104,6 +106,9 @@ class Sources:
             lsf_sigma=lsf,
             difference=difference,
             floor=np.sqrt(np.clip(-lowest, 0, None)),
+            pixel_box=float(np.median(np.diff(np.log(self.wavelength))))
+            * SPEED_OF_LIGHT
+            / np.sqrt(12),
         )
 
 
@@ -127,6 +132,8 @@ class Frames:
     floor : ndarray (n,)
         Dispersion in the templates beyond the instrument's, km/s: see
         `photospec.analysis.populations.resolution`.
+    pixel_box : float
+        Standard deviation of the pixels that the spectra were shared out from, km/s.
     """
 
     library: object
@@ -137,13 +144,14 @@ class Frames:
     lsf_sigma: np.ndarray
     difference: np.ndarray
     floor: np.ndarray
+    pixel_box: float
 
     def __len__(self):
         return len(self.redshift)
 
     def take(self, rows):
         """Some of the spectra."""
-        parts = {name: value[rows] for name, value in vars(self).items() if name != "library"}
+        parts = {name: value[rows] for name, value in vars(self).items() if np.ndim(value)}
         return replace(self, **parts)
 
     def basis(self, dispersion, pixels, scale, derivative=False):
@@ -174,6 +182,7 @@ class Frames:
             scale=float(self.scale[row]),
             redshift=float(self.redshift[row]),
             has_sigma=False,
+            pixel_box=self.pixel_box,
         )
 
 

@@ -21,7 +21,7 @@ from photospec.analysis.bulk.nonnegative import column_norms, nearest
 from photospec.analysis.emission.model import GROUPS, members
 from photospec.analysis.populations.kinematics import SIGMA_MAX, V_RANGE
 from photospec.analysis.populations.log_spectrum import SDSS_STEP
-from photospec.analysis.populations.steps import CLIP
+from photospec.analysis.populations.weights import CLIP
 from photospec.utils.constants import SPEED_OF_LIGHT
 
 __all__ = ["Lines", "Motion", "fit_kinematics", "seen_groups", "triangles"]
@@ -130,7 +130,7 @@ class Lines:
     def __init__(self, frames, velocity, dispersion, step=1, derivatives=False):
         library = frames.library
         self.shape = len(frames), -(-library.wavelength.size // step)
-        self.group, rest, ratio, _ = members(GROUPS)
+        self.group, rest, ratio = members(GROUPS)
         centre = rest * np.exp(velocity[:, None] / SPEED_OF_LIGHT)
         place = np.log(centre / library.wavelength[0]) / SDSS_STEP
         near = np.clip(np.rint(place).astype(int), 0, library.wavelength.size - 1)

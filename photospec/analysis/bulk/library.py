@@ -18,7 +18,7 @@ from scipy.sparse import csr_array
 from photospec.analysis.indices.bands import pixel_edges
 from photospec.analysis.populations.log_spectrum import SDSS_STEP
 from photospec.analysis.populations.resolution import resampling_matrix
-from photospec.analysis.populations.steps import AGE_SLACK, near_lines, polynomials
+from photospec.analysis.populations.weights import AGE_SLACK, near_lines, polynomials
 from photospec.dust import calzetti00
 from photospec.utils.constants import SPEED_OF_LIGHT
 

@@ -20,12 +20,11 @@ from photospec.analysis.bulk.kinematics import (
 from photospec.analysis.bulk.library import library_of
 from photospec.analysis.bulk.nonnegative import Columns, nearest, solve_screened
 from photospec.analysis.populations.errors import N_DRAWS, shifts_of_ebv
-from photospec.analysis.populations.finish import blank_fit, finish
 from photospec.analysis.populations.kinematics import Kinematics
 from photospec.analysis.populations.resolution import MatchedTemplates
-from photospec.analysis.populations.steps import FitData, reason_unfit
+from photospec.analysis.populations.result import blank_fit, finish
 from photospec.analysis.populations.templates import load_templates
-from photospec.analysis.populations.weights import EBV_MAX, Weights, minimum
+from photospec.analysis.populations.weights import EBV_MAX, FitData, Weights, minimum, reason_unfit
 from photospec.utils.constants import SPEED_OF_LIGHT
 
 __all__ = ["fit_populations_bulk"]

@@ -1,19 +1,44 @@
-"""The fit behind `photospec.analysis.emission`: Gaussians to continuum-subtracted pixels."""
+"""The fit behind `photospec.analysis.emission`: Gaussians to continuum-subtracted pixels.
 
-from dataclasses import dataclass
+First one Gaussian per line: velocity and dispersion once for the Balmer lines and once for the
+others. Where the data ask for more, one of two larger models takes its place: a broad component
+of the Balmer lines (Greene & Ho 2005, ApJ 630, 122), or two velocity components of all lines.
+"Ask" means that chi-square, per square of the scatter where there are no lines, falls by more
+than the Bayesian information criterion charges for the parameters (Schwarz 1978, Ann. Stat. 6,
+461): ln(n_pixels) for each.
+"""
+
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import median_filter
 from scipy.optimize import least_squares
 
-from photospec.analysis.emission.model import GROUPS, group_profiles, line_windows, pixel_edges
-from photospec.lines import LINES
+from photospec.analysis.emission.model import (
+    BROAD_GROUPS,
+    GROUPS,
+    group_profiles,
+    line_windows,
+    pixel_edges,
+)
 from photospec.utils.constants import SPEED_OF_LIGHT
+from photospec.utils.stats import robust_std
 
-__all__ = ["GroupFit", "Residual", "fit_groups", "gauss_newton", "minimise"]
+__all__ = [
+    "COVERED",
+    "BroadLines",
+    "GroupFit",
+    "Residual",
+    "fit_groups",
+    "fit_lines",
+    "gauss_newton",
+    "minimise",
+]
 
 LINE_ZONE = 1200.0  # km/s on either side of a line that belong to it
+BROAD_ZONE = 8000.0  # the same for broad Balmer lines: 3 sigma of a full width of 6000 km/s
 BACKGROUND = 151  # pixels of the running median that levels the residuals
+COVERED = 0.9  # part of a line that must lie on good pixels
 FREE_SNR = 5.0  # lines of a kind must have this much for their own kinematics
 # What the noise does not know, from simulated galaxies of two components with gas of their
 # own (benchmarks/analysis_recovery.py). Lines are no single Gaussians: a factor on the
@@ -26,6 +51,24 @@ VELOCITY_RANGE = 600.0  # km/s
 GAUSS_NEWTON_STEPS = 20
 LARGEST_STEP, SMALLEST_STEP = 80.0, 1.0  # km/s; the next would be far smaller still
 CHI2_GAIN = 1e-4  # of chi2, by one step: no more is to be had
+# Broad-line regions have full widths at half maximum of 1000 km/s and more, which no
+# narrow-line region reaches (Hao et al. 2005, AJ 129, 1783).
+BROAD_DISPERSION_RANGE, BROAD_VELOCITY_RANGE = (425.0, 6000.0), 2000.0
+BROAD_TRIALS = (500.0, 1000.0, 2000.0, 4000.0)  # km/s, where the search for a broad line begins
+BROAD_SHIFTS = (-1000.0, -500.0, 500.0, 1000.0)  # km/s, of the narrow lines from the redshift given
+# Stars that fit badly leave humps and hollows as broad as broad lines. A twentieth of the stellar
+# continuum over the width of the line stands in the error of its flux: at three sigma a broad
+# line is 15 % as high as the continuum beside it.
+BROAD_STARS_ERROR, BROAD_SNR = 0.05, 3.0
+TWO_RANGE = 800.0  # km/s, of the velocity of each of two components
+# Where one Gaussian leaves more than this share of the lines (root of chi-square over that of
+# the lines), two components are tried: two peaks leave 0.36 at 200 km/s to either side. Winds of
+# Seyfert galaxies leave up to 0.23; there one Gaussian is what catalogues give, and the misfit
+# goes into its error.
+MISFIT_TRIED = 0.25
+MISFIT_SEEN = 0.1
+COARSE_LSF = 300.0  # km/s: broader than narrow lines themselves ever are
+LEVEL_CHI2 = 25.0  # in units of the scatter: what a change of model must gain at least
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +80,7 @@ class Residual:
     wavelength : ndarray, shape (n_pixels,)
         Rest vacuum Angstrom of the pixels; fluxes stay per observed Angstrom.
     flux, sigma, continuum : ndarray, shape (n_pixels,)
+        The continuum is zero where the stars are not known.
     good : ndarray of bool, shape (n_pixels,)
     lsf_sigma : ndarray, shape (n_pixels,)
         Rest Angstrom.
@@ -50,43 +94,74 @@ class Residual:
     lsf_sigma: np.ndarray
 
     @classmethod
-    def of(cls, fit):
-        """Residual of a PopulationFit, its slow undulations taken out."""
+    def of(cls, fit, groups=GROUPS, broad_zone=0.0):
+        """Residual of a PopulationFit, its slow undulations taken out.
+
+        They are the running median of pixels that are not within `LINE_ZONE` of a line, nor
+        within `broad_zone` (km/s) of one of the Balmer lines.
+        """
         wavelength = fit.wavelength / (1 + fit.redshift)
         good = ~fit.mask & np.isfinite(fit.continuum) & np.isfinite(fit.sigma)
-        step = np.log(wavelength[1] / wavelength[0])
-        lsf = 0.3 * step * wavelength
+        lsf = _least_lsf(wavelength)
         if fit.lsf_sigma is not None:
             lsf = fit.lsf_sigma / (1 + fit.redshift)
         continuum = np.where(np.isfinite(fit.continuum), fit.continuum, 0.0)
         flux = np.where(good, np.nan_to_num(fit.flux) - continuum, 0.0)
-        calm = good & ~near_lines(wavelength)
+        calm = good & ~near_lines(wavelength, groups=groups)
+        if broad_zone:
+            calm &= ~near_lines(wavelength, broad_zone, BROAD_GROUPS)
         if calm.sum() > BACKGROUND:
             # The median over line-free pixels only, carried across the lines.
             index = np.flatnonzero(calm)
-            level = median_filter(flux[index], BACKGROUND, mode="nearest")
+            # Reflected at the ends: a repeated last pixel would decide the median there.
+            level = median_filter(flux[index], BACKGROUND, mode="reflect")
             background = np.interp(np.arange(flux.size), index, level)
-            flux, continuum = flux - background, continuum + background
+            flux = flux - background
+            continuum = np.where(np.isfinite(fit.continuum), continuum + background, 0.0)
         sigma = np.where(good, fit.sigma, np.inf)
         return cls(wavelength, np.where(good, flux, 0.0), sigma, continuum, good, lsf)
 
-    def coverage(self, groups):
-        """Part of the flux of groups (n_groups,) on good pixels, at rest and a common width."""
-        profiles = group_profiles(
-            self.wavelength, self.lsf_sigma, (0.0, 0.0), (100.0, 100.0), groups
-        )
+    def coverage(self, group):
+        """Part of a group's flux on good pixels, at rest and a common width."""
+        profile = group_profiles(
+            self.wavelength, self.lsf_sigma, (0.0, 0.0), (100.0, 100.0), (group,)
+        )[:, 0]
         step = np.log(self.wavelength[1] / self.wavelength[0])
-        total = np.array([sum(group.ratios) for group in groups])
-        return (step * self.wavelength * self.good) @ profiles / total
+        return float((profile * step * self.wavelength * self.good).sum() / sum(group.ratios))
+
+
+def _least_lsf(wavelength):
+    """Line-spread function where none is known: a Gaussian well inside one pixel."""
+    return 0.3 * np.log(wavelength[1] / wavelength[0]) * wavelength
 
 
 def near_lines(wavelength, zone=LINE_ZONE, groups=GROUPS):
     """True within `zone` km/s of any line of the groups."""
     near = np.zeros(wavelength.size, bool)
     for group in groups:
-        for name in group.names:
-            near |= np.abs(np.log(wavelength / LINES[name].wavelength)) < zone / SPEED_OF_LIGHT
+        for centre in group.wavelengths:
+            near |= np.abs(np.log(wavelength / centre)) < zone / SPEED_OF_LIGHT
     return near
+
+
+@dataclass(frozen=True, eq=False)
+class BroadLines:
+    """Broad components of the Balmer lines; fluxes in flux unit times rest Angstrom.
+
+    Attributes
+    ----------
+    names : tuple of str
+    flux, flux_error : ndarray, shape (n_lines,)
+    velocity, width, width_error : float
+        km/s, the width a standard deviation without the instrument's.
+    """
+
+    names: tuple
+    flux: np.ndarray
+    flux_error: np.ndarray
+    velocity: float
+    width: float
+    width_error: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +171,7 @@ class GroupFit:
     Attributes
     ----------
     flux : ndarray, shape (n_groups,)
+        Of the narrow lines; of both velocity components where there are two.
     covariance : ndarray, shape (n_groups, n_groups)
     kinematics, kinematics_error : ndarray, shape (2, 2)
         (forbidden, Balmer) x (velocity, dispersion), km/s.
@@ -104,6 +180,12 @@ class GroupFit:
         the start otherwise.
     inflation : float
         Factor that the covariance holds already, from line-free places.
+    chi2 : float
+        Not divided by anything, over the pixels of `_Problem.use`.
+    misfit : float
+        What the model leaves of the lines beyond the noise, as a share of them.
+    broad : BroadLines or None
+    flags : tuple of str
     """
 
     flux: np.ndarray
@@ -112,39 +194,90 @@ class GroupFit:
     kinematics_error: np.ndarray
     own: tuple
     inflation: float
+    chi2: float = np.nan
+    misfit: float = 0.0
+    broad: BroadLines | None = None
+    flags: tuple = ()
 
 
-class _Columns:
-    """Profiles of line groups on the pixels near lines, each over the noise."""
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """Gaussians on pixels: which lines, which of them move together, which pixels count."""
 
-    def __init__(self, residual, groups):
-        self.residual, self.groups = residual, groups
-        self.balmer = np.array([group.balmer for group in groups])
-        self.use = residual.good & near_lines(residual.wavelength, groups=groups)
-        self.sigma = residual.sigma[self.use]
-        self.data = residual.flux[self.use] / self.sigma
+    residual: Residual
+    groups: tuple
+    component: np.ndarray
+    use: np.ndarray
 
-    def __call__(self, kinematics, derivatives=False):
-        """Columns (n, n_groups), with derivatives (3, n, n_groups): by velocity and dispersion."""
-        velocity, dispersion = np.asarray(kinematics).reshape(2, 2).T
+    def columns(self, kinematics):
+        """Lines over errors (n_used, n_groups) at kinematics (n_components, 2)."""
+        velocity, dispersion = np.asarray(kinematics, float).reshape(-1, 2).T
+        residual = self.residual
         profiles = group_profiles(
-            self.residual.wavelength, self.residual.lsf_sigma, velocity, dispersion, self.groups,
-            derivatives, self.use,
-        )  # fmt: skip
-        return profiles / self.sigma[:, None]
+            residual.wavelength,
+            residual.lsf_sigma,
+            velocity,
+            dispersion,
+            self.groups,
+            self.component,
+        )
+        return profiles[self.use] / residual.sigma[self.use, None]
 
-    def slopes(self, profiles, flux, own):
-        """Derivatives (n, n_free) of the model by the free kinematics, from columns with theirs."""
-        slopes = []
-        for kind, free in ((~self.balmer, own[0]), (self.balmer, own[1])):
-            if free:
-                moved = kind if own.all() else np.ones_like(kind)  # a weak kind follows
-                slopes += [part[:, moved] @ flux[moved] for part in profiles[1:]]
-        return np.stack(slopes, axis=1) if slopes else np.zeros((self.data.size, 0))
+    @property
+    def data(self):
+        return self.residual.flux[self.use] / self.residual.sigma[self.use]
+
+    def solve(self, kinematics):
+        """Fluxes, their covariance, and chi-square."""
+        matrix = self.columns(kinematics)
+        flux, covariance = _linear(matrix, self.data)
+        return flux, covariance, float(np.sum((self.data - matrix @ flux) ** 2))
+
+
+def fit_lines(fit, groups, start, nonlinear=None):
+    """Fit lines with the model that the data ask for.
+
+    Parameters
+    ----------
+    fit : PopulationFit
+    groups : tuple of LineGroup
+        All lines of the spectrum.
+    start : tuple of float
+        Velocity and dispersion, km/s.
+    nonlinear : callable, optional
+        Finds velocities and dispersions: `minimise` by default, or `gauss_newton`.
+
+    Returns
+    -------
+    residual : Residual
+        What the chosen model was fitted to.
+    lines : GroupFit
+    """
+    residual = Residual.of(fit, groups)
+    nonlinear = nonlinear or minimise
+    lines = fit_groups(residual, groups, start, nonlinear)
+    flags = ()
+    if fit.lsf_sigma is not None:
+        sharper = _without_lsf(residual, groups, start, lines, nonlinear)
+        if sharper is not None:
+            residual, lines = sharper
+            flags = (
+                "lines are narrower than the line-spread function; is it a standard deviation "
+                "in Angstrom?",
+            )
+    wide = replace(Residual.of(fit, groups, BROAD_ZONE), lsf_sigma=residual.lsf_sigma)
+    broad = _with_broad_lines(wide, groups, start, lines, nonlinear)
+    if broad is not None:
+        residual, lines = wide, broad
+    if lines.misfit > MISFIT_TRIED:
+        two = _with_two_components(residual, groups, lines, nonlinear)
+        if two is not None:
+            lines = two
+    return residual, replace(lines, flags=flags + lines.flags)
 
 
 def fit_groups(residual, groups, start, nonlinear=None):
-    """Fit line groups to a residual.
+    """Fit line groups to a residual, one Gaussian per line.
 
     Parameters
     ----------
@@ -153,37 +286,214 @@ def fit_groups(residual, groups, start, nonlinear=None):
     start : tuple of float
         Velocity and dispersion, km/s.
     nonlinear : callable, optional
-        Finds velocities and dispersions: `minimise` by default, or `gauss_newton`.
+        See `fit_lines`.
 
     Returns
     -------
     GroupFit
     """
     nonlinear = nonlinear or minimise
-    inflation = _inflation(residual, start[1])
-    columns = _Columns(residual, groups)
+    inflation = _inflation(residual, start[1], groups)
+    balmer = np.array([group.balmer for group in groups])
+    use = residual.good & near_lines(residual.wavelength, groups=groups)
+    problem = _Problem(residual, groups, balmer.astype(int), use)
     kinematics = np.array([start, start], float)
-    profiles = columns(kinematics, derivatives=True)
-    flux, covariance = _linear(profiles[0], columns.data)
-    own = _strong(flux, covariance, columns.balmer, inflation)
+    flux, covariance, chi2 = problem.solve(kinematics)
+    own = _strong(flux, covariance, balmer, inflation)
+    limits = _limits(2)
     for _ in range(2):
         if not own.any():
             break
-        moved = nonlinear(columns, kinematics, own)
-        profiles = columns(moved, derivatives=True)
-        flux, covariance = _linear(profiles[0], columns.data)
-        again = own & _strong(flux, covariance, columns.balmer, inflation)
+        kinematics = nonlinear(problem, kinematics, own, limits)
+        flux, covariance, chi2 = problem.solve(kinematics)
+        again = own & _strong(flux, covariance, balmer, inflation)
         if (again == own).all():
-            kinematics = moved
             break
-        own = again
-        profiles = columns(kinematics, derivatives=True)
-    covariance, error = _full_covariance(columns, profiles, own, flux)
+        kinematics, own = np.array([start, start], float), again
+        flux, covariance, chi2 = problem.solve(kinematics)
+    covariance, error = _full_covariance(problem, kinematics, own, flux)
     covariance = covariance * (SHAPE_FACTOR * inflation) ** 2
     covariance += np.diag(_model_variance(residual, groups, flux))
     return GroupFit(
-        flux, covariance, kinematics, error * inflation, tuple(map(bool, own)), inflation
+        flux,
+        covariance,
+        kinematics,
+        error * inflation,
+        tuple(map(bool, own)),
+        inflation,
+        chi2,
+        _misfit(problem, kinematics, flux, inflation),
     )
+
+
+def _limits(n):
+    """Lowest and highest kinematics (n, 2) of narrow lines."""
+    low = np.tile([-VELOCITY_RANGE, DISPERSION_RANGE[0]], (n, 1))
+    high = np.tile([VELOCITY_RANGE, DISPERSION_RANGE[1]], (n, 1))
+    return low, high
+
+
+def _without_lsf(residual, groups, start, lines, nonlinear):
+    """Fit without the line-spread function, if the lines are narrower than it; or None."""
+    narrow = np.array(lines.own) & (lines.kinematics[:, 1] < 3 * DISPERSION_RANGE[0])
+    resolution = np.median(residual.lsf_sigma / residual.wavelength) * SPEED_OF_LIGHT
+    if not narrow.any() and resolution < COARSE_LSF:
+        return None
+    sharp = replace(residual, lsf_sigma=_least_lsf(residual.wavelength))
+    fitted = fit_groups(sharp, groups, start, nonlinear)
+    gain = (lines.chi2 - fitted.chi2) / lines.inflation**2
+    # A misfit of some per cent is no reason: pixels are coarse, and line-spread functions rough.
+    share = np.sqrt(max(gain, 0.0) / max(_chi2_of_lines(residual, groups, lines), 1e-30))
+    return (sharp, fitted) if gain > LEVEL_CHI2 and share > 0.1 else None
+
+
+def _chi2_of_lines(residual, groups, lines):
+    """Chi-square that the lines themselves make, in units of the scatter."""
+    profiles = group_profiles(residual.wavelength, residual.lsf_sigma, *lines.kinematics.T, groups)
+    model = (profiles @ lines.flux)[residual.good] / residual.sigma[residual.good]
+    return float(np.sum(model**2)) / lines.inflation**2
+
+
+def _with_broad_lines(residual, groups, start, single, nonlinear):
+    """Fit of narrow and broad lines, or None where the data do not ask for it."""
+    seen = tuple(group for group in BROAD_GROUPS if residual.coverage(group) > COVERED)
+    if not seen or seen[0].names[0] not in ("halpha", "hbeta"):
+        return None  # the higher lines of the series alone prove nothing
+    n_groups, inflation = len(groups), single.inflation
+    balmer = np.array([group.balmer for group in groups])
+    component = np.concatenate([balmer.astype(int), np.full(len(seen), 2)])
+    use = residual.good & (
+        near_lines(residual.wavelength, groups=groups)
+        | near_lines(residual.wavelength, BROAD_ZONE, seen)
+    )
+    problem = _Problem(residual, (*groups, *seen), component, use)
+    one = _Problem(residual, groups, component[:n_groups], use)
+    before = min(one.solve(single.kinematics)[2], np.sum(one.data**2))
+    # With a broad component in the fit, a wide single Gaussian is no start for the narrow one.
+    narrow = single.kinematics[0] if single.own[0] else np.array(start)
+    if narrow[1] > 0.7 * BROAD_DISPERSION_RANGE[0]:
+        narrow = np.array(start)
+    trials = [np.array([narrow, narrow, (narrow[0], width)]) for width in BROAD_TRIALS]
+    chi2 = [problem.solve(trial)[2] for trial in trials]
+    best, trial = min(chi2), trials[int(np.argmin(chi2))]
+    if single.misfit > MISFIT_SEEN:
+        # The redshift of such an object may be that of its broad lines.
+        for velocity in BROAD_SHIFTS:
+            shifted = trial + np.array([[velocity, 0], [velocity, 0], [0, 0]])
+            lower = problem.solve(shifted)[2]
+            best, trial = (lower, shifted) if lower < best else (best, trial)
+    if (before - best) / inflation**2 < LEVEL_CHI2:
+        return None
+    price = (2 + len(seen)) * np.log(use.sum())
+    low, high = _limits(3)
+    low[:2] = -LINE_ZONE, DISPERSION_RANGE[0]
+    high[:2] = LINE_ZONE, BROAD_DISPERSION_RANGE[0]
+    low[2] = -BROAD_VELOCITY_RANGE, BROAD_DISPERSION_RANGE[0]
+    high[2] = BROAD_VELOCITY_RANGE, BROAD_DISPERSION_RANGE[1]
+    # The narrow lines move together: a kind of its own would take part of the broad one.
+    own = np.array([True, False, True])
+    kinematics = nonlinear(problem, trial, own, (low, high))
+    flux, covariance, after = problem.solve(kinematics)
+    gain = (before - after) / inflation**2 - price
+    bare, error = _full_covariance(problem, kinematics, own, flux)
+    covariance = bare * (SHAPE_FACTOR * inflation) ** 2
+    covariance[:n_groups, :n_groups] += np.diag(_model_variance(residual, groups, flux[:n_groups]))
+    centre = np.array([group.wavelengths[0] for group in seen])
+    stars = np.interp(centre, residual.wavelength, residual.continuum)
+    extent = np.sqrt(2 * np.pi) * centre * kinematics[2, 1] / SPEED_OF_LIGHT
+    variance = np.diag(covariance)[n_groups:] + (BROAD_STARS_ERROR * stars * extent) ** 2
+    broad_error = np.sqrt(variance)
+    lsf = np.interp(centre[0], residual.wavelength, residual.lsf_sigma) / centre[0]
+    narrow_width = np.hypot(kinematics[0, 1], lsf * SPEED_OF_LIGHT)
+    resolved = kinematics[2, 1] > max(1.05 * BROAD_DISPERSION_RANGE[0], 2.5 * narrow_width)
+    if gain < LEVEL_CHI2 or flux[n_groups] < BROAD_SNR * broad_error[0] or not resolved:
+        return None
+    flux, broad_flux = flux[:n_groups], flux[n_groups:]
+    scale = np.array([True, bool(single.own[1])])
+    error = error * inflation
+    return GroupFit(
+        flux,
+        covariance[:n_groups, :n_groups],
+        kinematics[:2],
+        np.array([error[0], error[0]]),
+        tuple(map(bool, scale)),
+        inflation,
+        after,
+        _misfit(problem, kinematics, np.append(flux, broad_flux), inflation),
+        BroadLines(
+            tuple(group.names[0] for group in seen),
+            broad_flux,
+            broad_error,
+            float(kinematics[2, 0]),
+            float(kinematics[2, 1]),
+            float(error[2, 1]),
+        ),
+        (f"broad_line: Balmer lines of {kinematics[2, 1]:.0f} km/s beside the narrow ones",),
+    )
+
+
+def _with_two_components(residual, groups, single, nonlinear):
+    """Fit of two velocity components in all lines, or None where the data do not ask for it."""
+    n_groups, inflation = len(groups), single.inflation
+    use = residual.good & near_lines(residual.wavelength, groups=groups)
+    component = np.repeat([0, 1], n_groups)
+    problem = _Problem(residual, (*groups, *groups), component, use)
+    one = _Problem(residual, groups, np.array([int(group.balmer) for group in groups]), use)
+    before = one.solve(single.kinematics)[2]
+    if single.broad is not None:
+        before = min(before, single.chi2)
+    velocity, dispersion = single.kinematics[0 if single.own[0] else 1]
+    low, high = _limits(2)
+    low[:, 0], high[:, 0] = -TWO_RANGE, TWO_RANGE
+    best = (np.inf, None)
+    for apart, ratio in ((0.8, (0.6, 0.6)), (0.3, (0.5, 2.0)), (-0.3, (0.5, 2.0))):
+        trial = np.array(
+            [
+                (velocity - apart * dispersion, ratio[0] * dispersion),
+                (velocity + apart * dispersion, ratio[1] * dispersion),
+            ]
+        )
+        chi2 = problem.solve(trial)[2]
+        if chi2 < best[0]:
+            best = (chi2, trial)
+    own = np.array([True, True])
+    kinematics = nonlinear(problem, best[1], own, (low, high), tied=False)
+    flux, covariance, after = problem.solve(kinematics)
+    price = n_groups * np.log(use.sum())
+    if (before - after) / inflation**2 < LEVEL_CHI2 + price:
+        return None
+    covariance, _ = _full_covariance(problem, kinematics, own, flux, tied=False)
+    both = np.hstack([np.eye(n_groups), np.eye(n_groups)])
+    total = both @ flux
+    covariance = both @ covariance @ both.T * (SHAPE_FACTOR * inflation) ** 2
+    covariance += np.diag(_model_variance(residual, groups, total))
+    apart = abs(kinematics[1, 0] - kinematics[0, 0])
+    return replace(
+        single,
+        flux=total,
+        covariance=covariance,
+        chi2=after,
+        misfit=_misfit(problem, kinematics, flux, inflation),
+        broad=None,
+        flags=(f"lines have two velocity components, {apart:.0f} km/s apart; their sum is given",),
+    )
+
+
+def _misfit(problem, kinematics, flux, inflation):
+    """Share of the lines that the model leaves, beyond the noise."""
+    matrix = problem.columns(kinematics)
+    model = matrix @ flux
+    # Where lines are seen: a tenth of the strongest pixel of each strong one.
+    signal = np.sqrt(np.sum((matrix * flux) ** 2, axis=0))
+    strong = signal > 10 * inflation
+    if not strong.any():
+        return 0.0
+    lines = np.abs(matrix[:, strong] * flux[strong])
+    there = (lines > 0.03 * lines.max(axis=0)).any(axis=1)
+    chi2 = np.sum((problem.data - model)[there] ** 2)
+    excess = chi2 - inflation**2 * there.sum()
+    total = np.sum((matrix[:, strong] @ flux[strong])[there] ** 2)
+    return float(np.sqrt(max(excess, 0.0) / total))
 
 
 def _linear(matrix, data):
@@ -206,56 +516,54 @@ def _strong(flux, covariance, balmer, inflation):
     return np.array(strong)
 
 
-def _expand(free, kinematics, own):
-    """Kinematics (2, 2) from the free parameters; a weak kind follows the strong one."""
+def _expand(free, kinematics, own, tied=True):
+    """Kinematics (n, 2) from the free ones; of the first two a weak kind follows the strong one."""
     out = kinematics.copy()
     out[own] = free.reshape(-1, 2)
-    if own.sum() == 1:
-        out[~own] = out[own]
+    if tied and own[:2].sum() == 1:
+        strong = int(np.flatnonzero(own[:2])[0])
+        out[1 - strong] = out[strong]
     return out
 
 
-def _bounds(own):
-    low = np.tile([-VELOCITY_RANGE, DISPERSION_RANGE[0]], own.sum())
-    high = np.tile([VELOCITY_RANGE, DISPERSION_RANGE[1]], own.sum())
-    return low, high
-
-
-def minimise(columns, kinematics, own):
-    """Velocities and dispersions by a trust-region minimiser: slow, and asks for no slopes."""
+def minimise(problem, kinematics, own, limits, tied=True):
+    """Velocities and dispersions by a trust-region minimiser."""
+    data = problem.data
 
     def residuals(free):
-        matrix = columns(_expand(free, kinematics, own))
-        flux, _ = _linear(matrix, columns.data)
-        return columns.data - matrix @ flux
+        matrix = problem.columns(_expand(free, kinematics, own, tied))
+        flux, _ = _linear(matrix, data)
+        return data - matrix @ flux
 
-    low, high = _bounds(own)
+    low, high = (limit[own].ravel() for limit in limits)
     free = kinematics[own].ravel().clip(low + 1, high - 1)
     result = least_squares(
         residuals, free, bounds=(low, high), x_scale=50.0, diff_step=1e-2, ftol=1e-4, xtol=1e-4,
         max_nfev=30,
     )  # fmt: skip
-    return _expand(result.x, kinematics, own)
+    return _expand(result.x, kinematics, own, tied)
 
 
-def gauss_newton(columns, kinematics, own):
+def gauss_newton(problem, kinematics, own, limits, tied=True):
     """Velocities and dispersions by Gauss-Newton steps, the fluxes free to follow each.
 
-    A step that makes chi2 worse is halved.
+    Where there is little noise this takes a third of the evaluations of `minimise`. A step that
+    makes chi-square worse is halved.
     """
-    low, high = _bounds(own)
+    data = problem.data
+    low, high = (limit[own].ravel() for limit in limits)
     kept = free = kinematics[own].ravel().clip(low + 1, high - 1)
-    best, step = np.inf, np.zeros(free.size)
+    best, step, better = np.inf, np.zeros(free.size), True
     for _ in range(GAUSS_NEWTON_STEPS):
-        profiles = columns(_expand(free, kinematics, own), derivatives=True)
-        flux, _ = _linear(profiles[0], columns.data)
-        residual = columns.data - profiles[0] @ flux
+        matrix = problem.columns(_expand(free, kinematics, own, tied))
+        flux, _ = _linear(matrix, data)
+        residual = data - matrix @ flux
         chi2 = residual @ residual
         gain, better = best - chi2, chi2 < best
         if better:
             kept, best = free, chi2
-            both = np.hstack([profiles[0], columns.slopes(profiles, flux, own)])
-            change, _ = _linear(both, residual)
+            slopes = _slopes(problem, matrix, free, kinematics, own, flux, tied)
+            change, _ = _linear(np.column_stack([matrix, *slopes]), residual)
             step = change[flux.size :].clip(-LARGEST_STEP, LARGEST_STEP)
         else:
             step = step / 2
@@ -263,33 +571,46 @@ def gauss_newton(columns, kinematics, own):
         step = free - kept
         if np.abs(step).max() < SMALLEST_STEP or (better and gain < CHI2_GAIN * chi2):
             break
-    return _expand(free if better else kept, kinematics, own)
+    return _expand(free if better else kept, kinematics, own, tied)
 
 
-def _full_covariance(columns, profiles, own, flux):
+def _slopes(problem, matrix, free, kinematics, own, flux, tied):
+    """Derivatives of the model by the free kinematics, per km/s."""
+    slopes = []
+    for index in range(free.size):
+        shifted = free.copy()
+        shifted[index] += 2.0
+        moved = problem.columns(_expand(shifted, kinematics, own, tied))
+        slopes.append((moved - matrix) @ flux / 2.0)
+    return slopes
+
+
+def _full_covariance(problem, kinematics, own, flux, tied=True):
     """Covariance of fluxes with free kinematics marginalised, and errors of the latter."""
-    jacobian = np.hstack([profiles[0], columns.slopes(profiles, flux, own)])
+    matrix = problem.columns(kinematics)
+    derivatives = _slopes(problem, matrix, kinematics[own].ravel(), kinematics, own, flux, tied)
+    jacobian = np.column_stack([matrix, *derivatives])
     norm = np.linalg.norm(jacobian, axis=0)
     norm[norm == 0] = 1.0
     scaled = jacobian / norm
     covariance = np.linalg.pinv(scaled.T @ scaled, rcond=1e-10) / np.outer(norm, norm)
-    error = np.full((2, 2), np.nan)
+    error = np.full(kinematics.shape, np.nan)
     error[own] = np.sqrt(np.diag(covariance)[flux.size :]).reshape(-1, 2)
     return covariance[: flux.size, : flux.size], error
 
 
 def _model_variance(residual, groups, flux):
     """Variance (n_groups,) of fluxes from line shapes and from the stars under the lines."""
-    strongest = [LINES[group.names[0]].wavelength for group in groups]
+    strongest = [group.wavelengths[0] for group in groups]
     stars = np.interp(strongest, residual.wavelength, residual.continuum)
     balmer = np.array([group.balmer for group in groups])
     shape = [SHAPE_ERROR_OIII if "oiii_5007" in g.names else SHAPE_ERROR for g in groups]
     return (shape * flux) ** 2 + (np.where(balmer, STARS_ERROR_BALMER, STARS_ERROR) * stars) ** 2
 
 
-def _inflation(residual, dispersion):
+def _inflation(residual, dispersion, groups=GROUPS):
     """Scatter over expected scatter of line fluxes where there are no lines, at least 1."""
-    calm = residual.good & ~near_lines(residual.wavelength, 600.0)
+    calm = residual.good & ~near_lines(residual.wavelength, 600.0, groups)
     step = np.log(residual.wavelength[1] / residual.wavelength[0])
     stride = max(int(4 * np.hypot(dispersion, 70.0) / SPEED_OF_LIGHT / step), 1)
     index = np.flatnonzero(residual.good)[stride:-stride:stride]
@@ -303,4 +624,5 @@ def _inflation(residual, dispersion):
     weight = np.where(calm, residual.sigma, np.inf)[pixel] ** -2
     flux = (profile * weight * residual.flux[pixel]).sum(1)
     flux_over_error = flux / np.sqrt((profile**2 * weight).sum(1))
-    return float(max(1.0, 1.4826 * np.median(np.abs(flux_over_error))))
+    # About zero, not about the median: an offset is an error too.
+    return float(max(1.0, robust_std(np.append(flux_over_error, -flux_over_error))))

@@ -6,10 +6,21 @@ from functools import lru_cache
 import numpy as np
 from scipy.special import erf
 
-from photospec.lines import LINES
+from photospec.errors import InputError
+from photospec.lines import EMISSION, LINES, Line
 from photospec.utils.constants import SPEED_OF_LIGHT
 
-__all__ = ["GROUPS", "LineGroup", "group_profiles", "line_windows", "members", "pixel_edges"]
+__all__ = [
+    "BROAD_GROUPS",
+    "GROUPS",
+    "LINE_NAMES",
+    "LineGroup",
+    "group_profiles",
+    "line_groups",
+    "line_windows",
+    "members",
+    "pixel_edges",
+]
 
 
 @dataclass(frozen=True)
@@ -19,16 +30,24 @@ class LineGroup:
     Attributes
     ----------
     names : tuple of str
-        Keys of `photospec.lines.LINES`; the first is the strongest.
+        The first is the strongest.
     ratios : tuple of float
         Flux over that of the first.
     balmer : bool
         Moves with the Balmer lines where two kinematic components are fitted.
+    wavelengths : tuple of float
+        Rest, vacuum, Angstrom; by default those of `photospec.lines.LINES`.
     """
 
     names: tuple
     ratios: tuple = (1.0,)
     balmer: bool = False
+    wavelengths: tuple = ()
+
+    def __post_init__(self):
+        if not self.wavelengths:
+            known = tuple(LINES[name].wavelength for name in self.names)
+            object.__setattr__(self, "wavelengths", known)
 
 
 # Ratios: [O III] and [N II], Storey & Zeippen 2000, MNRAS 312, 813; [O I], [Ne III], NIST.
@@ -54,6 +73,63 @@ GROUPS = (
     LineGroup(("sii_6731",)),
     LineGroup(("ariii_7136",)),
 )
+#: Lines of the broad-line region that are fitted, strongest first.
+BROAD_GROUPS = tuple(
+    LineGroup((name,), balmer=True) for name in ("halpha", "hbeta", "hgamma", "hdelta")
+)
+#: Lines measured by default, by wavelength.
+LINE_NAMES = tuple(
+    sorted((name for group in GROUPS for name in group.names), key=lambda n: LINES[n].wavelength)
+)
+
+
+def line_groups(lines):
+    """Groups to fit and names to report for the lines asked for.
+
+    The default lines are fitted in any case, since a blend needs all of its lines.
+
+    Parameters
+    ----------
+    lines : sequence of str or Line, or None
+        Names of `photospec.lines.LINES`, or `photospec.lines.Line` objects of your own; an
+        Ellipsis among them stands for the default lines. None for these alone.
+
+    Returns
+    -------
+    groups : tuple of LineGroup
+    names : tuple of str
+        By wavelength.
+
+    Raises
+    ------
+    InputError
+        If a line is not known.
+    """
+    groups = list(GROUPS)
+    at = {n: w for group in groups for n, w in zip(group.names, group.wavelengths, strict=True)}
+    names = []
+    lines = (...,) if lines is None else (lines,) if isinstance(lines, (str, Line)) else lines
+    for item in lines:
+        if item is ...:
+            names += LINE_NAMES
+            continue
+        line = item if isinstance(item, Line) else LINES.get(item)
+        if line is None or line.kind == "absorption":
+            raise InputError(
+                f"lines: expected emission lines among {', '.join(EMISSION)}, or Line(...), got "
+                f"{item!r}"
+            )
+        if at.get(line.name, line.wavelength) != line.wavelength:
+            raise InputError(
+                f"lines: expected a new name, got {line.name!r}, which is the line at "
+                f"{at[line.name]} Angstrom"
+            )
+        if line.name not in at:
+            balmer = line.kind == "balmer"
+            groups.append(LineGroup((line.name,), (1.0,), balmer, (line.wavelength,)))
+            at[line.name] = line.wavelength
+        names.append(line.name)
+    return tuple(groups), tuple(sorted(dict.fromkeys(names), key=at.get))
 
 
 def pixel_edges(wavelength):
@@ -62,7 +138,7 @@ def pixel_edges(wavelength):
     return np.append(wavelength / half, wavelength[-1] * half)
 
 
-def line_windows(edges, centre, sigma, derivatives=False):
+def line_windows(edges, centre, sigma):
     """Gaussians of unit area averaged over the pixels around them.
 
     Parameters
@@ -71,14 +147,12 @@ def line_windows(edges, centre, sigma, derivatives=False):
         Pixel borders, Angstrom, uniform in the logarithm.
     centre, sigma : ndarray, shape (n_lines,)
         Angstrom.
-    derivatives : bool
-        Add the derivatives by centre and sigma.
 
     Returns
     -------
     pixel : ndarray of int, shape (n_lines, n_window)
         Pixel numbers, clipped to the spectrum.
-    value : ndarray, shape (n_lines, n_window), or (3, n_lines, n_window) with derivatives
+    value : ndarray, shape (n_lines, n_window)
         Per Angstrom; 0 outside the spectrum.
     """
     n_pixels = edges.size - 1
@@ -88,18 +162,12 @@ def line_windows(edges, centre, sigma, derivatives=False):
     pixel = middle[:, None] + np.arange(-reach, reach + 1)
     inside = (pixel >= 0) & (pixel < n_pixels)
     border = edges[0] * np.exp(step * np.arange(-reach, reach + 2)) * np.exp(step * middle)[:, None]
-    x = (border - centre[:, None]) / sigma[:, None]
-    cumulative = 0.5 * erf(x / np.sqrt(2))
-    if derivatives:
-        by_centre = -np.exp(-0.5 * x**2) / (np.sqrt(2 * np.pi) * sigma[:, None])
-        cumulative = np.array([cumulative, by_centre, by_centre * x])
-    value = np.diff(cumulative, axis=-1) / np.diff(border, axis=1)
+    cumulative = 0.5 * erf((border - centre[:, None]) / (np.sqrt(2) * sigma[:, None]))
+    value = np.diff(cumulative, axis=1) / np.diff(border, axis=1)
     return pixel.clip(0, n_pixels - 1), np.where(inside, value, 0.0)
 
 
-def group_profiles(
-    wavelength, lsf_sigma, velocity, dispersion, groups=GROUPS, derivatives=False, pixels=None
-):
+def group_profiles(wavelength, lsf_sigma, velocity, dispersion, groups=GROUPS, component=None):
     """One column per line group.
 
     Parameters
@@ -109,50 +177,37 @@ def group_profiles(
     lsf_sigma : ndarray, shape (n_pixels,) or None
         Angstrom.
     velocity, dispersion : tuple of float
-        (forbidden, Balmer), km/s, V = c ln(1 + z).
+        Of each kinematic component, km/s, V = c ln(1 + z).
     groups : tuple of LineGroup
-    derivatives : bool
-        Add the derivatives by velocity and dispersion, per km/s.
-    pixels : ndarray of bool, shape (n_pixels,), optional
-        The pixels wanted.
+    component : sequence of int, optional
+        Of each group; by default 1 for Balmer lines and 0 for the others.
 
     Returns
     -------
-    ndarray, shape (n_wanted, n_groups), or (3, n_wanted, n_groups) with derivatives
+    ndarray, shape (n_pixels, n_groups)
         Per Angstrom; the first line of a group has unit area.
     """
-    n_wanted = wavelength.size if pixels is None else np.count_nonzero(pixels)
-    shape = (n_wanted, len(groups))
-    columns = np.zeros((3, *shape) if derivatives else shape)
+    columns = np.zeros((wavelength.size, len(groups)))
     if not len(groups):
         return columns
-    column, rest, ratio, balmer = members(tuple(groups))
-    dispersion = np.asarray(dispersion, float)[balmer]
-    centre = rest * np.exp(np.asarray(velocity)[balmer] / SPEED_OF_LIGHT)
+    if component is None:
+        component = [int(group.balmer) for group in groups]
+    column, centre, ratio = members(tuple(groups))
+    which = np.asarray(component)[column]
+    centre = centre * np.exp(np.asarray(velocity)[which] / SPEED_OF_LIGHT)
     lsf = 0.0 if lsf_sigma is None else np.interp(centre, wavelength, lsf_sigma)
-    sigma = np.hypot(lsf, centre * dispersion / SPEED_OF_LIGHT)
-    pixel, value = line_windows(pixel_edges(wavelength), centre, sigma, derivatives)
-    value = value * ratio[:, None]
-    if pixels is not None:
-        value = value * pixels[pixel]
-        pixel = (np.cumsum(pixels) - 1)[pixel].clip(0)
-    if derivatives:
-        # The line-spread function hardly changes over a line: sigma moves with the dispersion only.
-        value[1] *= (centre / SPEED_OF_LIGHT)[:, None]
-        value[2] *= ((centre / SPEED_OF_LIGHT) ** 2 * dispersion / sigma)[:, None]
-        for target, part in zip(columns, value, strict=True):
-            np.add.at(target, (pixel, column[:, None]), part)
-    else:
-        np.add.at(columns, (pixel, column[:, None]), value)
+    sigma = np.hypot(lsf, centre * np.asarray(dispersion)[which] / SPEED_OF_LIGHT)
+    pixel, value = line_windows(pixel_edges(wavelength), centre, sigma)
+    np.add.at(columns, (pixel, column[:, None]), value * ratio[:, None])
     return columns
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def members(groups):
-    """Column, rest wavelength, ratio and kind of every line of some groups."""
-    members = [
-        (column, LINES[name].wavelength, ratio, int(group.balmer))
+    """Column, rest wavelength and ratio (n_lines,) of every line of some groups."""
+    lines = [
+        (column, at, ratio)
         for column, group in enumerate(groups)
-        for name, ratio in zip(group.names, group.ratios, strict=True)
+        for at, ratio in zip(group.wavelengths, group.ratios, strict=True)
     ]
-    return tuple(np.array(part) for part in zip(*members, strict=True))
+    return tuple(np.array(part) for part in zip(*lines, strict=True))

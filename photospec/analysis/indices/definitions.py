@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from photospec.errors import InputError
 
-__all__ = ["BREAKS", "EXTRA", "INDICES", "LICK", "Index"]
+__all__ = ["BREAKS", "EXTRA", "INDICES", "LICK", "Index", "index_definitions"]
 
 
 @dataclass(frozen=True)
@@ -126,3 +126,29 @@ LICK = tuple(index.name for index in _LICK)
 BREAKS = tuple(index.name for index in _BREAKS)
 #: Further indices.
 EXTRA = tuple(index.name for index in _EXTRA)
+
+
+def index_definitions(indices):
+    """Turn names and definitions into definitions.
+
+    Parameters
+    ----------
+    indices : str, Index, or sequence of these
+
+    Returns
+    -------
+    tuple of Index
+
+    Raises
+    ------
+    InputError
+        If a name is not known.
+    """
+    found = []
+    for item in [indices] if isinstance(indices, (str, Index)) else indices:
+        if not isinstance(item, Index) and item not in INDICES:
+            raise InputError(
+                f"indices: expected names among {', '.join(INDICES)}, or Index(...), got {item!r}"
+            )
+        found.append(item if isinstance(item, Index) else INDICES[item])
+    return tuple(found)

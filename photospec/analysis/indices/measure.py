@@ -15,7 +15,7 @@ from astropy.utils.masked import Masked
 from photospec.analysis.gate import gather, good_pixels, reason_unusable
 from photospec.analysis.indices.bands import index_value, pixel_edges
 from photospec.analysis.indices.corrections import broadening_correction, lick_smoothing
-from photospec.analysis.indices.definitions import BREAKS, INDICES, LICK, Index
+from photospec.analysis.indices.definitions import BREAKS, LICK, index_definitions
 from photospec.errors import InputError
 
 __all__ = ["IndexFit", "measure_indices"]
@@ -85,17 +85,6 @@ class IndexFit:
         return table
 
 
-def _definitions(indices):
-    found = []
-    for item in [indices] if isinstance(indices, (str, Index)) else indices:
-        if not isinstance(item, Index) and item not in INDICES:
-            raise InputError(
-                f"indices: expected names among {', '.join(INDICES)}, or Index(...), got {item!r}"
-            )
-        found.append(item if isinstance(item, Index) else INDICES[item])
-    return tuple(found)
-
-
 def measure_indices(
     spectrum,
     *,
@@ -131,7 +120,7 @@ def measure_indices(
         If a spectrum, a name or an option cannot be understood.
     """
     rows = gather(spectrum)
-    definitions = _definitions(indices)
+    definitions = index_definitions(indices)
     if resolution not in ("native", "lick"):
         raise InputError(f"resolution: expected 'native' or 'lick', got {resolution!r}")
     if redshift is None:

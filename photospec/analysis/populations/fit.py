@@ -12,14 +12,23 @@ Means over the weights follow Cappellari (2023, MNRAS 526, 3273, eq. 39).
 import numpy as np
 
 from photospec.analysis.populations.errors import draw_weights
-from photospec.analysis.populations.finish import blank_fit, finish, weights_of_ppxf
 from photospec.analysis.populations.kinematics import PPXFSettings, fit_kinematics
 from photospec.analysis.populations.log_spectrum import one_spectrum, to_log_spectrum
-from photospec.analysis.populations.result import PopulationFit
-from photospec.analysis.populations.steps import FitData, choose_templates
+from photospec.analysis.populations.result import (
+    PopulationFit,
+    blank_fit,
+    finish,
+    weights_of_ppxf,
+)
 from photospec.analysis.populations.templates import load_templates
-from photospec.analysis.populations.weights import population_weights
+from photospec.analysis.populations.weights import (
+    FitData,
+    choose_templates,
+    population_weights,
+)
+from photospec.analysis.redshift import measure_redshift
 from photospec.errors import InputError
+from photospec.utils.constants import SPEED_OF_LIGHT
 
 __all__ = ["PopulationFit", "fit_populations"]
 
@@ -36,7 +45,8 @@ def fit_populations(
     spectrum : specutils.Spectrum or SpectrumArrays
         One spectrum in the observed frame.
     redshift : float, optional
-        Within about 500 km/s of the truth; the spectrum's own hint when None.
+        Within about 500 km/s of the truth. When None, the spectrum's own hint, or, if
+        that is further off, the redshift that is found within 2 per cent of it.
     templates : str, path or TemplateSet
         See `photospec.analysis.populations.templates.load_templates`.
     moments : {2, 4}
@@ -106,6 +116,24 @@ def fit_populations(
         return blank_fit(spectrum, library, f"fit failed: {type(error).__name__} {text}")
 
 
+# Half the window around a hint, as a part of 1 + z. A velocity of 24,000 km/s is a redshift of
+# 0.0801 (cz) or 0.0835 (relativistic, what specutils makes of it); a photometric one is off as far.
+HINT_WINDOW = 0.02
+HINT_REACH = 500 / SPEED_OF_LIGHT  # the fit finds velocities within that of its redshift
+
+
+def _near(arrays, hint):
+    """The hint, or the redshift near it that the spectrum shows if the hint is out of reach."""
+    low, high = hint - HINT_WINDOW * (1 + hint), hint + HINT_WINDOW * (1 + hint)
+    if not -0.01 < hint < 1.4:
+        return hint
+    fit = measure_redshift(arrays, redshift_range=(max(low, -0.01), min(high, 1.5)))
+    if fit.reason[0] or fit.warning[0] or not np.isfinite(fit.redshift[0]):
+        return hint
+    found = float(fit.redshift[0])
+    return found if abs(found - hint) > HINT_REACH * (1 + hint) else hint
+
+
 def _checked_redshift(arrays, redshift):
     if redshift is None:
         hint = None if arrays.redshift is None else np.ravel(arrays.redshift)[0]
@@ -114,7 +142,7 @@ def _checked_redshift(arrays, redshift):
                 "redshift: expected a number, got None and no hint in spectrum.meta['redshift'];"
                 " run measure_redshift first"
             )
-        redshift = hint
+        redshift = _near(arrays, float(hint))
     redshift = float(redshift)
     if not -0.01 < redshift < 2:
         raise InputError(f"redshift: expected a number in -0.01 to 2, got {redshift:g}")

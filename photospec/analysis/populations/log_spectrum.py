@@ -8,6 +8,7 @@ from photospec.analysis.gate import good_pixels
 from photospec.dust import cardelli89
 from photospec.errors import InputError
 from photospec.spectrum import SpectrumArrays, fill_missing, rebin, to_arrays
+from photospec.utils.constants import SPEED_OF_LIGHT
 
 __all__ = ["LogSpectrum", "one_spectrum", "to_log_spectrum"]
 
@@ -33,6 +34,9 @@ class LogSpectrum:
     redshift : float
     has_sigma : bool
         False where no errors came with the spectrum; `sigma` is one then.
+    pixel_box : float
+        Standard deviation of the pixels that the spectrum was shared out from, km/s; zero where
+        it came on logarithmic pixels.
     """
 
     wavelength: np.ndarray
@@ -43,6 +47,7 @@ class LogSpectrum:
     scale: float
     redshift: float
     has_sigma: bool
+    pixel_box: float = 0.0
 
     @property
     def step(self):
@@ -96,13 +101,14 @@ def to_log_spectrum(arrays, redshift, galactic_ebv=0.0):
         brighter = 10 ** (0.4 * galactic_ebv * cardelli89(wavelength))
         flux = flux * brighter
         sigma = sigma * brighter if has_sigma else sigma
-    ln_wave = np.log(wavelength)
+    ln_wave, pixel_box = np.log(wavelength), 0.0
     steps = np.diff(ln_wave)
     uniform = np.linspace(ln_wave[0], ln_wave[-1], ln_wave.size)
     if ln_wave.size > 2 and np.abs(ln_wave - uniform).max() > 0.02 * np.median(steps):
         step = max(float(np.median(steps)), SDSS_STEP)
         count = int((ln_wave[-1] - ln_wave[0]) / step) - 1
         new = np.exp(ln_wave[0] + step * (1 + np.arange(count)))
+        pixel_box = float(np.median(steps)) * SPEED_OF_LIGHT / np.sqrt(12)
         width, new_width = np.gradient(wavelength), np.gradient(new)
         filled = np.where(mask, np.interp(wavelength, wavelength[~mask], flux[~mask]), flux) if (
             not mask.all()) else np.zeros(flux.size)  # fmt: skip
@@ -111,7 +117,11 @@ def to_log_spectrum(arrays, redshift, galactic_ebv=0.0):
         mask = ~(rebin(mask.astype(float), wavelength, new) <= 0.01)
         flux = rebin(filled, wavelength, new)
         sigma = np.sqrt(variance) if has_sigma else np.ones(count)
-        lsf = None if lsf is None else np.interp(new, wavelength, lsf)
+        if lsf is not None:
+            # A sample stands for its whole pixel while it is shared out: a box more.
+            lsf = np.sqrt(
+                np.interp(new, wavelength, lsf) ** 2 + np.interp(new, wavelength, width) ** 2 / 12
+            )
         wavelength = new
     else:
         wavelength = np.exp(uniform)
@@ -127,4 +137,5 @@ def to_log_spectrum(arrays, redshift, galactic_ebv=0.0):
         scale=scale,
         redshift=float(redshift),
         has_sigma=has_sigma,
+        pixel_box=pixel_box,
     )

@@ -1,7 +1,7 @@
-"""Redshift of spectra: coarse scan, fine fit, consistency, quasars.
+"""Redshift of spectra: coarse scan, fine fit, errors, quasars.
 
 The order of the stages: `scan` fits templates at every redshift of a coarse grid, `fit` refines
-the minima, `consistency` inflates the error by how parts of the spectrum disagree, `quasars`
+the minima, `errors` inflates the error by a jackknife over parts of the spectrum, `quasars`
 asks whether broad lines explain the spectrum better, and `measure` decides and flags.
 """
 
@@ -9,7 +9,7 @@ from photospec.analysis.redshift.measure import (
     RedshiftFit,
     RedshiftWarning,
     measure_redshift,
-    redshift_density,
+    warning_names,
 )
 
-__all__ = ["RedshiftFit", "RedshiftWarning", "measure_redshift", "redshift_density"]
+__all__ = ["RedshiftFit", "RedshiftWarning", "measure_redshift", "warning_names"]

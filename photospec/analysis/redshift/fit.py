@@ -6,14 +6,30 @@ import numpy as np
 from scipy.ndimage import uniform_filter1d
 
 from photospec.analysis.gate import N_PIXELS_MIN, good_pixels, take
-from photospec.analysis.redshift.consistency import (
+from photospec.analysis.redshift.errors import (
     CORRELATED,
     jackknife_error,
     residual_correlation,
 )
+from photospec.analysis.redshift.outliers import LINE_SHAPE, narrow_features, unexplained
 from photospec.analysis.redshift.quasars import quasar_chi2
-from photospec.analysis.redshift.scan import chi2_at_shifts, chi2_scan, resample_log
-from photospec.analysis.redshift.templates import LOG_STEP, TEMPLATE_RANGE
+from photospec.analysis.redshift.scan import (
+    chi2_at_shifts,
+    chi2_scan,
+    line_parts,
+    log_overlaps,
+    normal_equations,
+    polynomial_terms,
+    resample_log,
+    solve_equations,
+    templates_on_pixels,
+)
+from photospec.analysis.redshift.templates import (
+    LINE_GROUPS,
+    LOG_STEP,
+    TEMPLATE_RANGE,
+    redshift_templates,
+)
 from photospec.utils.constants import SPEED_OF_LIGHT
 
 __all__ = ["Solutions", "find_solutions"]
@@ -21,12 +37,20 @@ __all__ = ["Solutions", "find_solutions"]
 COARSE = 3  # template pixels per pixel of the coarse scan: 207 km/s
 MODEL_ERROR = 0.01  # what the templates miss, as a share of the smooth flux
 TEMPLATE_ERROR = 2e-6  # of 1 + z: scatter on simulated galaxies at high signal-to-noise
+OII_ERROR = 1e-5  # of 1 + z where all lines are [O II]: its ratio and width are known no better
 RESAMPLED_CHI2, MIN_ERROR_SCALE = 0.72, 0.6  # so that errors cover on simulated galaxies
 SEPARATION = 1500.0  # km/s between two solutions that count as different
 REFINE = 60.0  # solutions within this scaled delta chi2 of the best get a fine fit
 MARGIN = 0.12  # of ln(1 + z), searched beyond the range asked for, but not far below zero
 N_REFINED = 3
+COARSE_PIXEL = 1.5  # template pixels, 104 km/s: wider ones get a last fit on themselves
+_OII = [i for i, group in enumerate(LINE_GROUPS) if group.startswith("oii_")]
+# [O II] of such a signal-to-noise may decide the redshift: the width of lines is fitted then.
+# Widths in km/s, the instrument's included.
+POLISHED_SIGNAL, LINE_WIDTHS, LINE_WIDTH_RANGE = 15.0, (110.0, 165.0, 230.0), (70.0, 400.0)
+N_RIVALS = 3  # redshifts of each scan that outliers are judged at
 N_PARAMETERS = 20
+SURE_DELTA = 300.0  # of delta chi2: no doubt about which redshift is best
 QUASAR_CHI2 = 25.0  # scaled; broad lines must fit better than galaxies by this
 SUSPECT_CHI2, SUSPECT_DELTA = 0.9, 150.0  # worse reduced chi2, smaller delta: try broad lines
 NOT_COVERED = "too few pixels inside the wavelength range of the templates"
@@ -48,6 +72,10 @@ class Solutions:
         Where broad emission lines fit better than any galaxy, their redshift; else NaN.
     correlation : ndarray (n,)
         How many pixels are wrong alike, for spectra without uncertainty; else one.
+    goodness : ndarray (n,)
+        Reduced chi-square that forgives lines another width than the templates have.
+    oii_signal, oii_share : ndarray (n,)
+        Signal-to-noise of [O II], and its share of that of all lines, squared.
     """
 
     redshift: np.ndarray
@@ -57,12 +85,16 @@ class Solutions:
     negative: np.ndarray
     broad_line_redshift: np.ndarray
     correlation: np.ndarray
+    goodness: np.ndarray
+    oii_signal: np.ndarray
+    oii_share: np.ndarray
 
     @classmethod
     def empty(cls, n, n_solutions):
         """Nothing found yet."""
         nothing = [np.full((n, n_solutions), np.nan) for _ in range(3)]
-        return cls(*nothing, np.full(n, np.nan), np.zeros(n, bool), np.full(n, np.nan), np.ones(n))
+        unknown = [np.full(n, np.nan) for _ in range(5)]
+        return cls(*nothing, unknown[0], np.zeros(n, bool), unknown[1], np.ones(n), *unknown[2:])
 
     def weight(self):
         """Probability of each solution (n, n_solutions): Laplace's integral over its peak."""
@@ -110,7 +142,7 @@ def _with_model_error(spectra):
     return type(spectra)(spectra.first, spectra.factor, spectra.flux, weight)
 
 
-def find_solutions(block, usable, redshift_range, found, indices, scan=chi2_scan):
+def find_solutions(block, usable, redshift_range, found, indices):
     """Fill `found` at `indices` for the `usable` spectra of one block.
 
     Parameters
@@ -123,8 +155,6 @@ def find_solutions(block, usable, redshift_range, found, indices, scan=chi2_scan
         Of all spectra; written to.
     indices : ndarray (n,) of int
         Rows of `found` that belong to this block.
-    scan : callable
-        `chi2_scan`, or `chi2_near_minima` for spectra without noise.
 
     Returns
     -------
@@ -145,15 +175,61 @@ def find_solutions(block, usable, redshift_range, found, indices, scan=chi2_scan
         batch = slice(first, first + BATCH)
         wavelength, flux, ivar = _scaled(take(block, batch), inside)
         coverage[batch] = np.mean(ivar > 0, axis=1)
-        coarse, fine = (
-            _with_model_error(resample_log(wavelength, flux, ivar, factor))
-            for factor in (COARSE, 1)
-        )
         shifts = _shift_range(redshift_range)
-        chi2 = scan(coarse, *shifts)
+        coarse, fine = (_log_spectra(wavelength, flux, ivar, factor) for factor in (COARSE, 1))
+        chi2 = chi2_scan(coarse, *shifts)
+        # Without errors, as in predicted spectra, lines that disagree are no cosmic rays.
+        clean = ivar if bare else _without_outliers(wavelength, flux, ivar, fine, chi2, shifts)
+        changed = np.any(clean != ivar, axis=1)
+        if changed.any():
+            again = [
+                _log_spectra(wavelength, flux[changed], clean[changed], f) for f in (COARSE, 1)
+            ]
+            for spectra, mended in zip((coarse, fine), again, strict=True):
+                spectra.flux[changed], spectra.weight[changed] = mended.flux, mended.weight
+            chi2[changed] = chi2_scan(again[0], *shifts)
+        coarse_pixels = np.median(np.diff(np.log(wavelength))) > COARSE_PIXEL * LOG_STEP
         for i, row in enumerate(rows[batch]):
-            reasons.append(_refine(coarse, fine, i, chi2[i], shifts[0], found, indices[row], bare))
+            out = indices[row]
+            reasons.append(_refine(coarse, fine, i, chi2[i], shifts[0], found, out, bare))
+            if reasons[-1]:
+                continue
+            if found.correlation[out] > 1:
+                continue  # the error is that of parts that disagree
+            if coarse_pixels or found.oii_signal[out] > POLISHED_SIGNAL:
+                _polish(_on_pixels(wavelength, flux[i], clean[i], found, out), found, out)
     return reasons, coverage
+
+
+def _log_spectra(wavelength, flux, ivar, factor):
+    return _with_model_error(resample_log(wavelength, flux, ivar, factor))
+
+
+def _without_outliers(wavelength, flux, ivar, fine, chi2, shifts):
+    """Inverse variance with zero on cosmic rays and hot pixels."""
+    doubtful = narrow_features(flux, ivar)
+    rows = np.flatnonzero(doubtful.any(axis=1))
+    if not rows.size:
+        return ivar
+    bare = np.where(doubtful, 0.0, ivar)[rows]
+    without = chi2_scan(_log_spectra(wavelength, flux[rows], bare, COARSE), *shifts)
+    _, overlaps = log_overlaps(wavelength, 1)
+    clean = ivar.copy()
+    for row, other in zip(rows, without, strict=True):
+        minima = [_minima(scan)[:N_RIVALS] for scan in (chi2[row], other)]
+        tried = np.unique(np.concatenate(minima))
+        if not tried.size:
+            continue
+        at = [(shifts[0] + index + _vertex(chi2[row], index)) * COARSE for index in tried]
+        touched = (overlaps @ doubtful[row].astype(float)) > 0
+        left = unexplained(fine, row, touched, np.rint(at))
+        # A pixel is out where any of the log pixels that it touches is.
+        clean[row, doubtful[row] & ((overlaps.T @ left.astype(float)) > 0)] = 0.0
+    return clean
+
+
+def _vertex(chi2, index):
+    return _parabola(chi2[index - 1 : index + 2])[0]
 
 
 def _scaled(arrays, inside):
@@ -219,7 +295,7 @@ def _refine(coarse, fine, row, chi2, shift_low, found, out, bare):
         variance = 2 * _error_scale(chi2[minima[0]] / n_free) / curvature if curvature > 0 else 1
         error[rank] = step * np.sqrt(variance)
         if rank < N_REFINED and delta[rank] < REFINE:
-            shift, value, curvature, model = _fine_fit(fine, row, log1z[rank] / LOG_STEP)
+            shift, value, curvature, *model = _fine_fit(fine, row, log1z[rank] / LOG_STEP)
             log1z[rank] = shift * LOG_STEP
             fine_chi2.append(value)
             fine_free = max(np.count_nonzero(fine.weight[row]) - N_PARAMETERS, 1)
@@ -236,9 +312,20 @@ def _refine(coarse, fine, row, chi2, shift_low, found, out, bare):
     found.error[out, :n_found] = np.hypot(error, TEMPLATE_ERROR)[order] * np.exp(log1z[order])
     found.delta_chi2[out, :n_found] = delta[order]
     found.reduced_chi2[out] = best_fine / fine_free
+    best_model, lines = best_model
+    weight = fine.weight[row]
+    variance = np.divide(1.0, weight, out=np.ones(best_model.size), where=weight > 0)
+    square = (fine.flux[row] - best_model) ** 2 / (variance + (LINE_SHAPE * lines) ** 2)
+    found.goodness[out] = np.sum(square * (weight > 0)) / fine_free
+    oii = line_parts(fine, int(np.rint(log1z[order[0]] / LOG_STEP)))[_OII].any(axis=0)
+    found.oii_signal[out] = np.sqrt(np.sum((weight * lines**2)[oii]))
+    found.oii_share[out] = np.sum((weight * lines**2)[oii]) / max(np.sum(weight * lines**2), 1e-30)
     found.negative[out] = np.mean(best_model) <= 0
     if bare:
-        _ask_the_parts(coarse, fine, row, best_model, found, out)
+        # The scale of the noise is a guess: only where there is a rival is a poor fit a warning.
+        rival = found.delta_chi2[out, 1] < SURE_DELTA
+        found.goodness[out] = found.reduced_chi2[out] if rival else np.nan
+        _inflate_error_by_jackknife(coarse, fine, row, best_model, found, out)
     suspect = found.reduced_chi2[out] > SUSPECT_CHI2 or found.delta_chi2[out, 1] < SUSPECT_DELTA
     if suspect and found.correlation[out] == 1:
         rival, redshift = quasar_chi2(fine, row)
@@ -247,7 +334,7 @@ def _refine(coarse, fine, row, chi2, shift_low, found, out, bare):
     return ""
 
 
-def _ask_the_parts(coarse, fine, row, model, found, out):
+def _inflate_error_by_jackknife(coarse, fine, row, model, found, out):
     """Widen the error of a spectrum without noise to the disagreement of its parts."""
     correlation = residual_correlation(fine.flux[row], model, fine.weight[row])
     if correlation < CORRELATED:
@@ -258,21 +345,99 @@ def _ask_the_parts(coarse, fine, row, model, found, out):
     found.error[out, 0] = max(found.error[out, 0], error * stretch)
 
 
+def _polish(fit, found, out):
+    """Best redshift and its error once more, with lines of the width that they have.
+
+    A doublet whose ratio is free and whose width is wrong makes up for it by another ratio,
+    and the redshift pays: 20 km/s for [O II] of 130 km/s with templates of 165.
+
+    Parameters
+    ----------
+    fit : callable
+        Of a line width in km/s and steps of ln(1 + z); gives ln(1 + z), its error, and chi-square.
+    found : Solutions
+    out : int
+    """
+    steps, widths = (LOG_STEP, LOG_STEP / 3), list(LINE_WIDTHS)
+    chi2 = [fit(width, steps)[2] for width in widths]
+    for end, further in ((0, LINE_WIDTH_RANGE[0]), (-1, LINE_WIDTH_RANGE[1])):
+        if np.argmin(chi2) == end % len(chi2):
+            widths.insert(end % len(chi2) + (end < 0), further)
+            chi2.insert(end % len(chi2) + (end < 0), fit(further, steps)[2])
+    lowest = int(np.clip(np.argmin(chi2), 1, len(chi2) - 2))
+    square = np.array(widths[lowest - 1 : lowest + 2]) ** 2
+    bend, slope, _ = np.polyfit(square - square[1], chi2[lowest - 1 : lowest + 2], 2)
+    best = square[1] - 0.5 * slope / bend if bend > 0 else square[np.argmin(chi2) - lowest + 1]
+    best = np.sqrt(np.clip(best, LINE_WIDTH_RANGE[0] ** 2, LINE_WIDTH_RANGE[1] ** 2))
+    width = float(5 * np.rint(best / 5))  # few templates are kept
+    # Where a doublet's ratio reaches its limit chi-square has a kink: small steps at the end.
+    log1z, error, _ = fit(width, (LOG_STEP, LOG_STEP / 8))
+    if np.isfinite(error):
+        found.redshift[out, 0] = np.expm1(log1z)
+        model = np.hypot(TEMPLATE_ERROR, OII_ERROR * found.oii_share[out])
+        found.error[out, 0] = np.hypot(error, model) * np.exp(log1z)
+
+
+def _on_pixels(wavelength, flux, ivar, found, out):
+    """Fit for `_polish` with templates integrated over the pixels of the spectrum.
+
+    Pixels much wider than those of the templates do not sample lines; what `resample_log` makes
+    of them has steps that shift a line by a part of a pixel.
+    """
+    good = ivar > 0
+    width = max(int(225 * LOG_STEP / np.median(np.diff(np.log(wavelength)))), 3)
+    level = uniform_filter1d(np.where(good, flux, 0.0), width) / np.maximum(
+        uniform_filter1d(good.astype(float), width), 1e-3
+    )
+    variance = np.divide(1.0, ivar, out=np.ones_like(ivar), where=good)
+    weight = good / (variance + (MODEL_ERROR * level) ** 2)
+    polynomials = polynomial_terms(flux.size)
+    n_continuum = redshift_templates().n_continuum
+    start = np.log1p(found.redshift[out, 0])
+
+    def chi2_near(centre, line_width, step):
+        """Lowest chi-square (position, value, second derivative) and whether it is inside."""
+        trials = centre + step * np.arange(-2, 3)
+        design = [templates_on_pixels(wavelength, trial, line_width) for trial in trials]
+        equations = normal_equations(np.stack(design), flux, weight, polynomials)
+        chi2, _ = solve_equations(equations, n_continuum)
+        lowest = int(np.clip(np.argmin(chi2), 1, 3))
+        offset, value, curvature = _parabola(chi2[lowest - 1 : lowest + 2])
+        return trials[lowest] + offset * step, value, curvature, 0 < np.argmin(chi2) < 4
+
+    def fit(line_width, steps):
+        centre = start
+        for step in steps:
+            for _ in range(4):
+                centre, value, curvature, inside = chi2_near(centre, line_width, step)
+                if inside:
+                    break
+        scale = max(value / max(good.sum() - N_PARAMETERS, 1), 1.0)
+        error = step * np.sqrt(2 * scale / curvature) if curvature > 0 else np.nan
+        return centre, error, value
+
+    return fit
+
+
 def _error_scale(reduced_chi2):
     """Factor on squared errors: resampling makes neighbours share noise, and chi-square small."""
     return max(reduced_chi2 / RESAMPLED_CHI2, MIN_ERROR_SCALE)
 
 
-def _fine_fit(fine, row, start):
-    """Shift in template pixels with the lowest chi-square near `start`, its chi2 and curvature."""
+def _fine_fit(fine, row, start, line_width=None):
+    """Shift in template pixels with the lowest chi-square near `start`, its chi2, its curvature,
+    and model and lines there.
+    """
     centre = int(np.rint(start))
     for _ in range(4):
         shifts = centre + np.arange(-2, 3)
-        chi2, model = chi2_at_shifts(fine, row, shifts)
+        chi2, model, lines = chi2_at_shifts(
+            fine, row, shifts, with_lines=True, line_width=line_width
+        )
         lowest = int(np.argmin(chi2))
         if 0 < lowest < 4:
             break
         centre = shifts[lowest]
     lowest = min(max(lowest, 1), 3)
     offset, value, curvature = _parabola(chi2[lowest - 1 : lowest + 2])
-    return shifts[lowest] + offset, value, curvature, model[lowest]
+    return shifts[lowest] + offset, value, curvature, model[lowest], lines[lowest]

@@ -15,14 +15,16 @@ from scipy.special import ndtr
 
 from photospec.analysis.gate import gather, reason_unusable
 from photospec.analysis.redshift.fit import Solutions, find_solutions
-from photospec.analysis.redshift.scan import chi2_scan
 from photospec.errors import InputError
 from photospec.utils.parallel import one_thread
 
-__all__ = ["RedshiftFit", "RedshiftWarning", "measure_redshift", "redshift_density"]
+__all__ = ["RedshiftFit", "RedshiftWarning", "measure_redshift"]
 
 DENSITY_STEP = 0.001
 N_SOLUTIONS = 5
+# Reduced chi-square, 1 % of model error included, where lines may have any width. Galaxies of high
+# signal-to-noise stay below 2; residual sky and wrong errors begin above.
+POOR_GOODNESS = 4.0
 SAME_OBJECT = 0.02  # of 1 + z: broad lines may be so far from narrow ones
 
 
@@ -32,7 +34,7 @@ class RedshiftWarning(IntFlag):
     LITTLE_COVERAGE = 2  # much of the spectrum is masked
     SMALL_DELTA_CHI2 = 4  # another redshift is almost as good
     NEGATIVE_MODEL = 8  # the best model is negative on average
-    POOR_FIT = 16  # the best model is far from the spectrum, and so is the second best
+    POOR_FIT = 16  # the best model is far from the spectrum
     OUT_OF_RANGE = 32  # the best redshift is outside the range asked for
     NO_DATA = 128  # nothing to measure: see `reason`
     ZERO_REDSHIFT = 256  # consistent with zero: a rest-frame spectrum, or a star
@@ -113,7 +115,7 @@ def warning_names(bits):
     return "|".join(flag.name for flag in RedshiftWarning if flag & int(bits))
 
 
-def measure_redshift(spectrum, *, redshift_range=(0.0, 0.8), delta_chi2_min=50.0, scan=chi2_scan):
+def measure_redshift(spectrum, *, redshift_range=(0.0, 0.8), delta_chi2_min=50.0):
     """Measure the redshift of galaxies from their spectra.
 
     Parameters
@@ -124,9 +126,6 @@ def measure_redshift(spectrum, *, redshift_range=(0.0, 0.8), delta_chi2_min=50.0
         Lowest and highest redshift looked for, -0.01 to 1.5.
     delta_chi2_min : float
         Below this `RedshiftFit.delta_chi2` the warning SMALL_DELTA_CHI2 is set.
-    scan : callable
-        How all redshifts are looked at: `photospec.analysis.redshift.scan.chi2_scan`, or
-        `chi2_near_minima`, which is faster and finds the same minima in spectra without noise.
 
     Returns
     -------
@@ -151,7 +150,7 @@ def measure_redshift(spectrum, *, redshift_range=(0.0, 0.8), delta_chi2_min=50.0
         usable = np.array([not reasons[i] for i in indices])
         if usable.any():
             with one_thread():
-                reason, coverage = find_solutions(block, usable, (low, high), found, indices, scan)
+                reason, coverage = find_solutions(block, usable, (low, high), found, indices)
             for i, text in zip(indices[usable], reason, strict=True):
                 reasons[i] = text
             warning[indices[usable]] |= RedshiftWarning.LITTLE_COVERAGE * (coverage < 0.6)
@@ -192,11 +191,12 @@ def _warnings(found, low, high, delta_chi2_min):
     with np.errstate(invalid="ignore"):
         second = np.where(np.isnan(found.delta_chi2[:, 1]), np.inf, found.delta_chi2[:, 1])
         warning = RedshiftWarning.SMALL_DELTA_CHI2 * (second < delta_chi2_min)
-        warning |= RedshiftWarning.POOR_FIT * ((found.reduced_chi2 > 4) & (second < 300))
+        poor = found.goodness > POOR_GOODNESS
         warning |= RedshiftWarning.OUT_OF_RANGE * ((best < low - 5e-4) | (best > high))
         warning |= RedshiftWarning.ZERO_REDSHIFT * (np.abs(best) < 3e-4 + 3 * error)
         near = np.abs(found.broad_line_redshift - best) < SAME_OBJECT * (1 + best)
     broad = np.isfinite(found.broad_line_redshift)
+    warning |= RedshiftWarning.POOR_FIT * (poor & ~broad)
     warning |= RedshiftWarning.QUASAR * (broad & ~near)
     warning |= RedshiftWarning.BROAD_LINES * (broad & near)
     return warning | RedshiftWarning.NEGATIVE_MODEL * found.negative
@@ -221,43 +221,3 @@ def _first(fit):
         if name not in ("density_redshift", "solutions"):
             picked[name] = value[0]
     return RedshiftFit(**picked)
-
-
-def redshift_density(candidates, *, redshift_range=(0.0, 0.8)):
-    """Probability density of redshift over a set of candidate spectra of one object.
-
-    Every candidate counts the same; within a candidate its solutions count by their
-    chi-square, so that the result is a mixture of Gaussians.
-
-    Parameters
-    ----------
-    candidates : Spectrum or list of Spectrum
-        For example ``CandidateSpectra.spectra``.
-    redshift_range : tuple of float
-
-    Returns
-    -------
-    qp.Ensemble
-        With one density (``qp.mixmod``).
-
-    Raises
-    ------
-    InputError
-        If no candidate has a measurable redshift, or qp is not installed.
-    """
-    try:
-        import qp
-    except ImportError:
-        raise InputError(
-            "redshift_density: expected the package qp-prob, got none; pip install qp-prob"
-        ) from None
-    found = measure_redshift(candidates, redshift_range=redshift_range).solutions
-    weight, mean, error = found.weight().ravel(), found.redshift.ravel(), found.error.ravel()
-    good = np.isfinite(mean) & (weight > 1e-6)
-    if not good.any():
-        raise InputError(
-            "candidates: expected at least one spectrum with a measurable redshift, got none; "
-            "are they all masked or constant?"
-        )
-    data = {"means": mean[good], "stds": error[good], "weights": weight[good] / weight[good].sum()}
-    return qp.Ensemble(qp.mixmod, {key: value[None] for key, value in data.items()})

@@ -12,26 +12,27 @@ from functools import lru_cache
 import numpy as np
 from scipy import fft, sparse
 
-from photospec.analysis.redshift.templates import redshift_templates
+from photospec.analysis.redshift.templates import redshift_templates, with_line_width
 
 __all__ = [
     "LogSpectra",
     "chi2_at_shifts",
-    "chi2_near_minima",
     "chi2_scan",
+    "line_parts",
+    "log_overlaps",
     "normal_equations",
     "polynomial_terms",
     "reduction_of_chi2",
     "resample_log",
     "shifted_templates",
     "solve_equations",
+    "templates_on_pixels",
     "window",
 ]
 
 N_POLYNOMIALS = 4  # observed-frame Legendre terms: calibration, dust, what templates lack
 N_COARSE = 5  # principal spectra in the coarse scan; the fine fit takes all
 SOME_SHIFTS = 512  # so many at a time stay in the processor's cache
-N_MINIMA = 6  # looked at closely by `chi2_near_minima`; five solutions are kept
 RIDGE = 1e-9  # keeps nearly degenerate principal spectra solvable
 
 
@@ -84,6 +85,11 @@ def _overlaps(wavelength_bytes, factor):
     return first, matrix
 
 
+def log_overlaps(wavelength, factor):
+    """First log pixel, and the sparse matrix (n_pixels, n_wave) of shares of pixels in them."""
+    return _overlaps(np.ascontiguousarray(wavelength, float).tobytes(), factor)
+
+
 def resample_log(wavelength, flux, ivar, factor):
     """Average spectra, inverse-variance weighted, into log pixels of `factor` template pixels.
 
@@ -98,20 +104,20 @@ def resample_log(wavelength, flux, ivar, factor):
     -------
     LogSpectra
     """
-    first, matrix = _overlaps(np.ascontiguousarray(wavelength, float).tobytes(), factor)
+    first, matrix = log_overlaps(wavelength, factor)
     weight = (matrix @ ivar.T).T
     weighted = (matrix @ (ivar * flux).T).T
     mean = np.divide(weighted, weight, out=np.zeros_like(weighted), where=weight > 0)
     return LogSpectra(first, factor, mean, weight)
 
 
-@lru_cache(maxsize=4)
-def _binned_templates(factor, n_continuum=None):
+@lru_cache(maxsize=8)
+def _binned_templates(factor, n_continuum=None, line_width=None):
     """Templates (n_templates, n_pixels) averaged over `factor` pixels.
 
     With `n_continuum`, only the first so many principal spectra and the lines.
     """
-    templates = redshift_templates()
+    templates = redshift_templates() if line_width is None else with_line_width(line_width)
     flux = templates.flux
     if n_continuum is not None:
         flux = np.concatenate([flux[:n_continuum], flux[templates.n_continuum :]])
@@ -188,7 +194,7 @@ def _solve_bounded(matrix, vector, n_free):
     return np.einsum("mk,mk->m", amplitude, vector), amplitude
 
 
-def reduction_of_chi2(matrix, vector, n_free, n_passes=4):
+def reduction_of_chi2(matrix, vector, n_free):
     """By how much the best mix lowers chi-square (m,): `_solve_bounded` without the amplitudes.
 
     Many small systems at once, by elimination with the systems on the last axis: each step is
@@ -203,8 +209,6 @@ def reduction_of_chi2(matrix, vector, n_free, n_passes=4):
         Overwritten.
     n_free : int
         Unknowns from this one on are not negative.
-    n_passes : int
-        How often unknowns that came out negative are removed.
     """
     k = len(vector)
     diagonal = matrix[np.arange(k), np.arange(k)].copy()
@@ -220,7 +224,7 @@ def reduction_of_chi2(matrix, vector, n_free, n_passes=4):
     ridge = RIDGE * diagonal[n_free:]
     todo = np.arange(vector.shape[1])
     lowered = np.zeros(vector.shape[1])
-    for _ in range(n_passes):
+    for _ in range(4):
         keep = active[:, todo]
         amplitude = _solve_masked(matrix[:, :, todo], vector[:, todo], ridge[:, todo], keep)
         lowered[todo] = np.einsum("km,km->m", np.maximum(amplitude, 0), vector[:, todo])
@@ -303,112 +307,6 @@ def chi2_scan(spectra, shift_low, shift_high):
     return chi2
 
 
-@dataclass(frozen=True)
-class _EvenSystem:
-    """Normal equations of all shifts where all pixels weigh the same, free unknowns solved for.
-
-    Attributes
-    ----------
-    transform : ndarray
-        Conjugate transforms of the templates.
-    length : int
-        Of the transforms.
-    whiten : ndarray (n_shifts, n_free, n_free)
-        Polynomials and principal spectra times this are orthonormal.
-    project : ndarray (n_shifts, n_lines, n_free)
-        What they take off the lines.
-    lines : ndarray (n_lines, n_lines, n_shifts)
-        Products of what is left of the lines.
-    """
-
-    transform: np.ndarray
-    length: int
-    whiten: np.ndarray
-    project: np.ndarray
-    lines: np.ndarray
-
-
-@lru_cache(maxsize=4)
-def _even_system(factor, first, n_pixels, shift_low, shift_high):
-    shifts = np.arange(shift_low, shift_high)
-    terms = polynomial_terms(n_pixels)
-    n_free, k = N_POLYNOMIALS + N_COARSE, len(_binned_templates(factor, N_COARSE))
-    n_lines = k - N_COARSE
-    whiten = np.empty((shifts.size, n_free, n_free))
-    project = np.empty((shifts.size, n_lines, n_free))
-    lines = np.empty((n_lines, n_lines, shifts.size))
-    grid = LogSpectra(first, factor, np.zeros((1, n_pixels)), np.zeros((1, n_pixels)))
-    for i, shift in enumerate(shifts):
-        columns = np.concatenate([terms, shifted_templates(grid, [shift], N_COARSE)[0]])
-        products = columns @ columns.T
-        free = products[:n_free, :n_free]
-        free[np.diag_indices(n_free)] *= 1 + RIDGE
-        whiten[i] = np.linalg.inv(np.linalg.cholesky(free))
-        along = products[n_free:, :n_free] @ whiten[i].T
-        project[i] = along @ whiten[i]
-        lines[:, :, i] = products[n_free:, n_free:] - along @ along.T
-    transform, length, _ = _template_transforms(factor, first, n_pixels, shift_low, shift_high)
-    return _EvenSystem(transform[:k], length, whiten, project, lines)
-
-
-def _even_chi2(spectra, row, shift_low, shift_high):
-    """Chi-square (n_shifts,), less a constant, as if all pixels weighed the same."""
-    flux, n_shifts = spectra.flux[row], shift_high - shift_low
-    even = _even_system(spectra.factor, spectra.first, flux.size, shift_low, shift_high)
-    correlation = fft.irfft(fft.rfft(flux, even.length) * even.transform, even.length)
-    vector = correlation[:, (np.arange(n_shifts) - (n_shifts - 1)) % even.length]
-    terms = polynomial_terms(flux.size) @ flux
-    free = np.concatenate(
-        [np.broadcast_to(terms[:, None], (terms.size, n_shifts)), vector[:N_COARSE]]
-    ).T[..., None]
-    explained = ((even.whiten @ free)[..., 0] ** 2).sum(axis=1)
-    left = vector[N_COARSE:] - (even.project @ free)[..., 0].T
-    return -explained - reduction_of_chi2(even.lines, left, 0, n_passes=2)
-
-
-def chi2_near_minima(spectra, shift_low, shift_high):
-    """Chi-square where it is low, infinite elsewhere: `chi2_scan` in a third of the time.
-
-    Where the minima are is seen with all pixels weighing the same: most of the work is then the
-    same for all spectra. Chi-square itself is that of the spectrum's own weights.
-
-    Parameters
-    ----------
-    spectra : LogSpectra
-        Of n spectra.
-    shift_low, shift_high : int
-
-    Returns
-    -------
-    chi2 : ndarray (n, n_shifts)
-    """
-    n_shifts = shift_high - shift_low
-    chi2 = np.full((len(spectra.flux), n_shifts), np.inf)
-    for row, weight in enumerate(spectra.weight):
-        covered = np.flatnonzero(weight)
-        if covered.size < covered[-1] - covered[0] + 1:  # a gap would look like a line
-            one = LogSpectra(spectra.first, spectra.factor, spectra.flux[[row]], weight[None])
-            chi2[row] = chi2_scan(one, shift_low, shift_high)[0]
-            continue
-        even = _even_chi2(spectra, row, shift_low, shift_high)
-        inner = np.flatnonzero((even[1:-1] <= even[:-2]) & (even[1:-1] < even[2:])) + 1
-        best = inner[np.argsort(even[inner], kind="stable")[:N_MINIMA]]
-        wanted = np.unique(best[:, None] + np.arange(-1, 2))
-        while wanted.size:
-            equations = normal_equations(
-                shifted_templates(spectra, shift_low + wanted, N_COARSE),
-                spectra.flux[row], weight, polynomial_terms(weight.size),
-            )  # fmt: skip
-            chi2[row, wanted], _ = solve_equations(equations, N_COARSE)
-            # Where chi-square still falls towards what is not known yet, go on.
-            known = np.isfinite(chi2[row])
-            down = known[1:-1] & (chi2[row, 1:-1] < np.minimum(chi2[row, :-2], chi2[row, 2:]))
-            edge = np.flatnonzero(down & (~known[:-2] | ~known[2:])) + 1
-            wanted = np.unique(edge[:, None] + np.array([-1, 1]))
-            wanted = wanted[~known[wanted]]
-    return chi2
-
-
 def normal_equations(design, flux, weight, polynomials):
     """Everything that chi-square depends on, as sums over pixels: parts of a spectrum add up.
 
@@ -445,14 +343,56 @@ def solve_equations(equations, n_free):
     return total - explained - reduction, amplitude
 
 
-def shifted_templates(spectra, shifts, n_continuum=None):
+def shifted_templates(spectra, shifts, n_continuum=None, line_width=None):
     """Templates (m, k, n_pixels) on the pixels of `spectra` at m shifts."""
-    templates, n_pixels = _binned_templates(spectra.factor, n_continuum), spectra.flux.shape[1]
+    templates = _binned_templates(spectra.factor, n_continuum, line_width)
+    n_pixels = spectra.flux.shape[1]
     starts = [spectra.first - shift for shift in shifts]
     return np.stack([window(templates, start, start + n_pixels) for start in starts])
 
 
-def chi2_at_shifts(spectra, row, shifts, n_continuum=None):
+@lru_cache(maxsize=8)
+def _template_integrals(line_width):
+    """Rest wavelength of the borders of template pixels, and integrals of templates up to them."""
+    templates = with_line_width(line_width)
+    half = 0.5 * templates.step
+    borders = np.exp(
+        np.append(templates.log_wavelength - half, templates.log_wavelength[-1] + half)
+    )
+    integral = np.cumsum(templates.flux * np.diff(borders), axis=1)
+    return borders, np.pad(integral, ((0, 0), (1, 0)))
+
+
+def templates_on_pixels(wavelength, log1z, line_width):
+    """Templates (k, n_wave) at a redshift, averaged over the pixels of a spectrum.
+
+    Parameters
+    ----------
+    wavelength : ndarray (n_wave,)
+        Observed, vacuum, Angstrom.
+    log1z : float
+        ln(1 + z).
+    line_width : float
+        km/s.
+    """
+    middle = 0.5 * (wavelength[1:] + wavelength[:-1])
+    edges = np.concatenate(
+        [[2 * wavelength[0] - middle[0]], middle, [2 * wavelength[-1] - middle[-1]]]
+    )
+    edges = edges * np.exp(-log1z)
+    borders, integral = _template_integrals(line_width)
+    at = np.array([np.interp(edges, borders, one) for one in integral])
+    return np.diff(at, axis=1) / np.diff(edges)
+
+
+def line_parts(spectra, shift):
+    """Which pixels (n_groups, n_pixels) each group of lines reaches at a shift: 1 % of its peak."""
+    n_lines = redshift_templates().flux.shape[0] - redshift_templates().n_continuum
+    lines = shifted_templates(spectra, [shift])[0, -n_lines:]
+    return lines > 0.01
+
+
+def chi2_at_shifts(spectra, row, shifts, n_continuum=None, with_lines=False, line_width=None):
     """Chi-square and best model of one spectrum at a few shifts, directly.
 
     Parameters
@@ -463,15 +403,21 @@ def chi2_at_shifts(spectra, row, shifts, n_continuum=None):
         In pixels of `spectra`.
     n_continuum : int, optional
         Principal spectra used; all by default.
+    with_lines : bool
+        Give the part of the model that is lines, too.
+    line_width : float, optional
+        Of the lines, km/s, instead of that of the templates.
 
     Returns
     -------
     chi2 : ndarray (m,)
     model : ndarray (m, n_pixels)
+    lines : ndarray (m, n_pixels)
+        Only `with_lines`.
     """
     n_free = n_continuum or redshift_templates().n_continuum
     polynomials = polynomial_terms(spectra.flux.shape[1])
-    design = shifted_templates(spectra, shifts, n_continuum)
+    design = shifted_templates(spectra, shifts, n_continuum, line_width)
     equations = normal_equations(design, spectra.flux[row], spectra.weight[row], polynomials)
     chi2, amplitude = solve_equations(equations, n_free)
     _, _, cross, poly_matrix, poly_vector, _ = equations
@@ -479,4 +425,6 @@ def chi2_at_shifts(spectra, row, shifts, n_continuum=None):
     rest = poly_vector - np.einsum("mkp,mk->mp", cross, amplitude)
     coefficients = np.linalg.solve(poly_matrix + ridge, rest.T).T
     model = np.einsum("mk,mkp->mp", amplitude, design) + coefficients @ polynomials
+    if with_lines:
+        return chi2, model, np.einsum("mk,mkp->mp", amplitude[:, n_free:], design[:, n_free:])
     return chi2, model

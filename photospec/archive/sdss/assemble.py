@@ -5,6 +5,7 @@ import math
 import numpy as np
 from astropy.io import fits
 
+from photospec.archive.galactic_dust import ebv_from_extinction, galactic_ebv_at
 from photospec.archive.sdss.addresses import PIXEL_SCALE, cutout_path, spectrum_name
 from photospec.archive.sdss.catalogue import IDENTIFIERS, MEASUREMENTS, PHOTOMETRY, kind_of
 from photospec.errors import InputError
@@ -90,9 +91,24 @@ def _pair(folder, row, columns):
     # Pixels off the frame are few; sky, which is zero, stands in for them.
     image = np.where(mask, 0.0, cutout.data)
     values = {name: _value(row.get(name), kind_of(name)) for name in columns}
+    values["galactic_ebv"] = _galactic_ebv(values)
     values["masked_fraction"] = float(mask.mean())
     values["lsf_sigma"] = lsf_sigma
     return image, flux, ivar, values
+
+
+def _galactic_ebv(values):
+    """E(B-V) (mag): a catalogue's own, else of its extinctions, else of a map, else NaN."""
+    own = values.get("galactic_ebv", math.nan)
+    if math.isfinite(own):
+        return own
+    ebv = float(ebv_from_extinction([values.get(f"extinction_{b}", math.nan) for b in "ugriz"]))
+    if math.isnan(ebv):
+        try:
+            ebv = galactic_ebv_at(values["ra"], values["dec"])
+        except InputError:  # no map on this machine
+            return math.nan
+    return ebv
 
 
 def _append(writer, batch):

@@ -1,9 +1,11 @@
 """The image of any place that the SDSS has seen."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
 
+from photospec.archive.galactic_dust import galactic_ebv_at
 from photospec.archive.sdss.addresses import frame_name, frame_url, servers
 from photospec.archive.sdss.catalogue import SkyServer, fields_near_sql
 from photospec.archive.sdss.fields import read_frame
@@ -78,6 +80,9 @@ def sdss_image(coord, *, size=96, bands="ugriz", folder=None, config=None):
         "run": run, "rerun": rerun, "camcol": camcol, "field": field,
         "date": reference.meta["date"], "url": url, "name": f"sdss-{run:06d}-{camcol}-{field:04d}",
     }  # fmt: skip
+    # The frames say nothing about dust; without a map nobody does.
+    with contextlib.suppress(InputError):
+        meta["galactic_ebv"] = galactic_ebv_at(*position)
     return combine(pieces, grid, reference.wcs, meta)
 
 

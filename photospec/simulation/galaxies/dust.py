@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from photospec.dust import calzetti00, cardelli89
+from photospec.dust import calzetti00, cardelli89, galactic_extinction
 
 __all__ = ["attenuation_curve", "galactic_transmission"]
 
@@ -18,18 +18,18 @@ def attenuation_curve(law, wavelength):
 
 
 def galactic_transmission(wavelength, ebv):
-    """Return the share of light that the Milky Way lets through (Cardelli et al. 1989, R_V 3.1).
+    """Return the share of light that the Milky Way lets through, see `photospec.dust`.
 
     Parameters
     ----------
     wavelength : ndarray, shape (n_w,)
         Observed, Angstrom.
     ebv : ndarray, shape (n,)
-        E(B-V), mag.
+        E(B-V), mag, on the scale of the SFD map.
 
     Returns
     -------
     ndarray, shape (n, n_w)
     """
-    magnitude = 3.1 * np.atleast_1d(ebv)[:, None] * attenuation_curve("cardelli89", wavelength)
+    magnitude = np.atleast_1d(ebv)[:, None] * galactic_extinction(wavelength)
     return np.exp(-0.4 * np.log(10) * magnitude)

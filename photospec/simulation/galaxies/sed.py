@@ -10,6 +10,7 @@ from scipy.fft import irfft, next_fast_len, rfft
 from scipy.special import erf
 
 from photospec.errors import InputError
+from photospec.lines import continuum_beside
 from photospec.simulation.galaxies.cosmology import luminosity_distance
 from photospec.simulation.galaxies.dust import attenuation_curve, galactic_transmission
 from photospec.simulation.galaxies.evolution import epoch_correction
@@ -177,20 +178,10 @@ def _observe(stars, rest, redshift, dispersion):
 
 
 def _beside_lines(spectra, redshift):
-    """Return the mean continuum 20 to 60 pixels on both sides of each reported line."""
-    rest = stellar_basis().line_wavelength
-    running = np.zeros((len(spectra), spectra.shape[1] + 1))
-    np.cumsum(spectra, axis=1, out=running[:, 1:])
-    row = np.arange(len(spectra))
-    out = {}
-    for name in LINE_NAMES:
-        at = np.log10(rest[line_index(name)] * (1 + redshift) / OBSERVED_WAVELENGTH[0]) / LOG_STEP
-        at = np.rint(at).astype(int)
-        edge = [np.clip(at + d, 0, spectra.shape[1]) for d in (-60, -20, 20, 60)]
-        total = running[row, edge[1]] - running[row, edge[0]]
-        total += running[row, edge[3]] - running[row, edge[2]]
-        out[name] = total / np.maximum(edge[1] - edge[0] + edge[3] - edge[2], 1)
-    return out
+    """Continuum of the stars beside each reported line, as the analysis takes it."""
+    rest = stellar_basis().line_wavelength[[line_index(name) for name in LINE_NAMES]]
+    continuum = continuum_beside(OBSERVED_WAVELENGTH, spectra, rest * (1 + redshift[:, None]))
+    return dict(zip(LINE_NAMES, continuum.T, strict=True))
 
 
 def _add_lines(spectra, line_flux, centre, dispersion):

@@ -23,7 +23,7 @@ from photospec.simulation.galaxies.sed import OBSERVED_WAVELENGTH
 from photospec.spectrum.wavelengths import WAVELENGTH, to_training_grid
 from photospec.utils.constants import SPEED_OF_LIGHT
 
-__all__ = ["InstrumentConfig", "fibre_spectra", "observe"]
+__all__ = ["InstrumentConfig", "band_basis", "fibre_spectra", "observe"]
 
 _LOG_STEP = 1e-4
 
@@ -192,7 +192,7 @@ def _operators(config, wavelength):
 
 
 @lru_cache(maxsize=8)
-def _band_basis(wavelength, responses):
+def band_basis(wavelength, responses):
     """Smooth curves (n_bands, n_w), each 1 at its own band's wavelength and 0 at the others'."""
     wavelength = np.frombuffer(wavelength)
     nodes = np.log([effective_wavelength(name) for name in responses])
@@ -229,7 +229,7 @@ def fibre_spectra(spectra, totals, apertures, other, responses):
         equals the sum of the aperture fluxes within 0.1 %.
     """
     wavelength = np.ascontiguousarray(spectra.wavelength, float)
-    basis = _band_basis(wavelength.tobytes(), tuple(responses))
+    basis = band_basis(wavelength.tobytes(), tuple(responses))
     weights, _ = band_weights(wavelength, tuple(responses))
     basis32, weights = basis.astype(np.float32), weights.astype(np.float32)
     share = (apertures / np.maximum(totals, 1e-12)).astype(np.float32)

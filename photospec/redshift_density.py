@@ -1,0 +1,249 @@
+"""Densities of the redshifts of images: smooth mixtures with closed forms."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtr
+
+from photospec.errors import InputError
+
+__all__ = ["ImageRedshiftDensity"]
+
+_N_GRID = 601  # of qp's tables: finer than the narrowest component, 0.002 wide
+_SQRT_2PI = np.sqrt(2 * np.pi)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageRedshiftDensity:
+    """Densities of the redshifts of n images, each a mixture of Gaussians in ``ln(1 + z)``.
+
+    Truncated to redshifts from 0 to `max_redshift`, and normalised there; the probability that the
+    candidates of `PhotoSpectrograph.sample` come from.
+
+    Attributes
+    ----------
+    weight, centre, width : ndarray (n, n_components)
+        Weights (sum one), means and standard deviations of the Gaussians in ``ln(1 + z)``.
+    max_redshift : float
+    flags : list of list of str
+        Of each image, as in ``meta["flags"]`` of predicted spectra.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from photospec.redshift_density import ImageRedshiftDensity
+    >>> one = np.ones((1, 1))
+    >>> density = ImageRedshiftDensity(one, np.log1p(0.1 * one), 0.01 * one)
+    >>> density.mean.round(3), density.quantile([0.16, 0.84]).round(3)
+    (array([0.1]), array([[0.089, 0.111]]))
+    """
+
+    weight: np.ndarray
+    centre: np.ndarray
+    width: np.ndarray
+    max_redshift: float = 0.6
+    flags: list | None = None
+
+    def __post_init__(self):
+        parts = [np.asarray(getattr(self, name), float) for name in ("weight", "centre", "width")]
+        if len({part.shape for part in parts}) > 1 or parts[0].ndim != 2:
+            raise InputError(
+                "weight, centre, width: expected one shape (n, n_components), got "
+                f"{', '.join(str(part.shape) for part in parts)}"
+            )
+        if not (parts[2] > 0).all() or not (parts[0] >= 0).all():
+            raise InputError("weight, width: expected positive numbers, got others")
+        for name, part in zip(("weight", "centre", "width"), parts, strict=True):
+            object.__setattr__(self, name, part)
+
+    def __len__(self):
+        return len(self.weight)
+
+    def __repr__(self):
+        return f"<ImageRedshiftDensity: {len(self)} images, {self.weight.shape[1]} components>"
+
+    def __getitem__(self, index):
+        rows = np.arange(len(self))[index]
+        rows = np.atleast_1d(rows)
+        flags = None if self.flags is None else [self.flags[row] for row in rows]
+        parts = self.weight[rows], self.centre[rows], self.width[rows]
+        return ImageRedshiftDensity(*parts, self.max_redshift, flags)
+
+    @classmethod
+    def concatenate(cls, parts):
+        """Join densities of more images, of one range."""
+        parts = list(parts)
+        arrays = (
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("weight", "centre", "width")
+        )
+        flags = None
+        if all(part.flags is not None for part in parts):
+            flags = [one for part in parts for one in part.flags]
+        return cls(*arrays, parts[0].max_redshift, flags)
+
+    def _below(self, shift):
+        """Untruncated probability (n, m) below ``ln(1 + z)`` (n, m) or (m,)."""
+        pull = (shift[..., None] - self.centre[:, None]) / self.width[:, None]
+        return np.einsum("nk,nmk->nm", self.weight, ndtr(pull))
+
+    @property
+    def _ends(self):
+        """Untruncated probabilities (n, 1) below both ends of the range."""
+        ends = self._below(np.log1p([0.0, self.max_redshift]))
+        return ends[:, :1], ends[:, 1:]
+
+    def pdf(self, redshift):
+        """Probability per unit redshift.
+
+        Parameters
+        ----------
+        redshift : array_like (m,)
+
+        Returns
+        -------
+        ndarray (n, m)
+        """
+        z, grid = self._grid(redshift)
+        low, high = self._ends
+        pull = (grid[:, None] - self.centre[:, None]) / self.width[:, None]
+        height = self.weight / (self.width * _SQRT_2PI)
+        density = np.einsum("nk,nmk->nm", height, np.exp(-0.5 * pull**2))
+        inside = (z >= 0) & (z <= self.max_redshift)
+        return np.where(inside, density / (1 + np.maximum(z, 0)) / (high - low), 0.0)
+
+    def cdf(self, redshift):
+        """Probability below redshifts.
+
+        Parameters
+        ----------
+        redshift : array_like (m,)
+
+        Returns
+        -------
+        ndarray (n, m)
+        """
+        _, grid = self._grid(redshift)
+        low, high = self._ends
+        return np.clip((self._below(grid) - low) / (high - low), 0.0, 1.0)
+
+    def pit(self, redshift):
+        """Probability below each image's own redshift (n,): uniform if densities are right."""
+        redshift = np.asarray(redshift, float)
+        if redshift.shape != (len(self),):
+            raise InputError(f"redshift: expected shape ({len(self)},), got {redshift.shape}")
+        low, high = self._ends
+        shift = np.log1p(np.clip(redshift, 0, self.max_redshift))
+        return ((self._below(shift[:, None]) - low) / (high - low))[:, 0]
+
+    def _grid(self, redshift):
+        z = np.asarray(redshift, float)
+        if z.ndim != 1 or np.isnan(z).any():
+            raise InputError(f"redshift: expected numbers of shape (m,), got shape {z.shape}")
+        return z, np.log1p(np.clip(z, 0, self.max_redshift))
+
+    def quantile(self, probability):
+        """Redshifts below which a part of the probability lies.
+
+        Parameters
+        ----------
+        probability : float or array_like (m,)
+            From 0 to 1.
+
+        Returns
+        -------
+        ndarray (n,) or (n, m)
+        """
+        q = np.asarray(probability, float)
+        if q.ndim > 1 or not ((q >= 0) & (q <= 1)).all():
+            raise InputError(f"probability: expected numbers from 0 to 1, got {probability!r}")
+        low, high = self._ends
+        wanted = low + np.atleast_1d(q) * (high - low)
+        # The cumulative probability only rises: halving the interval ends in the float's last
+        # digits, whatever the mixture.
+        left = np.zeros_like(wanted)
+        right = np.full_like(wanted, np.log1p(self.max_redshift))
+        for _ in range(40):
+            middle = 0.5 * (left + right)
+            above = self._below(middle) > wanted
+            left, right = np.where(above, left, middle), np.where(above, middle, right)
+        redshift = np.expm1(0.5 * (left + right))
+        return redshift[:, 0] if q.ndim == 0 else redshift
+
+    def _moment(self, order):
+        """Mean (n,) of (1 + z)^order: of truncated log-normal distributions."""
+        low, high = self._ends
+        ends = np.log1p([0.0, self.max_redshift])[:, None, None]
+        shifted = self.centre + order * self.width**2
+        inside = np.diff(ndtr((ends - shifted) / self.width), axis=0)[0]
+        factor = np.exp(order * self.centre + 0.5 * (order * self.width) ** 2)
+        return (self.weight * factor * inside).sum(axis=1) / (high - low)[:, 0]
+
+    @property
+    def mean(self):
+        """Means (n,): least squares estimates."""
+        return self._moment(1) - 1
+
+    @property
+    def std(self):
+        """Standard deviations (n,)."""
+        return np.sqrt(np.maximum(self._moment(2) - self._moment(1) ** 2, 0.0))
+
+    @property
+    def median(self):
+        """Medians (n,)."""
+        return self.quantile(0.5)
+
+    @property
+    def mode(self):
+        """Redshifts (n,) of the highest density."""
+        # The mode of a mixture lies between the lowest and the highest mean, near one of them:
+        # a coarse table over the range, then one around its highest value, twice.
+        top = np.log1p(self.max_redshift)
+        low = np.clip(self.centre.min(axis=1) - self.width.max(axis=1), 0, top)
+        high = np.clip(self.centre.max(axis=1) + self.width.max(axis=1), 0, top)
+        # Spacing of the first table: half of the narrowest component.
+        n_steps = int(np.clip(np.ceil(2 * ((high - low) / self.width.min(axis=1)).max()), 16, 2048))
+        height = self.weight / self.width
+        for _ in range(3):
+            grid = np.linspace(low, high, n_steps + 1, axis=1)
+            pull = (grid[..., None] - self.centre[:, None]) / self.width[:, None]
+            value = np.einsum("nk,nmk->nm", height, np.exp(-0.5 * pull**2)) * np.exp(-grid)
+            best = np.take_along_axis(grid, value.argmax(axis=1)[:, None], axis=1)[:, 0]
+            step = (high - low) / n_steps
+            low, high = np.maximum(best - step, 0), np.minimum(best + step, top)
+            n_steps = 32
+        return np.expm1(best)
+
+    def to_qp(self, grid=None):
+        """The densities as a qp ensemble, for the tools of RAIL.
+
+        Parameters
+        ----------
+        grid : array_like (m,), optional
+            Redshifts of its table; 0 to `max_redshift` in steps of 0.001 by default.
+
+        Returns
+        -------
+        qp.Ensemble
+            Of ``qp.interp``, with the means, medians and modes in its ancillary table.
+
+        Raises
+        ------
+        InputError
+            If qp is not installed, or the grid is not rising.
+        """
+        try:
+            import qp
+        except ImportError:
+            raise InputError(
+                "to_qp: expected the package qp-prob, got none; pip install photospec[qp]"
+            ) from None
+        if grid is None:
+            grid = np.linspace(0.0, self.max_redshift, _N_GRID)
+        grid = np.asarray(grid, float)
+        if grid.ndim != 1 or len(grid) < 2 or not (np.diff(grid) > 0).all():
+            raise InputError(f"grid: expected rising redshifts (m,), got shape {grid.shape}")
+        ensemble = qp.Ensemble(qp.interp, {"xvals": grid, "yvals": self.pdf(grid)})
+        ensemble.set_ancil({"zmean": self.mean, "zmedian": self.median, "zmode": self.mode})
+        return ensemble

@@ -1,0 +1,368 @@
+"""Inputs as LSDB catalogues, and catalogues with predictions, lazily."""
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from photospec.errors import InputError
+from photospec.survey.columns import SurveySettings, empty_frame
+from photospec.survey.partition import NO_POSITION, predict_partition
+from photospec.survey.positions import file_position, own_place, read_positions
+from photospec.survey.sources import (
+    SOURCE_ROW,
+    FileSource,
+    FrameSource,
+    ImageColumn,
+    PairsSource,
+    ParquetSource,
+    find_fields,
+)
+
+__all__ = ["Catalogue", "open_catalogue", "predict_catalogue"]
+
+#: Rows of a partition of catalogues made here: minutes of work, and what a killed worker loses.
+PARTITION_ROWS = 1000
+# Finest HEALPix order of partitions: 0.013 square degrees. Its map of counts takes 25 MB.
+_HIGHEST_ORDER = 9
+# Identifiers are compared over the whole catalogue up to so many rows.
+_MAX_COMPARED = 5_000_000
+_FITS = (".fits", ".fit", ".fits.gz", ".fits.bz2", ".fz")
+# Columns that are used where they are there.
+ALSO = ("galactic_ebv", SOURCE_ROW, NO_POSITION)
+
+
+def predict_catalogue(catalogue, spectrograph=None, *, source=None, settings=None, **options):
+    """Predict for all images of a catalogue, when it is computed.
+
+    Parameters
+    ----------
+    catalogue : lsdb.Catalog, or path-like
+        A catalogue, or what `open_catalogue` opens.
+    spectrograph : PhotoSpectrograph, optional
+        The bundled weights by default.
+    source : object, optional
+        Where images come from, see `photospec.survey.sources`; what `open_catalogue` finds.
+    settings : SurveySettings, optional
+        Or its attributes as keyword arguments.
+
+    Returns
+    -------
+    lsdb.Catalog
+        Lazy: ``.query``, ``.crossmatch`` and ``.to_hats`` go on from there.
+
+    Raises
+    ------
+    InputError
+        If the catalogue cannot be opened or lacks columns.
+
+    Examples
+    --------
+    >>> from photospec.survey import predict_catalogue
+    >>> found = predict_catalogue("cutouts", what="photoz")  # doctest: +SKIP
+    >>> found.query("redshift_mean > 0.2").compute()  # doctest: +SKIP
+    """
+    if isinstance(catalogue, str | Path):
+        opened = open_catalogue(catalogue)
+        catalogue, source = opened.catalog, source or opened.source
+        options.setdefault("identifier", opened.identifier)
+    if spectrograph is None:
+        from photospec import PhotoSpectrograph
+
+        spectrograph = PhotoSpectrograph.load()
+    source = ImageColumn() if source is None else source
+    settings = settings or SurveySettings(
+        **{"ra": catalogue.hc_structure.catalog_info.ra_column,
+           "dec": catalogue.hc_structure.catalog_info.dec_column} | options
+    )  # fmt: skip
+    check_columns(catalogue, source, settings)
+    if settings.what == "photoz" and not spectrograph.draws_redshifts:
+        raise InputError(
+            "what: expected predict or measure with weights that draw no redshifts, got photoz"
+        )
+    # Only these are read: catalogues may have hundreds of columns.
+    wanted = [settings.identifier, settings.ra, settings.dec, *settings.keep, *source.columns]
+    wanted += [name for name in ALSO if name in catalogue.columns]
+    catalogue = catalogue[list(dict.fromkeys(wanted))]
+    meta = empty_frame(catalogue.meta, settings)
+    return catalogue.map_partitions(predict_partition, spectrograph, source, settings, meta=meta)
+
+
+def check_columns(catalogue, source, settings):
+    """Make sure that a catalogue has what is needed, before any work.
+
+    Raises
+    ------
+    InputError
+    """
+    have = list(map(str, catalogue.columns))
+    wanted = [settings.identifier, settings.ra, settings.dec, *settings.keep, *source.columns]
+    missing = [name for name in dict.fromkeys(wanted) if name not in have]
+    if missing:
+        raise InputError(
+            f"catalogue: expected columns {', '.join(missing)}, got {', '.join(have[:20])}; name "
+            "identifiers and images by --identifier and --images, if they are called otherwise"
+        )
+
+
+class Catalogue:
+    """An input that is open.
+
+    Attributes
+    ----------
+    catalog : lsdb.Catalog
+    source : object
+        Of `photospec.survey.sources`.
+    identifier : str
+        Column of identifiers.
+    description : str
+        What tells it from other inputs: kind, place and rows.
+    """
+
+    def __init__(self, catalog, source, identifier, description):
+        self.catalog, self.source = catalog, source
+        self.identifier, self.description = identifier, description
+
+
+def open_catalogue(path, *, positions=None, identifier=None, images=None, partition_rows=None):
+    """Open a catalogue of images of any kind.
+
+    Parameters
+    ----------
+    path : path-like
+        A HATS catalogue; a Parquet file or folder of them; a pairs file; a folder of FITS
+        cutouts; or, with `positions`, a folder of SDSS frames or of cutouts.
+    positions : path-like, optional
+        Table with columns ``ra`` and ``dec`` (degrees) and the names of the images, in the
+        first of ``image``, ``identifier``, ``name``, ``id``, ``objid`` there is.
+    identifier : str, optional
+        Column of identifiers of a HATS or Parquet catalogue.
+    images : str, optional
+        Column of images of such a catalogue, ``pixels`` by default; or a folder or a pairs
+        file that they come from.
+    partition_rows : int, optional
+        Most rows of a partition, 1000 by default; HATS catalogues keep theirs.
+
+    Returns
+    -------
+    Catalogue
+
+    Raises
+    ------
+    InputError
+        If there is no such thing, columns are missing, identifiers occur twice.
+    """
+    path = Path(path)
+    rows = partition_rows or PARTITION_ROWS
+    if not path.exists():
+        raise InputError(f"catalogue: expected a file or a folder, got {path}, which is not there")
+    if path.is_dir() and any((path / n).is_file() for n in _HATS_FILES):
+        return _from_hats(path, identifier, images)
+    if path.suffix in (".parquet", ".parq") or (path.is_dir() and any(path.glob("*.parq*"))):
+        return _from_parquet(path, identifier, images, rows)
+    if path.is_file():
+        return _from_pairs(path, rows)
+    if positions is not None and any(path.glob("**/frame-*.fits*")):
+        return _from_frames(path, positions, rows)
+    return _from_folder(path, positions, rows)
+
+
+_HATS_FILES = ("hats.properties", "properties", "collection.properties")
+
+
+def _from_hats(path, identifier, images):
+    import lsdb
+
+    try:
+        catalog = lsdb.open_catalog(path, columns="all")
+    except Exception as error:  # LSDB raises many kinds for what is no catalogue
+        text = " ".join(str(error).split())[:200]
+        raise InputError(f"catalogue: expected a HATS catalogue, got {path} ({text})") from None
+    columns = list(map(str, catalog.columns))
+    identifier = _identifier(columns, identifier, path)
+    source = _source(path, images, columns, catalog.hc_structure.schema)
+    compare_identifiers(catalog, identifier)
+    total = catalog.hc_structure.catalog_info.total_rows
+    return Catalogue(catalog, source, identifier, f"HATS {path.resolve()} of {total} rows")
+
+
+def compare_identifiers(catalog, identifier):
+    """Refuse a catalogue whose identifiers occur twice; only up to some million rows."""
+    total = catalog.hc_structure.catalog_info.total_rows
+    if total and total > _MAX_COMPARED:
+        return
+    found = catalog[[identifier]].compute()[identifier]
+    _refuse_duplicates(found.astype(str))
+
+
+def _refuse_duplicates(identifiers):
+    identifiers = pd.Series(np.asarray(identifiers, object))
+    twice = identifiers[identifiers.duplicated()]
+    if len(twice):
+        raise InputError(
+            f"identifiers: expected each once, got {twice.iloc[0]!r} and {len(twice) - 1} others "
+            "twice or more; is another column the identifier?"
+        )
+
+
+def _identifier(columns, wanted, path):
+    names = ("image", "identifier", "object_id", "objid", "id", "name", "source_id", "targetid")
+    if wanted is not None:
+        if wanted not in columns:
+            raise InputError(
+                f"identifier: expected a column of {path}, got {wanted!r}; it has "
+                f"{', '.join(columns[:20])}"
+            )
+        return wanted
+    lower = {name.lower(): name for name in reversed(columns)}
+    for name in names:
+        if name in lower:
+            return lower[name]
+    raise InputError(
+        f"identifier: expected a column of identifiers in {path}, got {', '.join(columns[:20])}; "
+        "say which one is it by --identifier"
+    )
+
+
+def _source(path, images, columns, schema):
+    """Where the images of a HATS or Parquet catalogue come from."""
+    if images is not None and images not in columns and Path(images).exists():
+        place = Path(images)
+        if place.is_file():
+            return PairsSource(str(place.resolve()))
+        if any(place.glob("**/frame-*.fits*")):
+            return FrameSource(str(place.resolve()))
+        return FileSource(str(place.resolve()))
+    column = images or "pixels"
+    if column not in columns:
+        raise InputError(
+            f"catalogue: expected a column {column!r} of images in {path}, got "
+            f"{', '.join(columns[:20])}; name it, or a folder of cutouts, by --images"
+        )
+    return _image_column(column, schema)
+
+
+def _image_column(column, schema):
+    """Unit, bands and scale from the column's metadata, where they are."""
+    meta = {}
+    if schema is not None and column in schema.names:
+        meta = {k.decode(): v.decode() for k, v in (schema.field(column).metadata or {}).items()}
+    options = {}
+    if "bands" in meta:
+        options["bands"] = tuple(meta["bands"].replace(",", " ").split())
+        if len(options["bands"]) == 1:
+            options["bands"] = tuple(options["bands"][0])
+    if "unit" in meta:
+        options["unit"] = meta["unit"]
+    if "pixel_scale" in meta:
+        options["pixel_scale"] = float(meta["pixel_scale"])
+    if "shape" in meta:
+        options["shape"] = tuple(int(n) for n in json.loads(meta["shape"]))
+    return ImageColumn(column, **options)
+
+
+def _from_parquet(path, identifier, images, partition_rows):
+    import pyarrow.dataset as ds
+
+    try:
+        data = ds.dataset(path, format="parquet")
+        schema = data.schema
+        columns = list(schema.names)
+        identifier = _identifier(columns, identifier, path)
+        source = _source(path, images, columns, schema)
+        # Images stay in the file: what each row's are is read where it is worked on.
+        light = [name for name in columns if name not in source.columns]
+        frame = data.to_table(columns=light).to_pandas()
+    except InputError:
+        raise
+    except Exception as error:  # pyarrow raises many kinds
+        text = " ".join(str(error).split())[:200]
+        raise InputError(f"catalogue: expected Parquet, got {path} ({text})") from None
+    if source.columns:
+        frame[SOURCE_ROW] = np.arange(len(frame))
+        source = ParquetSource(str(path.resolve()), source)
+    return _made(frame, source, identifier, f"Parquet {path.resolve()}", partition_rows)
+
+
+def _from_pairs(path, partition_rows):
+    from photospec.pairs import PairsFile
+
+    with PairsFile(path) as pairs:
+        table, n = pairs.object, len(pairs)
+    names = [name for name in table.colnames if table[name].ndim == 1]
+    frame = pd.DataFrame({name: np.asarray(table[name]) for name in names})
+    if len(frame) != n:
+        frame = pd.DataFrame(index=range(n))
+    found = next((name for name in ("identifier", "objid", "id") if name in frame.columns), None)
+    # A row of a pairs file is its own identifier where none is given.
+    frame["image"] = (
+        [f"{path.stem}-{row}" for row in range(n)] if found is None else frame[found].astype(str)
+    )
+    frame[SOURCE_ROW] = np.arange(n)
+    keep = [n for n in ("image", "ra", "dec", "galactic_ebv", SOURCE_ROW) if n in frame.columns]
+    source = PairsSource(str(path.resolve()))
+    return _made(frame[keep], source, "image", f"pairs {path.resolve()}", partition_rows)
+
+
+def _from_frames(path, positions, partition_rows):
+    frame = pd.DataFrame(read_positions(positions))
+    find_fields(path.resolve(), frame["ra"].to_numpy(), frame["dec"].to_numpy())
+    source = FrameSource(str(path.resolve()))
+    return _made(frame, source, "image", f"frames {path.resolve()}", partition_rows)
+
+
+def _from_folder(path, positions, partition_rows):
+    files = sorted(
+        file.relative_to(path).as_posix()
+        for file in path.rglob("*")
+        if file.name.endswith(_FITS) and not file.name.startswith(".")
+    )
+    if positions is not None:
+        frame = pd.DataFrame(read_positions(positions))
+    elif not files:
+        raise InputError(
+            f"catalogue: expected a HATS catalogue, Parquet, a pairs file or a folder of FITS "
+            f"cutouts, got {path}, which has none of them"
+        )
+    else:
+        places = [file_position(path / name) for name in files]
+        frame = pd.DataFrame(places, columns=["ra", "dec"])
+        frame["image"] = files
+    source = FileSource(str(path.resolve()))
+    return _made(frame, source, "image", f"folder {path.resolve()}", partition_rows)
+
+
+def _made(frame, source, identifier, description, partition_rows):
+    """A catalogue of rows that are known here, in partitions of bounded size."""
+    import lsdb
+
+    _refuse_duplicates(frame[identifier].astype(str))
+    if not len(frame):
+        raise InputError(f"catalogue: expected some rows, got none in {description}")
+    frame = frame.reset_index(drop=True)
+    lower = {str(name).lower(): name for name in reversed(frame.columns)}
+    names = [lower.get(name, name) for name in ("ra", "dec")]
+    for name in names:
+        if name not in frame.columns:
+            frame[name] = np.nan
+        frame[name] = np.asarray(frame[name], float)
+    ra, dec = (frame[name].to_numpy() for name in names)
+    unknown = ~(np.isfinite(ra) & np.isfinite(dec) & (np.abs(dec) <= 90))
+    frame[NO_POSITION] = unknown
+    if unknown.any():
+        places = [own_place(name) for name in frame[identifier][unknown]]
+        frame.loc[unknown, names] = np.array(places)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # only light columns: a million is little
+        catalog = lsdb.from_dataframe(
+            frame,
+            ra_column=names[0],
+            dec_column=names[1],
+            highest_order=_HIGHEST_ORDER,
+            partition_rows=partition_rows,
+            margin_threshold=None,
+            catalog_name="photospec",
+        )
+    return Catalogue(catalog, source, identifier, f"{description} of {len(frame)} rows")

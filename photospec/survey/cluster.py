@@ -1,0 +1,129 @@
+"""Where a survey runs: a scheduler far away or workers on this machine, all of one kind."""
+
+import hashlib
+import os
+from importlib.metadata import version
+
+from photospec.errors import InputError, PhotospecError
+
+__all__ = ["Connected", "check_workers", "weights_digest", "worker_state"]
+
+_CONNECT = 20  # seconds to wait for a scheduler
+
+
+def weights_digest(spectrograph):
+    """SHA-256 over the files of the weights, the first 16 digits.
+
+    Parameters
+    ----------
+    spectrograph : PhotoSpectrograph
+
+    Returns
+    -------
+    str
+    """
+    folder = spectrograph.folder
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*")):
+        if path.suffix in (".toml", ".safetensors"):
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+class Connected:
+    """Context of a client of a scheduler, given, far away, or made here."""
+
+    def __init__(self, client, scheduler, n_workers, say):
+        self.given, self.scheduler, self.n_workers, self.say = client, scheduler, n_workers, say
+        self.cluster = self.client = None
+
+    def __enter__(self):
+        from distributed import Client, LocalCluster
+
+        if self.given is not None:
+            return self.given
+        if self.scheduler is not None:
+            try:
+                self.client = Client(self.scheduler, timeout=_CONNECT)
+            except (OSError, ValueError, TimeoutError) as error:
+                text = " ".join(str(error).split())[:120]
+                raise InputError(
+                    f"scheduler: expected one that answers, got {self.scheduler} ({text}); is it "
+                    "running, and its port open?"
+                ) from None
+        else:
+            n = self.n_workers or len(os.sched_getaffinity(0))
+            # One thread each: numbers depend on how many threads add them up, and images are
+            # many, so that nothing is gained by sharing one among threads.
+            self.cluster = LocalCluster(
+                n_workers=n,
+                threads_per_worker=1,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+                silence_logs=50,
+            )
+            self.client = Client(self.cluster)
+        self.say(f"dashboard: {self.client.dashboard_link}")
+        return self.client
+
+    def __exit__(self, *exception):
+        for one in (self.client, self.cluster):
+            if one is not None:
+                try:
+                    one.close(timeout=10)
+                except (OSError, TimeoutError):
+                    pass
+
+
+def worker_state(path):
+    """Version of photospec in a worker, and whether it finds the weights.
+
+    Parameters
+    ----------
+    path : str or None
+        As in `PhotoSpectrograph.load`.
+
+    Returns
+    -------
+    dict
+    """
+    from photospec import PhotoSpectrograph
+
+    try:
+        digest = weights_digest(PhotoSpectrograph.load(path))
+    except PhotospecError as error:
+        return {"photospec": version("photospec"), "problem": str(error)}
+    return {"photospec": version("photospec"), "weights": digest}
+
+
+def check_workers(client, spectrograph, run):
+    """Make sure that workers are there, of this version, and find the same weights.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    spectrograph : PhotoSpectrograph
+    run : dict
+        What the run is: ``photospec``, the version, and ``weights``, their digest.
+
+    Raises
+    ------
+    InputError
+    """
+    try:
+        client.wait_for_workers(1, timeout=60)
+    except TimeoutError:
+        raise InputError("scheduler: expected at least one worker within 60 s, got none") from None
+    path = spectrograph.loaded_path
+    for address, found in client.run(worker_state, path, on_error="return").items():
+        if not isinstance(found, dict):
+            text = " ".join(str(found).split())[:150]
+            raise InputError(f"workers: expected photospec on {address}, got {text}")
+        if "problem" in found:
+            raise InputError(f"workers: expected the weights on {address}, got: {found['problem']}")
+        for key in ("photospec", "weights"):
+            if found[key] != run[key]:
+                raise InputError(
+                    f"workers: expected {key} {run[key]} on {address}, got {found[key]}; install "
+                    "the same everywhere"
+                )

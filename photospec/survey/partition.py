@@ -1,0 +1,268 @@
+"""The function that does the work: a partition of a catalogue in, its rows with predictions out."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import nested_pandas as npd
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from photospec.networks.devices import network_threads
+from photospec.survey.columns import (
+    QUANTILES,
+    SurveySettings,
+    empty_frame,
+    kept_columns,
+    new_columns,
+    rounded,
+)
+from photospec.utils.parallel import one_thread
+
+__all__ = ["predict_partition"]
+
+# Images that are read, predicted and measured together. With eight candidates their spectra are
+# 18 MB: enough to keep networks busy, and memory does not grow with the partition.
+_AT_ONCE = 64
+#: Column of catalogues made here, and flag: the row has a place, but no known position.
+NO_POSITION = "no_position"
+
+
+def predict_partition(frame, spectrograph, source=None, settings=None, *, progress=None, **options):
+    """Predict, and measure if wanted, for the rows of one partition.
+
+    Parameters
+    ----------
+    frame : NestedFrame
+        Rows with identifiers and positions, and images or what `source` needs to find them.
+    spectrograph : PhotoSpectrograph
+        Goes to other processes as its path, and is read there once.
+    source : object, optional
+        Of `photospec.survey.sources`; by default `ImageColumn()`, a column ``pixels``.
+    settings : SurveySettings, optional
+        Or its attributes as keyword arguments: ``what="photoz"``, ``seed=1``.
+    progress : callable, optional
+        Called with the number of rows just done.
+
+    Returns
+    -------
+    NestedFrame
+        Identifier (as ``image``), position, the columns to keep, and those of
+        `photospec.survey.columns.new_columns`. A row's numbers depend on its image, its
+        identifier and the seed, not on the rows beside it. A row whose image cannot be read or
+        used has NaN, and the reason in ``flags``.
+
+    Examples
+    --------
+    >>> import lsdb
+    >>> from photospec import PhotoSpectrograph
+    >>> from photospec.survey import predict_partition
+    >>> catalog = lsdb.open_catalog("cutouts")  # doctest: +SKIP
+    >>> found = catalog.map_partitions(  # doctest: +SKIP
+    ...     predict_partition, PhotoSpectrograph.load(), what="photoz"
+    ... )
+    """
+    if source is None:
+        from photospec.survey.sources import ImageColumn
+
+        source = ImageColumn()
+    settings = SurveySettings(**options) if settings is None else settings
+    empty = empty_frame(frame, settings)  # refuses what lacks columns
+    if not len(frame):
+        return empty
+    with network_threads(1), one_thread():
+        rows = _Rows(len(frame), settings)
+        for batch in _batches(frame, spectrograph, source, settings):
+            rows.failed(batch.reasons)
+            if batch.images:
+                _predict(rows, batch, spectrograph, settings)
+            if progress is not None:
+                progress(batch.n)
+    return rows.beside(frame, settings)
+
+
+class _Batch:
+    """Images of some rows: prepared ones with their row numbers, and why others failed."""
+
+    def __init__(self, n):
+        self.n = n
+        self.images, self.rows, self.reasons = [], [], {}
+
+
+def _batches(frame, spectrograph, source, settings):
+    """Read batch after batch, the next one while the last is worked on."""
+    order = np.asarray(source.order(frame))
+    parts = [order[i : i + _AT_ONCE] for i in range(0, len(order), _AT_ONCE)]
+    columns = {name: frame[name] for name in frame.columns}
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(_read, columns, parts[0], spectrograph, source, settings)
+        for number in range(len(parts)):
+            batch = waiting.result()
+            if number + 1 < len(parts):
+                waiting = pool.submit(
+                    _read, columns, parts[number + 1], spectrograph, source, settings
+                )
+            yield batch
+
+
+def _read(columns, rows, spectrograph, source, settings):
+    import warnings
+
+    from photospec.errors import PhotospecWarning
+
+    batch = _Batch(len(rows))
+    for row in map(int, rows):
+        values = {name: column.iloc[row] for name, column in columns.items()}
+        try:
+            image = source.read(values)
+            image.meta["identifier"] = str(values[settings.identifier])
+            ebv = values.get("galactic_ebv")
+            if ebv is not None and np.isfinite(ebv):
+                image.meta.setdefault("galactic_ebv", float(ebv))
+            with warnings.catch_warnings():
+                # What was mended is told by the image's flags, row by row.
+                warnings.simplefilter("ignore", PhotospecWarning)
+                prepared = spectrograph.prepare(image)
+        except MemoryError:
+            raise
+        except Exception as error:  # whatever is wrong with an image, its row stays
+            text = " ".join(str(error).split()) or type(error).__name__
+            batch.reasons[row] = f"unusable: {text.replace(';', ',')}"
+            continue
+        batch.images.append(prepared)
+        batch.rows.append(row)
+    return batch
+
+
+class _Rows:
+    """Columns of the output as they fill up."""
+
+    def __init__(self, n, settings):
+        self.columns = new_columns(settings)
+        self.numbers = {
+            c.name: np.full(n, np.nan) for c in self.columns if pa.types.is_floating(c.type)
+        }
+        self.lists = {c.name: [None] * n for c in self.columns if c.name not in self.numbers}
+        self.lists["flags"] = [[] for _ in range(n)]
+
+    def failed(self, reasons):
+        """Rows whose images cannot be used."""
+        for row, reason in reasons.items():
+            self.lists["flags"][row] = [reason]
+
+    def note(self, row, flags):
+        """Add warnings of a row."""
+        self.lists["flags"][row] += [flag for flag in flags if flag]
+
+    def beside(self, frame, settings):
+        """The output: columns of the input and these."""
+        kept = kept_columns(frame.columns, settings)
+        made = npd.NestedFrame(frame[kept]).rename(columns={settings.identifier: "image"})
+        made["image"] = made["image"].astype(str).astype(pd.ArrowDtype(pa.string()))
+        if NO_POSITION in frame.columns:
+            for row in np.flatnonzero(np.asarray(frame[NO_POSITION], bool)):
+                self.lists["flags"][row].append(NO_POSITION)
+        flags = ["; ".join(flags) for flags in self.lists["flags"]]
+        for column in self.columns:
+            if column.name in self.numbers:
+                values = pa.array(self.numbers[column.name], column.type, from_pandas=False)
+            else:
+                values = flags if column.name == "flags" else self.lists[column.name]
+                values = pa.array(values, column.type)
+            series = pd.Series(values.to_pandas(types_mapper=pd.ArrowDtype).array, made.index)
+            made[column.name] = series.astype(column.dtype)
+        return npd.NestedFrame(made)
+
+
+def _predict(rows, batch, spectrograph, settings):
+    """Fill the rows of images that can be used."""
+    images = batch.images
+    if spectrograph.draws_redshifts:
+        _fill_density(rows, batch.rows, spectrograph.redshift_density(images))
+    rows.numbers["ood_score"][batch.rows] = spectrograph.strangeness(images)
+    for row, flags in zip(batch.rows, spectrograph.flags(images), strict=True):
+        rows.note(row, flags)
+    if settings.what == "photoz":
+        return
+    options = {"seed": settings.seed}
+    if settings.what == "measure" or settings.spectra == "all":
+        candidates = list(spectrograph.sample_each(images, settings.n_candidates, **options))
+        best = [one.best_index for one in candidates]
+        rows.numbers["similarity"][batch.rows] = [
+            one.similarity[i] for one, i in zip(candidates, best)
+        ]
+        if candidates[0].redshift is not None:
+            drawn = [one.redshift[i] for one, i in zip(candidates, best)]
+            rows.numbers["redshift_drawn"][batch.rows] = drawn
+        if settings.spectra == "all":
+            for row, one in zip(batch.rows, candidates):
+                rows.lists["spectra"][row] = _spectra(one.spectra, settings.precision)
+        elif settings.spectra == "best":
+            for row, one in zip(batch.rows, candidates):
+                rows.lists["spectra"][row] = _spectra(one.best, settings.precision)
+        if settings.what == "measure":
+            _measure(rows, batch.rows, [one.spectra for one in candidates], best)
+        return
+    found = spectrograph.predict(images, n_candidates=settings.n_candidates, **options)
+    rows.numbers["similarity"][batch.rows] = found.meta["similarity"]
+    drawn = [np.nan if z is None else z for z in found.meta["drawn_redshift"]]
+    rows.numbers["redshift_drawn"][batch.rows] = drawn
+    if settings.spectra == "best":
+        for number, row in enumerate(batch.rows):
+            rows.lists["spectra"][row] = _spectra(found[number], settings.precision)
+
+
+def _fill_density(rows, places, density):
+    """Numbers of the redshift densities, each by itself.
+
+    In arrays of one length, and the mode image by image: the shape of an array can decide how
+    NumPy adds, and thereby the last bit.
+    """
+    n = len(density)
+    filled = density[np.minimum(np.arange(_AT_ONCE), n - 1)]
+    numbers = {"redshift_mean": filled.mean[:n], "redshift_std": filled.std[:n]}
+    quantiles = filled.quantile(list(QUANTILES.values()))[:n]
+    numbers |= dict(zip(QUANTILES, quantiles.T, strict=True))
+    numbers["redshift_mode"] = [density[i].mode[0] for i in range(n)]
+    for name, values in numbers.items():
+        rows.numbers[name][places] = values
+    for row, weight, centre, width in zip(
+        places, density.weight, density.centre, density.width, strict=True
+    ):
+        mixture = {"weight": weight, "centre": centre, "width": width}
+        rows.lists["redshift_mixture"][row] = mixture
+
+
+def _spectra(spectrum, precision):
+    """Spectra (n_candidates, n_wave) or one as an entry of the nested column."""
+    from photospec.spectrum import FLUX_UNIT, WAVELENGTH
+
+    flux = np.atleast_2d(spectrum.flux.to_value(FLUX_UNIT))
+    n, length = flux.shape
+    return {
+        "candidate": np.repeat(np.arange(n, dtype=np.int16), length),
+        "wavelength": np.tile(WAVELENGTH.astype(np.float32), n),
+        "flux": rounded(flux, precision).ravel(),
+    }
+
+
+def _measure(rows, places, spectra, best):
+    """Measure all candidates of some galaxies."""
+    from photospec.analysis import combine_candidates, measure_properties
+
+    table = measure_properties(spectra, n_processes=1)
+    table = combine_candidates(table, best)
+    for name in table.colnames:
+        own = {"redshift": "redshift_spectrum", "redshift_error": "redshift_spectrum_error"}
+        column = own.get(name, name)
+        if column in rows.numbers:
+            values = table[name]
+            values = getattr(values, "value", values)
+            values = np.ma.filled(np.ma.asarray(getattr(values, "unmasked", values), float), np.nan)
+            hidden = np.asarray(getattr(table[name], "mask", False))
+            rows.numbers[column][places] = np.where(hidden, np.nan, values)
+    hidden = np.broadcast_to(getattr(table["bpt_class"], "mask", False), len(table))
+    for row, name, unknown, flags in zip(
+        places, np.asarray(table["bpt_class"]), hidden, table["flags"], strict=True
+    ):
+        rows.lists["bpt_class"][row] = None if unknown else str(name)
+        rows.note(row, str(flags).split("; "))

@@ -1,0 +1,70 @@
+"""The Milky Way's dust in training: images and spectra corrected as users' images are.
+
+The gate corrects an image by the E(B-V) it is told, which has an error; so training is told one
+with an error too, and sometimes none. Image and spectrum are corrected by the same number: what
+the error leaves in the one it leaves in the other, and the spectrum given out, reddened again, is
+that observed.
+"""
+
+import numpy as np
+
+from photospec.dust import ASSUMED_EBV, band_extinction, galactic_extinction
+from photospec.errors import InputError
+from photospec.spectrum import WAVELENGTH
+
+__all__ = ["correct_flux", "correct_image", "corrected_images", "galactic_ebv", "told_ebv"]
+
+
+def galactic_ebv(file):
+    """E(B-V) (n,) of the pairs of a file, mag: ``object/galactic_ebv``; assumed where missing.
+
+    Raises
+    ------
+    InputError
+        Negative or absurd numbers.
+    """
+    if "galactic_ebv" not in file.object.colnames:
+        return np.full(len(file), ASSUMED_EBV)
+    ebv = np.ma.filled(np.ma.asarray(file.object["galactic_ebv"]).astype(float), np.nan)
+    if np.any(ebv < 0) or np.any(ebv > 5):
+        raise InputError(
+            f"pairs: expected object/galactic_ebv from 0 to 5 mag, got {np.nanmin(ebv):.3g} to "
+            f"{np.nanmax(ebv):.3g} in {file.path}"
+        )
+    return np.where(np.isfinite(ebv), ebv, ASSUMED_EBV)
+
+
+def told_ebv(ebv, data, rng):
+    """What training is told of E(B-V) (n,): with errors, sometimes nothing.
+
+    Parameters
+    ----------
+    ebv : ndarray (n,)
+    data : DataSettings
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray (n,)
+    """
+    relative, absolute = rng.standard_normal((2, len(ebv)))
+    told = ebv * (1 + data.ebv_relative_error * relative) + data.ebv_error * absolute
+    unknown = rng.random(len(ebv)) < data.ebv_unknown
+    return np.where(unknown, ASSUMED_EBV, np.maximum(told, 0.0))
+
+
+def correct_image(image, ebv, bands):
+    """Images (n, n_bands, ny, nx) without the Milky Way's dust of E(B-V) (n,)."""
+    factor = 10 ** (0.4 * np.asarray(ebv)[:, None] * band_extinction(bands))
+    return image * factor[..., None, None].astype(np.float32)
+
+
+def correct_flux(flux, ebv):
+    """Spectra (n, n_wave) on the training grid without it."""
+    factor = 10 ** (0.4 * np.asarray(ebv)[:, None] * galactic_extinction(WAVELENGTH))
+    return flux * factor.astype(np.float32)
+
+
+def corrected_images(file, index):
+    """Images of a pairs file, without the Milky Way's dust."""
+    return correct_image(file.image(index), galactic_ebv(file)[index], file.bands)

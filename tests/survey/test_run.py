@@ -1,0 +1,271 @@
+"""Runs that are written, interrupted and gone on with, on real clusters."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import psutil
+import pytest
+
+from photospec.cli import main
+from photospec.errors import InputError
+from photospec.survey import open_catalogue, predict_catalogue, run_survey
+
+from .conftest import write_pairs
+from .test_catalogue import assert_same, rows
+
+# What Dask and LSDB say about themselves while processes die around them.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture
+def inline():
+    """A client whose tasks run in this process: no cluster to start."""
+    from distributed import Client
+
+    with Client(
+        n_workers=1,
+        threads_per_worker=1,
+        processes=False,
+        protocol="tcp",
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+    ) as client:
+        yield client
+
+
+def read(path):
+    import lsdb
+
+    return rows(lsdb.open_catalog(path))
+
+
+@pytest.fixture(scope="module")
+def opened(pairs_path):
+    return open_catalogue(pairs_path, partition_rows=20)
+
+
+def test_written_and_opened_again(opened, spectrograph, inline, tmp_path):
+    import pyarrow.parquet as pq
+
+    said = []
+    options = {"spectrograph": spectrograph, "client": inline, "say": said.append, "what": "photoz"}
+    report = run_survey(opened, tmp_path / "out", **options)
+    assert report.n_rows == 60
+    assert not report.failed
+    assert "60 of 60 galaxies" in said[-1]
+    found = read(tmp_path / "out")
+    wanted = predict_catalogue(opened.catalog, spectrograph, source=opened.source, what="photoz")
+    assert_same(found, rows(wanted))
+    # every column has unit and description
+    schema = pq.read_schema(tmp_path / "out/dataset/_common_metadata")
+    for field in schema:
+        if field.name != "_healpix_29":
+            assert field.metadata[b"description"]
+            assert b"unit" in field.metadata
+    properties = (tmp_path / "out/hats.properties").read_text()
+    assert "photospec_seed=0" in properties
+    assert "photospec_weights=" in properties
+    # a second start has nothing to do; another run is refused
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*.parquet")}
+    again = run_survey(opened, tmp_path / "out", **options)
+    assert again.n_done_before == again.n_partitions == report.n_partitions
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    with pytest.raises(InputError, match=r"made with seed = 0 where now it is 1; choose another"):
+        run_survey(opened, tmp_path / "out", seed=1, **options)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/file").touch()
+    with pytest.raises(InputError, match="which holds something else"):
+        run_survey(opened, tmp_path / "other", **options)
+    (tmp_path / "out/photospec_run.json").write_text("{")
+    with pytest.raises(InputError, match="got a damaged one"):
+        run_survey(opened, tmp_path / "out", **options)
+
+
+def test_failing_partitions_are_told_and_tried_again(
+    opened, spectrograph, inline, tmp_path, monkeypatch
+):
+    """Three attempts; the rest goes on; the same call tries the failed ones again."""
+    from photospec.survey import run
+
+    attempts = tmp_path / "attempts"  # functions travel as copies, even within one process
+    write = run.write_partition
+    first = opened.catalog.get_healpix_pixels()[0]
+
+    def fails(frame, path, pixel, *more):
+        if pixel == first:
+            with attempts.open("a") as file:
+                file.write("x")
+            raise MemoryError("no memory for this one")
+        return write(frame, path, pixel, *more)
+
+    said = []
+    options = {"spectrograph": spectrograph, "client": inline, "say": said.append, "what": "photoz"}
+    monkeypatch.setattr(run, "write_partition", fails)
+    report = run_survey(opened, tmp_path / "out", **options)
+    assert attempts.read_text() == "xxx"
+    assert list(report.failed) == [f"{first.order}_{first.pixel}"]
+    assert any("failed 3 times: MemoryError: no memory for this one" in line for line in said)
+    assert 0 < len(read(tmp_path / "out")) < 60
+    monkeypatch.setattr(run, "write_partition", write)
+    report = run_survey(opened, tmp_path / "out", **options)
+    assert report.n_done_before == report.n_partitions - 1
+    assert len(read(tmp_path / "out")) == 60
+
+
+def test_full_disk_ends_the_run(opened, spectrograph, inline, tmp_path, monkeypatch):
+    from photospec.survey import run
+
+    write = run.write_partition
+
+    def full(frame, path, pixel, *more):
+        if len(list(tmp_path.rglob("*_done"))) >= 2:
+            raise OSError(28, "No space left on device", str(path))
+        return write(frame, path, pixel, *more)
+
+    options = {"spectrograph": spectrograph, "client": inline, "say": print, "what": "photoz"}
+    monkeypatch.setattr(run, "write_partition", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        run_survey(opened, tmp_path / "out", **options)
+    monkeypatch.setattr(run, "write_partition", write)
+    report = run_survey(opened, tmp_path / "out", **options)
+    assert report.n_done_before >= 2
+    assert len(read(tmp_path / "out")) == 60
+
+
+def test_half_done_states_are_mended(opened, spectrograph, inline, tmp_path):
+    """A process may be killed between any two of its writes."""
+    options = {"spectrograph": spectrograph, "client": inline, "say": print, "what": "photoz"}
+    out = tmp_path / "out"
+    run_survey(opened, out, **options)
+    wanted = read(out)
+    pixels = opened.catalog.get_healpix_pixels()
+    record = json.loads((out / "photospec_run.json").read_text())
+    # as if killed before the end: one histogram without marker, one marker without histogram,
+    # one half-written file
+    (out / "photospec_run.json").write_text(json.dumps({"run": record["run"]}))
+    for name in ("hats.properties", "properties", "dataset/_metadata"):
+        (out / name).unlink(missing_ok=True)
+    (out / "done").mkdir()
+    (out / "hists").mkdir()
+    a, b = pixels[:2]
+    (out / f"hists/{a.order}_{a.pixel}_histogram.npz").write_bytes(b"half")
+    (out / f"done/{b.order}_{b.pixel}_done").touch()
+    file = next((out / "dataset").rglob("*.parquet"))
+    file.with_name(f".partial-1-{file.name}").write_bytes(file.read_bytes()[:100])
+    report = run_survey(opened, out, **options)
+    assert report.n_done_before == 1
+    assert not list(out.rglob(".partial*"))
+    assert_same(read(out), wanted)
+
+
+def test_workers_of_another_kind(opened, spectrograph, inline, tmp_path, monkeypatch):
+    from photospec.survey import cluster
+
+    options = {"spectrograph": spectrograph, "client": inline, "say": print, "what": "photoz"}
+    for state, message in (
+        ({"photospec": "0.0.1", "weights": "x"}, r"workers: expected photospec .* got 0\.0\.1"),
+        ({"photospec": cluster.version("photospec"), "weights": "x"}, "workers: expected weights"),
+        ({"photospec": cluster.version("photospec"), "problem": "no folder"}, "got: no folder"),
+    ):
+        monkeypatch.setattr(cluster, "worker_state", lambda path, state=state: state)
+        with pytest.raises(InputError, match=message):
+            run_survey(opened, tmp_path / "out", **options)
+
+
+def test_no_scheduler(opened, spectrograph, tmp_path, monkeypatch):
+    from photospec.survey import cluster
+
+    monkeypatch.setattr(cluster, "_CONNECT", 1)
+    with pytest.raises(InputError, match="scheduler: expected one that answers, got tcp://127"):
+        run_survey(
+            opened, tmp_path / "out", spectrograph=spectrograph, scheduler="tcp://127.0.0.1:1"
+        )
+
+
+def workers_of(process):
+    """Worker processes of a local cluster: those that have spawned from multiprocessing."""
+    found = []
+    for child in process.children(recursive=True):
+        try:
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.append(child)
+        except psutil.Error:
+            continue
+    return found
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            pytest.fail(f"nothing after {seconds} s")
+        time.sleep(0.05)
+
+
+def test_killed_worker_and_client(tmp_path, survey_weights, spectrograph, capsys):
+    """SIGKILL of a worker, then of the client: the same catalogue to the last bit."""
+    pairs = write_pairs(tmp_path / "many.h5", 240, seed=1)
+    out = tmp_path / "out"
+    command = ["survey", str(pairs), "-o", str(out), "--weights", str(survey_weights)]
+    command += ["--workers", "2", "--partition-rows", "30", "--seed", "4", "--n-candidates", "2"]
+    log = (tmp_path / "log").open("w")
+    started = subprocess.Popen(
+        [sys.executable, "-m", "photospec", *command],
+        stderr=log,
+        stdout=log,
+        start_new_session=True,
+    )
+    process = psutil.Process(started.pid)
+
+    def n_done():
+        return len(list((out / "done").glob("*_done"))) if (out / "done").is_dir() else 0
+
+    try:
+        wait_for(lambda: n_done() >= 1 or started.poll() is not None)
+        assert started.poll() is None, (tmp_path / "log").read_text()
+        victims = workers_of(process)
+        assert victims
+        victims[0].send_signal(signal.SIGKILL)
+        before = n_done()
+        wait_for(lambda: n_done() > before + 1 or started.poll() is not None)
+    finally:
+        family = [*process.children(recursive=True)] if started.poll() is None else []
+        if started.poll() is None:
+            os.kill(started.pid, signal.SIGKILL)
+        started.wait()
+        for child in family:  # workers of a dead client end by themselves, but not at once
+            if child.is_running():
+                child.kill()
+        log.close()
+    done = n_done()
+    assert main(command) == 0
+    printed = capsys.readouterr()
+    assert "240 galaxies" in printed.out
+    assert f"of {240} galaxies are done already" in printed.err or done == 0
+    opened = open_catalogue(pairs, partition_rows=240)
+    options = {"seed": 4, "n_candidates": 2}
+    wanted = predict_catalogue(opened.catalog, spectrograph, source=opened.source, **options)
+    found = read(out)
+    assert len(found) == 240
+    assert found["image"].is_unique
+    dtype = json.loads((out / "photospec_run.json").read_text())["run"]["dtype"]
+    if dtype == "float32":
+        assert_same(found, rows(wanted))
+    else:
+        from photospec import PhotoSpectrograph
+
+        same = PhotoSpectrograph.load(survey_weights, dtype=dtype)
+        wanted = predict_catalogue(opened.catalog, same, source=opened.source, **options)
+        assert_same(found, rows(wanted))
+    assert np.isfinite(found["redshift_mean"].astype(float)).all()
+    shutil.rmtree(out)
