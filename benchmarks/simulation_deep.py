@@ -1,6 +1,6 @@
 """Compare the evolving population with what is known beyond the SDSS main sample.
 
-    python benchmarks/simulation_deep.py CATALOGUES [--figures FOLDER] [-n 6000]
+    python benchmarks/simulation_deep.py CATALOGUES [-n 6000]
 
 CATALOGUES is a folder of FITS tables, or tables, as for simulation_calibration.py. Printed:
 
@@ -13,9 +13,8 @@ CATALOGUES is a folder of FITS tables, or tables, as for simulation_calibration.
 from __future__ import annotations
 
 import argparse
-import itertools
 from dataclasses import replace
-from pathlib import Path
+from itertools import pairwise
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -74,7 +73,7 @@ def compare_spectra(table, config, seed, n):
     near = cKDTree(place(continuum, galaxies.redshift)).query(place(real, z))[1]
     fake = continuum[near]
     rows = []
-    for low, high in itertools.pairwise(REDSHIFTS):
+    for low, high in pairwise(REDSHIFTS):
         inside = (z > low) & (z < high)
         row = []
         for a, b in SHAPES:
@@ -112,7 +111,6 @@ def main():
     """Run the comparisons that there are catalogues for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("catalogues", nargs="+", help="FITS tables or folders of them")
-    parser.add_argument("--figures", type=Path, help="folder to write figures to")
     parser.add_argument("-n", type=int, default=6000, help="galaxies per comparison")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()

@@ -1,7 +1,7 @@
 """Compare simulated images and spectra with real SDSS ones: noise, seeing, neighbours, looks.
 
     python benchmarks/simulation_images.py path/to/shared/real
-        [--n 512] [--seed 0] [--figure sheet.jpg] [--second-figure desi.jpg] [--table table.rst]
+        [--n 512] [--seed 0] [--figure sheet.jpg] [--table table.rst]
 
 The folder holds ``images`` (cutouts), ``fields`` (whole frames) and ``spectra``. Real and
 simulated images go through the same measurements. The distributions measured on the real ones
@@ -29,7 +29,6 @@ from scipy.optimize import least_squares
 from photospec.photometry.apertures import aperture_weights
 from photospec.simulation import InstrumentConfig, Survey
 from photospec.simulation.instrument.fibre import pixel_noise
-from photospec.spectrum.wavelengths import WAVELENGTH
 
 BANDS = "ugriz"
 NEIGHBOURS = "neighbours above 4 sigma in r"
@@ -172,39 +171,6 @@ def sheet(real, simulated, path):
     figure.savefig(path, dpi=75, pil_kwargs={"quality": 88} if str(path).endswith("jpg") else None)
 
 
-def second_survey(path, seed):
-    """Figure of DESI with Legacy Surveys images: cutouts above, three spectra below."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    batch = Survey.desi_legacy(seed=seed).simulate(16)
-    figure = plt.figure(figsize=(12, 6.4))
-    grid = figure.add_gridspec(
-        5, 8, left=0.06, right=0.99, bottom=0.08, top=0.99, hspace=0.06, wspace=0.04
-    )
-    for k, image in enumerate(batch.image):
-        axis = figure.add_subplot(grid[k // 8, k % 8])
-        axis.imshow(
-            make_lupton_rgb(0.6 * image[2], image[1], 1.6 * image[0], stretch=0.12, Q=8),
-            origin="lower",
-        )
-        axis.set_axis_off()
-    for row in range(3):
-        axis = figure.add_subplot(grid[2 + row, :])
-        axis.plot(WAVELENGTH, batch.flux[row], color="0.65", lw=0.6)
-        axis.plot(WAVELENGTH, batch.truth_flux[row], color="C3", lw=0.8)
-        high = np.percentile(batch.truth_flux[row], 99.5) * 1.4
-        axis.set(xlim=(4000, 8500), ylim=(0, high))
-        axis.text(0.01, 0.84, f"z = {batch.object['redshift'][row]:.3f}", transform=axis.transAxes)
-        if row < 2:
-            axis.set_xticklabels([])
-    axis.set_xlabel("wavelength (Angstrom)")
-    figure.supylabel("flux (1e-17 erg/s/cm2/A)", size=10)
-    figure.savefig(path, dpi=75)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("real", type=Path)
@@ -212,7 +178,6 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--figure", type=Path)
     parser.add_argument("--table", type=Path)
-    parser.add_argument("--second-figure", type=Path, help="figure of the second survey")
     options = parser.parse_args()
 
     paths = sorted((options.real / "images").glob("*.fits"))
@@ -251,8 +216,6 @@ def main():
     print("\nspectra: wavelength, real error over simulated (10, 50, 90 %), line spread (km/s)")
     for node, row, spread in zip(nodes, np.nanpercentile(ratio, [10, 50, 90], 0).T, width):
         print(f"  {node:6.0f} " + " ".join(f"{v:5.2f}" for v in row) + f" {spread:6.1f}")
-    if options.second_figure:
-        second_survey(options.second_figure, options.seed)
     if options.figure:
         sheet(real, batch.image, options.figure)
 

@@ -4,7 +4,8 @@
 
 Makes a pairs file of exponential profiles with noise, goes through it with so many plain
 processes, each a loop over its share, and with ``photospec survey``; prints galaxies per second
-of both, start of the processes included and not, and the peak memory of the workers.
+of both, start of the processes included and not, seconds of processor time per galaxy, which
+depend less on what else the machine does, and the peak memory of the workers.
 """
 
 import argparse
@@ -44,7 +45,7 @@ def make(path, n):
             writer.append(image, flux, flux, {"identifier": names, **place, **ebv})
 
 
-def loop(path, first, last, what, n_candidates, ready, go):
+def loop(path, first, last, what, n_candidates, ready, go, spent):
     """What one would write without a framework."""
     import torch
     from astropy import units as u
@@ -59,6 +60,7 @@ def loop(path, first, last, what, n_candidates, ready, go):
     spectrograph = PhotoSpectrograph.load()
     ready.release()
     go.wait()
+    before = time.process_time()
     with PairsFile(path) as pairs:
         table = pairs.object
         for start in range(first, last, 64):
@@ -72,22 +74,23 @@ def loop(path, first, last, what, n_candidates, ready, go):
             density = spectrograph.redshift_density(images)
             _ = density.mean, density.std, density.quantile([0.02, 0.16, 0.5, 0.84, 0.98])
             _ = [density[i].mode for i in range(len(images))]
-            spectrograph.strangeness(images)
+            spectrograph.ood_score(images)
             if what == "predict":
                 spectrograph.predict(images, n_candidates=n_candidates)
             if what == "measure":
                 drawn = list(spectrograph.sample_each(images, n_candidates))
                 found = measure_properties([one.spectra for one in drawn], n_processes=1)
                 combine_candidates(found, [one.best_index for one in drawn])
+    spent.put(time.process_time() - before)
 
 
 def bare(path, n, what, n_candidates, n_workers):
     context = multiprocessing.get_context("spawn")
-    ready, go = context.Semaphore(0), context.Event()
+    ready, go, spent = context.Semaphore(0), context.Event(), context.Queue()
     edges = np.linspace(0, n, n_workers + 1).astype(int)
     start = time.perf_counter()
     processes = [
-        context.Process(target=loop, args=(path, a, b, what, n_candidates, ready, go))
+        context.Process(target=loop, args=(path, a, b, what, n_candidates, ready, go, spent))
         for a, b in zip(edges[:-1].tolist(), edges[1:].tolist())
     ]
     for process in processes:
@@ -96,11 +99,15 @@ def bare(path, n, what, n_candidates, n_workers):
         ready.acquire()
     begun = time.perf_counter()
     go.set()
+    cpu = sum(spent.get() for _ in processes)
     for process in processes:
         process.join()
     end = time.perf_counter()
-    print(f"bare loop: {n / (end - begun):.2f} per s ({n / (end - start):.2f} with the start)")
-    return n / (end - begun)
+    print(
+        f"bare loop: {n / (end - begun):.2f} per s ({n / (end - start):.2f} with the start), "
+        f"{1e3 * cpu / n:.2f} ms of processor time each"
+    )
+    return n / (end - begun), cpu / n
 
 
 def survey(path, n, what, n_candidates, n_workers, out, partition_rows):
@@ -112,7 +119,7 @@ def survey(path, n, what, n_candidates, n_workers, out, partition_rows):
     log = Path(f"{out}.log")
     with log.open("w") as stream:
         process = subprocess.Popen(command, stderr=stream)
-    peak, begun, parent = {}, None, psutil.Process(process.pid)
+    peak, cpu, at_start, begun, parent = {}, {}, None, None, psutil.Process(process.pid)
     done = Path(out) / "done"
     last = None
     while process.poll() is None:
@@ -121,10 +128,12 @@ def survey(path, n, what, n_candidates, n_workers, out, partition_rows):
             try:
                 if "spawn_main" in " ".join(child.cmdline()):
                     peak[child.pid] = max(peak.get(child.pid, 0), child.memory_info().rss)
+                    used = child.cpu_times()
+                    cpu[child.pid] = used.user + used.system
             except psutil.Error:
                 continue
-        if begun is None and "dashboard" in said:
-            begun = time.perf_counter()
+        if begun is None and "workers ready" in said:
+            begun, at_start = time.perf_counter(), sum(cpu.values())
         count = len(list(done.glob("*_done"))) if done.is_dir() else None
         if count:
             last = time.perf_counter()
@@ -132,12 +141,14 @@ def survey(path, n, what, n_candidates, n_workers, out, partition_rows):
     end = time.perf_counter()
     print(log.read_text().strip().splitlines()[-1])
     work = (last or end) - (begun or start)
+    each = (sum(cpu.values()) - at_start) / n
     print(
-        f"survey: {n / work:.2f} per s from the cluster's start to the last partition "
-        f"({n / (end - start):.2f} all told), peak memory per worker "
-        f"{max(peak.values(), default=0) / 1e9:.2f} GB, {len(peak)} worker processes"
+        f"survey: {n / work:.2f} per s from ready workers to the last partition "
+        f"({n / (end - start):.2f} all told), {1e3 * each:.2f} ms of the workers' processor time "
+        f"each, peak memory per worker {max(peak.values(), default=0) / 1e9:.2f} GB, "
+        f"{len(peak)} worker processes"
     )
-    return n / work
+    return n / work, each
 
 
 def main():
@@ -156,8 +167,12 @@ def main():
     out = str(args.folder / f"out-{args.what}-{args.n}-{time.time():.0f}")
     rest = args.what, args.n_candidates, args.workers
     print(f"{args.n} galaxies, {args.what}, {args.workers} processes")
-    rate = bare(path, args.n, *rest)
-    print(f"ratio {survey(path, args.n, *rest, out, args.partition_rows) / rate:.3f}")
+    rate, each = bare(path, args.n, *rest)
+    survey_rate, survey_each = survey(path, args.n, *rest, out, args.partition_rows)
+    print(
+        f"ratio of rates {survey_rate / rate:.3f}, of processor time per galaxy "
+        f"{each / survey_each:.3f}"
+    )
 
 
 if __name__ == "__main__":

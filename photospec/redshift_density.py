@@ -136,6 +136,18 @@ class ImageRedshiftDensity:
         shift = np.log1p(np.clip(redshift, 0, self.max_redshift))
         return ((self._below(shift[:, None]) - low) / (high - low))[:, 0]
 
+    def pdf_at(self, redshift):
+        """Probability per unit redshift (n,) at each image's own redshift."""
+        redshift = np.asarray(redshift, float)
+        if redshift.shape != (len(self),):
+            raise InputError(f"redshift: expected shape ({len(self)},), got {redshift.shape}")
+        low, high = self._ends
+        pull = (np.log1p(redshift)[:, None] - self.centre) / self.width
+        height = self.weight / (self.width * _SQRT_2PI)
+        density = (height * np.exp(-0.5 * pull**2)).sum(axis=1) / (1 + redshift)
+        inside = (redshift >= 0) & (redshift <= self.max_redshift)
+        return np.where(inside, density / (high - low)[:, 0], 0.0)
+
     def _grid(self, redshift):
         z = np.asarray(redshift, float)
         if z.ndim != 1 or np.isnan(z).any():

@@ -487,11 +487,11 @@ class PhotoSpectrograph:
         if not images:
             return []
         return [
-            [*image.flags, *([OUT_OF_DISTRIBUTION] if strange > 1 else [])]
-            for image, strange in zip(images, self._strangeness(images), strict=True)
+            [*image.flags, *([OUT_OF_DISTRIBUTION] if score > 1 else [])]
+            for image, score in zip(images, self._ood_scores(images), strict=True)
         ]
 
-    def strangeness(self, image):
+    def ood_score(self, image):
         """How unlikely the photometry of images is among the training images.
 
         Zero is the median training image. Above one, where 1.5 % of them lie, the prediction is
@@ -507,15 +507,15 @@ class PhotoSpectrograph:
         -------
         float, or ndarray (n_images,)
             The largest of three numbers (`photospec.networks.ood`), scaled so that the median
-            training image has 0 and the strangest 1.5 % more than 1; NaN where the weights
+            training image has 0 and the most unusual 1.5 % more than 1; NaN where the weights
             do not tell.
         """
         images, single, *_ = self._prepare_all(image)
-        values = self._strangeness(images)
+        values = self._ood_scores(images)
         return float(values[0]) if single else values
 
-    def _strangeness(self, images):
-        found = [self.cascade.strangeness(self._tensor(p)) for p in parts(images, _AT_ONCE)]
+    def _ood_scores(self, images):
+        found = [self.cascade.ood_score(self._tensor(p)) for p in parts(images, _AT_ONCE)]
         if found[0] is None:
             return np.full(len(images), np.nan)
         return torch.cat(found).cpu().numpy()

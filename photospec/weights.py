@@ -189,6 +189,14 @@ class SpectrographConfig(WeightsConfig):
     super_resolution: StageSize = SUPER_RESOLUTION
     contrastive: ContrastiveSize = CONTRASTIVE
 
+    agn_threshold: float = setting(
+        0.0,
+        "Mean height of the candidates above the SDSS pipeline's curve, dex, from which a galaxy\n"
+        "is more likely an AGN: `photospec.evaluation.agn.sdss_height`. Measured on real galaxies.",
+        min=-2,
+        max=2,
+    )
+
     def __post_init__(self):
         super().__post_init__()
         if self.super_resolution.redshift and not self.base.redshift:

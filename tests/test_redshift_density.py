@@ -41,6 +41,13 @@ def test_quantiles_undo_the_cumulative_probability(density):
     np.testing.assert_array_equal(density.median, quantile[:, 2])
 
 
+def test_density_at_own_redshifts(density):
+    own = np.array([0.05, 0.1, 0.2, 0.3, 0.7])
+    np.testing.assert_allclose(density.pdf_at(own), np.diag(density.pdf(own)))
+    with pytest.raises(InputError, match=r"expected shape \(5,\)"):
+        density.pdf_at([0.1])
+
+
 def test_nothing_lies_outside_of_the_range(density):
     assert (density.pdf([-0.1, -1e-9, 0.61, 3.0]) == 0).all()
     np.testing.assert_array_equal(density.cdf([-2.0, 0.0, 0.6, 4.0])[0], [0, 0, 1, 1])

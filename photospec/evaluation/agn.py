@@ -13,6 +13,7 @@ __all__ = [
     "kauffmann_height",
     "measurable",
     "ratios",
+    "sdss_height",
 ]
 
 BPT_LINES = ("halpha", "hbeta", "nii_6584", "oiii_5007")
@@ -51,6 +52,26 @@ def kauffmann_height(x):
     height = oiii - kauffmann03(np.minimum(nii, _ASYMPTOTE - 1e-3))
     height = np.where(nii >= _ASYMPTOTE, 2.0, height)
     return np.where(np.isfinite(nii + oiii), np.clip(height, -2.0, 2.0), np.nan)
+
+
+def sdss_height(x):
+    """How far above the SDSS pipeline's curve points (..., 2) lie, dex; within -2 and 2.
+
+    log [O III]/Hbeta - (0.7 - 1.2 (log [N II]/Halpha + 0.4)), the pipeline's criterion for its
+    subclass AGN. The mean over the candidates of a galaxy, against ``agn_threshold`` of the
+    weights' configuration, tells AGN from star-forming galaxies.
+
+    Parameters
+    ----------
+    x : ndarray (..., 2)
+        As of `ratios`.
+
+    Returns
+    -------
+    ndarray (...)
+    """
+    height = x[..., 1] - (0.7 - 1.2 * (x[..., 0] + 0.4))
+    return np.where(np.isfinite(height), np.clip(height, -2.0, 2.0), np.nan)
 
 
 def above_kauffmann(flux):

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from photospec.analysis import measure_indices
-from photospec.evaluation.draws import arrays_of, draw_images, image_of
+from photospec.evaluation.draws import arrays_of, draw_images, pair_images
 from photospec.evaluation.redshift import RedshiftQuality, redshift_quality
 from photospec.utils.stats import ks_distance, pit
 
@@ -74,7 +74,7 @@ def evaluate(spectrograph, pairs, *, n_galaxies=500, n_candidates=16, seed=0, pr
     index = np.arange(min(n_galaxies, len(pairs)))
     draws = draw_images(
         spectrograph,
-        lambda row: image_of(pairs.image(row), pairs.bands, pairs.pixel_scale),
+        pair_images(pairs),
         len(index),
         n_candidates,
         seed=seed,

@@ -20,7 +20,7 @@ from photospec.spectrum import FLUX_UNIT, WAVELENGTH, SpectrumArrays
 from photospec.utils.files import replacing
 from photospec.utils.parallel import map_in_processes
 
-__all__ = ["Draws", "Store", "arrays_of", "draw_images", "image_of"]
+__all__ = ["Draws", "Store", "arrays_of", "draw_images", "image_of", "pair_images"]
 
 _CHUNK = 32
 
@@ -133,6 +133,20 @@ def image_of(data, bands, pixel_scale, galactic_ebv=None):
     """An NDData for the spectrograph of an array (n_bands, ny, nx), nanomaggies."""
     meta = {"bands": bands, "pixel_scale": pixel_scale * u.arcsec, "galactic_ebv": galactic_ebv}
     return NDData(data, unit=NANOMAGGY, meta=meta)
+
+
+def pair_images(pairs):
+    """A function from rows of a pairs file to its images, with the Galactic extinction it tells."""
+    table = pairs.object
+    ebv = np.full(len(pairs), np.nan)
+    if "galactic_ebv" in table.colnames:
+        ebv = np.ma.filled(np.ma.asarray(table["galactic_ebv"]).astype(float), np.nan)
+
+    def image(row):
+        known = float(ebv[row]) if np.isfinite(ebv[row]) else None
+        return image_of(pairs.image(int(row)), pairs.bands, pairs.pixel_scale, known)
+
+    return image
 
 
 def arrays_of(flux, lsf):

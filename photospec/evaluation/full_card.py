@@ -5,7 +5,7 @@ from pathlib import Path
 
 from photospec.evaluation import card_figures
 from photospec.evaluation.on_pairs import Settings, pairs_card
-from photospec.evaluation.ood import strange_card
+from photospec.evaluation.ood import ood_card
 from photospec.evaluation.photometry import photometry_card, read_catalogue
 from photospec.evaluation.real_images import images_card
 from photospec.evaluation.value import write_sections
@@ -77,7 +77,7 @@ def model_card(
             save_figure([plot(card)], folder / f"{name}.png", dpi=90)
         ordinary = file.image(slice(0, _N_ORDINARY))
     if tuple(spectrograph.config.bands) == tuple("ugriz"):
-        add(strange_card(spectrograph, ordinary, seed=settings.seed, folder=cache))
+        add(ood_card(spectrograph, ordinary, seed=settings.seed, folder=cache))
     if images:
         add(images_card(spectrograph, images, seed=settings.seed))
     if catalogue is not None:

@@ -14,7 +14,7 @@ from photospec.evaluation.baselines import (
     redshift_merit,
 )
 from photospec.evaluation.calibration import coverage, coverage_distance
-from photospec.evaluation.draws import Draws, Store, draw_images, image_of, key_of, redshifts_of
+from photospec.evaluation.draws import Draws, Store, draw_images, key_of, pair_images, redshifts_of
 from photospec.evaluation.features import Photometry
 from photospec.evaluation.measured import measure_spectra
 from photospec.evaluation.properties import line_rows, median_of_set, property_rows
@@ -134,9 +134,10 @@ def pairs_card(spectrograph, pairs, training, settings, *, folder=None):
     ranges = *settings.redshift_range, settings.r_limit
     mine = store.within(f"pairs-{key_of(pairs.provenance, len(pairs), ranges)}")
     quiet = {"n_processes": settings.n_processes, "progress": settings.progress}
+    read = pair_images(pairs)
     draws = draw_images(
         spectrograph,
-        lambda row: image_of(pairs.image(int(index[row])), pairs.bands, pairs.pixel_scale),
+        lambda row: read(index[row]),
         len(index),
         settings.n_candidates,
         seed=settings.seed,

@@ -96,7 +96,8 @@ def photometry_card(spectrograph, catalogue, training, settings, *, folder=None,
     from photospec.simulation import Survey
 
     store, config = Store(folder), spectrograph.config
-    survey = Survey.sdss_main().replace(size=config.image_size)
+    # The catalogue's fluxes are corrected for Galactic extinction, and so are the images.
+    survey = Survey.sdss_main().replace(size=config.image_size, galactic_extinction=False)
     key = key_of(catalogue.flux, catalogue.redshift, settings.seed, config.image_size)
     made = store.get(
         f"rendered-{key}",
@@ -111,7 +112,7 @@ def photometry_card(spectrograph, catalogue, training, settings, *, folder=None,
     chosen = chosen[: settings.n_galaxies]
     draws = draw_images(
         spectrograph,
-        lambda row: image_of(image[chosen[row]], survey.bands, survey.pixel_scale),
+        lambda row: image_of(image[chosen[row]], survey.bands, survey.pixel_scale, 0.0),
         len(chosen),
         settings.n_candidates,
         seed=settings.seed,

@@ -107,6 +107,11 @@ def write_image(path, image, *, overwrite=False):
     overwrite : bool
         Whether to replace an existing file.
 
+    Raises
+    ------
+    InputError
+        If the image does not say its bands, unit or scale, or the file exists.
+
     Notes
     -----
     The file holds a cube in nanomaggies and, where the image has them, standard deviations in
@@ -114,11 +119,6 @@ def write_image(path, image, *, overwrite=False):
     ``galactic_ebv`` and ``name`` are in the header; other entries of ``meta`` that JSON can
     hold are in the extension META, and those that it cannot are left out. A WCS that is not of
     FITS is written as the tangential projection that fits it best.
-
-    Raises
-    ------
-    InputError
-        If the image does not say its bands, unit or scale, or the file exists.
 
     Examples
     --------

@@ -356,7 +356,7 @@ def published_training(config, **shape):
     return kind(config, **shape)
 
 
-def pack_published(runs, config, sizes, *, pairs=None, sampling=None):
+def pack_published(runs, config, sizes, *, pairs=None, domain_pairs=None, sampling=None):
     """Join finished runs; the networks are those that a published checkpoint would hold.
 
     Parameters

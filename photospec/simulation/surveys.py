@@ -51,7 +51,7 @@ def _images(depth, fwhm, zero_point, exposure, pixel_scale, scatter):
 
 # SDSS Main Galaxy Sample (Strauss et al. 2002, AJ 124, 1810): r < 17.77, fibres of 3 arcsec. Its
 # numbers are the defaults of the settings.
-register_survey(Survey(extinction=tuple(BAND_EXTINCTION["sdss"].values())))
+register_survey(Survey())
 
 # Neighbours: the counts of `SceneConfig`, which go to r = 22.5, continued with the same slope to
 # where the images end or, in deeper ones, to where light no longer matters beside r < 20.5.

@@ -147,6 +147,8 @@ def to_arrays(spectrum):
     if frame:
         meta["spectral_frame"] = frame
     wavelength = _wavelength(spectrum, medium)
+    if not wavelength.size:
+        raise InputError("spectrum: expected samples, got a spectral axis of length 0")
     meta["wavelength_medium"] = "vacuum"
     equivalent = u.spectral_density(wavelength * u.AA)
     flux = _flux(spectrum, equivalent)

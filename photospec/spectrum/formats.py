@@ -4,6 +4,7 @@ Units come from TUNIT, BUNIT and CUNIT of the column, extension or axis itself. 
 nothing of its units is refused, except those whose documentation fixes them (SDSS).
 """
 
+import re
 import warnings
 
 import numpy as np
@@ -364,6 +365,13 @@ SPECTRAL = {
     "WAVE", "AWAV", "FREQ", "ENER", "WAVN", "VRAD", "VOPT", "ZOPT", "VELO", "BETA",
     "LAMBDA", "WAVELENGTH", "LINEAR", "LOGLAM",
 }  # fmt: skip
+# Words in the names of rows of an image that are errors, or neither errors nor fluxes.
+BANDS = {
+    InverseVariance: ["inverse", "ivar"],
+    VarianceUncertainty: ["varian"],
+    StdDevUncertainty: ["sigma", "error", "stddev"],
+}
+OTHER_BANDS = ["sky", "background", "raw", "unflux", "continuum", "mask", "normal"]
 VELOCITIES = {"VRAD": u.doppler_radio, "VOPT": u.doppler_optical, "VELO": u.doppler_relativistic}
 
 
@@ -408,8 +416,9 @@ def image_spectrum(hdus):
     squeezed, data = data.shape, np.moveaxis(data, index, -1)
     flux_unit = parse_unit(main.header.get("BUNIT", header.get("BUNIT")), "BUNIT")
     uncertainty, mask = None, None
-    if "sigma" in bands:
-        uncertainty = StdDevUncertainty(bands["sigma"] * (flux_unit or u.one))
+    for kind, values in bands.items():
+        unit = (flux_unit or u.one) ** POWER[kind]
+        uncertainty = kind(values * unit) if uncertainty is None else uncertainty
     for hdu in images:
         role = _role(hdu)
         if role is None or np.size(hdu.data) != data.size:
@@ -444,19 +453,28 @@ def _role(hdu):
 
 
 def _bands(hdu):
-    """Fluxes of an image without axes of length one, and the other rows that it names.
+    """Fluxes of an image without axes of length one, and the errors among the rows that it names.
 
     IRAF's apall stacks spectrum, background, raw spectrum and sigma along an axis, named by
-    the cards BANDID.
+    the cards BANDID; GAMA and others of the AAT name rows by ROW or ARRAY.
     """
     data = np.asarray(hdu.data)
-    names = [str(hdu.header.get(f"BANDID{i}", "")).lower() for i in range(1, len(data) + 1)]
     bands = {}
-    if data.ndim > 1 and any(names):
-        for name, rows in zip(names, data, strict=True):
-            kind = name.split()[0] if name else ""
-            bands.setdefault("sigma" if "sigma" in name else kind, np.squeeze(rows).astype(float))
-        data = data[0]
+    for card in ("BANDID", "ROW", "ARRAY"):
+        # "spectrum: background median, weights variance" is a spectrum.
+        names = [
+            re.split("[:,-]", str(hdu.header.get(f"{card}{i}", "")).lower())[0]
+            for i in range(1, len(data) + 1)
+        ]
+        if data.ndim > 1 and any(names):
+            for kind, words in BANDS.items():
+                i = next((i for i, name in enumerate(names) if any(w in name for w in words)), None)
+                if i is not None:
+                    bands[kind] = np.squeeze(data[i]).astype(float)
+            other = [*OTHER_BANDS, *(word for words in BANDS.values() for word in words)]
+            plain = [bool(n) and not any(word in n for word in other) for n in names]
+            data = data[plain.index(True) if any(plain) else 0]
+            break
     data = np.squeeze(data)
     return (data if data.ndim else data.reshape(1)), bands
 
@@ -480,6 +498,8 @@ def _image_axis(header, number, n):
     name = str(header.get(f"CTYPE{number}", "")).upper().strip()
     delta = header.get(f"CD{number}_{number}", header.get(f"CDELT{number}"))
     start = header.get(f"CRVAL{number}")
+    if start is None and "COEFF0" in header and "COEFF1" in header:
+        return _loglinear(header, n)
     if delta is None or start is None:
         return None
     steps = (np.arange(n) + 1.0 - float(header.get(f"CRPIX{number}", 1.0))) * float(delta)

@@ -106,6 +106,11 @@ def check_workers(client, spectrograph, run):
     run : dict
         What the run is: ``photospec``, the version, and ``weights``, their digest.
 
+    Returns
+    -------
+    int
+        Workers.
+
     Raises
     ------
     InputError
@@ -115,7 +120,8 @@ def check_workers(client, spectrograph, run):
     except TimeoutError:
         raise InputError("scheduler: expected at least one worker within 60 s, got none") from None
     path = spectrograph.loaded_path
-    for address, found in client.run(worker_state, path, on_error="return").items():
+    states = client.run(worker_state, path, on_error="return")
+    for address, found in states.items():
         if not isinstance(found, dict):
             text = " ".join(str(found).split())[:150]
             raise InputError(f"workers: expected photospec on {address}, got {text}")
@@ -127,3 +133,4 @@ def check_workers(client, spectrograph, run):
                     f"workers: expected {key} {run[key]} on {address}, got {found[key]}; install "
                     "the same everywhere"
                 )
+    return len(states)

@@ -130,7 +130,9 @@ def run_survey(
         return SurveyReport(output, state.n_rows, n, n, {}, time.monotonic() - start)
     state.prepare()
     with Connected(client, scheduler, n_workers, say) as connected:
-        check_workers(connected, spectrograph, run)
+        n_workers = check_workers(connected, spectrograph, run)
+        n_left = len(state.pixels) - state.n_before
+        say(f"{n_workers} workers ready, {n_left} of {len(state.pixels)} partitions to do")
         total = catalogue.catalog.hc_structure.catalog_info.total_rows or 0
         failed = _work(connected, predicted, state, settings, total, say)
     state.finish(failed)

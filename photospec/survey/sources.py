@@ -10,9 +10,10 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from astropy import units as u
 from astropy.coordinates import SkyCoord
-from astropy.nddata import NDData
+from astropy.nddata import InverseVariance, NDData
 from astropy.wcs import WCS
 
 from photospec.errors import InputError
@@ -27,6 +28,9 @@ _FRAME = re.compile(r"frame-(?P<band>[ugriz])-(?P<field>\d{6}-\d-\d{4})\.fits(\.
 @dataclass(frozen=True)
 class ImageColumn:
     """Images in a column of the catalogue: fixed-size or nested lists of pixels.
+
+    Or structures of ``flux``, ``band`` and, where they are there, ``scale`` and ``ivar``, as the
+    Multimodal Universe has them, which tell bands and scale themselves.
 
     Attributes
     ----------
@@ -70,6 +74,8 @@ class ImageColumn:
         value = row[self.column]
         if value is None:
             raise InputError(f"{self.column}: expected pixels, got none")
+        if isinstance(value, pd.DataFrame | dict):
+            return self._structure(value)
         try:
             data = np.asarray(value, np.float32)
         except (ValueError, TypeError):
@@ -87,6 +93,37 @@ class ImageColumn:
             data = data.reshape(shape)
         meta = {"bands": tuple(self.bands), "pixel_scale": self.pixel_scale * u.arcsec}
         return NDData(data, unit=parse_unit(self.unit), meta=meta)
+
+    def _structure(self, value):
+        """Image of a structure of bands."""
+        from photospec.image.units import parse_unit
+
+        if not {"flux", "band"} <= set(value):
+            raise InputError(
+                f"{self.column}: expected flux and band in it, got {', '.join(map(str, value))}"
+            )
+
+        def planes(name):
+            return np.array([np.array(list(plane), np.float32) for plane in value[name]])
+
+        # "DES-G" is the band g.
+        bands = tuple(str(band).rsplit("-", 1)[-1].lower() for band in value["band"])
+        scale = self.pixel_scale
+        if "scale" in value:
+            scale = float(np.mean([float(x) for x in value["scale"]]))
+        data, unit = planes("flux"), parse_unit(self.unit)
+        mask, uncertainty = ~np.isfinite(data), None
+        if "ivar" in value:
+            ivar = planes("ivar")
+            mask |= ~(ivar > 0)
+            uncertainty = InverseVariance(np.where(mask, 0, ivar), unit=unit**-2)
+        return NDData(
+            np.where(mask, 0, data),
+            uncertainty=uncertainty,
+            mask=mask,
+            unit=unit,
+            meta={"bands": bands, "pixel_scale": scale * u.arcsec},
+        )
 
 
 @lru_cache(maxsize=4)

@@ -73,7 +73,16 @@ def describe(pairs):
         )
 
 
-def pack(runs, output, *, pairs, sampling=None, provenance=None, overwrite=False):
+def pack(
+    runs,
+    output,
+    *,
+    pairs,
+    domain_pairs=None,
+    sampling=None,
+    provenance=None,
+    overwrite=False,
+):
     """Join finished runs of all three stages to a folder `PhotoSpectrograph.load` opens.
 
     Parameters
@@ -86,6 +95,9 @@ def pack(runs, output, *, pairs, sampling=None, provenance=None, overwrite=False
         Pairs files of the training: bands, pixel scale and line-spread function of the first,
         the images of all for the `ImageDomain` and for the last fit of the redshift density
         (`photospec.training.density`).
+    domain_pairs : sequence of path-like, optional
+        Pairs files whose images the `ImageDomain` describes, if not all: real photometry has
+        mistakes that no image should be taken for ordinary for.
     sampling : Sampling, optional
         How to draw by default. Without it, stages with other noise levels than ``edm`` take
         100 steps: theirs are even in time, not in the logarithm of the noise.
@@ -135,12 +147,14 @@ def pack(runs, output, *, pairs, sampling=None, provenance=None, overwrite=False
         )
     config = replace(config, provenance={k: str(v) for k, v in notes.items()})
     [architecture] = architectures
-    cascade, config = PACKERS.get(architecture)(runs, config, sizes, pairs=pairs, sampling=sampling)
+    cascade, config = PACKERS.get(architecture)(
+        runs, config, sizes, pairs=pairs, domain_pairs=domain_pairs, sampling=sampling
+    )
     save_cascade(output, cascade, config, overwrite=overwrite)
     return config
 
 
-def pack_transformer(runs, config, sizes, *, pairs, sampling=None):
+def pack_transformer(runs, config, sizes, *, pairs, domain_pairs=None, sampling=None):
     """Join runs of the architecture ``"transformer"``.
 
     Parameters
@@ -152,6 +166,7 @@ def pack_transformer(runs, config, sizes, *, pairs, sampling=None):
     sizes : dict
         Of the networks, by stage with underscores.
     pairs : list of path-like
+    domain_pairs : sequence of path-like, optional
     sampling : Sampling, optional
 
     Returns
@@ -168,7 +183,7 @@ def pack_transformer(runs, config, sizes, *, pairs, sampling=None):
         with closing(PairsStream(pairs, base_run)) as stream:
             refine_density(stages["base"], stream, seed=base_run.seed)
     cascade = assemble(stages, config)
-    cascade.domain = fit_domain(cascade.base.encoder, pairs)
+    cascade.domain = fit_domain(cascade.base.encoder, domain_pairs or pairs)
     return cascade, config
 
 

@@ -19,6 +19,10 @@ def _changed(spectrum, change, **keywords):
     return from_arrays(arrays.wavelength, flux, sigma=arrays.sigma[0], **({"lsf": 1.0} | keywords))
 
 
+def _number(table, name):
+    return float(np.ma.filled(np.ma.asarray(np.asarray(table[name].unmasked.value)), np.nan)[0])
+
+
 def _line(wavelength, centre, strength, width):
     sigma = centre * width / LIGHT
     profile = np.exp(-0.5 * ((wavelength - centre) / sigma) ** 2)
@@ -67,7 +71,9 @@ def test_a_line_spread_function_broader_than_the_lines(make_galaxy, lsf, flagged
     spectrum = make_galaxy(0.08, lines=4.0, signal_to_noise=40, dispersion=120.0)
     table = measure_properties(_changed(spectrum, lambda w, f, s: f, lsf=lsf), redshift=0.08)
     assert ("narrower than the line-spread function" in table["flags"][0]) == flagged
-    assert table["halpha_flux"][0].value == pytest.approx(124, rel=0.08)
+    # With 60 Angstrom no Balmer absorption is left in the stars.
+    tolerance = 0.15 if lsf > 20 else 0.06
+    assert _number(table, "halpha_flux") == pytest.approx(124, rel=tolerance)
 
 
 @pytest.mark.parametrize(("width", "strength"), [(800, 250), (1500, 1500), (2500, 3000)])
@@ -83,11 +89,11 @@ def test_broad_lines_are_taken_off_the_narrow_ones(make_galaxy, width, strength)
     table = measure_properties(_changed(spectrum, broad), redshift=0.08)
     assert table["broad_line"][0]
     assert "broad_line" in table["flags"][0]
-    assert table["halpha_flux"][0].value == pytest.approx(124, rel=0.08)
-    assert table["nii_6584_flux"][0].value == pytest.approx(42, rel=0.2)
-    pull = table["halpha_broad_flux"][0].value - strength
-    assert abs(pull) < 3 * table["halpha_broad_flux_error"][0].value
-    assert table["broad_width"][0].value == pytest.approx(width, rel=0.1)
+    assert _number(table, "halpha_flux") == pytest.approx(124, rel=0.08)
+    assert _number(table, "nii_6584_flux") == pytest.approx(42, rel=0.2)
+    pull = _number(table, "halpha_broad_flux") - strength
+    assert abs(pull) < 3 * _number(table, "halpha_broad_flux_error")
+    assert _number(table, "broad_width") == pytest.approx(width, rel=0.1)
     assert table["bpt_class"][0] in ("UNCLASSIFIED", "COMPOSITE", "SEYFERT", "LINER")
 
 
@@ -114,8 +120,8 @@ def test_two_peaks_are_summed(make_galaxy, apart):
 
     table = measure_properties(_changed(spectrum, peaks), redshift=0.08)
     assert "two velocity components" in table["flags"][0]
-    assert table["halpha_flux"][0].value == pytest.approx(700, rel=0.03)
-    assert table["oiii_5007_flux"][0].value == pytest.approx(300, rel=0.04)
+    assert _number(table, "halpha_flux") == pytest.approx(700, rel=0.03)
+    assert _number(table, "oiii_5007_flux") == pytest.approx(300, rel=0.04)
 
 
 def test_type_one_objects_are_not_star_forming(shared):
@@ -123,10 +129,10 @@ def test_type_one_objects_are_not_star_forming(shared):
         "1931-53358-0251", 0)):  # fmt: skip
         path = shared / "real" / "spectra_broad_lines" / f"spec-{name}.fits"
         table = measure_properties(read_spectrum(path), redshift_range=(0, 1.4))
-        assert table["bpt_class"][0] != "STAR_FORMING"
+        assert str(table["bpt_class"][0]) != "STAR_FORMING"
         if broad:
             assert table["broad_line"][0]
-            assert table["halpha_broad_flux"][0].value > broad
+            assert _number(table, "halpha_broad_flux") > broad
 
 
 @pytest.mark.parametrize("step", [3.0, 6.0, 10.0])
@@ -189,20 +195,20 @@ def test_equivalent_widths_of_sdss(shared):
             rows = {str(row["LINENAME"]).strip(): row for row in hdus[3].data}
         table = measure_properties(read_spectrum(path), redshift=z)
         for line, label in SPZLINE.items():
-            want, found = rows[label]["LINEEW"] / (1 + z), table[f"{line}_ew"][0].value
+            want, found = rows[label]["LINEEW"] / (1 + z), _number(table, f"{line}_ew")
             error = np.hypot(
-                rows[label]["LINEEW_ERR"] / (1 + z), table[f"{line}_ew_error"][0].value
+                rows[label]["LINEEW_ERR"] / (1 + z), _number(table, f"{line}_ew_error")
             )
             assert abs(found - want) < max(0.1 * want, 3 * error), (name, line, found, want)
             compared += 1
-        flux, error = table["halpha_flux"][0].value, table["halpha_flux_error"][0].value
+        flux, error = _number(table, "halpha_flux"), _number(table, "halpha_flux_error")
         assert abs(flux - rows["H_alpha"]["LINEAREA"]) < max(0.05 * flux, 3 * error)
         # Observed side bands, independent of any model.
         arrays = to_arrays(read_spectrum(path))
         velocity = np.log(arrays.wavelength / LINES["halpha"].wavelength / (1 + z)) * LIGHT
         side = (np.abs(velocity) > 1380) & (np.abs(velocity) < 4140)
         level = np.median(arrays.flux[0][side])
-        assert table["halpha_ew"][0].value == pytest.approx(flux / level / (1 + z), rel=0.06)
+        assert _number(table, "halpha_ew") == pytest.approx(flux / level / (1 + z), rel=0.06)
     assert compared == 12
 
 
@@ -219,7 +225,7 @@ def test_lines_and_indices_of_ones_own(make_galaxy):
         lines=(..., Line("nii_auroral", 5756.19, "[N II]", "forbidden")),
         indices=("mgb", mine),
     )
-    assert table["nii_auroral_flux"][0].value == pytest.approx(60, abs=6)
-    assert table["halpha_flux"][0].value == pytest.approx(124, rel=0.05)
+    assert _number(table, "nii_auroral_flux") == pytest.approx(60, abs=6)
+    assert _number(table, "halpha_flux") == pytest.approx(124, rel=0.05)
     assert "lick_mg_wide" in table.colnames
     assert "dn4000" not in table.colnames

@@ -6,7 +6,7 @@ from astropy import units as u
 from astropy.nddata import InverseVariance, StdDevUncertainty
 from specutils import Spectrum
 
-from photospec.analysis import measure_properties
+from photospec.analysis import fit_populations, measure_properties
 from photospec.analysis.gate import gather, good_pixels, notes, reason_unusable
 from photospec.spectrum import SpectrumArrays, from_arrays, to_arrays, vacuum_to_air
 
@@ -146,3 +146,27 @@ def test_arrays_in_lists_are_filled_too(parts):
     for given in (bare, [bare]):
         (row,) = gather(given)
         np.testing.assert_array_equal(row.mask[0], ~keep)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"meta": {"redshift": 0.08}},
+        {"meta": {"redshift": 0.0805}},
+        {"meta": {"redshift": 0.085}},
+        {"redshift": 0.08},
+        {"radial_velocity": 24000 * u.km / u.s},  # 0.0801 by cz, 0.0835 by the relativistic formula
+    ],
+)
+def test_hints_lead_to_the_redshift(parts, given):
+    flux, sigma = (x * u.Unit("1e-17 erg/(s cm2 Angstrom)") for x in parts)
+    spectrum = Spectrum(
+        flux=flux, spectral_axis=WAVE * u.AA, uncertainty=StdDevUncertainty(sigma), **given
+    )
+    assert fit_populations(spectrum, n_bootstrap=0).redshift == pytest.approx(0.08, abs=2e-4)
+
+
+def test_a_hint_is_kept_where_the_spectrum_shows_nothing(parts):
+    noise = np.random.default_rng(0).normal(1.0, 1.0, WAVE.size)
+    spectrum = from_arrays(WAVE, noise, sigma=1.0, redshift=0.08)
+    assert abs(fit_populations(spectrum, n_bootstrap=0).redshift - 0.08) < 0.01

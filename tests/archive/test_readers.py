@@ -99,6 +99,27 @@ def test_desi(desi_files):
         np.testing.assert_allclose(arrays.lsf, LSF, rtol=5e-3)
 
 
+@pytest.mark.parametrize("mark", ["zero", "nan"])
+def test_desi_dead_arm(desi_files, tmp_path, mark):
+    """A dead arm says nothing: line-spread function and flux are those of the others."""
+    coadd, _ = desi_files
+    with fits.open(coadd) as hdus:
+        for name in ("FLUX", "IVAR", "RESOLUTION"):
+            hdus[f"R_{name}"].data[:] = 0
+            if mark == "nan" and name != "IVAR":
+                hdus[f"R_{name}"].data[:] = np.nan
+        hdus.writeto(tmp_path / "dead.fits")
+    for i, item in enumerate(read_desi(tmp_path / "dead.fits")):
+        arrays = to_arrays(item.spectrum)
+        np.testing.assert_allclose(arrays.lsf, LSF, rtol=5e-3)
+        alive = (arrays.wavelength < 5800.1) | (arrays.wavelength > 7519.9)
+        assert arrays.mask[0][~alive].all()
+        good = ~arrays.mask[0]
+        assert good[alive].mean() > 0.99
+        pull = (arrays.flux[0] - true_flux(arrays.wavelength, i))[good] / arrays.sigma[0][good]
+        assert np.std(pull) == pytest.approx(1, abs=0.06)
+
+
 def test_desi_chosen_targets(desi_files):
     coadd, _ = desi_files
     (item,) = read_desi(coadd, identifiers=[TARGETS[1]])
@@ -329,3 +350,20 @@ def test_objects_without_image_are_told_or_given_one(multimodal_folder, tmp_path
     )
     assert (n_pairs, failures) == (3, {})
     assert PairsFile(path).bands == ("g", "r", "i")
+
+
+def test_surveys_by_name():
+    from photospec.archive import SURVEYS, legacy_image, register_survey, sdss_image, survey_image
+
+    assert {"sdss": sdss_image, "legacy": legacy_image}.items() <= SURVEYS.items()
+    asked = []
+    register_survey("mine", lambda coord, **options: asked.append((coord, options)))
+    try:
+        survey_image((1, 2), "mine", size=3)
+        with pytest.raises(InputError, match="name of a new survey, got 'mine'"):
+            register_survey("mine", lambda coord: None)
+    finally:
+        del SURVEYS["mine"]
+    assert asked == [((1, 2), {"size": 3})]
+    with pytest.raises(InputError, match="survey: expected one of sdss, legacy, got 'mine'"):
+        survey_image((1, 2), "mine")

@@ -65,3 +65,13 @@ def test_bright_lines_are_measurable_and_faint_ones_not(pairs):
     assert agn.measurable(lines, pairs, index).all()
     lines["hbeta_flux"] = np.array([1e4, 1e4, 1e-3, 1e4, 1e4, 1e-3])
     assert agn.measurable(lines, pairs, index).tolist() == [True, True, False] * 2
+
+
+def test_height_above_the_pipelines_curve():
+    from photospec.evaluation.agn import sdss_height
+
+    # on the curve, a Seyfert, an HII region, no line
+    x = np.array([[-0.4, 0.7], [0.0, 1.0], [-0.6, -0.2], [np.nan, 1.0], [3.0, 3.0]])
+    found = sdss_height(x)
+    np.testing.assert_allclose(found[[0, 1, 2, 4]], [0.0, 0.78, -1.14, 2.0], atol=1e-9)
+    assert np.isnan(found[3])

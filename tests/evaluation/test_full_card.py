@@ -62,7 +62,7 @@ def test_who_knows_the_truth_wins(make_oracle, pairs_path, training, short, tmp_
     assert table(sections, "lines")["Hα flux"]["best candidate"].value < 0.1
     scatter = table(sections, "scatter")["Dn4000"]
     assert scatter["best candidate"].value < scatter["truth"].value
-    assert set(table(sections, "strange")) > {"quasars", "saturated cores"}
+    assert set(table(sections, "ood")) > {"quasars", "saturated cores"}
     for name in ("redshift", "agn", "calibration", "ranking", "correlation"):
         assert len(Table.read(tmp_path / f"{name}.ecsv"))
     for name in ("redshifts", "spectra", "properties", "calibration", "ranking"):

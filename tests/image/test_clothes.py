@@ -430,3 +430,14 @@ def test_frames_of_other_pixels_keep_their_light(scale):
     assert data.sum() == pytest.approx(50, rel=1e-3)
     np.testing.assert_allclose(data, truth, atol=2e-3 * truth.max())
     np.testing.assert_allclose(sigma, truth_sigma, rtol=1e-4)
+
+
+def test_box_of_a_frame_that_is_not_square():
+    from photospec.image.frames import Frame
+
+    frame = Frame("r", np.arange(12.0).reshape(3, 4), None, sigma=np.full((3, 4), 2.0))
+    data, sigma = frame.box(1, 6, -1, 2)
+    nan = np.nan
+    np.testing.assert_array_equal(data, [[nan] * 5, [1, 2, 3, nan, nan], [5, 6, 7, nan, nan]])
+    np.testing.assert_array_equal(np.isfinite(sigma), np.isfinite(data))
+    assert np.isnan(frame.box(9, 12, 0, 2)[0]).all()

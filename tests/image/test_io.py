@@ -250,6 +250,13 @@ def test_list_of_frames_and_size(tmp_path):
     assert image.meta["bands"] == ("i", "g")
 
 
+def test_frames_of_bands_of_any_name(tmp_path):
+    write_frames(tmp_path, bands=("W1", "z", "VIS", "g"))
+    image = read_image(tmp_path, position=(150.0, 2.0), size=40)
+    assert image.meta["bands"] == ("g", "z", "VIS", "W1")
+    np.testing.assert_allclose(image.data.sum(axis=(1, 2)), [400, 200, 300, 100], rtol=2e-3)
+
+
 def test_position_near_the_edge_of_frames_is_masked(tmp_path):
     write_frames(tmp_path)
     wcs = WCS(fits.getheader(tmp_path / "frame-r-000001-1-0001.fits"))

@@ -28,8 +28,8 @@ def error_line(capsys):
 def test_another_survey(in_folder):
     assert simulate("-n", "2", "-o", "p.h5", "--survey", "desi_legacy", "--seed", "3") == 0
     with PairsFile("p.h5") as pairs:
-        assert pairs.bands == ("g", "r", "z")
-        assert pairs.image().shape == (2, 3, 96, 96)
+        assert pairs.bands == ("g", "r", "i", "z")
+        assert pairs.image().shape == (2, 4, 64, 64)
         assert pairs.provenance["survey"]["seed"] == 3
         assert {"dn4000", "lick_mgb", "lick_hdelta_a", "halpha_flux"} <= set(pairs.truth.colnames)
 
@@ -40,11 +40,11 @@ def test_a_survey_goes_to_a_file_and_comes_back(in_folder):
     assert Survey.read("s.toml") == Survey.desi_legacy(seed=7)
     text = (in_folder / "s.toml").read_text()
     assert "# arcsec" in text
-    (in_folder / "s.toml").write_text(text.replace("size = 96", "size = 48"))
+    (in_folder / "s.toml").write_text(text.replace("size = 64", "size = 48"))
     assert simulate("-n", "1", "-o", "a.h5", "--survey", "s.toml") == 0
     assert simulate("-n", "1", "-o", "b.h5", "--survey", "s.toml", "--seed", "8") == 0
     with PairsFile("a.h5") as a, PairsFile("b.h5") as b:
-        assert a.image().shape == (1, 3, 48, 48)
+        assert a.image().shape == (1, 4, 48, 48)
         assert a.provenance["survey"]["seed"] == 7
         assert b.provenance["survey"]["seed"] == 8
         assert a.object["redshift"][0] != b.object["redshift"][0]
@@ -68,14 +68,14 @@ def test_a_file_changes_only_what_it_names(in_folder):
     [
         ("seeing = 1\n", ["bad.toml, line 1", "'seeing'"]),
         ("[population]\nmass = 3\n", ["line 2", "'population.mass'"]),
-        ('bands = ["g", "r", "Y"]\n', ["bands", "u, g, r, i, z"]),
+        ('bands = ["g", "r", "Y"]\n', ["responses", "one value per band (3)"]),
         ('responses = ["u", "g", "r", "i", "nosuch-z"]\n', ["nosuch-z"]),
         ('bands = ["g", "r"]\n', ["one value per band"]),
         ("pixel_scale = 0\n", ["pixel_scale"]),
         ("size = 1.5\n", ["size", "whole number"]),
         ("seed = -1\n", ["seed", "at least 0"]),
         ("[population]\nredshift_min = 0.2\nredshift_max = 0.1\n", ["redshift range"]),
-        ("[population]\nredshift_max = nan\n", ["line 2", "redshift_max", "0.0 to 0.5"]),
+        ("[population]\nredshift_max = nan\n", ["line 2", "redshift_max", "0.0 to 0.8"]),
         ("[population]\nr_limit = 30\n", ["r_limit", "10.0 to 21.0"]),
         ("[population]\nquiescent_max = 1.5\n", ["quiescent_max", "0 to 1"]),
         ("[population]\nms_scatter = -0.1\n", ["ms_scatter"]),

@@ -242,3 +242,9 @@ def test_arrays_that_do_not_belong_together():
     one = to_arrays(from_arrays(WAVE, np.stack([FLUX, FLUX]), sigma=0.1, mask=MASK))
     np.testing.assert_array_equal(one.mask, np.stack([MASK, MASK]))
     assert (one.sigma == 0.1).all()
+
+
+def test_no_samples():
+    nothing = Spectrum(flux=[] * u.Jy, spectral_axis=[] * u.AA)
+    with pytest.raises(InputError, match="length 0"):
+        to_arrays(nothing)

@@ -356,10 +356,31 @@ def test_rows_and_columns_of_images(tmp_path):
 def test_stacks_of_iraf(tmp_path):
     """apall: spectrum, background, raw spectrum and sigma along the third axis."""
     stack = np.stack([FLUX, 9 * FLUX, 8 * FLUX, SIGMA])[:, None, :]
-    bands = ("spectrum - background fit", "background - mean", "raw", "sigma - spectrum")
+    bands = (
+        "spectrum: background median, weights variance, clean no",
+        "background: background median",
+        "raw: background median, weights none, clean no",
+        "sigma: background median, weights variance, clean no",
+    )
     bands = {f"BANDID{i}": text for i, text in enumerate(bands, 1)}
     path = save(tmp_path / "apall.fits", image(stack, CTYPE1="LINEAR", WCSDIM=3, **bands))
     check(read_spectrum(path), LINEAR, mask=0 * BAD)
+
+
+def test_rows_with_names(tmp_path):
+    """GAMA: spectrum, error, the same without flux calibration, sky."""
+    rows = np.stack([9 * FLUX, FLUX, SIGMA, 8 * FLUX, SIGMA])
+    names = ("Sky", "Spectrum", "Error", "Spectrum_unflux", "Error_unflux")
+    cards = {f"ROW{i}": name for i, name in enumerate(names, 1)}
+    check(read_spectrum(save(tmp_path / "gama.fits", image(rows, **cards))), LINEAR, mask=0 * BAD)
+    rows[2] **= 2
+    cards["ROW3"] = "Variance"
+    check(read_spectrum(save(tmp_path / "gama.fits", image(rows, **cards))), LINEAR, mask=0 * BAD)
+
+
+def test_one_row_with_coeff0(tmp_path):
+    hdu = fits.PrimaryHDU(FLUX, fits.Header({**CARDS, "BUNIT": UNIT}))
+    check(read_spectrum(save(tmp_path / "a.fits", hdu)), LOG, sigma=False, mask=0 * BAD)
 
 
 def test_frames_are_told(tmp_path):

@@ -230,6 +230,44 @@ def test_hats_with_images(parquet, spectrograph, tmp_path):
     assert "unusable" not in " ".join(found["flags"])
 
 
+def test_image_columns_of_any_nesting():
+    from photospec.survey import ImageColumn
+
+    data = pixels(1)[0]
+    source = ImageColumn(unit="nJy")
+    for value in (data.ravel(), data, data.tolist(), data.ravel().tolist()):
+        image = source.read({"pixels": value})
+        np.testing.assert_array_equal(image.data, data)
+        assert image.unit == u.nJy
+    flat = ImageColumn(shape=(5, 32, 128)).read({"pixels": data.ravel()})
+    assert flat.data.shape == (5, 32, 128)
+    for value, message in (
+        (None, "pixels: expected pixels, got none"),
+        (data.ravel()[:-1], "pixels: expected 5 x 64 x 64 pixels, got 20479"),
+    ):
+        with pytest.raises(InputError, match=message):
+            source.read({"pixels": value})
+
+
+def test_structures_of_the_multimodal_universe():
+    from photospec.survey import ImageColumn
+
+    data = pixels(1)[0]
+    ivar = np.full_like(data, 4.0)
+    ivar[0, 0, 0] = 0
+    bands = [f"DES-{band.upper()}" for band in "ugriz"]
+    lists = {"flux": data.tolist(), "ivar": ivar.tolist(), "band": bands, "scale": [0.262] * 5}
+    for value in (lists, pd.DataFrame(lists)):
+        image = ImageColumn().read({"pixels": value})
+        assert image.meta["bands"] == tuple("ugriz")
+        assert image.meta["pixel_scale"] == 0.262 * u.arcsec
+        np.testing.assert_array_equal(image.data.ravel()[1:], data.ravel()[1:])
+        assert image.mask.sum() == 1
+        assert image.uncertainty.array[1, 1, 1] == 4
+    with pytest.raises(InputError, match="pixels: expected flux and band in it, got x"):
+        ImageColumn().read({"pixels": {"x": 1}})
+
+
 def test_refusals(opened, parquet, spectrograph, tmp_path):
     with pytest.raises(InputError, match="which is not there"):
         open_catalogue(tmp_path / "nothing")

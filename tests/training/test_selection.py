@@ -50,7 +50,7 @@ def test_pairs_that_cannot_be_used_are_named_or_left_out(stream_of, spoilt):
 
 
 def test_random_split_holds_out_tests_and_validation(stream_of, pairs):
-    data = {"split": "random", "test_fraction": 0.25}
+    data = {"split": "random", "test_fraction": 0.25, "correct_extinction": False}
     stream = stream_of(pairs, data=data)
     train, validation, test = stream.rows
     assert (len(train), len(validation), len(test)) == (72 - 16 - 18, 16, 18)
@@ -72,7 +72,7 @@ def test_random_split_holds_out_tests_and_validation(stream_of, pairs):
 
 
 def test_bad_bins_are_bridged_and_told(stream_of, spoilt):
-    stream = stream_of(spoilt, target="observed")
+    stream = stream_of(spoilt, target="observed", data={"correct_extinction": False})
     batch = stream.read(np.array([2, 6]))
     assert batch.flux.isfinite().all()
     flux = stream.files[0].flux(6)
@@ -80,7 +80,8 @@ def test_bad_bins_are_bridged_and_told(stream_of, spoilt):
     np.testing.assert_allclose(batch.flux[1, 50:60], expected, rtol=1e-6)
     assert batch.ivar[1, 50:60].eq(0).all()
     assert batch.ivar[0].eq(torch.inf).all()
-    weighted = stream_of(spoilt, target="observed", data={"weights": "ivar"}).read(np.array([2, 6]))
+    data = {"weights": "ivar", "correct_extinction": False}
+    weighted = stream_of(spoilt, target="observed", data=data).read(np.array([2, 6]))
     assert weighted.ivar[0].eq(1).all()
     plain = stream_of(spoilt, target="observed", data={"weights": "none"}).read(np.array([6]))
     assert plain.ivar is None

@@ -75,7 +75,7 @@ def sky_rms_of_depth(depth, fwhm, pixel_scale):
     --------
     >>> from photospec.simulation.instrument.noise import sky_rms_of_depth
     >>> sky_rms_of_depth((24.65, 23.9), (1.29, 1.18), 0.262)
-    (0.00373, 0.00814)
+    (0.00372, 0.00812)
     """
     limit = 10 ** (0.4 * (22.5 - np.asarray(depth, float)))
     n_pixels = 2.266 * (np.asarray(fwhm, float) / pixel_scale) ** 2
