@@ -129,7 +129,7 @@ def add_method(parser):
         "--method",
         choices=("auto", "bulk", "ppxf"),
         default="auto",
-        help="how spectra are measured: ppxf, exactly; bulk, several times faster, without"
+        help="how spectra are measured: ppxf, exactly; bulk, faster, without"
         " uncertainties only; auto, in bulk what can be (default)",
     )
 

@@ -24,8 +24,8 @@ the galaxy's position by --ra and --dec. Without any file, --ra and --dec fetch
 the image from the SDSS archive.
 """
 _EPILOG = """\
-For --table and --figure every candidate is measured, 0.05 s each (8 candidates: 0.4 s
-per galaxy and core), because only their spread tells how well a galaxy is known:
+For --table and --figure every candidate is measured, some 0.1 s each (8 candidates: a
+second per galaxy and core), because only their spread tells how well a galaxy is known:
 each <column>_error holds it. Values and spectrum are those of the candidate that
 stands for all. --quick measures this one alone; errors are then of the measurement
 only, much too small for a prediction, and the table says so in 'flags'.
