@@ -47,7 +47,8 @@ def test_columns_units_and_errors(table):
     assert {f"lick_{name}" for name in LICK} <= set(table.colnames)
     assert table["bpt_class"][0] in ("STAR_FORMING", "COMPOSITE")
     assert table["flags"].dtype.kind == "U"
-    assert set(table.colnames) == {*COLUMNS, *(f"{n}_error" for n in COLUMNS), "bpt_class", "flags"}
+    errors = {f"{name}_error" for name in COLUMNS}
+    assert set(table.colnames) == {*COLUMNS, *errors, "broad_line", "bpt_class", "flags"}
 
 
 def test_values_are_those_put_in(table):
