@@ -119,7 +119,6 @@ def run(args):
     int
         0, or 1 if some partitions failed.
     """
-    import logging
     import warnings
 
     from photospec import PhotoSpectrograph
@@ -129,7 +128,7 @@ def run(args):
     check_folder(args.output.parent, "-o")
     # What LSDB and Dask say to their developers.
     warnings.filterwarnings("ignore", category=DeprecationWarning)
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    _hush()
     spectrograph = PhotoSpectrograph.load(args.weights, device=args.device)
     catalogue = open_catalogue(
         args.catalogue,
@@ -160,3 +159,14 @@ def run(args):
         )
         return PARTIAL
     return 0
+
+
+def _hush():
+    """Leave what Dask logs when processes end out of the terminal: errors are told in a line."""
+    import logging
+
+    import distributed  # noqa: F401 - sets up its loggers
+
+    for name in logging.root.manager.loggerDict:
+        if name.split(".")[0] in ("distributed", "tornado", "bokeh"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)

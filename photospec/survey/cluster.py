@@ -55,13 +55,20 @@ class Connected:
             n = self.n_workers or len(os.sched_getaffinity(0))
             # One thread each: numbers depend on how many threads add them up, and images are
             # many, so that nothing is gained by sharing one among threads.
-            self.cluster = LocalCluster(
-                n_workers=n,
-                threads_per_worker=1,
-                host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",
-                silence_logs=50,
-            )
+            try:
+                self.cluster = LocalCluster(
+                    n_workers=n,
+                    threads_per_worker=1,
+                    host="127.0.0.1",
+                    dashboard_address="127.0.0.1:0",
+                    silence_logs=50,
+                )
+            except RuntimeError as error:
+                text = " ".join(str(error).split())[:120]
+                raise InputError(
+                    f"workers: expected {n} processes to start on this machine, got: {text}; is "
+                    "there memory for them?"
+                ) from None
             self.client = Client(self.cluster)
         self.say(f"dashboard: {self.client.dashboard_link}")
         return self.client

@@ -177,10 +177,14 @@ def _predict(rows, batch, spectrograph, settings):
     """Fill the rows of images that can be used."""
     images = batch.images
     if spectrograph.draws_redshifts:
-        _fill_density(rows, batch.rows, spectrograph.redshift_density(images))
+        density = spectrograph.redshift_density(images)
+        _fill_density(rows, batch.rows, density)
+        flags = density.flags
+    else:
+        flags = spectrograph.flags(images)
     rows.numbers["ood_score"][batch.rows] = spectrograph.ood_score(images)
-    for row, flags in zip(batch.rows, spectrograph.flags(images), strict=True):
-        rows.note(row, flags)
+    for row, found in zip(batch.rows, flags, strict=True):
+        rows.note(row, found)
     if settings.what == "photoz":
         return
     options = {"seed": settings.seed}

@@ -202,9 +202,9 @@ def _work(client, predicted, state, settings, total, say):
             if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
                 raise error
             attempts[pixel] = attempts.get(pixel, 0) + 1
-            # A partition that killed its worker has had its three attempts within Dask.
-            fatal = type(error).__name__ == "KilledWorker"
-            if attempts[pixel] < _ATTEMPTS and not fatal:
+            # Dask gives a partition whose worker dies to four workers before that counts as one
+            # attempt: workers are also killed by what has nothing to do with it.
+            if attempts[pixel] < _ATTEMPTS:
                 submit(pixel)
                 continue
             failed[name_of(pixel)] = reason

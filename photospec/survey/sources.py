@@ -14,7 +14,6 @@ import pandas as pd
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.nddata import InverseVariance, NDData
-from astropy.wcs import WCS
 
 from photospec.errors import InputError
 
@@ -302,11 +301,16 @@ def _footprints(folder):
     """Celestial WCS and shape of the r-band frame of each field (or of the first band)."""
     from astropy.io import fits
 
+    from photospec.image.headers import celestial
+
     found = []
     for paths in frame_fields(folder):
         path = next((p for p in paths if p.name.startswith("frame-r")), paths[0])
         header = fits.getheader(path)
-        found.append((WCS(header).celestial, (header["NAXIS2"], header["NAXIS1"])))
+        wcs = celestial(header)
+        if wcs is None:
+            raise InputError(f"path: expected a celestial WCS, got none in {path}")
+        found.append((wcs, (header["NAXIS2"], header["NAXIS1"])))
     return found
 
 

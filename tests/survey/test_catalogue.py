@@ -337,10 +337,9 @@ def test_positions_in_names(name, ra, dec):
 
 def test_positions_on_frames(shared, tmp_path, spectrograph):
     """../shared/real/fields: each position finds its field, whatever the order."""
-    from astropy.wcs import WCS
-
     from photospec.cli._images import sources_at
     from photospec.image import read_image
+    from photospec.image.headers import celestial
 
     fields = sorted((shared / "real" / "fields").iterdir())[:2]
     place, wanted = tmp_path / "frames", {}
@@ -349,7 +348,7 @@ def test_positions_on_frames(shared, tmp_path, spectrograph):
         for path in field.glob("frame-*"):
             (place / field.name / path.name).symlink_to(path)
             if path.name.startswith("frame-r"):
-                wcs = WCS(fits.getheader(path))
+                wcs = celestial(fits.getheader(path))
                 wanted[field.name] = [float(x) for x in wcs.all_pix2world([[900, 700]], 0)[0]]
     table = Table({"image": [*wanted, "nowhere"]})
     table["ra"] = [*(p[0] for p in wanted.values()), 10.0]
@@ -364,4 +363,6 @@ def test_positions_on_frames(shared, tmp_path, spectrograph):
         opened.source.read(dict(frame.loc["nowhere"]))
     name, field = next(iter(wanted)), fields[0]
     image = opened.source.read(dict(frame.loc[name]))
-    np.testing.assert_array_equal(image.data, read_image(field, position=wanted[name]).data)
+    np.testing.assert_array_equal(
+        image.data, read_image(place / field.name, position=wanted[name]).data
+    )
