@@ -56,7 +56,7 @@ hdelta_f 4091.000 4112.250  4057.250 4088.500  4114.750 4137.250  angstrom
 hgamma_f 4331.250 4352.250  4283.500 4319.750  4354.750 4384.750  angstrom
 """
 # Balogh 1999 ([O II]); Serven 2005 (CaHK, Mg4780); Cervantes & Vazdekis 2009 (Hbeta_o);
-# Spiniello 2014 (bTiO, aTiO, CaH1, CaH2; TiO3 and TiO4 as MILES users have them);
+# Spiniello 2014 (bTiO, aTiO, CaH1, CaH2); Trager's TiO3 and TiO4 after Gizis 1997;
 # La Barbera 2013 (Na I 8190); Cenarro 2001 (Ca II).
 OTHERS = """
 oii_3727 3713.000 3741.000  3653.000 3713.000  3741.000 3801.000  angstrom
