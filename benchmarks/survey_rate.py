@@ -74,7 +74,7 @@ def loop(path, first, last, what, n_candidates, ready, go, spent):
             density = spectrograph.redshift_density(images)
             _ = density.mean, density.std, density.quantile([0.02, 0.16, 0.5, 0.84, 0.98])
             _ = [density[i].mode for i in range(len(images))]
-            spectrograph.strangeness(images)
+            spectrograph.ood_score(images)
             if what == "predict":
                 spectrograph.predict(images, n_candidates=n_candidates)
             if what == "measure":

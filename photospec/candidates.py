@@ -75,6 +75,16 @@ class CandidateSpectra:
     expected_redshift : float, optional
         Mean of the density that the redshifts were drawn from: without the noise that the mean
         of few candidates has.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from photospec import CandidateSpectra
+    >>> from photospec.spectrum import from_arrays
+    >>> spectra = from_arrays(np.arange(4000.0, 8000.0), np.ones((3, 4000)))
+    >>> candidates = CandidateSpectra(spectra, similarity=np.array([0.2, 0.7, 0.4]))
+    >>> len(candidates), candidates.best_index, candidates.best.flux.shape
+    (3, 1, (4000,))
     """
 
     spectra: Spectrum
@@ -121,7 +131,7 @@ class CandidateSpectra:
         """Standard deviation over the candidates, Quantity (n_wave,)."""
         return self.spectra.flux.std(axis=0)
 
-    def to_table(self):
+    def to_table(self) -> QTable:
         """One row per candidate, most similar first: ``similarity``, ``redshift``, ``flux``."""
         order = np.argsort(-self.similarity)
         columns = {"candidate": order, "similarity": self.similarity[order]}

@@ -145,19 +145,20 @@ def band_extinction(bands, camera="sdss"):
     Parameters
     ----------
     bands : sequence of str
-        Letters of the bands.
+        Names of the bands. Of those without a published coefficient in `BAND_EXTINCTION` it is
+        that of `galactic_extinction` at the band's effective wavelength, or at 3.3 micron beyond.
     camera : {"sdss", "decam"}
-        Whose bands they are.
+        Whose bands the letters are.
 
     Returns
     -------
     ndarray (n_bands,)
-        A_band / E(B-V)_SFD of `BAND_EXTINCTION`.
+        A_band / E(B-V)_SFD.
 
     Raises
     ------
     InputError
-        If there is no coefficient.
+        If camera or band is not known.
 
     Examples
     --------
@@ -171,13 +172,13 @@ def band_extinction(bands, camera="sdss"):
             "extinction is known for these"
         )
     known = BAND_EXTINCTION[camera]
-    missing = [band for band in bands if band not in known]
-    if missing:
-        raise InputError(
-            f"bands: expected out of {', '.join(known)} for the camera {camera}, got "
-            f"{', '.join(map(repr, missing))}; Galactic extinction is not known there"
-        )
-    return np.array([known[band] for band in bands])
+    return np.array([known[b] if b in known else _of_band(b) for b in bands])
+
+
+def _of_band(band):
+    from photospec.photometry.filters import effective_wavelength
+
+    return float(galactic_extinction(min(effective_wavelength(band), 33333.0)))
 
 
 def attenuate(flux, curve, ebv):

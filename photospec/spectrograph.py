@@ -1,9 +1,12 @@
 """PhotoSpectrograph: images in, spectra out."""
 
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from importlib.metadata import version
 from importlib.resources import files
+from os import PathLike
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -59,6 +62,20 @@ class PhotoSpectrograph:
     dtype : {None, "bfloat16", "float32"}
         Precision inside the networks; by default what the weights ask for, else bfloat16 where
         the processor has it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy import units as u
+    >>> from astropy.nddata import NDData
+    >>> from photospec import PhotoSpectrograph
+    >>> y, x = np.mgrid[:64, :64] - 32
+    >>> bands = np.array([0.3, 1, 2, 3, 4])[:, None, None] * np.exp(-np.hypot(x, y) / 4)
+    >>> meta = {"bands": "ugriz", "pixel_scale": 0.396 * u.arcsec, "galactic_ebv": 0.02}
+    >>> spectrograph = PhotoSpectrograph.load()
+    >>> spectrum = spectrograph.predict(NDData(bands, unit=u.nmgy, meta=meta), n_candidates=1)
+    >>> spectrum.flux.shape, spectrum.flux.unit.to_string()
+    ((4500,), 'erg / (Angstrom s cm2)')
     """
 
     def __init__(self, cascade, config, *, device="cpu", dtype=None):
@@ -80,7 +97,13 @@ class PhotoSpectrograph:
         return _load, (*self._loaded_from, str(self.device), self.dtype)
 
     @classmethod
-    def load(cls, path=None, *, device=None, dtype=None):
+    def load(
+        cls,
+        path: str | PathLike | None = None,
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+    ) -> Self:
         """Read trained weights.
 
         Parameters
@@ -124,7 +147,7 @@ class PhotoSpectrograph:
             )
         return Path(str(_BUNDLED)) if self.loaded_path is None else Path(self.loaded_path)
 
-    def save(self, path, *, overwrite=False):
+    def save(self, path: str | PathLike, *, overwrite: bool = False) -> None:
         """Write the spectrograph to a folder: ``config.toml`` and ``*.safetensors``."""
         save_cascade(path, self.cascade, self.config, overwrite=overwrite)
 
@@ -134,11 +157,11 @@ class PhotoSpectrograph:
             f"{WAVELENGTH[0]:.0f}-{WAVELENGTH[-1]:.0f} Angstrom, {self.device}, {self.dtype}>"
         )
 
-    def line_spread(self):
+    def line_spread(self) -> np.ndarray:
         """Gaussian sigma (n_wave,) of the spectra's line-spread function, Angstrom."""
         return np.interp(WAVELENGTH, self.config.lsf_wavelength, self.config.lsf_sigma)
 
-    def prepare(self, image):
+    def prepare(self, image: NDData | ImageArray) -> ImageArray:
         """Check an image and cut it to what the networks take, an `ImageArray`."""
         config = self.config
         if isinstance(image, ImageArray):
@@ -153,14 +176,14 @@ class PhotoSpectrograph:
 
     def predict(
         self,
-        image,
+        image: NDData | ImageArray | Sequence[NDData | ImageArray],
         *,
-        seed=0,
-        n_candidates=None,
-        intrinsic=False,
-        identifiers=None,
-        on_error="raise",
-    ):
+        seed: int = 0,
+        n_candidates: int | None = None,
+        intrinsic: bool = False,
+        identifiers: Sequence | None = None,
+        on_error: str = "raise",
+    ) -> Spectrum:
         """Predict the spectrum of each image: the candidate that stands best for all.
 
         Parameters
@@ -222,7 +245,15 @@ class PhotoSpectrograph:
             flux = flux[0]
         return _spectrum(flux, meta)
 
-    def sample(self, image, n_candidates=25, *, seed=0, intrinsic=False, identifier=None):
+    def sample(
+        self,
+        image: NDData | ImageArray,
+        n_candidates: int | None = 25,
+        *,
+        seed: int = 0,
+        intrinsic: bool = False,
+        identifier: object = None,
+    ) -> CandidateSpectra:
         """Draw candidate spectra for one image.
 
         Parameters
@@ -252,7 +283,14 @@ class PhotoSpectrograph:
         images, *_ = self._prepare_all(image, identifiers)
         return next(self._candidates(images, n_candidates, seed, intrinsic))
 
-    def sample_each(self, images, n_candidates=None, *, seed=0, intrinsic=False):
+    def sample_each(
+        self,
+        images: Sequence[NDData | ImageArray],
+        n_candidates: int | None = None,
+        *,
+        seed: int = 0,
+        intrinsic: bool = False,
+    ) -> Iterator[CandidateSpectra]:
         """Draw candidate spectra for each of many images, which is faster than one by one.
 
         Parameters
@@ -283,7 +321,10 @@ class PhotoSpectrograph:
                 meta |= {"flags": flags, "galactic_ebv": one.galactic_ebv}
                 yield CandidateSpectra(_spectrum(flux, meta), similarity, redshift, best, expected)
 
-    def redshift_density(self, image):
+    def redshift_density(
+        self,
+        image: NDData | ImageArray | Sequence[NDData | ImageArray],
+    ) -> ImageRedshiftDensity:
         """Density of the redshift of each image, without drawing spectra.
 
         What the candidates of `sample` draw their redshifts from, in closed form.
@@ -328,7 +369,7 @@ class PhotoSpectrograph:
         base = getattr(self.cascade, "base", None)
         return getattr(base, "density", None) is not None
 
-    def flags(self, image):
+    def flags(self, image: NDData | ImageArray | Sequence[NDData | ImageArray]) -> list[list[str]]:
         """Warnings of images, as in ``meta["flags"]`` of predicted spectra.
 
         Parameters
@@ -343,7 +384,7 @@ class PhotoSpectrograph:
         images, *_ = self._prepare_all(image)
         return self._flags(images)
 
-    def embed_image(self, image):
+    def embed_image(self, image: NDData | ImageArray | Sequence[NDData | ImageArray]) -> np.ndarray:
         """Unit vectors of images.
 
         Parameters
@@ -360,7 +401,7 @@ class PhotoSpectrograph:
         embedded = [self.cascade.embed_image(self._tensor(p)) for p in parts(images, _AT_ONCE)]
         return torch.cat(embedded).cpu().numpy()
 
-    def embed_spectrum(self, spectrum):
+    def embed_spectrum(self, spectrum: Spectrum) -> np.ndarray:
         """Unit vectors of spectra.
 
         Parameters
@@ -386,11 +427,19 @@ class PhotoSpectrograph:
         parts = [self.cascade.embed_spectrum(part) for part in flux.split(_AT_ONCE)]
         return torch.cat(parts).cpu().numpy()
 
-    def similarity(self, image, spectrum):
+    def similarity(
+        self,
+        image: NDData | ImageArray | Sequence[NDData | ImageArray],
+        spectrum: Spectrum,
+    ) -> np.ndarray:
         """Cosine similarity (n_images, n_spectra) of every image with every spectrum."""
         return self.embed_image(image) @ self.embed_spectrum(spectrum).T
 
-    def rank(self, image, spectrum):
+    def rank(
+        self,
+        image: NDData | ImageArray | Sequence[NDData | ImageArray],
+        spectrum: Spectrum,
+    ) -> np.ndarray:
         """Order spectra by their similarity to an image.
 
         Parameters
@@ -487,11 +536,13 @@ class PhotoSpectrograph:
         if not images:
             return []
         return [
-            [*image.flags, *([OUT_OF_DISTRIBUTION] if strange > 1 else [])]
-            for image, strange in zip(images, self._strangeness(images), strict=True)
+            [*image.flags, *([OUT_OF_DISTRIBUTION] if score > 1 else [])]
+            for image, score in zip(images, self._ood_scores(images), strict=True)
         ]
 
-    def strangeness(self, image):
+    def ood_score(
+        self, image: NDData | ImageArray | Sequence[NDData | ImageArray]
+    ) -> float | np.ndarray:
         """How unlikely the photometry of images is among the training images.
 
         Zero is the median training image. Above one, where 1.5 % of them lie, the prediction is
@@ -507,15 +558,15 @@ class PhotoSpectrograph:
         -------
         float, or ndarray (n_images,)
             The largest of three numbers (`photospec.networks.ood`), scaled so that the median
-            training image has 0 and the strangest 1.5 % more than 1; NaN where the weights
+            training image has 0 and the most unusual 1.5 % more than 1; NaN where the weights
             do not tell.
         """
         images, single, *_ = self._prepare_all(image)
-        values = self._strangeness(images)
+        values = self._ood_scores(images)
         return float(values[0]) if single else values
 
-    def _strangeness(self, images):
-        found = [self.cascade.strangeness(self._tensor(p)) for p in parts(images, _AT_ONCE)]
+    def _ood_scores(self, images):
+        found = [self.cascade.ood_score(self._tensor(p)) for p in parts(images, _AT_ONCE)]
         if found[0] is None:
             return np.full(len(images), np.nan)
         return torch.cat(found).cpu().numpy()

@@ -99,6 +99,22 @@ def real_galaxies(catalogues):
     return RealGalaxies.concatenate([main] * 4 + [classes] * 2 + [others, last])
 
 
+def real_samples(catalogues, n):
+    """For the card: at most n of the odd rows of either sample, and its even rows."""
+    samples = {
+        "Main Galaxy Sample": ("main", (0.02, 0.3)),
+        "K-correct's, 0.05 < z < 0.15": ("others", (0.05, 0.15)),
+    }
+    found = {}
+    for title, (name, limits) in samples.items():
+        path = catalogues / CATALOGUES[name]
+        ranges = {"redshift_range": limits, "r_range": (14.0, 17.77)}
+        tests = RealGalaxies.read(path, rows=slice(1, None, 2), **ranges)
+        order = np.random.default_rng(0).permutation(len(tests))[:n]
+        found[title] = tests[order], RealGalaxies.read(path, rows=slice(0, None, 2))
+    return found
+
+
 def simulate_real(folder, catalogues):
     """Pairs file of the real galaxies, made if it is not there yet."""
     path = folder / "real.h5"
@@ -143,7 +159,14 @@ def run(folder, init, n_processes, device, scale, catalogues=None):
         n_training_measured=max(64, round(scale * Settings.n_training_measured)),
         n_processes=n_processes,
     )
-    model_card(spectrograph, files["test"], simulated, folder / "card", settings=settings)
+    model_card(
+        spectrograph,
+        files["test"],
+        simulated,
+        folder / "card",
+        real=None if catalogues is None else real_samples(catalogues, settings.n_galaxies),
+        settings=settings,
+    )
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ PACKAGE = Path(photospec.__file__).parent
 # Rooms beside each other that see each other; docs/architecture.rst says why.
 BESIDE = {
     ("spectrograph", "weights"),
+    ("spectrograph", "network_input"),
     ("published", "training"),
     ("evaluation", "figures"),
     ("evaluation", "training"),

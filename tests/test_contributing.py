@@ -98,8 +98,10 @@ def test_an_index_of_ones_own_is_measured(run_section):
     band = (wavelength > index.band[0]) & (wavelength < index.band[1])
     continuum = np.interp(wavelength[band], (blue, red), (below, above))
     expected = np.trapezoid(1 - flux[band] / continuum, wavelength[band])
+    assert made["fit"].value[0, 1] == pytest.approx(expected, rel=0.01)
     table = measure_properties(made["spectrum"], redshift=0.05, indices=(..., index))
-    assert float(table["lick_mg_wide"].value[0]) == pytest.approx(expected, rel=0.03)
+    # There the fitted emission, [N I] 5200 at the edge of the band, is subtracted first.
+    assert float(table["lick_mg_wide"].value[0]) == pytest.approx(expected, rel=0.06)
     assert "lick_mgb" in table.colnames
 
 

@@ -107,5 +107,9 @@ def test_galactic_extinction_is_on_the_scale_of_the_map():
 def test_bands_without_coefficient():
     with pytest.raises(InputError, match="camera: expected one out of sdss, decam, got 'hsc'"):
         band_extinction("g", "hsc")
-    with pytest.raises(InputError, match="for the camera decam, got 'u'"):
-        band_extinction("ug", "decam")
+    # by the curve, where nobody has published one
+    u_band, infrared = band_extinction(["u", "W1"], "decam")
+    assert u_band == pytest.approx(4.239, rel=0.03)
+    assert 0.1 < infrared < 0.25
+    with pytest.raises(InputError, match="'nonsense'"):
+        band_extinction(["nonsense"])

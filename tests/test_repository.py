@@ -32,6 +32,10 @@ def name_of(requirement):
     return normal(re.match(r"[A-Za-z0-9._-]+", requirement).group())
 
 
+# Either reads the map of Milky Way dust, where a user has installed it and the map.
+CHOSEN_BY_USERS = {"dustmaps", "sfdmap2"}
+
+
 def test_what_is_imported_is_declared(project):
     extras = project["optional-dependencies"]
     groups = [
@@ -39,6 +43,7 @@ def test_what_is_imported_is_declared(project):
         *(extras[name] for name in ("qp", "simulate", "survey", "train")),
     ]
     declared = {name_of(text) for group in groups for text in group} | {"photospec"}
+    declared |= CHOSEN_BY_USERS
     distributions = packages_distributions()
     undeclared = {}
     for path in PACKAGE.rglob("*.py"):
@@ -101,6 +106,98 @@ def test_public_functions_explain_their_parameters(room):
             wanted = set(inspect.signature(function).parameters)
             silent += [f"{name}({parameter})" for parameter in sorted(wanted - entries)]
     assert not silent
+
+
+ROOMS = (
+    "",
+    "analysis",
+    "archive",
+    "candidates",
+    "config",
+    "dust",
+    "image",
+    "lines",
+    "networks",
+    "pairs",
+    "photometry",
+    "published",
+    "simulation",
+    "spectrograph",
+    "spectrum",
+    "stellar_grids",
+    "training",
+    "utils.files",
+    "utils.registry",
+    "weights",
+)
+# The contract: what scripts outside of the project call.
+CONTRACT = {
+    "photospec": ("CandidateSpectra", "PhotoSpectrograph"),
+    "photospec.analysis": (
+        "Index",
+        "load_templates",
+        "measure_candidates",
+        "measure_properties",
+        "measure_redshift",
+    ),
+    "photospec.image": ("prepare_image", "read_image", "write_image"),
+    "photospec.pairs": ("PairsFile", "PairsWriter"),
+    "photospec.published": ("load_contrastive", "load_denoiser"),
+    "photospec.simulation": ("Survey", "simulate_pairs"),
+    "photospec.spectrum": ("from_arrays", "read_spectrum"),
+}
+
+
+def has_running_example(obj):
+    """Whether a docstring has an Examples section with a line that pytest does not skip."""
+    _, found, section = (inspect.getdoc(obj) or "").partition("Examples\n--------\n")
+    lines = [line for line in section.splitlines() if line.startswith(">>> ")]
+    lines = [line for line in lines if not line.startswith((">>> import ", ">>> from "))]
+    return bool(found) and any("doctest: +SKIP" not in line for line in lines)
+
+
+def test_public_objects_have_examples_that_run():
+    """That they are right is what their doctests show."""
+    shown = set()
+    for room in ROOMS:
+        module = importlib.import_module(f"photospec.{room}".strip("."))
+        for name in module.__all__:
+            obj = getattr(module, name)
+            if (inspect.isfunction(obj) or inspect.isclass(obj)) and has_running_example(obj):
+                shown.add(f"{obj.__module__}.{name}")
+    assert len(shown) >= 48, sorted(shown)
+
+
+@pytest.mark.parametrize("room", CONTRACT)
+def test_the_contract_has_examples_and_types(room):
+    module = importlib.import_module(room)
+    for name in CONTRACT[room]:
+        obj = getattr(module, name)
+        assert has_running_example(obj), f"{name} has no example"
+        functions = [obj] if inspect.isfunction(obj) else public_methods(obj)
+        for function in functions:
+            parameters = inspect.signature(function).parameters.values()
+            untyped = [
+                parameter.name
+                for parameter in parameters
+                if parameter.annotation is parameter.empty and parameter.name not in ("self", "cls")
+            ]
+            if inspect.signature(function).return_annotation is inspect.Signature.empty:
+                untyped.append("return")
+            assert not untyped, f"{name}: {function.__name__} without types: {untyped}"
+
+
+def public_methods(kind):
+    """Methods of a class itself that users call."""
+    members = {k: v for k, v in vars(kind).items() if not k.startswith("_")}
+    plain = [getattr(member, "__func__", member) for member in members.values()]
+    return [member for member in plain if inspect.isfunction(member)]
+
+
+def test_types_are_told_to_other_packages(repository):
+    assert (PACKAGE / "py.typed").is_file()
+    settings = tomllib.loads((repository / "pyproject.toml").read_text())
+    assert "py.typed" in settings["tool"]["setuptools"]["package-data"]["photospec"]
 
 
 def readme_commands(repository):

@@ -52,7 +52,7 @@ def check_bits(spectrograph, images, counts, n_candidates):
         found = predict([images[i] for i in order])
         np.testing.assert_array_equal(found.flux.value, reference.flux[order].value)
         assert found.meta["similarity"] == [reference.meta["similarity"][i] for i in order]
-        for method in (spectrograph.strangeness, spectrograph.embed_image):
+        for method in (spectrograph.ood_score, spectrograph.embed_image):
             some, every = method([images[i] for i in order]), method(images)
             np.testing.assert_array_equal(some, every[order])
     alone = predict(images[0])

@@ -27,14 +27,14 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)
 """
 
 
-def _images(n):
+def _images(n, survey=None):
     from astropy import units as u
     from astropy.nddata import NDData
 
     from photospec.image import NANOMAGGY
     from photospec.simulation import Survey
 
-    survey = Survey.sdss_main(seed=77)
+    survey = survey or Survey.sdss_main(seed=77)
     meta = {"bands": survey.bands, "pixel_scale": survey.pixel_scale * u.arcsec}
     return [NDData(data, unit=NANOMAGGY, meta=dict(meta)) for data in survey.simulate(n).image]
 
@@ -97,3 +97,48 @@ class Predict:
 
     def peakmem_one_image(self):
         self.spectrograph.predict(self.images[0], seed=0)
+
+
+class Prepare:
+    """What every pair goes through. To reach: 2 ms for an image of 96 pixels."""
+
+    def setup(self):
+        import numpy as np
+
+        from photospec.image import prepare_image
+        from photospec.simulation import Survey
+        from photospec.spectrum import to_training_grid
+
+        self.prepare, self.to_training_grid = prepare_image, to_training_grid
+        self.survey = Survey.sdss_main(seed=77).replace(size=96)
+        [self.image] = _images(1, self.survey)
+        self.wavelength = 10 ** np.arange(3.58, 3.96, 1e-4)  # of SDSS spectra
+        self.flux = np.random.default_rng(0).random((64, self.wavelength.size), dtype=np.float32)
+
+    def time_image(self):
+        self.prepare(self.image)
+
+    def time_spectra_to_training_grid(self):
+        """64 spectra; to reach: 5 ms."""
+        self.to_training_grid(self.wavelength, self.flux)
+
+
+class Train:
+    """The preset ``tiny`` on 500 pairs. To reach: a minute a stage."""
+
+    number, repeat, timeout = 1, 1, 600
+    params = ("base", "super-resolution", "contrastive")
+    param_names = ("stage",)
+
+    def setup_cache(self):
+        from photospec.simulation import simulate_pairs
+
+        return str(simulate_pairs(500, "pairs.h5").resolve())
+
+    def time_tiny(self, pairs, stage):
+        import tempfile
+
+        from photospec.training import TrainConfig, train
+
+        with tempfile.TemporaryDirectory() as folder:
+            train(TrainConfig.preset("tiny", stage), pairs, f"{folder}/run")

@@ -5,8 +5,11 @@ noise, can be measured, not how well the galaxy is known. The candidates differ 
 image leaves open: their spread is the larger part of the error.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
-from astropy.table import MaskedColumn
+from astropy.table import MaskedColumn, QTable
+from specutils import Spectrum
 
 from photospec.analysis.properties import masked_column, measure_properties
 from photospec.errors import InputError
@@ -17,7 +20,11 @@ FEWEST = 3  # with fewer values there is no spread to speak of
 PERCENTILES = (16, 84)
 
 
-def measure_candidates(spectra, best_index, **options):
+def measure_candidates(
+    spectra: Spectrum | list[Spectrum],
+    best_index: int | Sequence[int],
+    **options: object,
+) -> QTable:
     """Measure the candidates of one galaxy, or of several, with the errors of the prediction.
 
     Parameters
@@ -39,6 +46,20 @@ def measure_candidates(spectra, best_index, **options):
     ------
     InputError
         As `measure_properties` and `combine_candidates`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from photospec.analysis import load_templates, measure_candidates
+    >>> from photospec.spectrum import from_arrays
+    >>> templates = load_templates("bc03")
+    >>> wavelength = np.arange(3800.0, 9000.0)
+    >>> rest = wavelength / np.array([[1.09], [1.10], [1.12]])
+    >>> flux = np.interp(rest, templates.wavelength, templates.spectra[:, -5, 4])
+    >>> spectra = from_arrays(wavelength, flux, sigma=np.full(flux.shape, 0.02))
+    >>> table = measure_candidates(spectra, best_index=1, redshift=[0.09, 0.10, 0.12])
+    >>> print(len(table), table["n_candidates"][0])
+    1 3
     """
     return combine_candidates(measure_properties(spectra, **options), best_index)
 

@@ -5,28 +5,39 @@ few of them one after the other, each measurement being allowed to fail alone, a
 makes the rows a table.
 """
 
+from __future__ import annotations
+
 import os
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from os import PathLike
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
 from astropy.table import MaskedColumn, QTable
 from astropy.utils.masked import Masked
+from numpy.typing import ArrayLike
 from scipy.ndimage import uniform_filter1d
+from specutils import Spectrum
 
+from photospec.analysis.bulk.frames import reason_not_bulk
+from photospec.analysis.bulk.indices import indices_of_block
 from photospec.analysis.emission.model import BROAD_GROUPS, LINE_NAMES, line_groups
 from photospec.analysis.gate import gather, notes, reason_unusable
 from photospec.analysis.indices.definitions import INDICES, LICK, Index, index_definitions
-from photospec.analysis.indices.measure import indices_of_row
 from photospec.analysis.redshift import RedshiftWarning, measure_redshift
 from photospec.analysis.redshift.fit import SURE_DELTA
 from photospec.analysis.redshift.measure import warning_names
-from photospec.dust import cardelli89
+from photospec.dust import galactic_extinction
 from photospec.errors import InputError
 from photospec.lines import Line
 from photospec.spectrum import FLUX_UNIT
 from photospec.utils.parallel import one_thread
+
+if TYPE_CHECKING:
+    from photospec.analysis.populations.templates import TemplateSet
 
 __all__ = [
     "COLUMNS",
@@ -39,8 +50,11 @@ __all__ = [
     "residual_sigma",
 ]
 
-CHUNK = 4  # spectra per task: small, so that the progress bar moves and both cores end together
-SERIAL_MAX = 8  # fewer spectra than this are not worth starting processes for
+# Spectra per task: few, so that the progress bar moves and all cores end together; and fewer
+# spectra in all than are worth starting processes for. On the exact path, and in bulk.
+CHUNK, CHUNK_BULK = 4, 32
+SERIAL_MAX, SERIAL_MAX_BULK = 8, 256
+METHODS = ("auto", "bulk", "ppxf")
 BLOCK = 20  # pixels summed, so that noise correlated between neighbours counts fully
 N_BLOCKS = 15  # averaged, to follow the noise along the spectrum
 BPT_LINES = ("halpha", "hbeta", "nii_6584", "oiii_5007")
@@ -104,19 +118,20 @@ COLUMNS = columns(INDEX_COLUMNS, LINE_NAMES)
 
 
 def measure_properties(
-    spectrum,
+    spectrum: Spectrum | Iterable[Spectrum],
     *,
-    redshift=None,
-    redshift_range=(0.0, 0.8),
-    templates="bc03",
-    galactic_ebv=0.0,
-    indices=(...,),
-    lines=(...,),
-    n_bootstrap=0,
-    seed=0,
-    n_processes=None,
-    progress=False,
-):
+    redshift: ArrayLike | None = None,
+    redshift_range: tuple[float, float] = (0.0, 0.8),
+    templates: str | PathLike | TemplateSet = "bc03",
+    galactic_ebv: ArrayLike = 0.0,
+    indices: Sequence = (...,),
+    lines: Sequence = (...,),
+    n_bootstrap: int = 0,
+    seed: int = 0,
+    method: str = "auto",
+    n_processes: int | None = None,
+    progress: bool | Callable[[int], object] = False,
+) -> QTable:
     """Measure redshift, populations, kinematics, indices and emission lines.
 
     Parameters
@@ -130,7 +145,7 @@ def measure_properties(
     templates : str, path or TemplateSet
         Of the population fit: see `photospec.analysis.fit_populations`.
     galactic_ebv : float or array_like (n,)
-        Foreground E(B-V) in mag, removed first (Cardelli et al. 1989).
+        Foreground E(B-V) in mag, removed first (`photospec.dust.galactic_extinction`).
     indices : sequence of str or Index
         Names of `photospec.analysis.indices.INDICES` or `photospec.analysis.Index` objects; ``...``
         among them stands for Dn4000 and the 25 Lick indices. An index has the column
@@ -143,8 +158,13 @@ def measure_properties(
     seed : int
         Of the random draws behind the errors; every spectrum gets the same numbers
         whatever the number of processes or the other spectra.
+    method : {"auto", "bulk", "ppxf"}
+        ``"ppxf"``: the exact path, with pPXF. ``"bulk"``: the same quantities by the same
+        definitions in a fraction of the time, for spectra without uncertainty and with a
+        line-spread function, such as predicted ones (`photospec.analysis.bulk`).
+        ``"auto"``: in bulk what can be, the rest exactly; ``meta["method"]`` says which.
     n_processes : int, optional
-        Default: one for fewer than eight spectra, else one per core.
+        Default: one for fewer than eight spectra (256 in bulk), else one per core.
     progress : bool or callable
         Show a progress bar; or a function to call with the number of spectra just measured.
 
@@ -158,7 +178,8 @@ def measure_properties(
     Raises
     ------
     InputError
-        If there is no spectrum, or an option cannot be understood.
+        If there is no spectrum, or an option cannot be understood, or `method` is
+        ``"bulk"`` and a spectrum needs the exact path.
 
     Examples
     --------
@@ -175,7 +196,7 @@ def measure_properties(
     """
     rows = gather(spectrum, strict=False)
     n = len(rows)
-    options = Options.checked(redshift_range, templates, n_bootstrap, seed, indices, lines)
+    options = Options.checked(redshift_range, templates, n_bootstrap, seed, indices, lines, method)
     redshift = _per_spectrum("redshift", np.nan if redshift is None else redshift, n)
     galactic_ebv = _per_spectrum("galactic_ebv", galactic_ebv, n)
     if not np.all(galactic_ebv >= 0):
@@ -186,17 +207,41 @@ def measure_properties(
     arrays = [
         row if isinstance(row, str) else replace(row, meta={"notes": notes(row)}) for row in rows
     ]
+    bulk = _take_bulk(arrays, options)
+    chunk, serial = (CHUNK_BULK, SERIAL_MAX_BULK) if bulk.all() else (CHUNK, SERIAL_MAX)
     tasks = [
-        (arrays[i : i + CHUNK], redshift[i : i + CHUNK], galactic_ebv[i : i + CHUNK], options)
-        for i in range(0, n, CHUNK)
+        (arrays[i : i + chunk], redshift[i : i + chunk], galactic_ebv[i : i + chunk], options)
+        for i in range(0, n, chunk)
     ]
     results = []
-    n_processes = _process_count(n_processes, len(tasks), n)
+    n_processes = _process_count(n_processes, len(tasks), n, serial)
     with one_thread(), _reporting(n, progress) as report:
-        for chunk in _run(tasks, n_processes):
-            results += chunk
-            report(len(chunk))
-    return assemble(results, options)
+        for done in _run(tasks, n_processes):
+            results += done
+            report(len(done))
+    table = assemble(results, options)
+    table.meta["method"] = _method(bulk)
+    return table
+
+
+def _take_bulk(arrays, options):
+    """Which spectra (n,) take the bulk path; or InputError if some cannot and should."""
+    bulk = np.array([options.bulk(one) for one in arrays])
+    if options.method == "bulk":
+        for i in np.flatnonzero(~bulk):
+            if not isinstance(arrays[i], str):  # what cannot be read is flagged, as ever
+                raise InputError(
+                    f"method: expected 'auto' or 'ppxf' for spectrum {i}, got 'bulk', but "
+                    f"{reason_not_bulk(arrays[i])}; 'auto' measures such spectra exactly"
+                )
+    return bulk
+
+
+def _method(bulk):
+    """Which spectra took which path, in words."""
+    if bulk.all() or not bulk.any():
+        return "bulk" if bulk.all() else "ppxf"
+    return f"bulk for {bulk.sum()} spectra, ppxf for {np.sum(~bulk)}"
 
 
 def _run(tasks, n_processes):
@@ -217,9 +262,9 @@ def _per_spectrum(name, values, n):
         ) from None
 
 
-def _process_count(n_processes, n_tasks, n):
+def _process_count(n_processes, n_tasks, n, serial):
     if n_processes is None:
-        n_processes = 1 if n < SERIAL_MAX else _n_cores()
+        n_processes = 1 if n < serial else _n_cores()
     if not isinstance(n_processes, (int, np.integer)) or n_processes < 1:
         raise InputError(f"n_processes: expected a positive whole number, got {n_processes!r}")
     if os.name != "posix":
@@ -257,6 +302,7 @@ class Options:
     indices : dict of str to Index
         By column name.
     lines : tuple of str or Line
+    method : {"auto", "bulk", "ppxf"}
     """
 
     redshift_range: tuple
@@ -265,6 +311,23 @@ class Options:
     seed: int
     indices: dict = field(default_factory=lambda: INDEX_COLUMNS)
     lines: tuple = (...,)
+    method: str = "ppxf"
+
+    def bulk(self, arrays):
+        """Whether a spectrum takes the bulk path.
+
+        Parameters
+        ----------
+        arrays : SpectrumArrays or str
+            One row, or the reason why it could not be read.
+
+        Returns
+        -------
+        bool
+        """
+        if self.method == "ppxf" or self.n_bootstrap or isinstance(arrays, str):
+            return False
+        return not reason_not_bulk(arrays)
 
     @property
     def columns(self):
@@ -272,7 +335,16 @@ class Options:
         return columns(self.indices, line_groups(self.lines)[1])
 
     @classmethod
-    def checked(cls, redshift_range, templates, n_bootstrap, seed, indices=(...,), lines=(...,)):
+    def checked(
+        cls,
+        redshift_range,
+        templates,
+        n_bootstrap,
+        seed,
+        indices=(...,),
+        lines=(...,),
+        method="auto",
+    ):
         """Options that every spectrum can use, or an InputError."""
         from photospec.analysis.populations.templates import load_templates
         from photospec.analysis.redshift.measure import checked_range
@@ -280,6 +352,13 @@ class Options:
         for name, value in (("n_bootstrap", n_bootstrap), ("seed", seed)):
             if not isinstance(value, (int, np.integer)) or value < 0:
                 raise InputError(f"{name}: expected a whole number, not negative, got {value!r}")
+        if method not in METHODS:
+            raise InputError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
+        if method == "bulk" and n_bootstrap:
+            raise InputError(
+                f"n_bootstrap: expected 0 with method='bulk', got {n_bootstrap}; wild bootstraps"
+                " need the exact path, method='ppxf'"
+            )
         load_templates(templates)
         lines = (lines,) if isinstance(lines, (str, Line)) else tuple(lines)
         line_groups(lines)
@@ -290,6 +369,7 @@ class Options:
             int(seed),
             _index_columns(indices),
             lines,
+            method,
         )
 
 
@@ -324,10 +404,14 @@ def measure_rows(rows, redshift, galactic_ebv, options):
     list of dict
         ``{column: (value, error)}`` and ``"flags"``, a list of str.
     """
-    return [
-        _measure(arrays, float(z), float(ebv), options)
+    measured = [
+        _begin(arrays, float(z), float(ebv), options)
         for arrays, z, ebv in zip(rows, redshift, galactic_ebv, strict=True)
     ]
+    at_redshift = [item for item in measured if np.isfinite(item.redshift)]
+    _spectral_fits(at_redshift, options)
+    _indices(at_redshift, options)
+    return [item.row for item in measured]
 
 
 def failed_rows(rows, *_):
@@ -336,28 +420,40 @@ def failed_rows(rows, *_):
     return [{"flags": [reason]} for _row in rows]
 
 
-def _measure(arrays, redshift, galactic_ebv, options):
+@dataclass
+class _Measured:
+    """A row so far.
+
+    Attributes
+    ----------
+    row : dict
+    arrays : SpectrumArrays or None
+        Without Galactic extinction; with errors from the residuals once there are some.
+    redshift : float
+        To measure at; NaN if there is none.
+    """
+
+    row: dict
+    arrays: object = None
+    redshift: float = np.nan
+
+
+def _begin(arrays, redshift, galactic_ebv, options):
+    """Refuse what cannot be used, take extinction off, and find the redshift."""
     row = {"flags": []}
     why = arrays if isinstance(arrays, str) else reason_unusable(arrays)
     if why:
         row["flags"].append(why)
-        return row
+        return _Measured(row)
     row["flags"] += arrays.meta.get("notes", ())
     if galactic_ebv:
         arrays = _dereddened(arrays, galactic_ebv)
-    stages = (_spectral_fit, _indices)
     try:
         redshift = _redshift(row, arrays, redshift, options)
     except Exception as error:  # whatever happens to one spectrum must not stop the rest
         row["flags"].append(f"redshift: {_one_line(error)}")
         redshift = np.nan
-    if np.isfinite(redshift):
-        for stage in stages:
-            try:
-                stage(row, arrays, redshift, options)
-            except Exception as error:
-                row["flags"].append(f"{stage.__name__[1:]}: {_one_line(error)}")
-    return row
+    return _Measured(row, arrays, redshift)
 
 
 def _one_line(error):
@@ -365,7 +461,7 @@ def _one_line(error):
 
 
 def _dereddened(arrays, galactic_ebv):
-    brighter = 10 ** (0.4 * galactic_ebv * cardelli89(arrays.wavelength))
+    brighter = 10 ** (0.4 * galactic_ebv * galactic_extinction(arrays.wavelength))
     sigma = None if arrays.sigma is None else arrays.sigma * brighter
     return replace(arrays, flux=arrays.flux * brighter, sigma=sigma)
 
@@ -401,24 +497,51 @@ def _redshift(row, arrays, redshift, options):
     return float(fit.redshift[0])
 
 
-def _spectral_fit(row, arrays, redshift, options):
+def _spectral_fits(measured, options):
     """Populations and kinematics, then emission lines on what the stars leave."""
-    from photospec.analysis.emission import measure_lines
+    together = [item for item in measured if options.bulk(item.arrays)]
+    fits = {}
+    if together:
+        from photospec.analysis.bulk import fit_populations_bulk
+
+        found = fit_populations_bulk(
+            [item.arrays for item in together],
+            _redshifts(together),
+            templates=options.templates,
+            seed=options.seed,
+        )
+        fits = {id(item): fit for item, fit in zip(together, found, strict=True)}
+    for item in measured:
+        try:
+            _spectral_fit(item, fits.get(id(item)), options)
+        except Exception as error:  # whatever happens to one spectrum must not stop the rest
+            item.row["flags"].append(f"spectral_fit: {_one_line(error)}")
+
+
+def _spectral_fit(item, fit, options):
+    """Row of one spectrum, whose populations were fitted in bulk or are fitted now."""
+    from photospec.analysis.emission.fit import gauss_newton
+    from photospec.analysis.emission.measure import measure_lines
     from photospec.analysis.populations import fit_populations
 
-    fit = fit_populations(
-        arrays,
-        redshift,
-        templates=options.templates,
-        n_bootstrap=options.n_bootstrap,
-        seed=options.seed,
-    )
+    row, nonlinear = item.row, gauss_newton
+    if fit is None:
+        nonlinear = None
+        fit = fit_populations(
+            item.arrays,
+            item.redshift,
+            templates=options.templates,
+            n_bootstrap=options.n_bootstrap,
+            seed=options.seed,
+        )
     for name in POPULATION_COLUMNS:
         row[name] = (getattr(fit, name), getattr(fit, f"{name}_error"))
     row["flags"] += [f"populations: {flag}" for flag in fit.flags]
-    if arrays.sigma is None:
-        row["_sigma"] = residual_sigma(fit, arrays.wavelength)
-    _lines(row, measure_lines(fit, options.lines), options)
+    if item.arrays.sigma is None:  # errors only: good pixels and values stay what they are
+        sigma = residual_sigma(fit, item.arrays.wavelength)
+        if sigma is not None:
+            item.arrays = replace(item.arrays, sigma=sigma[None])
+    _lines(row, measure_lines(fit, options.lines, nonlinear=nonlinear), options)
 
 
 def _lines(row, lines, options):
@@ -446,7 +569,7 @@ def _lines(row, lines, options):
     if not lines.gaussian:
         row["flags"].append("bpt_class: lines are no Gaussians")
         return
-    found = classify_bpt(lines, seed=options.seed).bpt_class
+    found = classify_bpt(lines, n_draws=1, seed=options.seed).bpt_class
     if lines.broad_line and found is BPTClass.STAR_FORMING:
         # A broad-line region is no star formation, whatever its narrow lines look like.
         row["flags"].append("bpt_class: broad lines, but narrow ones as of star formation")
@@ -454,18 +577,39 @@ def _lines(row, lines, options):
     row["bpt_class"] = found.name
 
 
-def _indices(row, arrays, redshift, options):
-    sigma = row.pop("_sigma", None)
-    if sigma is not None:  # errors only: good pixels and values stay what they are
-        arrays = replace(arrays, sigma=sigma[None])
+def _indices(measured, options):
+    """Indices, of all spectra on a grid together, into their rows."""
     definitions = tuple(options.indices.values())
-    value, error, reason = indices_of_row(arrays, redshift, definitions)
-    missing = {}
-    for i, name in enumerate(options.indices):
-        row[name] = (value[i], error[i])
-        if reason[i]:
-            missing.setdefault(reason[i], []).append(name)
-    row["flags"] += [f"{', '.join(names)}: {why}" for why, names in missing.items()]
+    grids = {}
+    for item in measured:
+        grid = np.asarray(item.arrays.wavelength, float).tobytes()
+        grids.setdefault((grid, item.arrays.sigma is None), []).append(item)
+    for alike in grids.values():
+        found = zip(*indices_of_block(_stacked(alike), _redshifts(alike), definitions), strict=True)
+        for item, (value, error, reason) in zip(alike, found, strict=True):
+            missing = {}
+            for i, name in enumerate(options.indices):
+                item.row[name] = (value[i], error[i])
+                if reason[i]:
+                    missing.setdefault(reason[i], []).append(name)
+            item.row["flags"] += [f"{', '.join(names)}: {why}" for why, names in missing.items()]
+
+
+def _redshifts(measured):
+    return np.array([item.redshift for item in measured])
+
+
+def _stacked(measured):
+    """SpectrumArrays of several spectra on one grid, as far as indices need them."""
+    arrays = [item.arrays for item in measured]
+    sigma = mask = None
+    if arrays[0].sigma is not None:
+        sigma = np.concatenate([one.sigma for one in arrays])
+    if any(one.mask is not None for one in arrays):
+        nothing = np.zeros(arrays[0].flux.shape, bool)
+        mask = np.concatenate([nothing if one.mask is None else one.mask for one in arrays])
+    flux = np.concatenate([one.flux for one in arrays])
+    return replace(arrays[0], flux=flux, sigma=sigma, mask=mask, lsf=None, redshift=None)
 
 
 def residual_sigma(fit, wavelength):

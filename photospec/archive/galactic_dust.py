@@ -1,6 +1,7 @@
 """E(B-V) of the Milky Way before galaxies: from a catalogue's extinctions, or from a map."""
 
 import warnings
+from importlib import import_module
 
 import numpy as np
 
@@ -51,7 +52,8 @@ def ebv_from_extinction(extinction):
 def galactic_ebv_at(ra, dec):
     """E(B-V) at positions from the map of Schlegel, Finkbeiner & Davis (1998).
 
-    Of `dustmaps` or `sfdmap2`, whichever is installed and finds its files.
+    Of `dustmaps` or `sfdmap2`, whichever is installed and finds its files; neither is needed
+    otherwise, and so none is a dependency.
 
     Parameters
     ----------
@@ -91,12 +93,9 @@ def galactic_ebv_at(ra, dec):
 
 def _dustmaps(ra, dec):
     from astropy.coordinates import SkyCoord
-    from dustmaps.sfd import SFDQuery
 
-    return SFDQuery()(SkyCoord(ra, dec, unit="deg"))
+    return import_module("dustmaps.sfd").SFDQuery()(SkyCoord(ra, dec, unit="deg"))
 
 
 def _sfdmap2(ra, dec):
-    from sfdmap2 import sfdmap
-
-    return sfdmap.SFDMap(scaling=1.0).ebv(ra, dec)
+    return import_module("sfdmap2.sfdmap").SFDMap(scaling=1.0).ebv(ra, dec)

@@ -42,10 +42,12 @@ class CandidateTable:
     ----------
     bar : tqdm.tqdm
         Moves on by one when all candidates of a galaxy are measured.
+    method : str
+        Of `photospec.analysis.measure_properties`.
     """
 
-    def __init__(self, bar):
-        self._bar = bar
+    def __init__(self, bar, method="auto"):
+        self._bar, self._method = bar, method
         self._waiting, self._tables = [], []
         self._n_measured = 0
 
@@ -77,7 +79,7 @@ class CandidateTable:
         self._bar.set_postfix_str("measuring the candidates")
         spectra = [candidates.spectra for candidates in self._waiting]
         best = [candidates.best_index for candidates in self._waiting]
-        table = measure_properties(spectra, progress=self._count)
+        table = measure_properties(spectra, method=self._method, progress=self._count)
         self._tables.append(combine_candidates(table, best))
         self._waiting.clear()
         self._bar.set_postfix_str("")

@@ -81,7 +81,7 @@ def _table_of_candidates(args, bar):
         return None
     from photospec.cli._candidates import CandidateTable
 
-    return CandidateTable(bar)
+    return CandidateTable(bar, args.method)
 
 
 def _predicted(args, spectrograph, pairs, rows):

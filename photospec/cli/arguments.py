@@ -5,6 +5,7 @@ from pathlib import Path
 
 __all__ = [
     "add_galactic_ebv",
+    "add_method",
     "add_overwrite",
     "add_seed",
     "bounded_float",
@@ -113,6 +114,23 @@ def add_galactic_ebv(parser):
         metavar="MAG",
         help="E(B-V) of the Milky Way before the galaxies, mag, on the scale of the SFD map "
         "(default: what the image says; else 0.03 is assumed and flagged)",
+    )
+
+
+def add_method(parser):
+    """Add ``--method``.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        Parser of a verb that measures spectra.
+    """
+    parser.add_argument(
+        "--method",
+        choices=("auto", "bulk", "ppxf"),
+        default="auto",
+        help="how spectra are measured: ppxf, exactly; bulk, faster, without"
+        " uncertainties only; auto, in bulk what can be (default)",
     )
 
 

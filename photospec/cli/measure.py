@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from photospec.cli.arguments import add_overwrite, bounded_float
+from photospec.cli.arguments import add_method, add_overwrite, bounded_float
 from photospec.cli.console import BAD_INPUT, PARTIAL, error, say
 
 __all__ = ["add_parser", "run"]
@@ -48,6 +48,7 @@ def add_parser(verbs, parents=()):
         metavar="Z",
         help="redshift of all spectra, instead of a search",
     )
+    add_method(parser)
     add_overwrite(parser)
     parser.set_defaults(run=run)
 
@@ -80,7 +81,9 @@ def run(args):
     if not read:
         return BAD_INPUT
     spectra = [spectrum for _, spectrum, _ in read]
-    table = measure_properties(spectra, redshift=args.redshift, progress=not args.quiet)
+    table = measure_properties(
+        spectra, redshift=args.redshift, method=args.method, progress=not args.quiet
+    )
     files = [str(path) for path, _, count in read for _ in range(count)]
     table.add_column(files, name="file", index=0)
     with replacing(args.output) as path:

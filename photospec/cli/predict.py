@@ -4,6 +4,7 @@ from pathlib import Path
 
 from photospec.cli.arguments import (
     add_galactic_ebv,
+    add_method,
     add_overwrite,
     add_seed,
     bounded_float,
@@ -23,8 +24,8 @@ the galaxy's position by --ra and --dec. Without any file, --ra and --dec fetch
 the image from the SDSS archive.
 """
 _EPILOG = """\
-For --table and --figure every candidate is measured, 0.12 s each (8 candidates: 1 s
-per galaxy and core), because only their spread tells how well a galaxy is known:
+For --table and --figure every candidate is measured, some 0.1 s each (8 candidates: a
+second per galaxy and core), because only their spread tells how well a galaxy is known:
 each <column>_error holds it. Values and spectrum are those of the candidate that
 stands for all. --quick measures this one alone; errors are then of the measurement
 only, much too small for a prediction, and the table says so in 'flags'.
@@ -79,6 +80,7 @@ def add_parser(verbs, parents=()):
         action="store_true",
         help="measure only the best of them; errors are then of the measurement only",
     )
+    add_method(how)
     add_seed(how)
     how.add_argument(
         "--intrinsic",
@@ -196,5 +198,5 @@ def _quick_table(args, spectra):
     """Measure the predicted spectra alone; the table then says that its errors are too small."""
     from photospec.analysis import combine_candidates, measure_properties
 
-    table = measure_properties(spectra, progress=not args.quiet)
+    table = measure_properties(spectra, method=args.method, progress=not args.quiet)
     return combine_candidates(table, [0] * len(table))

@@ -13,7 +13,7 @@ _LAZY = {
     "photometry_card": "photometry",
     "read_catalogue": "photometry",
     "redshift_quality": "redshift",
-    "strange_card": "ood",
+    "ood_card": "ood",
     "write_sections": "value",
 }
 __all__ = sorted(_LAZY)  # noqa: PLE0605

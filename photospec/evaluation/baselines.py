@@ -15,6 +15,7 @@ from photospec.evaluation.draws import Store, key_of
 from photospec.evaluation.features import Photometry, measure_photometry
 from photospec.evaluation.redshift import sigma_mad
 from photospec.pairs import PairsFile
+from photospec.utils.stats import robust_std
 
 __all__ = ["TrainingPairs", "boosted_trees", "nearest"]
 
@@ -191,6 +192,6 @@ def nearest(training, photometry):
     """
     compact = training.photometry.compact
     # Robust scale per column; u is the noisiest and counts accordingly.
-    scale = 1.4826 * np.median(np.abs(compact - np.median(compact, axis=0)), axis=0)
+    scale = robust_std(compact, axis=0)
     scale = np.where(scale > 0, scale, 1) * np.array([2.0, *[1.0] * (compact.shape[1] - 1)])
     return cKDTree(compact / scale).query(photometry.compact / scale)[1]

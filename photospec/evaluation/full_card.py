@@ -5,9 +5,10 @@ from pathlib import Path
 
 from photospec.evaluation import card_figures
 from photospec.evaluation.on_pairs import Settings, pairs_card
-from photospec.evaluation.ood import strange_card
+from photospec.evaluation.ood import ood_card
 from photospec.evaluation.photometry import photometry_card, read_catalogue
 from photospec.evaluation.real_images import images_card
+from photospec.evaluation.real_redshifts import real_redshifts
 from photospec.evaluation.value import write_sections
 from photospec.figures import save_figure
 from photospec.pairs import PairsFile
@@ -32,6 +33,7 @@ def model_card(
     *,
     images=(),
     catalogue=None,
+    real=None,
     settings=None,
     report=print,
 ):
@@ -53,6 +55,9 @@ def model_card(
         Real images.
     catalogue : path-like, optional
         Real photometry and redshifts, see `photospec.evaluation.photometry.read_catalogue`.
+    real : dict of str to (RealGalaxies, RealGalaxies), optional
+        By the sample's name: galaxies never trained on, and others of the same catalogue, see
+        `photospec.evaluation.real_redshifts`. Their tables come first.
     settings : Settings, optional
     report : callable
         Is given each table as soon as it is there.
@@ -70,6 +75,17 @@ def model_card(
             report(str(section))
         write_sections(sections, folder)
 
+    for number, (title, (galaxies, others)) in enumerate((real or {}).items()):
+        add(
+            real_redshifts(
+                spectrograph,
+                galaxies,
+                others,
+                seed=settings.seed,
+                title=f"Redshift, real galaxies: {title}",
+                name=f"real_redshift_{number}",
+            )
+        )
     with PairsFile(pairs, bands=spectrograph.config.bands) as file:
         card = pairs_card(spectrograph, file, training, settings, folder=cache)
         add(*card.sections)
@@ -77,7 +93,7 @@ def model_card(
             save_figure([plot(card)], folder / f"{name}.png", dpi=90)
         ordinary = file.image(slice(0, _N_ORDINARY))
     if tuple(spectrograph.config.bands) == tuple("ugriz"):
-        add(strange_card(spectrograph, ordinary, seed=settings.seed, folder=cache))
+        add(ood_card(spectrograph, ordinary, seed=settings.seed, folder=cache))
     if images:
         add(images_card(spectrograph, images, seed=settings.seed))
     if catalogue is not None:

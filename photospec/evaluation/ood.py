@@ -7,7 +7,7 @@ import numpy as np
 from photospec.evaluation.draws import Store, image_of, key_of
 from photospec.evaluation.value import Section, Value, bootstrap
 
-__all__ = ["strange_card", "strange_images"]
+__all__ = ["ood_card", "unusual_images"]
 
 # Redshifts beyond the training, and how faint galaxies there are taken. The simulation ends at
 # 0.5: luminous red galaxies at 0.6 have the colours of Eisenstein et al. (2001, AJ 122, 2267).
@@ -23,7 +23,7 @@ _POINTS = {
 }
 
 
-def strange_images(survey, ordinary, *, n=100, seed=0):
+def unusual_images(survey, ordinary, *, n=100, seed=0):
     """Images unlike those of the training, by kind.
 
     Parameters
@@ -140,7 +140,7 @@ def _cosmic_rays(image, rng):
     return image
 
 
-def strange_card(spectrograph, ordinary, *, n=100, seed=0, folder=None):
+def ood_card(spectrograph, ordinary, *, n=100, seed=0, folder=None):
     """Parts of strange and of ordinary images that are flagged.
 
     Parameters
@@ -164,24 +164,24 @@ def strange_card(spectrograph, ordinary, *, n=100, seed=0, folder=None):
     survey = Survey.sdss_main().replace(size=config.image_size)
 
     def make():
-        return dict(strange_images(survey, ordinary, n=n, seed=seed))
+        return dict(unusual_images(survey, ordinary, n=n, seed=seed))
 
-    made = Store(folder).get(f"strange-{key_of(ordinary[:64], n, seed)}", make)
+    made = Store(folder).get(f"ood-{key_of(ordinary[:64], n, seed)}", make)
     rows = []
     for kind, images in ({"ordinary galaxies (false alarms)": ordinary} | made).items():
         images = [image_of(image, survey.bands, survey.pixel_scale) for image in images]
-        values = np.asarray(spectrograph.strangeness(images), float)
+        values = np.asarray(spectrograph.ood_score(images), float)
         low, middle, high = np.percentile(values, [16, 50, 84])
         rows.append(
             {
                 "images": kind,
                 "flagged": bootstrap(np.mean, values > 1),
-                "strangeness": Value(middle, 0.5 * (high - low)),
+                "ood_score": Value(middle, 0.5 * (high - low)),
                 "number": len(values),
             }
         )
     note = (
-        "Flagged: strangeness above one, where 1.5 % of the training images lie. Strangeness: "
+        "Flagged: OOD score above one, where 1.5 % of the training images lie. OOD score: "
         "median and half the width of the middle 68 %."
     )
-    return Section("strange", "Images unlike the training", rows, note)
+    return Section("ood", "Images unlike the training", rows, note)

@@ -4,6 +4,7 @@ import numpy as np
 
 from photospec.evaluation.spectra import line_errors, spearman
 from photospec.evaluation.value import Value, bootstrap
+from photospec.utils.stats import robust_std
 
 __all__ = ["PROPERTIES", "line_rows", "property_rows"]
 
@@ -54,7 +55,7 @@ def _scatter(difference):
     difference = difference[np.isfinite(difference)]
     if difference.size < 3:
         return Value(np.nan, np.nan)
-    return bootstrap(lambda d: 1.4826 * np.median(np.abs(d - np.median(d))), difference)
+    return bootstrap(robust_std, difference)
 
 
 def property_rows(estimates, truth):

@@ -6,6 +6,7 @@ from photospec.candidates import best_candidate
 from photospec.evaluation.spectra import pixel_errors
 from photospec.evaluation.value import bootstrap
 from photospec.spectrum import to_base_grid
+from photospec.utils.stats import robust_std
 
 __all__ = ["ranking_rows"]
 
@@ -89,4 +90,4 @@ def ranking_rows(draws, true_redshift, true_flux):
 
 
 def _mad(residual):
-    return 1.4826 * np.median(np.abs(residual - np.median(residual)))
+    return robust_std(residual)

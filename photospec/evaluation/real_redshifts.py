@@ -66,7 +66,15 @@ def _distance(pit):
     return float(np.abs(np.sort(pit) - rank).max())
 
 
-def real_redshifts(spectrograph, galaxies, others, *, seed=0, title="Redshift, real galaxies"):
+def real_redshifts(
+    spectrograph,
+    galaxies,
+    others,
+    *,
+    seed=0,
+    title="Redshift, real galaxies",
+    name="real_redshift",
+):
     """Compare the densities with spectroscopic redshifts, and with trees.
 
     Parameters
@@ -77,7 +85,8 @@ def real_redshifts(spectrograph, galaxies, others, *, seed=0, title="Redshift, r
     others : photospec.simulation.RealGalaxies
         Of the same catalogue, for the trees to learn from.
     seed : int
-    title : str
+    title, name : str
+        Of the table, and of its files.
 
     Returns
     -------
@@ -88,11 +97,11 @@ def real_redshifts(spectrograph, galaxies, others, *, seed=0, title="Redshift, r
             f"galaxies, others: expected some of each, got {len(galaxies)} and {len(others)}"
         )
     rows = []
-    for name, noise in NOISE.items():
+    for what, noise in NOISE.items():
         images = render_noisy(galaxies, noise, size=spectrograph.config.image_size, seed=seed)
         images = [image_of(image, tuple("ugriz"), 0.396, 0.0) for image in images]
         density = spectrograph.redshift_density(images)
-        rows.append(density_rows(f"images, {name}", density, galaxies.redshift))
+        rows.append(density_rows(f"images, {what}", density, galaxies.redshift))
     predict = boosted_trees(
         _photometry(others), others.redshift, merit=redshift_merit, seed=seed, tune=False
     )
@@ -102,7 +111,7 @@ def real_redshifts(spectrograph, galaxies, others, *, seed=0, title="Redshift, r
         "others. Negative log-density of ln(1 + z) per 0.05; PIT: "
         "distance from uniform."
     )
-    return Section("real_redshift", title, rows, note)
+    return Section(name, title, rows, note)
 
 
 def _photometry(galaxies):

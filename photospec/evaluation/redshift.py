@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from photospec.errors import InputError
+from photospec.utils.stats import robust_std
 
 __all__ = ["RedshiftQuality", "bias", "outlier_fraction", "redshift_quality", "sigma_mad"]
 
@@ -26,8 +27,7 @@ def bias(z_phot, z_spec):
 
 def sigma_mad(z_phot, z_spec):
     """1.4826 times the median absolute deviation of dz / (1 + z) from its median."""
-    residual = _residual(z_phot, z_spec)
-    return float(1.4826 * np.median(np.abs(residual - np.median(residual))))
+    return float(robust_std(_residual(z_phot, z_spec)))
 
 
 def outlier_fraction(z_phot, z_spec, threshold=0.05):

@@ -7,11 +7,14 @@ JSON text, as in this package's files of spectra.
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.nddata import NDData, StdDevUncertainty
 from astropy.wcs import WCS
@@ -51,7 +54,13 @@ _EBV_CARD = "GAL_EBV"
 _OWN_META = {"bands", "pixel_scale", "position", "galactic_ebv", "name", "RA_OBJ", "DEC_OBJ"}
 
 
-def read_image(path, *, position=None, bands=None, size=None):
+def read_image(
+    path: str | PathLike | Sequence[str | PathLike],
+    *,
+    position: SkyCoord | tuple[float, float] | None = None,
+    bands: str | Sequence[str] | None = None,
+    size: int | None = None,
+) -> NDData:
     """Read the image of one galaxy in several bands.
 
     Parameters
@@ -85,6 +94,21 @@ def read_image(path, *, position=None, bands=None, size=None):
     See Also
     --------
     write_image : Write an image so that it is read back as it was.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from astropy.io import fits
+    >>> from photospec.image import read_image
+    >>> header = fits.Header({"BANDS": "grz", "BUNIT": "nanomaggy", "PIXSCALE": 0.262})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "cutout.fits"
+    ...     fits.writeto(path, np.ones((3, 64, 64), np.float32), header)
+    ...     image = read_image(path)
+    >>> image.data.shape, image.meta["bands"], image.meta["pixel_scale"]
+    ((3, 64, 64), ('g', 'r', 'z'), <Quantity 0.262 arcsec>)
     """
     if size is not None and not (isinstance(size, int | np.integer) and size > 0):
         raise InputError(f"size: expected a positive whole number of pixels, got {size!r}")
@@ -95,7 +119,7 @@ def read_image(path, *, position=None, bands=None, size=None):
         return read_frames(paths, position, bands, size)
 
 
-def write_image(path, image, *, overwrite=False):
+def write_image(path: str | PathLike, image: NDData, *, overwrite: bool = False) -> None:
     """Write an image so that `read_image` gives it back.
 
     Parameters

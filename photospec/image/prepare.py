@@ -7,17 +7,19 @@ pixels (`photospec.utils.validity.usable`), cutting or resampling, filling, flag
 """
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.nddata import NDData
 from scipy.ndimage import gaussian_filter
 
 from photospec.dust import ASSUMED_EBV, band_extinction
 from photospec.errors import InputError, PhotospecWarning
 from photospec.image.extinction import EBV_ASSUMED, image_ebv
-from photospec.image.resample import crop, fill_bad, resample, sky_noise
+from photospec.image.resample import crop, fill_bad, resample, sky_noise, sky_noise_limit
 from photospec.image.units import (
     band_label,
     band_names,
@@ -131,7 +133,14 @@ class ImageArray:
         )
 
 
-def prepare_image(image, *, bands=SDSS_BANDS, pixel_scale=0.396, size=64, position=None):
+def prepare_image(
+    image: NDData,
+    *,
+    bands: Sequence[str] = SDSS_BANDS,
+    pixel_scale: float = 0.396,
+    size: int = 64,
+    position: SkyCoord | tuple[float, float] | None = None,
+) -> ImageArray:
     """Check an image and bring it into the form that networks take.
 
     Orders the bands, converts the unit to nanomaggies, resamples the pixel scale
@@ -418,12 +427,17 @@ def _quality(data, mask, center, pixel_scale, bands):
     fibre = weights > 0.5
     if mask[:, fibre].any():
         flags.append("masked_core")
-    noise = sky_noise(data, mask) * np.sqrt(np.sum(weights**2))
+    width = np.sqrt(np.sum(weights**2))
     flux = np.einsum("byx,yx->b", data, weights)
-    if not np.any(flux > _LOW_SIGNAL * noise):
+    # The median that the noise is made from takes as long as all else here: most targets stand out
+    # of the largest that it can be.
+    if not np.any(flux > _LOW_SIGNAL * width * sky_noise_limit(data)) and not np.any(
+        flux > _LOW_SIGNAL * width * sky_noise(data, mask)
+    ):
         flags.append("low_signal")
     # Is there something brighter than the target close by, in the band that sees it best?
-    best = bands.index("r") if "r" in bands else int(np.argmax(flux / np.maximum(noise, 1e-30)))
+    noise = 1.0 if "r" in bands else np.maximum(sky_noise(data, mask) * width, 1e-30)
+    best = bands.index("r") if "r" in bands else int(np.argmax(flux / noise))
     reach = int(np.ceil(_NEIGHBOUR_RADIUS / pixel_scale))
     x, y = (round(value) for value in center)
     box = np.s_[max(y - reach, 0) : y + reach + 1, max(x - reach, 0) : x + reach + 1]

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.interpolate import make_interp_spline
 from scipy.ndimage import gaussian_filter
 
-__all__ = ["crop", "fill_bad", "resample", "sky_noise"]
+__all__ = ["crop", "fill_bad", "resample", "sky_noise", "sky_noise_limit"]
 
 _LAG = 3  # pixels
 
@@ -168,3 +168,21 @@ def sky_noise(data, mask=None):
     return scale * np.array(
         [np.median(row[use]) if use.any() else 0.0 for row, use in zip(difference, good)]
     )
+
+
+def sky_noise_limit(data):
+    """What `sky_noise` of images without a mask cannot exceed, (n_bands,).
+
+    No more than half of all numbers are above their root mean square times the square root of two.
+    Masked pixels, being filled from those around them, do not raise it.
+
+    Parameters
+    ----------
+    data : ndarray (n_bands, ny, nx)
+
+    Returns
+    -------
+    ndarray (n_bands,)
+    """
+    difference = (data[..., _LAG:] - data[..., :-_LAG]).reshape(len(data), -1)
+    return 1.4826 * np.sqrt(np.einsum("bp,bp->b", difference, difference) / difference.shape[1])

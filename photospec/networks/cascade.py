@@ -221,7 +221,7 @@ class Cascade(nn.Module):
             return self.contrastive.embed_spectrum(fine)
 
     @torch.no_grad()
-    def strangeness(self, image):
+    def ood_score(self, image):
         """How unlikely images are among the training images, ``(n,)``; above one is outside.
 
         None when the spectrograph has no `ImageDomain`.

@@ -10,8 +10,8 @@ with the network F, its noise level c and its condition y; F is trained towards
 =======  ===========================  ============================  ==================  ===============================
 name     c_skip                       c_out                         c_in                target of F
 =======  ===========================  ============================  ==================  ===============================
-epsilon  1 / alpha                    - sigma / alpha               1                   noise
-v        alpha / (alpha^2 + sigma^2)  - sigma / (alpha^2 + sigma^2) 1                   alpha noise - sigma x_0
+epsilon  1 / alpha                    -sigma / alpha                1                   noise
+v        alpha / (alpha^2 + sigma^2)  -sigma / (alpha^2 + sigma^2)  1                   alpha noise - sigma x_0
 edm      sigma_data^2 alpha / s^2     sigma sigma_data / s          1 / s               (sigma x_0 / sigma_data - alpha sigma_data noise) / s
 =======  ===========================  ============================  ==================  ===============================
 

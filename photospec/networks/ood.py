@@ -6,7 +6,7 @@ aperture photometry, tell when that answer is worth nothing:
 - how unlikely its brightness, profile and colours are among the training images, which a mixture
   of Gaussians describes: that finds what is too bright, too faint or spoilt;
 - how unlikely profile and colours are at its brightness, from the same mixture: faint and bright
-  galaxies are rare without being strange, and strange ones must not hide among them;
+  galaxies are rare without being outliers, and outliers must not hide among them;
 - which redshift a quadratic form of the photometry gives it: galaxies just beyond the training
   have colours just beyond too, and no mixture is sharp enough to see that.
 
@@ -143,7 +143,7 @@ class ImageDomain(nn.Module):
         return torch.cat([one, x, x[:, i] * x[:, j]], dim=1)
 
     def _numbers(self, features):
-        """The three numbers of each image ``(n, 3)``: the larger, the stranger."""
+        """The three numbers of each image ``(n, 3)``: the larger, the less like the training."""
         deviation = features[:, None, self.used] - self.mean
         distance2 = torch.einsum("nkf,kfg->nkg", deviation, self.whitening).square().sum(-1)
         log_joint = torch.logsumexp(self.log_weight - 0.5 * distance2, dim=1)
@@ -157,5 +157,5 @@ class ImageDomain(nn.Module):
         return scaled.amax(dim=1)
 
     def forward(self, features):
-        """How strange images are ``(n,)``: 0 as the median training image, above 1 outside."""
+        """Scores of images ``(n,)``: 0 as the median training image, above 1 unlike them."""
         return (self._largest(features) - self.median) / (self.outside - self.median)

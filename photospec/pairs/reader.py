@@ -21,6 +21,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 from astropy.table import Table
+from numpy.typing import ArrayLike
 
 from photospec.errors import InputError
 from photospec.pairs.format import (
@@ -63,6 +64,21 @@ class PairsFile:
     ------
     InputError
         If the file is not there, is no pairs file, is damaged, or has other bands.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from photospec.pairs import PairsFile, PairsWriter
+    >>> image, flux, ivar = np.ones((2, 3, 8, 8)), np.ones((2, 1000)), np.ones((2, 1000))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "pairs.h5"
+    ...     with PairsWriter(path, "gri", 0.4, np.arange(4000.0, 5000.0), {}) as writer:
+    ...         writer.append(image, flux, ivar, object={"redshift": [0.1, 0.2]})
+    ...     with PairsFile(path, bands="gri") as pairs:
+    ...         print(pairs.flux(0).shape, pairs.object["redshift"].max())
+    (1000,) 0.2
     """
 
     def __init__(self, path, bands=None):
@@ -118,19 +134,19 @@ class PairsFile:
     def __repr__(self):
         return f"<PairsFile {self.path.name}: {self._n} pairs, bands {''.join(self.bands)}>"
 
-    def image(self, index=slice(None)):
+    def image(self, index: int | slice | ArrayLike = slice(None)) -> np.ndarray:
         """Images (n, n_bands, ny, nx), or one of them, float32 nanomaggies."""
         return self._get("image", index)
 
-    def flux(self, index=slice(None)):
+    def flux(self, index: int | slice | ArrayLike = slice(None)) -> np.ndarray:
         """Spectra (n, n_wave), or one, float32, 1e-17 erg/s/cm2/A."""
         return self._get("spectrum/flux", index)
 
-    def ivar(self, index=slice(None)):
+    def ivar(self, index: int | slice | ArrayLike = slice(None)) -> np.ndarray:
         """Inverse variances (n, n_wave), or one, float32; 0 where bad."""
         return self._get("spectrum/ivar", index)
 
-    def truth_flux(self, index=slice(None)):
+    def truth_flux(self, index: int | slice | ArrayLike = slice(None)) -> np.ndarray:
         """Noiseless spectra (n, n_wave), or one; simulated pairs only."""
         return self._get("truth/flux", index)
 
@@ -179,7 +195,7 @@ class PairsFile:
                     table[name] = np.char.decode(column) if column.dtype.kind == "S" else column
         return table
 
-    def close(self):
+    def close(self) -> None:
         """Close the file; safe to call twice."""
         if getattr(self, "_file", None) is not None:
             self._file.close()

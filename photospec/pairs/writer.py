@@ -11,10 +11,12 @@ resuming then copies what was counted into a fresh file and goes on with that.
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import h5py
 import numpy as np
+from numpy.typing import ArrayLike
 
 from photospec.errors import InputError
 from photospec.pairs.format import FORMAT, check_lengths, open_pairs, row_datasets
@@ -58,6 +60,20 @@ class PairsWriter:
     InputError
         If the file exists (and neither `resume` nor `overwrite` is given), is damaged,
         or was made differently.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from photospec.pairs import PairsFile, PairsWriter
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "pairs.h5"
+    ...     with PairsWriter(path, "gri", 0.4, np.arange(4000.0, 5000.0), {"seed": 1}) as writer:
+    ...         writer.append(np.ones((2, 3, 8, 8)), np.ones((2, 1000)), np.ones((2, 1000)))
+    ...     with PairsFile(path) as pairs:
+    ...         len(pairs), pairs.image(0).shape
+    (2, (3, 8, 8))
     """
 
     def __init__(
@@ -82,7 +98,15 @@ class PairsWriter:
                     "resume or overwrite it"
                 )
 
-    def append(self, image, flux, ivar, object=None, truth=None, truth_flux=None):  # noqa: A002
+    def append(
+        self,
+        image: ArrayLike,
+        flux: ArrayLike,
+        ivar: ArrayLike,
+        object: Mapping[str, ArrayLike] | None = None,  # noqa: A002
+        truth: Mapping[str, ArrayLike] | None = None,
+        truth_flux: ArrayLike | None = None,
+    ) -> None:
         """Add pairs at the end; they are on disk when this returns.
 
         Parameters
@@ -262,7 +286,7 @@ class PairsWriter:
         self._file.flush()
         os.fsync(self._file.id.get_vfd_handle())
 
-    def close(self):
+    def close(self) -> None:
         """Close the file; safe to call twice."""
         if self._closed:
             return

@@ -312,7 +312,7 @@ class PublishedAdapter:
     def redshift_mixture(self, image):
         """None: published networks draw no redshifts."""
 
-    def strangeness(self, image):
+    def ood_score(self, image):
         """None: checkpoints do not say where their training images lie."""
         return None
 

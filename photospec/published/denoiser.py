@@ -7,6 +7,7 @@ load; those of the papers are the defaults of `PublishedDenoiser` and
 """
 
 import re
+from collections.abc import Mapping
 
 import torch
 from torch import nn
@@ -91,7 +92,13 @@ class PublishedDenoiser(nn.Module):
         return PublishedSampler(predict_noise, self.diffusion)
 
 
-def load_denoiser(state_dict, *, schedule="cosine", n_bands=5, name="denoiser"):
+def load_denoiser(
+    state_dict: Mapping,
+    *,
+    schedule: str = "cosine",
+    n_bands: int = 5,
+    name: str = "denoiser",
+) -> PublishedDenoiser:
     """Build a published denoiser from its weights.
 
     Parameters
@@ -135,7 +142,13 @@ def load_denoiser(state_dict, *, schedule="cosine", n_bands=5, name="denoiser"):
     return load_checked(module, state_dict, name)
 
 
-def load_contrastive(state_dict, *, embedding_size=None, n_bands=5, name="contrastive"):
+def load_contrastive(
+    state_dict: Mapping,
+    *,
+    embedding_size: int | None = None,
+    n_bands: int = 5,
+    name: str = "contrastive",
+) -> PublishedContrastive:
     """Build a published contrastive network from its weights.
 
     Parameters

@@ -8,7 +8,10 @@ order, or the number of processes.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
+from os import PathLike
+from typing import Self
 
 import numpy as np
 
@@ -111,7 +114,7 @@ class Survey:
             )
 
     @classmethod
-    def named(cls, name, seed=0):
+    def named(cls, name: str, seed: int = 0) -> Self:
         """Return a registered survey.
 
         Parameters
@@ -145,17 +148,17 @@ class Survey:
         return replace(SURVEYS[name], seed=seed)
 
     @classmethod
-    def sdss_main(cls, seed=0):
+    def sdss_main(cls, seed: int = 0) -> Self:
         """Return the registered survey "sdss_main": the SDSS Main Galaxy Sample."""
         return cls.named("sdss_main", seed)
 
     @classmethod
-    def desi_legacy(cls, seed=0):
+    def desi_legacy(cls, seed: int = 0) -> Self:
         """Return the registered survey "desi_legacy": Legacy Surveys images, DESI spectra."""
         return cls.named("desi_legacy", seed)
 
     @classmethod
-    def read(cls, path):
+    def read(cls, path: str | PathLike) -> Self:
         """Read a survey from a TOML file; what it leaves out is as in the SDSS Main Sample.
 
         Parameters
@@ -180,7 +183,7 @@ class Survey:
                     raise InputError(f"{where}: expected {new}, got {old}, its old name") from None
             raise
 
-    def write(self, path, *, overwrite=False):
+    def write(self, path: str | PathLike, *, overwrite: bool = False) -> None:
         """Write all settings to a TOML file whose comments explain them.
 
         Parameters
@@ -198,7 +201,7 @@ class Survey:
             return np.array(self.extinction, float)
         return np.array([_band_extinction(response) for response in self.responses])
 
-    def replace(self, **changes):
+    def replace(self, **changes: object) -> Self:
         """Return a survey that differs in the named fields.
 
         Raises
@@ -215,7 +218,7 @@ class Survey:
                 )
         return replace(self, **changes)
 
-    def simulate(self, n, start=0, *, indices=()):
+    def simulate(self, n: int, start: int = 0, *, indices: Sequence = ()) -> SimulatedPairs:
         """Make n pairs.
 
         Parameters
@@ -243,7 +246,7 @@ class Survey:
         return pairs if (first, n) == (0, len(pairs)) else pairs[first : first + n]
 
 
-def register_survey(survey, *, overwrite=False):
+def register_survey(survey: Survey, *, overwrite: bool = False) -> Survey:
     """Make a survey known by its name, to `Survey.named` and to ``photospec simulate --survey``.
 
     Parameters

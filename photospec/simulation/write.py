@@ -4,8 +4,10 @@ import multiprocessing
 import os
 import shutil
 from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -111,16 +113,16 @@ def _pair_bytes(survey):
 
 
 def simulate_pairs(
-    n,
-    path,
-    survey=None,
-    n_processes=2,
+    n: int,
+    path: str | PathLike,
+    survey: Survey | None = None,
+    n_processes: int = 2,
     *,
-    indices=(),
-    resume=False,
-    overwrite=False,
-    progress=None,
-):
+    indices: Sequence = (),
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Callable[[int, int], object] | None = None,
+) -> Path:
     """Simulate n pairs into a pairs file.
 
     Parameters
@@ -152,6 +154,18 @@ def simulate_pairs(
     InputError
         If the output exists, cannot be resumed, does not fit on the disk, or a number is
         impossible.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from photospec.pairs import PairsFile
+    >>> from photospec.simulation import Survey, simulate_pairs
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = simulate_pairs(2, Path(folder) / "pairs.h5", Survey.sdss_main(1), n_processes=1)
+    ...     with PairsFile(path) as pairs:
+    ...         len(pairs), pairs.bands
+    (2, ('u', 'g', 'r', 'i', 'z'))
     """
     survey = Survey.sdss_main() if survey is None else survey
     path = Path(path)

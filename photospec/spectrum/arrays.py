@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from astropy import units as u
 from astropy.nddata import StdDevUncertainty
+from numpy.typing import ArrayLike
 from specutils import Spectrum
 
 from photospec.errors import InputError
@@ -372,7 +373,16 @@ def _hint(redshift, spectrum, n):
     return value if np.isfinite(value).any() else None
 
 
-def from_arrays(wavelength, flux, *, sigma=None, mask=None, lsf=None, redshift=None, meta=None):
+def from_arrays(
+    wavelength: ArrayLike,
+    flux: ArrayLike,
+    *,
+    sigma: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    lsf: ArrayLike | None = None,
+    redshift: ArrayLike | None = None,
+    meta: Mapping | None = None,
+) -> Spectrum:
     """Make a Spectrum from arrays in the units of this package.
 
     Parameters

@@ -8,6 +8,7 @@ line-spread function in a column of its own.
 
 import json
 import warnings
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,9 @@ _FORMAT = "photospec-spectra-1"
 _GENERIC = {"tabular-fits", "wcs1d-fits", "ECSV", "ASCII", "IPAC", "iraf"}
 
 
-def read_spectrum(path, *, wavelength_medium=None):
+def read_spectrum(
+    path: str | PathLike, *, wavelength_medium: str | None = None
+) -> Spectrum | SpectrumList:
     """Read one or more spectra from a file.
 
     Parameters

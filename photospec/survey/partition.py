@@ -178,7 +178,7 @@ def _predict(rows, batch, spectrograph, settings):
     images = batch.images
     if spectrograph.draws_redshifts:
         _fill_density(rows, batch.rows, spectrograph.redshift_density(images))
-    rows.numbers["ood_score"][batch.rows] = spectrograph.strangeness(images)
+    rows.numbers["ood_score"][batch.rows] = spectrograph.ood_score(images)
     for row, flags in zip(batch.rows, spectrograph.flags(images), strict=True):
         rows.note(row, flags)
     if settings.what == "photoz":

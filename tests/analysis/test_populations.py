@@ -191,10 +191,11 @@ def test_linear_pixels_and_air_give_the_same():
 
 
 def test_galactic_extinction_is_taken_off():
-    from photospec.dust import cardelli89
+    from photospec.dust import galactic_extinction
 
     arrays = make_spectrum()
-    dimmed = replace(arrays, flux=arrays.flux * 10 ** (-0.4 * 0.1 * cardelli89(arrays.wavelength)))
+    through = 10 ** (-0.4 * 0.1 * galactic_extinction(arrays.wavelength))
+    dimmed = replace(arrays, flux=arrays.flux * through)
     plain, corrected = fit_populations(arrays), fit_populations(dimmed, galactic_ebv=0.1)
     assert corrected.ebv == pytest.approx(plain.ebv, abs=5e-3)
     assert fit_populations(dimmed).ebv > plain.ebv + 0.05

@@ -47,7 +47,8 @@ def test_columns_units_and_errors(table):
     assert {f"lick_{name}" for name in LICK} <= set(table.colnames)
     assert table["bpt_class"][0] in ("STAR_FORMING", "COMPOSITE")
     assert table["flags"].dtype.kind == "U"
-    assert set(table.colnames) == {*COLUMNS, *(f"{n}_error" for n in COLUMNS), "bpt_class", "flags"}
+    errors = {f"{name}_error" for name in COLUMNS}
+    assert set(table.colnames) == {*COLUMNS, *errors, "broad_line", "bpt_class", "flags"}
 
 
 def test_values_are_those_put_in(table):
@@ -213,10 +214,10 @@ def test_progress_bar(capsys):
 
 
 def test_galactic_extinction_is_taken_off(make_galaxy, table):
-    from photospec.dust import cardelli89
+    from photospec.dust import galactic_extinction
 
     arrays = to_arrays(make_galaxy(0.06, lines=2.0, signal_to_noise=25))
-    dimmed = 10 ** (-0.4 * 0.1 * cardelli89(arrays.wavelength))
+    dimmed = 10 ** (-0.4 * 0.1 * galactic_extinction(arrays.wavelength))
     spectrum = from_arrays(
         arrays.wavelength, arrays.flux[0] * dimmed, sigma=arrays.sigma[0] * dimmed, lsf=1.0
     )

@@ -168,7 +168,6 @@ def test_no_network_at_all(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         nowhere = f"http://127.0.0.1:{free.getsockname()[1]}"
-    started = time.monotonic()
     for options in ({}, {"dry_run": True}):
         with pytest.raises(InputError) as caught:
             download(tmp_path / "x", skyserver_url=nowhere, sas_url=nowhere, **options)
@@ -176,7 +175,6 @@ def test_no_network_at_all(tmp_path):
     with pytest.raises(InputError) as caught:
         sdss_image((185.73, 8.15), config=DownloadConfig(skyserver_url=nowhere, sas_url=nowhere))
     one_line(caught, "network: expected to reach SkyServer")
-    assert time.monotonic() - started < 20
 
 
 def test_html_instead_of_a_catalogue(small_sky, serve, tmp_path):

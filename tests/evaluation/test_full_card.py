@@ -62,7 +62,7 @@ def test_who_knows_the_truth_wins(make_oracle, pairs_path, training, short, tmp_
     assert table(sections, "lines")["Hα flux"]["best candidate"].value < 0.1
     scatter = table(sections, "scatter")["Dn4000"]
     assert scatter["best candidate"].value < scatter["truth"].value
-    assert set(table(sections, "strange")) > {"quasars", "saturated cores"}
+    assert set(table(sections, "ood")) > {"quasars", "saturated cores"}
     for name in ("redshift", "agn", "calibration", "ranking", "correlation"):
         assert len(Table.read(tmp_path / f"{name}.ecsv"))
     for name in ("redshifts", "spectra", "properties", "calibration", "ranking"):
@@ -102,3 +102,27 @@ def test_real_photometry(oracle, training, tmp_path):
     assert rows["best candidate"]["galaxies"] == 5
     assert rows["best candidate"]["sigma_mad"].value > 0.005
     assert np.isfinite(rows["trees trained on real photometry"]["sigma_mad"].value)
+
+
+def test_real_galaxies_come_first(oracle, pairs_path, training, tmp_path, monkeypatch):
+    from photospec.evaluation import full_card
+    from photospec.evaluation.value import Section
+
+    def stub(spectrograph, galaxies, others, *, seed, title, name):
+        return Section(name, f"{title}: {galaxies} against {others}", [{"row": "one"}])
+
+    monkeypatch.setattr(full_card, "real_redshifts", stub)
+    told = []
+    with pytest.raises(InputError, match="expected galaxies at"):  # of the simulated ones
+        model_card(
+            oracle,
+            pairs_path,
+            [training],
+            tmp_path,
+            real={"main": ("some", "others")},
+            settings=replace(SETTINGS, redshift_range=(0.9, 1.0)),
+            report=told.append,
+        )
+    assert len(told) == 1
+    assert "real galaxies: main: some against others" in told[0]
+    assert (tmp_path / "real_redshift_0.inc").is_file()

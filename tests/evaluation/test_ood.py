@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from photospec.evaluation.ood import strange_card, strange_images
+from photospec.evaluation.ood import ood_card, unusual_images
 from photospec.simulation import Survey
 
 
 def test_every_kind_is_what_its_name_says(pairs):
     ordinary = pairs.image(slice(0, 6))
-    made = dict(strange_images(Survey.sdss_main(), ordinary, n=4))
+    made = dict(unusual_images(Survey.sdss_main(), ordinary, n=4))
     assert len(made) == 13
     for kind, images in made.items():
         assert images.shape == (4, 5, 64, 64), kind
@@ -24,10 +24,10 @@ def test_every_kind_is_what_its_name_says(pairs):
 
 
 def test_flags_are_counted(oracle, pairs, tmp_path):
-    section = strange_card(oracle, pairs.image(), n=3, folder=tmp_path)
+    section = ood_card(oracle, pairs.image(), n=3, folder=tmp_path)
     found = {row["images"]: row for row in section.rows}
     assert found["ordinary galaxies (false alarms)"]["flagged"].value == 0
     assert found["quasars"]["flagged"].value == 1
     assert found["quasars"]["number"] == 3
-    again = strange_card(oracle, pairs.image(), n=3, folder=tmp_path)
+    again = ood_card(oracle, pairs.image(), n=3, folder=tmp_path)
     assert [r["flagged"] for r in again.rows] == [r["flagged"] for r in section.rows]

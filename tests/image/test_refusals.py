@@ -8,60 +8,9 @@ from astropy.nddata import (
     NDData,
     StdDevUncertainty,
 )
-from astropy.wcs import WCS
-
-from photospec.errors import InputError
-from photospec.image import prepare_image
-
-BANDS = ("u", "g", "r", "i", "z")
-COLOURS = np.array([1.0, 3.0, 6.0, 8.0, 10.0])
 
 
-def gaussian(nx, ny, center, width, flux=1.0):
-    """Pixel-integrated round Gaussian of total `flux`."""
-    from scipy.special import erf
-
-    def share(n, middle):
-        edges = (np.arange(n + 1) - 0.5 - middle) / (np.sqrt(2) * width)
-        return np.diff(erf(edges)) / 2
-
-    return flux * np.outer(share(ny, center[1]), share(nx, center[0]))
-
-
-def galaxy(n=96, *, center=None, width=4.0, noise=0.01, seed=0, bands=BANDS, scale=0.396, **kwargs):
-    """Five bands of a Gaussian galaxy with total flux 100 * COLOURS, plus noise."""
-    rng = np.random.default_rng(seed)
-    center = (n // 2, n // 2) if center is None else center
-    shape = gaussian(n, n, center, width, 100.0)
-    data = COLOURS[:, None, None] * shape + noise * rng.normal(size=(5, n, n))
-    meta = {"bands": bands, "pixel_scale": scale * u.arcsec, **kwargs.pop("meta", {})}
-    return NDData(data.astype(np.float32), unit=kwargs.pop("unit", "nmgy"), meta=meta, **kwargs)
-
-
-def tan_wcs(n=96, scale=0.396, angle=30.0, center=(150.0, 2.0)):
-    """Celestial WCS with unit CDELT and everything in the PC matrix, as on SDSS cutouts."""
-    wcs = WCS(naxis=2)
-    turn = np.deg2rad(angle)
-    matrix = np.array([[-np.cos(turn), np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-    wcs.wcs.pc = matrix * scale / 3600
-    wcs.wcs.cdelt = 1, 1
-    wcs.wcs.crpix = n // 2 + 1, n // 2 + 1
-    wcs.wcs.crval = center
-    wcs.wcs.ctype = "RA---TAN", "DEC--TAN"
-    return wcs
-
-
-def refused(image, match, **kwargs):
-    """Check that an image is refused with one line that matches."""
-    with pytest.raises(InputError, match=match) as caught:
-        prepare_image(image, **kwargs)
-    text = str(caught.value)
-    assert "\n" not in text
-    assert "expected" in text
-    assert "got" in text
-
-
-def test_refuses_what_is_no_image():
+def test_refuses_what_is_no_image(refused):
     refused(np.zeros((5, 64, 64)), "image: expected an astropy NDData, got ndarray")
     refused(NDData(np.zeros((64, 64)), unit="nmgy"), "n_bands, ny, nx.*single band")
     refused(NDData(np.zeros((2, 5, 64, 64)), unit="nmgy"), "one galaxy at a time")
@@ -69,7 +18,7 @@ def test_refuses_what_is_no_image():
     refused(NDData(np.full((5, 64, 64), 1j), unit="nmgy"), "real numbers")
 
 
-def test_refuses_wrong_bands():
+def test_refuses_wrong_bands(galaxy, refused):
     refused(galaxy(bands=None), "meta.'bands'.*got none")
     refused(galaxy(bands="ugri"), "expected 4 bands")
     refused(galaxy(bands=("u", "g", "r", "i", "y")), "got u, g, r, i, y: no z")
@@ -85,14 +34,14 @@ def test_refuses_wrong_bands():
     refused(image, "expected bands u, VIS, got .*: no VIS", bands="u,VIS")
 
 
-def test_refuses_wrong_units():
+def test_refuses_wrong_units(galaxy, refused):
     image = galaxy()
     refused(NDData(image.data, meta=image.meta), "unit: expected a flux unit .* got none")
     for unit in ("", "adu", "electron / s", "m", "mag", u.mag(u.ct), "nmgy / s"):
         refused(galaxy(unit=u.Unit(unit)), "unit: expected a flux unit .*uncalibrated counts")
 
 
-def test_refuses_unknown_pixel_scale():
+def test_refuses_unknown_pixel_scale(galaxy, refused):
     for scale in (None, 0.396, 0.396 * u.m, -1 * u.arcsec, np.nan * u.arcsec, [1, 2] * u.arcsec):
         image = galaxy()
         image.meta["pixel_scale"] = scale
@@ -100,7 +49,7 @@ def test_refuses_unknown_pixel_scale():
 
 
 @pytest.mark.parametrize("scale", [0.396, 0.5])
-def test_refuses_nothing_to_see(scale):
+def test_refuses_nothing_to_see(galaxy, refused, scale):
     image = galaxy(scale=scale)
     image.data[:] = np.nan
     refused(image, "got none in band u")
@@ -118,7 +67,7 @@ def test_refuses_nothing_to_see(scale):
     refused(image, "good pixels, got .* in band g")
 
 
-def test_refuses_too_small_or_off_the_edge():
+def test_refuses_too_small_or_off_the_edge(galaxy, tan_wcs, refused):
     refused(galaxy(40), "of the crop on the image")
     refused(galaxy(16, scale=0.8), "of the crop on the image")
     wcs = tan_wcs()
@@ -130,6 +79,6 @@ def test_refuses_too_small_or_off_the_edge():
     refused(galaxy(), "image with a celestial WCS", position=(150.0, 2.0))
 
 
-def test_refuses_broken_mask_and_uncertainty():
+def test_refuses_broken_mask_and_uncertainty(galaxy, refused):
     refused(galaxy(mask=np.zeros((4, 96, 96), bool)), "image.mask")
     refused(galaxy(uncertainty=StdDevUncertainty(np.ones((7, 3)))), "image.uncertainty")

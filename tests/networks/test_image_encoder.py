@@ -134,3 +134,10 @@ def test_turned_images_have_the_same_photometry(images):
         torch.testing.assert_close(
             encoder.photometry(turned), encoder.photometry(images), atol=2e-3, rtol=2e-3
         )
+
+
+def test_fast_asinh_is_the_exact_one():
+    from photospec.networks.image_encoder import _asinh
+
+    x = torch.cat([torch.linspace(-300, 300, 10001), torch.logspace(-9, 12, 200)])
+    torch.testing.assert_close(_asinh(x), torch.asinh(x), rtol=1e-6, atol=3e-7)

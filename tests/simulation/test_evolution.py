@@ -141,10 +141,13 @@ def test_red_galaxies_have_the_colours_of_the_catalogue(shared):
     z, real = z[good], 22.5 - 2.5 * np.log10(flux[good])
     good = (real[:, 2] > 16) & (real[:, 2] < 20.5)
     z, real = z[good], real[good]
-    drawn = draw_galaxies(DEEP, np.random.default_rng(0), 20000)
+    rng = np.random.default_rng(0)
+    drawn = draw_galaxies(DEEP, rng, 40000)
     scale = np.array([0.005, 0.1])
     tree = cKDTree(np.c_[drawn.redshift, drawn.magnitude[:, 2]] / scale)
-    fake = drawn.magnitude[tree.query(np.c_[z, real[:, 2]] / scale)[1]]
+    # One of five neighbours: bright red galaxies are rare, and one would stand for many.
+    near = tree.query(np.c_[z, real[:, 2]] / scale, k=5)[1]
+    fake = drawn.magnitude[near[np.arange(len(z)), rng.integers(0, 5, len(z))]]
     edge = np.interp(z, [0, 0.1, 0.2, 0.35, 0.6], [0.65, 0.83, 1.1, 1.45, 1.5])
     for low in np.arange(0.05, 0.4, 0.05):
         inside = (z > low) & (z < low + 0.05)
@@ -152,7 +155,7 @@ def test_red_galaxies_have_the_colours_of_the_catalogue(shared):
             np.median(-np.diff(m[inside & (m[:, 1] - m[:, 2] > edge)], axis=1), axis=0)
             for m in (real, fake)
         )
-        np.testing.assert_allclose(b[1:], a[1:], atol=[0.06, 0.035, 0.03], err_msg=f"{low:.2f}")
+        assert (np.abs(b - a)[1:] < [0.06, 0.03, 0.02]).all(), f"{low:.2f}: {b - a}"
 
 
 def test_without_the_fitted_correction_they_are_too_blue():

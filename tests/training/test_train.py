@@ -1,6 +1,5 @@
 """The function and the command that train, and runs that are killed from outside."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -301,11 +300,8 @@ def test_twenty_kills_at_random_moments(pairs, settings, tmp_path):
 @pytest.mark.slow
 def test_tiny_preset_on_500_pairs(write_pairs, tmp_path):
     path = write_pairs(tmp_path / "p.h5", 500)
-    start = time.monotonic()
     for stage in STAGES:
         assert main(["train", stage, "--preset", "tiny", "--pairs", str(path), "-o",
                      str(tmp_path / stage), "--seed", "0", "--quiet"]) == 0  # fmt: skip
         assert (tmp_path / stage / "weights.safetensors").is_file()
-    # a minute each, unless the machine has other work
-    assert time.monotonic() - start < 180 * max(1.0, os.getloadavg()[0] / os.cpu_count())
     assert pack({stage: tmp_path / stage for stage in STAGES}, tmp_path / "w", pairs=path)

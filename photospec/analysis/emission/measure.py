@@ -196,7 +196,7 @@ class LineFluxes:
         return table
 
 
-def measure_lines(fit, lines=None):
+def measure_lines(fit, lines=None, *, nonlinear=None):
     """Measure emission lines on a spectrum whose stars have been fitted.
 
     Parameters
@@ -206,6 +206,8 @@ def measure_lines(fit, lines=None):
         Which lines to report: names of `photospec.lines.LINES`, and `photospec.lines.Line`
         objects of your own; ``...`` among them stands for the default lines. Blended neighbours
         are fitted in any case.
+    nonlinear : callable, optional
+        See `photospec.analysis.emission.fit.fit_lines`.
 
     Returns
     -------
@@ -234,7 +236,7 @@ def measure_lines(fit, lines=None):
         (velocity, _), (dispersion, _) = next(iter(fit.gas.values()))
         if abs(velocity - fit.velocity) < 500 and dispersion < 500:
             start = (velocity - fit.velocity, max(dispersion, 20.0))
-    residual, found = fit_lines(fit, groups, start)
+    residual, found = fit_lines(fit, groups, start, nonlinear)
     return _named(fit, residual, groups, found, names, wavelength, by_name)
 
 

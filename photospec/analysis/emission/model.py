@@ -1,6 +1,7 @@
 """Gaussian emission lines on the pixels of a spectrum, with the doublets that nature ties."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.special import erf
@@ -17,6 +18,7 @@ __all__ = [
     "group_profiles",
     "line_groups",
     "line_windows",
+    "members",
     "pixel_edges",
 ]
 
@@ -190,15 +192,22 @@ def group_profiles(wavelength, lsf_sigma, velocity, dispersion, groups=GROUPS, c
         return columns
     if component is None:
         component = [int(group.balmer) for group in groups]
-    members = [
-        (column, at, ratio, component[column])
-        for column, group in enumerate(groups)
-        for at, ratio in zip(group.wavelengths, group.ratios, strict=True)
-    ]
-    column, centre, ratio, which = (np.array(part) for part in zip(*members, strict=True))
+    column, centre, ratio = members(tuple(groups))
+    which = np.asarray(component)[column]
     centre = centre * np.exp(np.asarray(velocity)[which] / SPEED_OF_LIGHT)
     lsf = 0.0 if lsf_sigma is None else np.interp(centre, wavelength, lsf_sigma)
     sigma = np.hypot(lsf, centre * np.asarray(dispersion)[which] / SPEED_OF_LIGHT)
     pixel, value = line_windows(pixel_edges(wavelength), centre, sigma)
     np.add.at(columns, (pixel, column[:, None]), value * ratio[:, None])
     return columns
+
+
+@lru_cache(maxsize=64)
+def members(groups):
+    """Column, rest wavelength and ratio (n_lines,) of every line of some groups."""
+    lines = [
+        (column, at, ratio)
+        for column, group in enumerate(groups)
+        for at, ratio in zip(group.wavelengths, group.ratios, strict=True)
+    ]
+    return tuple(np.array(part) for part in zip(*lines, strict=True))

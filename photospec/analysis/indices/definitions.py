@@ -27,6 +27,13 @@ class Index:
         ``"angstrom"``, ``"mag"`` or ``"break"``.
     source : str
         Paper that defines it.
+
+    Examples
+    --------
+    >>> from photospec.analysis import Index
+    >>> wide = Index("mg_wide", blue=(5040, 5060), band=(5070, 5200), red=(5210, 5230))
+    >>> wide.limits
+    (5040, 5230)
     """
 
     name: str

@@ -12,7 +12,14 @@ import numpy as np
 
 from photospec.dust import calzetti00
 
-__all__ = ["MODEL_ERROR", "draw_weights", "full_error", "population_numbers"]
+__all__ = [
+    "MODEL_ERROR",
+    "N_DRAWS",
+    "draw_weights",
+    "full_error",
+    "population_numbers",
+    "shifts_of_ebv",
+]
 
 N_DRAWS = 24
 # Draws of E(B-V): three equal points with the mean and variance of a Gaussian.
@@ -65,9 +72,7 @@ def draw_weights(data, weights, n_bootstrap, rng):
     scale = np.sqrt(max(weights.chi2, 1.0))
     curve = 10 ** (-0.4 * calzetti00(data.wavelength))
     model = weights.continuum + weights.gas
-    shifts = np.zeros(1)
-    if np.isfinite(weights.ebv_error):
-        shifts = (weights.ebv + weights.ebv_error * THREE_POINTS).clip(0) - weights.ebv
+    shifts = shifts_of_ebv(weights)
     draws, n_draws = [], n_bootstrap or N_DRAWS
     for index, shift in enumerate(shifts):
         basis = weights.basis * (curve**shift)[:, None]
@@ -86,6 +91,13 @@ def draw_weights(data, weights, n_bootstrap, rng):
     return np.array(draws)
 
 
+def shifts_of_ebv(weights):
+    """Shifts of E(B-V), some points that stand for its error: ndarray, shape (n,)."""
+    if not np.isfinite(weights.ebv_error):
+        return np.zeros(1)
+    return (weights.ebv + weights.ebv_error * THREE_POINTS).clip(0) - weights.ebv
+
+
 def population_numbers(library, light, draws):
     """Ages, metallicities and mass-to-light ratio with errors.
 
@@ -101,11 +113,11 @@ def population_numbers(library, light, draws):
     dict
         ``name`` and ``name_error``.
     """
-    best = _means(library, light, np.mean([library.mass_weights(d) for d in light], axis=0))
-    spread = [_means(library, d[None], library.mass_weights(d)) for d in draws]
+    best = {name: values.mean() for name, values in _means(library, light).items()}
+    spread = _means(library, draws, together=False)
     numbers = {}
     for name, value in best.items():
-        error = full_error(name, np.std([s[name] for s in spread], ddof=1))
+        error = full_error(name, np.std(spread[name], ddof=1))
         if name in _LOGARITHMIC:
             value = 10**value
             error = value * np.log(10) * error
@@ -118,13 +130,16 @@ def full_error(name, noise, value=1.0):
     return float(np.hypot(DRAW_SCALE[name] * noise, MODEL_ERROR[name] * value))
 
 
-def _means(library, light, mass):
-    ratio = np.mean([np.log10(library.mass_to_light(one)) for one in light])
-    light = light.mean(0)
-    return {
-        "age_light_weighted": np.log10(library.mean_age(light)),
-        "age_mass_weighted": np.log10(library.mean_age(mass)),
-        "metallicity_light_weighted": library.mean_metallicity(light),
-        "metallicity_mass_weighted": library.mean_metallicity(mass),
-        "mass_to_light": ratio,
-    }
+def _means(library, light, together=True):
+    """Numbers of light weights (n, n_ages, n_metallicities): of their mean, or of each."""
+    formed = light / library.light
+    mass = formed / formed.sum((1, 2), keepdims=True)
+    ratio = (formed * library.live_mass).sum((1, 2)) / (formed * library.luminosity_r).sum((1, 2))
+    if together:
+        light, mass = light.mean(0, keepdims=True), mass.mean(0, keepdims=True)
+    numbers = {"mass_to_light": np.log10(ratio)}
+    for name, weights in (("light", light), ("mass", mass)):
+        total = weights.sum((1, 2))
+        numbers[f"age_{name}_weighted"] = weights.sum(2) @ np.log10(library.age) / total
+        numbers[f"metallicity_{name}_weighted"] = weights.sum(1) @ library.metallicity / total
+    return numbers

@@ -11,6 +11,7 @@ Means over the weights follow Cappellari (2023, MNRAS 526, 3273, eq. 39).
 
 import numpy as np
 
+from photospec.analysis.populations.errors import draw_weights
 from photospec.analysis.populations.kinematics import PPXFSettings, fit_kinematics
 from photospec.analysis.populations.log_spectrum import one_spectrum, to_log_spectrum
 from photospec.analysis.populations.result import (
@@ -66,7 +67,7 @@ def fit_populations(
     fit_range : tuple of float, optional
         Rest wavelengths, Angstrom; by default all that the templates resolve.
     galactic_ebv : float
-        Foreground E(B-V), removed before the fit (Cardelli et al. 1989).
+        Foreground E(B-V), on the scale of the SFD map, removed first.
     limit_age : bool
         Leave out templates older than the universe was.
     n_bootstrap : int
@@ -107,7 +108,9 @@ def fit_populations(
             data, chosen, start = choose_templates(data, degree, n_gas)
             kinematics = fit_kinematics(data, chosen, settings, start)
             weights = population_weights(data, kinematics, mdegree, regularization)
-        return finish(data, kinematics, weights, n_bootstrap, rng)
+        return finish(
+            data, kinematics, weights, lambda: draw_weights(data, weights, n_bootstrap, rng)
+        )
     except (AssertionError, np.linalg.LinAlgError, RuntimeError) as error:
         text = " ".join(str(error).split())[:120]
         return blank_fit(spectrum, library, f"fit failed: {type(error).__name__} {text}")

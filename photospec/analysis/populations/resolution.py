@@ -22,7 +22,7 @@ from scipy.special import erf
 from photospec.analysis.populations.templates import LOG_STEP, TemplateSet
 from photospec.utils.constants import SPEED_OF_LIGHT
 
-__all__ = ["MatchedTemplates", "match_templates"]
+__all__ = ["MatchedTemplates", "match_templates", "resampling_matrix"]
 
 N_PAD = 40  # pixels beyond the spectrum at either end, for shifts
 
@@ -80,11 +80,11 @@ def match_templates(templates, wavelength, lsf_sigma, fitted):
         lowest = difference[N_PAD:-N_PAD][fitted].min() if fitted.any() else 0.0
         floor = np.sqrt(max(0.0, -lowest))
         kernel = np.sqrt((difference + floor**2).clip(0))
-    matrix = _resampling_matrix(ln_wave, step, kernel / SPEED_OF_LIGHT, templates.wavelength)
+    matrix = resampling_matrix(ln_wave, step, kernel / SPEED_OF_LIGHT, templates.wavelength)
     return MatchedTemplates(templates, wave, matrix @ templates.basis, float(floor))
 
 
-def _resampling_matrix(ln_wave, step, kernel, fine_wavelength):
+def resampling_matrix(ln_wave, step, kernel, fine_wavelength):
     """Sparse (n_out, n_fine): Gaussian kernel of given sigma (in ln), mean over pixels."""
     position = (ln_wave - np.log(fine_wavelength[0])) / LOG_STEP
     # Below half a fine pixel a Gaussian cannot be told from none.

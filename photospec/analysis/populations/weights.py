@@ -192,14 +192,9 @@ class FitData:
         if fit_range is not None:
             low, high = max(low, fit_range[0]), min(high, fit_range[1])
         good = ~spectrum.mask & (spectrum.wavelength > low) & (spectrum.wavelength < high)
-        if good.sum() < LEAST_PIXELS:
-            where = f"{low:.0f}-{high:.0f} A of the rest frame"
-            return None, f"only {good.sum()} good pixels in {where}, {LEAST_PIXELS} needed"
-        level = np.median(spectrum.flux[good])
-        if not level > 0:
-            return None, "no positive flux in the fitted range"
-        if np.ptp(spectrum.flux[good]) < 1e-6 * level:
-            return None, "constant flux"
+        reason = reason_unfit(spectrum, good, (low, high))
+        if reason:
+            return None, reason
         first, last = np.flatnonzero(good)[[0, -1]]
         window = slice(int(first), int(last) + 1)
         wavelength = spectrum.wavelength[window]
@@ -234,12 +229,26 @@ class FitData:
         )  # fmt: skip
 
 
+def reason_unfit(spectrum, good, fit_range):
+    """Why no population can be fitted to the good pixels of a LogSpectrum; empty if one can."""
+    if good.sum() < LEAST_PIXELS:
+        where = f"{fit_range[0]:.0f}-{fit_range[1]:.0f} A of the rest frame"
+        return f"only {good.sum()} good pixels in {where}, {LEAST_PIXELS} needed"
+    level = np.median(spectrum.flux[good])
+    if not level > 0:
+        return "no positive flux in the fitted range"
+    if np.ptp(spectrum.flux[good]) < 1e-6 * level:
+        return "constant flux"
+    return ""
+
+
 def polynomials(n_pixels, degree):
     """Legendre polynomials up to a degree, shape (n_pixels, degree + 1)."""
     return legendre.legvander(np.linspace(-1, 1, n_pixels), degree)
 
 
-def _near_lines(wavelength):
+def near_lines(wavelength):
+    """True where an emission line may be, so that nothing is clipped there."""
     near = np.zeros(wavelength.size, bool)
     for group in GROUPS:
         for name in group.names:
@@ -260,7 +269,7 @@ def clip_outliers(data, model):
         spread = max(spread, 1e-5)
         data = replace(data, sigma=data.sigma * spread)
         residual, spread = residual / spread, 1.0
-    keep = (np.abs(residual) < CLIP * max(spread, 1.0)) | _near_lines(data.wavelength)
+    keep = (np.abs(residual) < CLIP * max(spread, 1.0)) | near_lines(data.wavelength)
     return replace(data, good=data.good & keep)
 
 
@@ -383,7 +392,7 @@ def population_weights(data, kinematics, mdegree=0, regularization=0.0):
             solved[ebv] = system.solve(smoothness=smoothness)
         return solved[ebv][1]
 
-    ebv, error = _minimum(chi2_at, EBV_MAX)
+    ebv, error = minimum(chi2_at, EBV_MAX)
     weights, chi2 = solved[round(float(ebv), 6)]
     basis = basis * (curve**ebv)[:, None]
     polynomial = np.ones(data.flux.size)
@@ -405,14 +414,14 @@ def population_weights(data, kinematics, mdegree=0, regularization=0.0):
     )
 
 
-def _minimum(function, highest):
+def minimum(function, highest):
     """Minimum of chi2 over [0, highest] and its one-sigma width, by parabolas.
 
     Returns
     -------
     position, width : float
     """
-    nodes = [0.0, 0.1, 0.3, 0.6]
+    nodes = [0.0, 0.1, 0.3]
     values = [function(node) for node in nodes]
     while values[-1] == min(values) and nodes[-1] < highest:
         nodes.append(min(nodes[-1] + 0.3, highest))

@@ -11,10 +11,10 @@ import numpy as np
 
 from photospec.analysis.redshift.scan import (
     N_COARSE,
-    normal_equations,
+    N_POLYNOMIALS,
     polynomial_terms,
+    reduction_of_chi2,
     shifted_templates,
-    solve_equations,
 )
 
 __all__ = ["CORRELATED", "jackknife_error", "residual_correlation"]
@@ -73,20 +73,33 @@ def _without_each_part(spectra, row, shifts):
     """Best shift (n_parts,) without each part of the spectrum."""
     flux, weight = spectra.flux[row], spectra.weight[row]
     design = shifted_templates(spectra, shifts, N_COARSE)
-    polynomials = polynomial_terms(flux.size)
+    terms = polynomial_terms(flux.size)
     pixels = np.flatnonzero(weight)
     edges = pixels[np.linspace(0, pixels.size - 1, N_PARTS + 1).astype(int)]
-    parts = [
-        normal_equations(design[..., part], flux[part], weight[part], polynomials[:, part])
-        for part in map(slice, edges[:-1], edges[1:])
-    ]
-    total = [sum(terms) for terms in zip(*parts, strict=True)]
+    # Polynomials first, then continua, then lines: the normal equations of all of them.
+    m, n_free = shifts.size, N_POLYNOMIALS + N_COARSE
+    columns = np.concatenate(
+        [
+            np.broadcast_to(terms, (m, *terms.shape)),
+            design,
+            np.broadcast_to(flux, (m, 1, flux.size)),
+        ],
+        axis=1,
+    )
+    weighted = columns * weight
+    parts = np.array(
+        [
+            weighted[..., part] @ columns[..., part].swapaxes(1, 2)
+            for part in map(slice, edges[:-1], edges[1:])
+        ]
+    )
+    rest = np.moveaxis((parts.sum(axis=0) - parts).reshape(N_PARTS * m, *parts.shape[2:]), 0, -1)
+    total = rest[-1, -1].copy()
+    chi2 = total - reduction_of_chi2(rest[:-1, :-1].copy(), rest[:-1, -1].copy(), n_free)
     best = []
-    for part in parts:
-        rest = [all_of_it - term for all_of_it, term in zip(total, part, strict=True)]
-        chi2, _ = solve_equations(rest, N_COARSE)
-        lowest = int(np.clip(np.argmin(chi2), 1, shifts.size - 2))
-        left, middle, right = chi2[lowest - 1 : lowest + 2]
+    for one in chi2.reshape(N_PARTS, m):
+        lowest = int(np.clip(np.argmin(one), 1, m - 2))
+        left, middle, right = one[lowest - 1 : lowest + 2]
         curvature = left - 2 * middle + right
         offset = 0.5 * (left - right) / curvature if curvature > 0 else 0.0
         best.append(shifts[lowest] + np.clip(offset, -1, 1))

@@ -6,12 +6,14 @@ confidence is the chi-square that the second-best redshift costs more (Bolton et
 AJ 144, 144; the scheme of redrock, Guy et al. 2023, AJ 165, 144).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from enum import IntFlag
 
 import numpy as np
 from astropy.table import QTable
 from scipy.special import ndtr
+from specutils import Spectrum
 
 from photospec.analysis.gate import gather, reason_unusable
 from photospec.analysis.redshift.fit import Solutions, find_solutions
@@ -111,11 +113,33 @@ class RedshiftFit:
 
 
 def warning_names(bits):
-    """Names of the warning bits, joined with ``|``; empty for zero."""
+    """Give the names of warning bits.
+
+    Parameters
+    ----------
+    bits : int
+        Of `RedshiftWarning`, added.
+
+    Returns
+    -------
+    str
+        Names joined with ``|``; empty for zero.
+
+    Examples
+    --------
+    >>> from photospec.analysis import warning_names
+    >>> warning_names(0)
+    ''
+    """
     return "|".join(flag.name for flag in RedshiftWarning if flag & int(bits))
 
 
-def measure_redshift(spectrum, *, redshift_range=(0.0, 0.8), delta_chi2_min=50.0):
+def measure_redshift(
+    spectrum: Spectrum | Iterable[Spectrum],
+    *,
+    redshift_range: tuple[float, float] = (0.0, 0.8),
+    delta_chi2_min: float = 50.0,
+) -> RedshiftFit:
     """Measure the redshift of galaxies from their spectra.
 
     Parameters
@@ -135,6 +159,18 @@ def measure_redshift(spectrum, *, redshift_range=(0.0, 0.8), delta_chi2_min=50.0
     ------
     InputError
         If `redshift_range` is no range, or a spectrum cannot be read.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from photospec.analysis import load_templates, measure_redshift
+    >>> from photospec.spectrum import from_arrays
+    >>> templates = load_templates("bc03")
+    >>> wavelength = np.arange(3800.0, 9000.0)
+    >>> flux = np.interp(wavelength / 1.1, templates.wavelength, templates.spectra[:, -5, 4])
+    >>> fit = measure_redshift(from_arrays(wavelength, flux, sigma=np.full(flux.size, 0.02)))
+    >>> print(f"{fit.redshift:.3f}")
+    0.100
     """
     low, high = checked_range(redshift_range)
     rows = gather(spectrum)

@@ -22,6 +22,7 @@ __all__ = [
     "log_overlaps",
     "normal_equations",
     "polynomial_terms",
+    "reduction_of_chi2",
     "resample_log",
     "shifted_templates",
     "solve_equations",
@@ -31,6 +32,7 @@ __all__ = [
 
 N_POLYNOMIALS = 4  # observed-frame Legendre terms: calibration, dust, what templates lack
 N_COARSE = 5  # principal spectra in the coarse scan; the fine fit takes all
+SOME_SHIFTS = 512  # so many at a time stay in the processor's cache
 RIDGE = 1e-9  # keeps nearly degenerate principal spectra solvable
 
 
@@ -145,6 +147,7 @@ def _template_transforms(factor, first, n_pixels, shift_low, shift_high):
     return transform, length, upper
 
 
+@lru_cache(maxsize=16)
 def polynomial_terms(n_pixels):
     """Legendre polynomials (n_polynomials, n_pixels) in the observed frame."""
     return np.polynomial.legendre.legvander(np.linspace(-1, 1, n_pixels), N_POLYNOMIALS - 1).T
@@ -191,6 +194,65 @@ def _solve_bounded(matrix, vector, n_free):
     return np.einsum("mk,mk->m", amplitude, vector), amplitude
 
 
+def reduction_of_chi2(matrix, vector, n_free):
+    """By how much the best mix lowers chi-square (m,): `_solve_bounded` without the amplitudes.
+
+    Many small systems at once, by elimination with the systems on the last axis: each step is
+    a few operations on long arrays. Free unknowns are eliminated first; those that may not be
+    negative are then few.
+
+    Parameters
+    ----------
+    matrix : ndarray (k, k, m)
+        Overwritten.
+    vector : ndarray (k, m)
+        Overwritten.
+    n_free : int
+        Unknowns from this one on are not negative.
+    """
+    k = len(vector)
+    diagonal = matrix[np.arange(k), np.arange(k)].copy()
+    active = diagonal > 1e-10 * diagonal.max(axis=0)
+    explained = np.zeros(vector.shape[1])
+    for p in range(n_free):
+        pivot = np.where(active[p], (1 + RIDGE) * matrix[p, p], np.inf)
+        row = matrix[p, p + 1 :] / pivot
+        explained += vector[p] ** 2 / pivot
+        vector[p + 1 :] -= row * vector[p]
+        matrix[p + 1 :, p + 1 :] -= row[:, None] * matrix[p, None, p + 1 :]
+    matrix, vector, active = matrix[n_free:, n_free:], vector[n_free:], active[n_free:]
+    ridge = RIDGE * diagonal[n_free:]
+    todo = np.arange(vector.shape[1])
+    lowered = np.zeros(vector.shape[1])
+    for _ in range(4):
+        keep = active[:, todo]
+        amplitude = _solve_masked(matrix[:, :, todo], vector[:, todo], ridge[:, todo], keep)
+        lowered[todo] = np.einsum("km,km->m", np.maximum(amplitude, 0), vector[:, todo])
+        negative = amplitude < 0
+        again = negative.any(axis=0)
+        if not again.any():
+            break
+        active[:, todo] &= ~negative
+        todo = todo[again]
+    return explained + lowered
+
+
+def _solve_masked(matrix, vector, ridge, keep):
+    """Solutions (k, m) of systems (k, k, m) for the unknowns to keep; zero for the others."""
+    k = len(vector)
+    matrix = matrix * (keep[:, None] & keep)
+    matrix[np.arange(k), np.arange(k)] += np.where(keep, ridge, 1.0)
+    vector = vector * keep
+    for p in range(k):
+        row = matrix[p, p + 1 :] / matrix[p, p]
+        vector[p + 1 :] -= row * vector[p]
+        matrix[p + 1 :, p + 1 :] -= row[:, None] * matrix[p, None, p + 1 :]
+    for p in range(k)[::-1]:
+        vector[p] -= np.einsum("km,km->m", matrix[p, p + 1 :], vector[p + 1 :])
+        vector[p] /= matrix[p, p]
+    return vector
+
+
 def chi2_scan(spectra, shift_low, shift_high):
     """Chi-square at all whole-pixel shifts.
 
@@ -222,23 +284,26 @@ def chi2_scan(spectra, shift_low, shift_high):
                 (inputs[2:, None] * transform[:k]).reshape(-1, transform.shape[1]),
             ]
         )
-        # Template pixel = data pixel - shift + (shift_high - 1): lags run backwards.
-        correlation = np.roll(fft.irfft(pairs, length), shift_high - shift_low - 1, axis=1)
-        correlation = correlation[:, :n_shifts].T
-        matrix = np.empty((n_shifts, k, k))
-        matrix[:, upper[0], upper[1]] = correlation[:, : len(upper[0])]
-        matrix[:, upper[1], upper[0]] = correlation[:, : len(upper[0])]
-        vector = correlation[:, len(upper[0]) : len(upper[0]) + k]
-        cross = correlation[:, len(upper[0]) + k :].reshape(n_shifts, N_POLYNOMIALS, k)
-        matrix, vector, explained = _eliminate_polynomials(
-            matrix,
-            vector,
-            np.swapaxes(cross, 1, 2),
-            (polynomials * weight) @ polynomials.T,
-            polynomials @ (weight * flux),
-        )
-        reduction, _ = _solve_bounded(matrix, vector, N_COARSE)
-        chi2[i] = np.sum(weight * flux**2) - explained - reduction
+        correlation = fft.irfft(pairs, length, overwrite_x=True)
+        poly_matrix = (polynomials * weight) @ polynomials.T
+        poly_matrix += RIDGE * np.trace(poly_matrix) * np.eye(N_POLYNOMIALS)
+        lower = np.linalg.cholesky(poly_matrix)
+        poly_vector = np.linalg.solve(lower, polynomials @ (weight * flux))
+        for first in range(0, n_shifts, SOME_SHIFTS):
+            # Template pixel = data pixel - shift + (shift_high - 1): lags run backwards.
+            lag = np.arange(first, min(first + SOME_SHIFTS, n_shifts)) - (n_shifts - 1)
+            some = correlation[:, lag % length]
+            vector = some[len(upper[0]) : len(upper[0]) + k]
+            # In orthonormal polynomials their part comes off as a sum of products.
+            cross = some[len(upper[0]) + k :].reshape(N_POLYNOMIALS, -1)
+            cross = np.linalg.solve(lower, cross).reshape(N_POLYNOMIALS, k, -1)
+            for term, value in zip(cross, poly_vector, strict=True):
+                vector -= value * term
+                some[: len(upper[0])] -= term[upper[0]] * term[upper[1]]
+            matrix = np.empty((k, k, lag.size))
+            matrix[upper] = matrix[upper[::-1]] = some[: len(upper[0])]
+            chi2[i, first : first + SOME_SHIFTS] = -reduction_of_chi2(matrix, vector, N_COARSE)
+        chi2[i] += np.sum(weight * flux**2) - poly_vector @ poly_vector
     return chi2
 
 

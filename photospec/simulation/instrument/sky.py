@@ -15,6 +15,7 @@ from photospec.image.frames import read_frames
 from photospec.image.wcs import header_wcs
 from photospec.photometry.apertures import aperture_flux
 from photospec.utils.fits import open_fits
+from photospec.utils.stats import robust_std
 
 __all__ = ["place_sky", "sky_patches"]
 
@@ -92,7 +93,7 @@ def _usable(patch):
     if not np.isfinite(patch).all() or patch.max() > _BRIGHT:
         return False
     middle = patch[len(patch) // 2]
-    width = 1.4826 * np.median(np.abs(middle - np.median(middle)))
+    width = robust_std(middle)
     inside = float(aperture_flux(middle[None], 3.0)[0])
     return abs(inside) < 5 * width * np.sqrt(np.pi) * 3.0 / 0.396
 
