@@ -1,13 +1,22 @@
 """Errors against the scatter of noise draws, at a redshift where a forgotten 1 + z shows."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from photospec.analysis import fit_populations, measure_lines, measure_properties, measure_redshift
+from photospec.analysis.emission.fit import Residual, _inflation, fit_lines
+from photospec.analysis.emission.model import GROUPS
+from photospec.analysis.populations.errors import full_error
+from photospec.analysis.populations.kinematics import _named as named_kinematics
+from photospec.analysis.populations.weights import clip_outliers
+from photospec.analysis.redshift.templates import LOG_STEP
+from photospec.dust import calzetti00
 from photospec.lines import LINES
 from photospec.spectrum import from_arrays, to_arrays
+from photospec.utils.stats import robust_std
 
 Z = 0.35
 LIGHT = 299792.458
@@ -39,6 +48,11 @@ def _draws(clean, n, signal_to_noise):
 
 
 def _line_draws(fit, n, *, continuum, sigma, scale=1.0):
+    for seed in range(n):
+        yield measure_lines(_bare(fit, continuum=continuum, sigma=sigma, seed=seed, scale=scale))
+
+
+def _bare(fit, *, continuum, sigma, seed, scale=1.0):
     """Lines of known flux on a flat continuum."""
     wave = fit.wavelength
     flux = np.full(wave.size, continuum)
@@ -48,13 +62,12 @@ def _line_draws(fit, n, *, continuum, sigma, scale=1.0):
         spread = np.hypot(1.4, centre * 110.0 / LIGHT)
         profile = np.exp(-0.5 * ((wave - centre) / spread) ** 2) / spread / np.sqrt(2 * np.pi)
         flux = flux + scale * strength * profile
-    bare = replace(
-        fit, sigma=np.full(wave.size, sigma), continuum=np.full(wave.size, continuum),
-        mask=np.zeros(wave.size, bool), lsf_sigma=lsf, gas={},
+    noise = np.random.default_rng(seed).standard_normal(wave.size)
+    return replace(
+        fit, flux=flux + sigma * noise, sigma=np.full(wave.size, sigma),
+        continuum=np.full(wave.size, continuum), mask=np.zeros(wave.size, bool), lsf_sigma=lsf,
+        gas={},
     )  # fmt: skip
-    for seed in range(n):
-        noise = np.random.default_rng(seed).standard_normal(wave.size)
-        yield measure_lines(replace(bare, flux=flux + sigma * noise))
 
 
 def _width(values, errors, truth=None):
@@ -116,6 +129,194 @@ def test_redshifts_of_lines_and_of_stars(clean):
             stars.velocity_error, rel=0.01
         )
     assert _width(velocity, error, Z) < 1.8
+
+
+# Each of the following compares an error with what propagation says, without draws of noise.
+
+
+def test_sums_and_ratios_of_lines_are_propagated_by_hand(template_fit):
+    lines = next(_line_draws(template_fit, 1, continuum=1.0, sigma=1.0))
+    names = ("oii_3726", "oii_3729", "halpha", "nii_6584")
+    rows = [lines.index(name) for name in names]
+    # Round numbers: [O II] anticorrelated as in a blend, [N II] and Halpha correlated.
+    flux = np.zeros(lines.flux.size)
+    flux[rows] = 30.0, 40.0, 50.0, 20.0
+    covariance = np.eye(flux.size)
+    a, b, halpha, nii = rows
+    covariance[a, a], covariance[b, b] = 9.0, 16.0
+    covariance[a, b] = covariance[b, a] = -6.0
+    covariance[halpha, halpha], covariance[nii, nii] = 25.0, 4.0
+    covariance[nii, halpha] = covariance[halpha, nii] = 5.0
+    lines = replace(
+        lines, flux=flux, covariance=covariance, flux_error=np.sqrt(np.diag(covariance))
+    )
+    assert lines.total("oii_3726", "oii_3729") == pytest.approx((70.0, np.sqrt(13.0)))
+    assert lines.total("halpha", "nii_6584") == pytest.approx((70.0, np.sqrt(39.0)))
+    value, error = lines.log_ratio("nii_6584", "halpha")
+    assert value == pytest.approx(np.log10(0.4))
+    assert error == pytest.approx(np.sqrt(0.1**2 + 0.1**2 - 2 * 5 / 1000) / np.log(10))
+    _, error = lines.log_ratio("oii_3726", "oii_3729")
+    assert error == pytest.approx(np.sqrt(0.1**2 + 0.1**2 + 2 * 6 / 1200) / np.log(10))
+    _, error = lines.log_ratio(("oii_3726", "oii_3729"), "halpha")
+    assert error == pytest.approx(np.sqrt(13 / 70**2 + 0.1**2) / np.log(10))
+
+
+def test_sum_of_a_doublet_has_the_error_of_the_fit(template_fit):
+    """The covariance of the fit is per rest Angstrom: fluxes are longer by 1 + z."""
+    made = _bare(template_fit, continuum=1.0, sigma=1.0, seed=0)
+    lines = measure_lines(made)
+    groups = tuple(g for g in GROUPS if Residual.of(made).coverage(g) > 0.9)
+    _, found = fit_lines(made, groups, (0.0, 100.0))
+    rows = [[group.names[0] for group in groups].index(n) for n in ("oii_3726", "oii_3729")]
+    stretch = 1 + made.redshift
+    block = found.covariance[np.ix_(rows, rows)] * stretch**2
+    assert block[0, 1] < -0.1 * np.sqrt(block[0, 0] * block[1, 1])  # blended
+    total, error = lines.total("oii_3726", "oii_3729")
+    assert total == pytest.approx(found.flux[rows].sum() * stretch, rel=1e-6)
+    misfit = np.sum((0.5 * found.misfit * found.flux[rows] * stretch) ** 2)
+    assert error == pytest.approx(np.sqrt(block.sum() + misfit), rel=1e-6)
+    assert lines.flux_error[lines.index("oii_3729")] == pytest.approx(
+        np.sqrt(block[1, 1] + (0.5 * found.misfit * found.flux[rows[1]] * stretch) ** 2), rel=1e-6
+    )
+
+
+def test_lines_know_no_frame(template_fit):
+    """The same photons at another redshift: same fluxes, widths, rest-frame equivalent widths."""
+    near = _bare(template_fit, continuum=6.0, sigma=1.0, seed=0, scale=20.0)
+    longer = 1.7 / (1 + near.redshift)
+    far = replace(
+        near, redshift=0.7, wavelength=near.wavelength * longer, flux=near.flux / longer,
+        sigma=near.sigma / longer, continuum=near.continuum / longer,
+        lsf_sigma=near.lsf_sigma * longer,
+    )  # fmt: skip
+    one, other = measure_lines(near), measure_lines(far)
+    for name in ("flux", "flux_error", "covariance", "ew", "ew_error", "width", "width_error"):
+        np.testing.assert_allclose(
+            getattr(other, name), getattr(one, name), rtol=1e-5, err_msg=name
+        )
+    np.testing.assert_allclose(other.continuum * longer, one.continuum, rtol=1e-6)
+
+
+def test_error_of_the_continuum_beside_a_line(template_fit):
+    """Where lines are strong and the continuum faint it is that of the equivalent width."""
+    continuum, errors = [], []
+    for lines in _line_draws(template_fit, 16, continuum=6.0, sigma=1.0, scale=60.0):
+        rows = [lines.index(n) for n in ("nii_6584", "sii_6716", "oii_3729", "oiii_4959")]
+        flux, level = lines.flux[rows], lines.continuum[rows]
+        own = (lines.flux_error[rows] / level / (1 + Z)) ** 2
+        rest = np.sqrt(lines.ew_error[rows] ** 2 - own)
+        errors.append(rest * level**2 * (1 + Z) / flux)
+        continuum.append(level)
+    # A hundred pixels of noise one, whatever the scatter in line-free places adds.
+    errors = np.array(errors)
+    assert np.all((errors > 0.099) & (errors < 0.13)), errors
+    scatter = np.sqrt(np.mean((np.array(continuum) - 6.0) ** 2))
+    assert 0.5 < scatter / errors.mean() < 1.6
+
+
+def test_scatter_without_lines_is_that_of_a_gaussian(template_fit):
+    """Median absolute deviations times 1.4826, or errors are a third too small."""
+    values = np.random.default_rng(0).standard_normal(20000)
+    assert robust_std(3 * values) == pytest.approx(3, rel=0.03)
+    made = _bare(template_fit, continuum=1.0, sigma=1.0, seed=1, scale=0.0)
+    # Errors given as a third of the noise.
+    small = replace(made, sigma=made.sigma / 3)
+    assert _inflation(Residual.of(small), 110.0) == pytest.approx(3, rel=0.12)
+    assert _inflation(Residual.of(made), 110.0) == pytest.approx(1, abs=0.1)
+
+
+def test_noise_of_a_fit_without_errors_is_that_of_its_residuals():
+    n = 4000
+    data = _Pixels(
+        flux=0.2 * np.random.default_rng(2).standard_normal(n), sigma=np.ones(n),
+        good=np.ones(n, bool), wavelength=np.geomspace(5100.0, 5700.0, n),
+        spectrum=SimpleNamespace(has_sigma=False),
+    )  # fmt: skip
+    clipped = clip_outliers(data, np.zeros(n))
+    assert np.median(clipped.sigma) == pytest.approx(0.2, rel=0.05)
+    # Four sigma: none of 4000 pixels of noise, but for one in sixteen thousand.
+    assert np.count_nonzero(~clipped.good) <= 2
+    told = replace(data, sigma=np.full(n, 0.1), spectrum=SimpleNamespace(has_sigma=True))
+    assert np.count_nonzero(~clip_outliers(told, np.zeros(n)).good) <= 2
+
+
+@dataclass(frozen=True)
+class _Pixels:
+    """What `clip_outliers` needs of a FitData."""
+
+    flux: np.ndarray
+    sigma: np.ndarray
+    good: np.ndarray
+    wavelength: np.ndarray
+    spectrum: object
+
+
+@pytest.mark.parametrize(
+    ("case", "lines", "uncertainty"),
+    [("stars", 0.2, True), ("polished", 6.0, True), ("jackknife", 0.5, False)],
+)
+def test_error_of_a_redshift_grows_with_one_plus_z(make_galaxy, case, lines, uncertainty):
+    """The same pixels at wavelengths 1.3 times longer: 1 + z and its error are 1.3 times larger."""
+    step = 3 * LOG_STEP  # whole pixels of the coarse scan, so that nothing else changes
+    stretch = np.exp(np.rint(np.log(1.3) / step) * step)
+    wavelength = np.exp(np.arange(np.log(4000.0), np.log(7400.0), LOG_STEP))
+    spectrum = make_galaxy(0.12, lines=lines, signal_to_noise=30, wavelength=wavelength)
+    flux, sigma = spectrum.flux.value, spectrum.uncertainty.array
+    if case == "jackknife":
+        # As predicted: no noise, and a wave that no template has.
+        clean = make_galaxy(0.12, lines=lines, wavelength=wavelength).flux.value
+        flux = clean * (1 + 0.05 * np.sin(np.arange(flux.size) / 9.0))
+    near, far = (
+        measure_redshift(
+            from_arrays(wavelength * factor, flux, sigma=sigma if uncertainty else None)
+        )
+        for factor in (1.0, stretch)
+    )
+    assert (near.solutions.oii_signal[0] > 15) == (case != "stars") or not uncertainty
+    assert (near.solutions.correlation[0] > 1) == (case == "jackknife")
+    assert 1 + far.redshift == pytest.approx((1 + near.redshift) * stretch, rel=1e-5)
+    assert far.error / near.error == pytest.approx(stretch, rel=0.03)
+    # Absolute: between a few and a few hundred km/s.
+    assert near.error > 1e-6
+
+
+def test_error_of_ebv_holds_the_models(template_fit):
+    """Three tenths of it, from one law and one screen, whatever the noise."""
+    assert full_error("ebv", 0.0, 0.2) == pytest.approx(0.06)
+    assert full_error("ebv", 0.08, 0.2) == pytest.approx(np.hypot(0.06, 0.06))
+    assert full_error("age_light_weighted", 0.1) == pytest.approx(np.hypot(0.095, 0.08))
+
+
+def test_error_of_ebv_of_a_dusty_galaxy(clean):
+    wavelength, flux = clean
+    dust = 10 ** (-0.4 * 0.25 * calzetti00(wavelength / (1 + Z)))
+    sigma = np.full(flux.size, np.median(flux * dust) / 300.0)
+    fit = fit_populations(from_arrays(wavelength, flux * dust, sigma=sigma, lsf=1.0), Z)
+    assert fit.ebv > 0.15
+    assert 0.3 * fit.ebv <= fit.ebv_error < 0.45 * fit.ebv
+
+
+@pytest.mark.parametrize("dispersion", [15.0, 60.0, 300.0])
+def test_error_of_a_dispersion_near_the_floor(dispersion):
+    """pPXF finds sigma^2 - floor^2: what that is uncertain by shows less and less in sigma."""
+    floor, step = 70.0, 0.01
+    found = SimpleNamespace(
+        sol=np.array([3.0, dispersion]), error=np.array([2.0, 5.0]), chi2=2.25,
+        galaxy=np.zeros(4), weights=np.ones(2), bestfit=np.zeros(4), gas_bestfit=None,
+        mpoly=None, gas_flux=None, reddening=None,
+    )  # fmt: skip
+    stars = named_kinematics(found, 0, 2, (), floor)
+    assert stars.stars[1] == pytest.approx(np.sqrt(dispersion**2 + floor**2))
+    slope = (np.hypot(dispersion + step, floor) - np.hypot(dispersion - step, floor)) / (2 * step)
+    # The root of the reduced chi-square scales pPXF's errors.
+    assert stars.stars_error[:2] == pytest.approx([3.0, 7.5 * slope], rel=1e-4)
+    assert np.isnan(stars.stars_error[2:]).all()
+
+
+def test_error_of_the_stars_redshift_is_that_of_their_velocity(template_fit):
+    want = (1 + template_fit.redshift) * template_fit.velocity_error / LIGHT
+    assert template_fit.redshift_error == pytest.approx(want, rel=1e-9)
+    assert template_fit.redshift_error > 0
 
 
 # Widths over forty draws of one galaxy at a signal-to-noise of 20. Where they are below one the
