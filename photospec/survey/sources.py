@@ -301,13 +301,13 @@ def _footprints(folder):
     """Celestial WCS and shape of the r-band frame of each field (or of the first band)."""
     from astropy.io import fits
 
-    from photospec.image.headers import celestial
+    from photospec.image.wcs import header_wcs
 
     found = []
     for paths in frame_fields(folder):
         path = next((p for p in paths if p.name.startswith("frame-r")), paths[0])
         header = fits.getheader(path)
-        wcs = celestial(header)
+        wcs = header_wcs(header)
         if wcs is None:
             raise InputError(f"path: expected a celestial WCS, got none in {path}")
         found.append((wcs, (header["NAXIS2"], header["NAXIS1"])))

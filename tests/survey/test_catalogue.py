@@ -339,7 +339,7 @@ def test_positions_on_frames(shared, tmp_path, spectrograph):
     """../shared/real/fields: each position finds its field, whatever the order."""
     from photospec.cli._images import sources_at
     from photospec.image import read_image
-    from photospec.image.headers import celestial
+    from photospec.image.wcs import header_wcs
 
     fields = sorted((shared / "real" / "fields").iterdir())[:2]
     place, wanted = tmp_path / "frames", {}
@@ -348,7 +348,7 @@ def test_positions_on_frames(shared, tmp_path, spectrograph):
         for path in field.glob("frame-*"):
             (place / field.name / path.name).symlink_to(path)
             if path.name.startswith("frame-r"):
-                wcs = celestial(fits.getheader(path))
+                wcs = header_wcs(fits.getheader(path))
                 wanted[field.name] = [float(x) for x in wcs.all_pix2world([[900, 700]], 0)[0]]
     table = Table({"image": [*wanted, "nowhere"]})
     table["ra"] = [*(p[0] for p in wanted.values()), 10.0]

@@ -60,7 +60,7 @@ def test_keys_left_out_take_their_default(tmp_path):
             'stage = "contrastive"\n[diffusion.process]\ncondition_dropout = 0.1',
             r"line 3: diffusion\.process\.condition_dropout: expected 0 for the contrastive",
         ),
-        ('architecture = "resnet"', "line 1: architecture: expected one of transformer"),
+        ('architecture = "resnet"', "line 1: architecture: expected one of .*transformer"),
         ('[fine_tuning]\nfrozen = ["head"]', "line 2: frozen: expected no frozen parts without"),
         (
             '[fine_tuning]\ninit = "x"\nfrozen = ["tail"]',
@@ -117,7 +117,7 @@ def test_changes():
 
 
 def test_bad_names():
-    with pytest.raises(InputError, match=r"preset: expected one of small, tiny.*, got 'huge'"):
+    with pytest.raises(InputError, match=r"preset: expected one of .*small, tiny.*, got 'huge'"):
         TrainConfig.preset("huge", "base")
     with pytest.raises(InputError, match="stage: expected contrastive or base"):
         TrainConfig.preset("tiny", "all")
