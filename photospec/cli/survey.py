@@ -44,7 +44,12 @@ def add_parser(verbs, parents=()):
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("catalogue", type=Path, metavar="CATALOGUE")
+    parser.add_argument(
+        "catalogue",
+        type=Path,
+        metavar="CATALOGUE",
+        help="catalogue, pairs file or folder of images",
+    )
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="OUT", help="folder of the result"
     )

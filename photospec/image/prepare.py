@@ -118,7 +118,12 @@ class ImageArray:
         if ebv == self.remaining_ebv:
             return self
         camera = str(self.meta.get("camera", "sdss")).lower()
-        extinction = band_extinction(self.bands, camera)
+        try:
+            extinction = band_extinction(self.bands, camera)
+        except InputError:
+            if EBV_ASSUMED in self.flags:  # nobody said what dust there is, or how it acts
+                return self
+            raise
         factor = 10 ** (0.4 * (self.remaining_ebv - ebv) * extinction)
         factor = factor.astype(np.float32)[:, None, None]
         changes = {"data": self.data * factor, "remaining_ebv": float(ebv)}

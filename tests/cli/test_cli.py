@@ -187,7 +187,7 @@ NAN = np.full((5, 96, 96), np.nan, dtype=np.float32)
 BAD_IMAGES = {
     "wrong number of bands": (lambda p: save(p, galaxy(n_bands=4)), "5 bands"),
     "missing band": (lambda p: save(p, galaxy(n_bands=4), bands="ugri"), "z"),
-    "unknown band": (lambda p: save(p, bands="abcde"), "BANDS"),
+    "unknown band": (lambda p: save(p, bands="abcde"), "abcde"),
     "no band names": (lambda p: save(p, bands=None), "BANDS"),
     "bands last": (lambda p: save(p, np.moveaxis(galaxy(), 0, -1)), "bands come first"),
     "no unit": (lambda p: save(p, unit=None), "unit"),

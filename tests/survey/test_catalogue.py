@@ -65,7 +65,7 @@ def test_rows_are_what_predict_gives(predicted, spectrograph, pairs_path):
         found = predicted.iloc[row]
         spectrum = spectrograph.predict(image)
         assert found["similarity"] == spectrum.meta["similarity"]
-        assert found["redshift_drawn"] == spectrum.meta["redshift"]
+        assert found["redshift_drawn"] == spectrum.meta["drawn_redshift"]
         assert found["flags"] == "; ".join(spectrum.meta["flags"])
         flux = np.asarray(found["spectra"]["flux"])
         wanted = spectrum.flux.to_value(1e-17 * u.Unit("erg / (s cm2 Angstrom)"))
@@ -206,7 +206,7 @@ def test_parquet_with_images(parquet, spectrograph, tmp_path):
     meta = {"bands": tuple("ugriz"), "pixel_scale": 0.396 * u.arcsec, "identifier": 13}
     image = NDData(pixels(4)[2], unit=NANOMAGGY, meta=meta)
     assert found["redshift_drawn"][2] == pytest.approx(
-        spectrograph.predict(image).meta["redshift"], abs=1e-4
+        spectrograph.predict(image).meta["drawn_redshift"], abs=1e-4
     )
 
 
