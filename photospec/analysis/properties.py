@@ -54,6 +54,9 @@ __all__ = [
 # spectra in all than are worth starting processes for. On the exact path, and in bulk.
 CHUNK, CHUNK_BULK = 4, 32
 SERIAL_MAX, SERIAL_MAX_BULK = 8, 256
+# Which model of the lines is taken hangs on thresholds: broad lines of three sigma, a quarter of
+# the lines missed. Somewhat below them the exact path decides, so that both paths take the same.
+BROAD_SNR_BULK, MISFIT_BULK = 2.0, 0.2
 METHODS = ("auto", "bulk", "ppxf")
 BLOCK = 20  # pixels summed, so that noise correlated between neighbours counts fully
 N_BLOCKS = 15  # averaged, to follow the noise along the spectrum
@@ -524,9 +527,10 @@ def _spectral_fit(item, fit, options):
     from photospec.analysis.emission.measure import measure_lines
     from photospec.analysis.populations import fit_populations
 
-    row, nonlinear = item.row, gauss_newton
-    if fit is None:
-        nonlinear = None
+    row, lines = item.row, None
+    if fit is not None:
+        lines = measure_lines(fit, options.lines, nonlinear=gauss_newton, broad_snr=BROAD_SNR_BULK)
+    if lines is None or _in_doubt(lines):
         fit = fit_populations(
             item.arrays,
             item.redshift,
@@ -534,6 +538,7 @@ def _spectral_fit(item, fit, options):
             n_bootstrap=options.n_bootstrap,
             seed=options.seed,
         )
+        lines = measure_lines(fit, options.lines)
     for name in POPULATION_COLUMNS:
         row[name] = (getattr(fit, name), getattr(fit, f"{name}_error"))
     row["flags"] += [f"populations: {flag}" for flag in fit.flags]
@@ -541,7 +546,13 @@ def _spectral_fit(item, fit, options):
         sigma = residual_sigma(fit, item.arrays.wavelength)
         if sigma is not None:
             item.arrays = replace(item.arrays, sigma=sigma[None])
-    _lines(row, measure_lines(fit, options.lines, nonlinear=nonlinear), options)
+    _lines(row, lines, options)
+
+
+def _in_doubt(lines):
+    """Whether the exact path has to say which model of the lines is taken."""
+    two = any("two velocity components" in flag for flag in lines.flags)
+    return two or lines.broad_line or lines.misfit > MISFIT_BULK
 
 
 def _lines(row, lines, options):

@@ -24,6 +24,7 @@ from photospec.analysis.populations.resolution import resampling_matrix
 from photospec.analysis.populations.templates import bc03_templates
 from photospec.analysis.properties import COLUMNS, INDEX_COLUMNS
 from photospec.errors import InputError
+from photospec.lines import LINES
 from photospec.spectrum import WAVELENGTH, from_arrays, to_arrays
 from photospec.utils.constants import SPEED_OF_LIGHT
 
@@ -188,6 +189,28 @@ def test_spectra_that_need_the_exact_path(spectra, make_galaxy):
         measure_properties(spectra[0], method="bulk", n_bootstrap=5)
     unreadable = measure_properties([spectra[0], "not a spectrum"], method="bulk")
     assert "unreadable" in unreadable["flags"][1]
+
+
+@pytest.mark.parametrize(("width", "strength"), [(1500, 100), (2500, 3000)])
+def test_broad_lines_are_left_to_the_exact_path(make_galaxy, width, strength):
+    """The fainter one has three sigma within a per cent, to either side on either path."""
+    narrow = make_galaxy(0.08, lines=4.0, dispersion=120.0, wavelength=WAVELENGTH)
+    flux = narrow.flux.value.copy()
+    for name, ratio in (("halpha", 1.0), ("hbeta", 0.3), ("hgamma", 0.13)):
+        centre = LINES[name].wavelength * 1.08
+        sigma = centre * width / SPEED_OF_LIGHT
+        profile = np.exp(-0.5 * ((WAVELENGTH - centre) / sigma) ** 2)
+        flux += strength * ratio * profile / sigma / np.sqrt(2 * np.pi)
+    spectra = from_arrays(WAVELENGTH, np.array([flux, narrow.flux.value]), lsf=2.3)
+    bulk, exact = (
+        measure_properties(spectra, redshift=0.08, method=method) for method in ("bulk", "ppxf")
+    )
+    assert list(bulk["broad_line"]) == list(exact["broad_line"])
+    assert not bulk["broad_line"][1]
+    assert bulk["flags"][0] == exact["flags"][0]
+    for name in ("halpha_broad_flux", "broad_width", "halpha_flux", "nii_6584_flux", "ebv"):
+        np.testing.assert_array_equal(_values(bulk, name)[0], _values(exact, name)[0])
+    assert np.isnan(_values(bulk, "halpha_broad_flux")[1])
 
 
 def test_masked_samples_and_extinction(spectra):

@@ -25,6 +25,7 @@ from photospec.utils.constants import SPEED_OF_LIGHT
 from photospec.utils.stats import robust_std
 
 __all__ = [
+    "BROAD_SNR",
     "COVERED",
     "BroadLines",
     "GroupFit",
@@ -234,7 +235,7 @@ class _Problem:
         return flux, covariance, float(np.sum((self.data - matrix @ flux) ** 2))
 
 
-def fit_lines(fit, groups, start, nonlinear=None):
+def fit_lines(fit, groups, start, nonlinear=None, broad_snr=BROAD_SNR):
     """Fit lines with the model that the data ask for.
 
     Parameters
@@ -246,6 +247,8 @@ def fit_lines(fit, groups, start, nonlinear=None):
         Velocity and dispersion, km/s.
     nonlinear : callable, optional
         Finds velocities and dispersions: `minimise` by default, or `gauss_newton`.
+    broad_snr : float
+        Least signal-to-noise of a broad line.
 
     Returns
     -------
@@ -266,7 +269,7 @@ def fit_lines(fit, groups, start, nonlinear=None):
                 "in Angstrom?",
             )
     wide = replace(Residual.of(fit, groups, BROAD_ZONE), lsf_sigma=residual.lsf_sigma)
-    broad = _with_broad_lines(wide, groups, start, lines, nonlinear)
+    broad = _with_broad_lines(wide, groups, start, lines, nonlinear, broad_snr)
     if broad is not None:
         residual, lines = wide, broad
     if lines.misfit > MISFIT_TRIED:
@@ -354,7 +357,7 @@ def _chi2_of_lines(residual, groups, lines):
     return float(np.sum(model**2)) / lines.inflation**2
 
 
-def _with_broad_lines(residual, groups, start, single, nonlinear):
+def _with_broad_lines(residual, groups, start, single, nonlinear, broad_snr):
     """Fit of narrow and broad lines, or None where the data do not ask for it."""
     seen = tuple(group for group in BROAD_GROUPS if residual.coverage(group) > COVERED)
     if not seen or seen[0].names[0] not in ("halpha", "hbeta"):
@@ -406,7 +409,7 @@ def _with_broad_lines(residual, groups, start, single, nonlinear):
     lsf = np.interp(centre[0], residual.wavelength, residual.lsf_sigma) / centre[0]
     narrow_width = np.hypot(kinematics[0, 1], lsf * SPEED_OF_LIGHT)
     resolved = kinematics[2, 1] > max(1.05 * BROAD_DISPERSION_RANGE[0], 2.5 * narrow_width)
-    if gain < LEVEL_CHI2 or flux[n_groups] < BROAD_SNR * broad_error[0] or not resolved:
+    if gain < LEVEL_CHI2 or flux[n_groups] < broad_snr * broad_error[0] or not resolved:
         return None
     flux, broad_flux = flux[:n_groups], flux[n_groups:]
     scale = np.array([True, bool(single.own[1])])

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from photospec.analysis.emission.fit import COVERED, Residual, fit_lines
+from photospec.analysis.emission.fit import BROAD_SNR, COVERED, Residual, fit_lines
 from photospec.analysis.emission.model import line_groups
 from photospec.errors import InputError
 from photospec.lines import BALMER, continuum_beside
@@ -196,7 +196,7 @@ class LineFluxes:
         return table
 
 
-def measure_lines(fit, lines=None, *, nonlinear=None):
+def measure_lines(fit, lines=None, *, nonlinear=None, broad_snr=BROAD_SNR):
     """Measure emission lines on a spectrum whose stars have been fitted.
 
     Parameters
@@ -208,6 +208,8 @@ def measure_lines(fit, lines=None, *, nonlinear=None):
         are fitted in any case.
     nonlinear : callable, optional
         See `photospec.analysis.emission.fit.fit_lines`.
+    broad_snr : float
+        Least signal-to-noise of broad Balmer lines.
 
     Returns
     -------
@@ -236,7 +238,7 @@ def measure_lines(fit, lines=None, *, nonlinear=None):
         (velocity, _), (dispersion, _) = next(iter(fit.gas.values()))
         if abs(velocity - fit.velocity) < 500 and dispersion < 500:
             start = (velocity - fit.velocity, max(dispersion, 20.0))
-    residual, found = fit_lines(fit, groups, start, nonlinear)
+    residual, found = fit_lines(fit, groups, start, nonlinear, broad_snr)
     return _named(fit, residual, groups, found, names, wavelength, by_name)
 
 
