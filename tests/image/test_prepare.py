@@ -368,7 +368,7 @@ def test_impossible_dust(galaxy, refused, value, match):
     refused(galaxy(meta={"galactic_ebv": value}), match)
 
 
-def test_limit_of_the_sky_noise_is_one():
+def test_limit_of_the_sky_noise_is_one(galaxy):
     from photospec.image.resample import sky_noise, sky_noise_limit
 
     rng = np.random.default_rng(0)
