@@ -128,7 +128,10 @@ def continuum_beside(wavelength, flux, centre):
     >>> from photospec.lines import LINES, continuum_beside
     >>> wavelength = np.arange(6300.0, 6800.0)
     >>> depth = 0.5 * np.exp(-0.5 * ((wavelength - LINES["halpha"].wavelength) / 6) ** 2)
-    >>> continuum_beside(wavelength, 2.0 * (1 - depth), np.array([LINES["halpha"].wavelength]))
+    >>> beside = continuum_beside(
+    ...     wavelength, 2.0 * (1 - depth), np.array([LINES["halpha"].wavelength])
+    ... )
+    >>> np.round(beside, 3)
     array([2.])
     """
     flux, centre = np.asarray(flux), np.asarray(centre, float)

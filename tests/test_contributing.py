@@ -114,16 +114,16 @@ def test_bands_of_ones_own_are_trained_and_predicted(run_section, settings):
     quick = {"max_steps": 1, "batch_size": 4, "validation_pairs": 4, "checkpoint_every": 1}
     folder = train_all({stage: settings(stage, **quick) for stage in STAGES}, made["path"], "run")
     spectrograph = PhotoSpectrograph.load(folder)
-    assert spectrograph.config.bands == ("B", "r", "I")
-    data = np.asarray(made["bri"].simulate(1).image[0])
-    meta = {"bands": ("B", "r", "I"), "pixel_scale": 0.396 * u.arcsec}
+    assert spectrograph.config.bands == ("B", "r", "V")
+    data = np.asarray(made["brv"].simulate(1).image[0])
+    meta = {"bands": ("B", "r", "V"), "pixel_scale": 0.396 * u.arcsec}
     image = NDData(data, unit=u.nmgy, meta=meta)
-    turned = NDData(data[::-1], unit=u.nmgy, meta=meta | {"bands": ("I", "r", "B")})
+    turned = NDData(data[::-1], unit=u.nmgy, meta=meta | {"bands": ("V", "r", "B")})
     spectrum = spectrograph.predict(image, n_candidates=1)
     again = spectrograph.predict(turned, n_candidates=1)
     np.testing.assert_array_equal(spectrum.flux.value, again.flux.value)
     with pytest.raises(InputError, match="bands"):
-        spectrograph.predict(NDData(data[1:], unit=u.nmgy, meta=meta | {"bands": ("r", "I")}))
+        spectrograph.predict(NDData(data[1:], unit=u.nmgy, meta=meta | {"bands": ("r", "V")}))
 
 
 def test_a_sampler_of_ones_own_draws(run_section, tiny_weights, pairs):

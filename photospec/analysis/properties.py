@@ -194,8 +194,8 @@ def measure_properties(
     >>> spectrum = from_arrays(templates.wavelength * 1.05, old, sigma=np.full(old.size, 0.02))
     >>> mine = Index("mg_wide", (5040, 5060), (5070, 5200), (5210, 5230))
     >>> table = measure_properties(spectrum, indices=(..., mine))
-    >>> print(f"{table['redshift'][0]:.3f} {table['dn4000'][0]:.1f} {table['lick_mg_wide'].unit}")
-    0.050 1.9 Angstrom
+    >>> print(f"{table['redshift'][0]:.3f} {table['dn4000'][0]:.0f} {table['lick_mg_wide'].unit}")
+    0.050 2 Angstrom
     """
     rows = gather(spectrum, strict=False)
     n = len(rows)

@@ -194,7 +194,7 @@ def prepare_image(
     >>> from astropy.nddata import NDData
     >>> y, x = np.indices((80, 80)) - 40
     >>> galaxy = np.exp(-np.hypot(x, y) / 4)
-    >>> meta = {"bands": "gr", "pixel_scale": 0.396 * u.arcsec}
+    >>> meta = {"bands": "gr", "pixel_scale": 0.396 * u.arcsec, "galactic_ebv": 0.0}
     >>> image = NDData(np.array([galaxy, 2 * galaxy]), unit=u.nmgy, meta=meta)
     >>> prepared = prepare_image(image, bands="rg")
     >>> prepared

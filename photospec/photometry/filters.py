@@ -38,7 +38,7 @@ RESPONSES = {
     **{band: f"sdss2010-{band}" for band in SDSS_BANDS},
     "y": "lsst2016-y", "Y": "decam2014-Y", "VIS": "Euclid-VIS",
     "FUV": "galex-fuv", "NUV": "galex-nuv",
-    **{band: f"bessell-{band}" for band in "UBVRI"},
+    "B": "bessell-B", "V": "bessell-V",
     "J": "twomass-J", "H": "twomass-H", "K": "twomass-Ks", "Ks": "twomass-Ks",
     **{f"W{number}": f"wise2010-W{number}" for number in (1, 2, 3, 4)},
 }  # fmt: skip
