@@ -6,6 +6,7 @@ checked before use.
 """
 
 import tomllib
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -123,7 +124,7 @@ class Sampling:
 
 
 @dataclass(frozen=True)
-class WeightsConfig:
+class WeightsConfig(ABC):
     """What every spectrograph says of itself.
 
     A subclass belongs to a format (`register_weight_format`): it adds what the format needs to
@@ -170,13 +171,13 @@ class WeightsConfig:
                 f"{len(self.lsf_wavelength)}, got {len(self.lsf_sigma)}"
             )
 
+    @abstractmethod
     def load(self, folder):
         """Read the networks of a folder, an object with the methods of `Cascade`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def save(self, folder, cascade):
         """Write the networks into a folder."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
