@@ -25,6 +25,7 @@ extensions = [
     "references",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.doctest",  # testsetup; tests/test_docs.py runs the code
     "sphinx.ext.mathjax",
     "sphinx_gallery.gen_gallery",
 ]
