@@ -6,6 +6,7 @@ Run from the root of the repository::
 """
 
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -82,16 +83,15 @@ def caption(row, truth, n_candidates):
         value, error = (getattr(row[key], "value", row[key]) for key in (name, f"{name}_error"))
         return f"{value:{form}} ± {error:{form}} ({truth[name]:{form}})"
 
-    probability = float(row["bpt_class_probability"])
-    text = (
-        ".. Made by benchmarks/docs_front.py.\n\n"
-        "A simulated galaxy as the SDSS would see it, the spectrum that photospec predicts from\n"
-        f"this image, and the true one. Measured on {n_candidates} candidates, in brackets what "
-        f"was put in: redshift\n{number('redshift', '.3f')}, Dn4000 {number('dn4000', '.2f')}, equivalent "
-        f"width of Hα\n{number('halpha_ew', '.0f')} Å, class in the BPT diagram "
-        f"{str(row['bpt_class']).lower().replace('_', ' ')} ({probability:.0%}).\n"
+    kind = str(row["bpt_class"]).lower().replace("_", " ")
+    sentences = (
+        "A simulated galaxy as the SDSS would see it, the spectrum that photospec predicts from "
+        f"this image, and the true one. Measured on {n_candidates} candidates, in brackets what was put "
+        f"in: redshift {number('redshift', '.3f')}, Dn4000 {number('dn4000', '.2f')}, equivalent "
+        f"width of Hα {number('halpha_ew', '.0f')} Å; class in the BPT diagram: {kind} "
+        f"({float(row['bpt_class_probability']):.0%} of the candidates)."
     )
-    return text
+    return f".. Made by benchmarks/docs_front.py.\n\n{textwrap.fill(sentences, 98)}\n"
 
 
 if __name__ == "__main__":

@@ -128,3 +128,33 @@ def test_python_is_never_in_a_bare_block():
                 if re.match(r"(import \w|from [\w.]+ import |>>> )", line)
             ]
     assert not found
+
+
+def test_messages_of_the_faq_are_those_of_the_code(tiny_weights):
+    from astropy import units as u
+    from astropy.nddata import NDData
+
+    from photospec import PhotoSpectrograph
+    from photospec.errors import InputError
+    from photospec.utils.optional import missing
+
+    pixels = np.full((5, 64, 64), -1.0)
+    pixels[:, :20] = 1.0
+    scale = {"pixel_scale": 0.396 * u.arcsec}
+    wrong = [
+        NDData(pixels, meta=scale | {"bands": "ugriz"}),
+        NDData(pixels, unit=u.nmgy, meta=dict(scale)),
+        NDData(pixels, unit=u.nmgy, meta={"bands": "ugriz"}),
+        NDData(pixels[1:], unit=u.nmgy, meta=scale | {"bands": "griz"}),
+        NDData(pixels, unit=u.nmgy, meta=scale | {"bands": "ugriz"}),
+    ]
+    spectrograph, messages = PhotoSpectrograph.load(tiny_weights), [str(missing("galsim"))]
+    for image in wrong:
+        with pytest.raises(InputError) as error:
+            spectrograph.predict(image)
+        messages.append(str(error.value))
+    page = (REPOSITORY / "docs" / "faq.rst").read_text(encoding="utf-8")
+    shown = re.findall(r"^``([^`]*: expected [^`]*)``$", page, flags=re.MULTILINE)
+    assert len(shown) == len(messages)
+    for text, message in zip(shown, messages, strict=True):
+        assert message.startswith(text)
