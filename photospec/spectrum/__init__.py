@@ -1,5 +1,6 @@
 """Spectra: `~specutils.Spectrum` to plain arrays and back, wavelength grids, files."""
 
+from photospec.spectrum import loader as _loader  # noqa: F401 - registers our files with specutils
 from photospec.spectrum.arrays import (
     FIBRE_RADIUS,
     SpectrumArrays,
