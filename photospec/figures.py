@@ -11,6 +11,7 @@ import numpy as np
 from photospec.errors import InputError
 from photospec.lines import LINES
 from photospec.spectrum import to_arrays
+from photospec.utils.stats import MAD_TO_STD
 
 __all__ = [
     "GalaxyRow",
@@ -65,7 +66,7 @@ def rgb_image(image, *, stretch=None, q=8):
     red, blue = red / 1.3, blue * 1.5
     mean = (red + green + blue) / 3
     # Noise from the differences of neighbours: blind to the galaxy itself.
-    noise = 1.4826 * np.median(np.abs(np.diff(mean, axis=1))) / np.sqrt(2)
+    noise = MAD_TO_STD * np.median(np.abs(np.diff(mean, axis=1))) / np.sqrt(2)
     if stretch is None:
         stretch = max(16 * noise, 1e-3 * np.max(np.abs(mean)), np.finfo(float).tiny)
     # A dark grey sky: cut at zero, its noise would show as coloured dots.

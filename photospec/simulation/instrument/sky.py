@@ -129,6 +129,5 @@ def place_sky(images, survey, rng):
         patch = np.rot90(pool[number], turn[i] % 4, axes=(1, 2))
         patch = patch[:, ::-1] if turn[i] >= 4 else patch
         observed[i] += patch
-        middle = np.median(patch, axis=(1, 2), keepdims=True)
-        sky_rms[i] = 1.4826 * np.median(np.abs(patch - middle), axis=(1, 2))
+        sky_rms[i] = robust_std(patch, axis=(1, 2))
     return observed, sky_rms
