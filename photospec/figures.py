@@ -27,7 +27,7 @@ MARKED = (
     "oii_3729", "ca_k", "ca_h", "hdelta", "g_band", "hgamma", "hbeta", "oiii_5007", "mg_b",
     "na_d2", "oi_6300", "halpha", "sii_6716",
 )  # fmt: skip
-_ROWS_PER_PAGE = 6
+_ROWS_PER_PAGE = 6  # more on a page of 11 inches are too flat to read
 _FLUX_LABEL = r"Flux [$10^{-17}$ erg s$^{-1}$ cm$^{-2}$ Å$^{-1}$]"
 # Their names stand to the right of the line; to the left is a close neighbour's.
 _NAMED_RIGHT = ("ca_h", "hdelta", "hgamma")

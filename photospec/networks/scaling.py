@@ -17,6 +17,7 @@ __all__ = [
     "upsample",
 ]
 
+#: Samples of a fine spectrum, and how many of them a sample of the base spectrum averages.
 N_FINE = 4500
 BLOCK = 8
 N_BASE = -(-N_FINE // BLOCK)

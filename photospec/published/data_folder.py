@@ -21,7 +21,7 @@ __all__ = ["convert_published"]
 BANDS = ("u", "g", "r", "i", "z")
 PIXEL_SCALE = 0.396  # arcsec
 _PARTS = ("images", "spectra", "indices")
-_AT_ONCE = 256
+_AT_ONCE = 256  # galaxies converted together: their images take 20 MB
 
 
 def convert_published(folder, output, *, wavelength=None, note=None):

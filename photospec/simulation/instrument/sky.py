@@ -19,7 +19,7 @@ from photospec.utils.stats import robust_std
 
 __all__ = ["place_sky", "sky_patches"]
 
-_PER_FIELD = 48
+_PER_FIELD = 48  # patches of a field; each also turned and mirrored
 _TRIES = 8  # places looked at per patch kept
 _BRIGHT = 20.0  # nanomaggies in one pixel: a star that blinds its surroundings
 
