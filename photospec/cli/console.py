@@ -12,17 +12,8 @@ import warnings
 
 __all__ = ["BAD_INPUT", "DEFECT", "INTERRUPTED", "PARTIAL", "error", "guarded", "progress", "say"]
 
+# The last two are what shells give for SIGINT and SIGPIPE: 128 and the number of the signal.
 PARTIAL, BAD_INPUT, DEFECT, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 130, 141
-
-# Which extra of the package brings a module that is not always installed.
-_EXTRAS = {
-    "ignite": "train",
-    "galsim": "simulate",
-    "qp": "qp",
-    "dask": "survey",
-    "lsdb": "survey",
-    "distributed": "survey",
-}
 
 
 def _write_line(text):
@@ -157,7 +148,9 @@ def _is_ours(exception):
 
 def _describe_missing_module(exception):
     """Name the extra that installs the module."""
+    from photospec.utils.optional import EXTRAS, missing
+
     name = (exception.name or "").split(".")[0]
-    if name in _EXTRAS:
-        return f"needs the package {name}: pip install 'photospec[{_EXTRAS[name]}]'"
+    if name in EXTRAS:
+        return missing(name)
     return f"needs the package {name or exception}, which is not installed"

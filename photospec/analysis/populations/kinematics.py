@@ -16,6 +16,7 @@ from photospec.analysis.populations.resolution import N_PAD
 from photospec.analysis.populations.templates import FWHM
 from photospec.dust import CALZETTI_RV
 from photospec.utils.constants import SPEED_OF_LIGHT
+from photospec.utils.optional import optional_imports
 
 __all__ = ["Kinematics", "PPXFSettings", "fit_kinematics", "losvd_convolve"]
 
@@ -116,8 +117,9 @@ def fit_kinematics(data, chosen, settings, dispersion=150.0):
     stars = matched.basis @ data.coefficients[:, chosen]
     template_wavelength, floor = matched.wavelength, matched.floor
     with contextlib.redirect_stdout(io.StringIO()):
-        from ppxf import ppxf_util
-        from ppxf.ppxf import ppxf
+        with optional_imports():
+            from ppxf import ppxf_util
+            from ppxf.ppxf import ppxf
 
         step = np.log(wavelength[-1] / wavelength[0]) / (wavelength.size - 1)
         names, gas = (), np.zeros((len(stars), 0))
@@ -214,7 +216,8 @@ def losvd_convolve(matched, stars):
     ndarray, shape (n_pixels, n_basis)
         On the pixels of the spectrum.
     """
-    from ppxf.ppxf import losvd_rfft
+    with optional_imports():
+        from ppxf.ppxf import losvd_rfft
 
     n_pixels = len(matched.basis)
     step = np.log(matched.wavelength[-1] / matched.wavelength[0]) / (n_pixels - 1)
