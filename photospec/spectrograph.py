@@ -42,6 +42,7 @@ OUT_OF_DISTRIBUTION = "out_of_distribution"
 #: Begins the flag of an image that could not be used; the reason follows.
 UNUSABLE = "unusable"
 _BUNDLED = files("photospec") / "data" / "default"
+_UNIT = "erg / (s cm2 Angstrom)"
 # Images or spectra that are handed to the networks at once; bounds the memory.
 _AT_ONCE = 128
 
@@ -139,6 +140,11 @@ class PhotoSpectrograph:
         return self._loaded_from[0] if self._loaded_from else None
 
     @property
+    def name(self):
+        """What the weights are called in files: where they were read from, or "default"."""
+        return "in memory" if self._loaded_from is None else self.loaded_path or "default"
+
+    @property
     def folder(self):
         """Folder of the weights."""
         if self._loaded_from is None:
@@ -212,7 +218,9 @@ class PhotoSpectrograph:
             ``similarity``, ``flags``, ``drawn_redshift`` (of this candidate) and
             ``expected_redshift`` (mean of the density it comes from; both None from weights
             without one), ``galactic_ebv`` (mag), ``galactic_extinction`` ("included" or "removed"),
-            ``seed``, ``n_candidates``, ``nfe``, ``provenance``.
+            ``seed``, ``n_candidates``, ``nfe``, ``weights``, ``provenance``, and ``spread``, the
+            standard deviation over the candidates (Quantity in the shape of the flux; not with
+            one candidate).
 
         Raises
         ------
@@ -223,6 +231,7 @@ class PhotoSpectrograph:
         images, single, good, reasons = self._prepare_all(image, identifiers, on_error)
         n, nfe = len(reasons), 0
         flux = np.full((n, len(WAVELENGTH)), np.nan)
+        spread = np.full_like(flux, np.nan)
         each = {
             "similarity": [np.nan] * n,
             "drawn_redshift": [None] * n,
@@ -232,13 +241,15 @@ class PhotoSpectrograph:
         for part, rows in zip(parts(images, at_once), parts(good, at_once), strict=True):
             drawn, nfe = self._draw(part, n_candidates, seed, intrinsic)
             for row, (candidates, similarity, redshift, expected, best) in zip(rows, drawn):
-                flux[row] = candidates[best]
+                flux[row], spread[row] = candidates[best], candidates.std(axis=0)
                 each["similarity"][row] = float(similarity[best])
                 each["drawn_redshift"][row] = None if redshift is None else float(redshift[best])
                 each["expected_redshift"][row] = expected
         each |= {"flags": reasons, "galactic_ebv": [np.nan] * n}
         for row, one, flags in zip(good, images, self._flags(images)):
             each["flags"][row], each["galactic_ebv"][row] = flags, one.galactic_ebv
+        if n_candidates > 1:
+            each["spread"] = (spread * FLUX_UNIT).to(_UNIT)
         meta = self._meta(seed, n_candidates, nfe, intrinsic) | each
         if single:
             meta |= {name: meta[name][0] for name in each}
@@ -247,41 +258,43 @@ class PhotoSpectrograph:
 
     def sample(
         self,
-        image: NDData | ImageArray,
+        image: NDData | ImageArray | Sequence[NDData | ImageArray],
         n_candidates: int | None = 25,
         *,
         seed: int = 0,
         intrinsic: bool = False,
         identifier: object = None,
-    ) -> CandidateSpectra:
-        """Draw candidate spectra for one image.
+    ) -> CandidateSpectra | list[CandidateSpectra]:
+        """Draw candidate spectra for one image, or for each of many.
 
         Parameters
         ----------
-        image : NDData
+        image : NDData, or sequence of NDData
             As in `predict`.
         n_candidates : int or None
-            How many; None for the weights' default, which `predict` takes.
+            How many for each image; None for the weights' default, which `predict` takes.
         seed : int
             Same image, seed and number, same candidates.
         intrinsic : bool
             As in `predict`.
-        identifier : str or int, optional
-            Instead of ``image.meta["identifier"]``, see `predict`.
+        identifier : str or int, or sequence of them, optional
+            One per image, instead of ``image.meta["identifier"]``, see `predict`.
 
         Returns
         -------
         CandidateSpectra
+            For a sequence, a list of them; `sample_each` gives them one after the other.
         """
-        if not isinstance(image, NDData | ImageArray):
+        images, single = as_list(image)
+        if single and not isinstance(image, NDData | ImageArray):
             raise InputError(
-                f"image: expected one NDData, got {type(image).__name__}; sample takes one image, "
-                "predict takes many"
+                f"image: expected NDData, or a sequence of NDData, got {type(image).__name__}"
             )
         n_candidates = check_draws(n_candidates, seed, self.config.sampling.n_candidates)
-        identifiers = None if identifier is None else [identifier]
-        images, *_ = self._prepare_all(image, identifiers)
-        return next(self._candidates(images, n_candidates, seed, intrinsic))
+        identifiers = identifier if identifier is None or not single else [identifier]
+        images, *_ = self._prepare_all(image if single else images, identifiers)
+        found = list(self._candidates(images, n_candidates, seed, intrinsic))
+        return found[0] if single else found
 
     def sample_each(
         self,
@@ -529,6 +542,7 @@ class PhotoSpectrograph:
             "seed": seed,
             "n_candidates": n_candidates,
             "nfe": nfe,
+            "weights": self.name,
             "provenance": {"photospec": version("photospec"), **self.config.provenance},
         }
 
@@ -585,6 +599,6 @@ def _reason(error):
 
 def _spectrum(flux, meta):
     mask = None if np.isfinite(flux).all() else ~np.isfinite(flux)
-    flux = (flux * FLUX_UNIT).to("erg / (s cm2 Angstrom)")
+    flux = (flux * FLUX_UNIT).to(_UNIT)
     axis = WAVELENGTH * u.AA
     return Spectrum(flux=flux, spectral_axis=axis, spectral_axis_index=-1, mask=mask, meta=meta)

@@ -23,7 +23,10 @@ __all__ = ["TABLE_FORMATS", "plain_table", "write_table"]
 #: Ending of a file's name -> (format in astropy, what is special about it).
 TABLE_FORMATS = {
     ".ecsv": ("ascii.ecsv", "text with units, descriptions and metadata; the most complete"),
-    ".fits": ("fits", "binary; NaN where masked, descriptions in cards TCOMM, metadata in cards of the header"),
+    ".fits": (
+        "fits",
+        "binary; NaN where masked, descriptions in cards TCOMM, metadata in cards of the header",
+    ),
     ".vot": ("votable", "XML of the Virtual Observatory; metadata as INFO"),
     ".csv": ("ascii.csv", "values alone: no units, descriptions or metadata"),
     ".parquet": ("parquet", "columns for pandas, Dask, LSDB; needs pyarrow"),
