@@ -16,7 +16,6 @@ from scipy.special import erf
 from photospec.analysis.bulk.library import library_of
 from photospec.analysis.emission.fit import (
     BACKGROUND,
-    BROAD_DISPERSION_RANGE,
     BROAD_STARS_ERROR,
     BROAD_ZONE,
     CHI2_GAIN,
@@ -47,7 +46,7 @@ from photospec.analysis.emission.measure import (
     TIED_ERROR,
     LineFluxes,
 )
-from photospec.analysis.emission.model import BROAD_GROUPS, line_groups, members, pixel_edges
+from photospec.analysis.emission.model import BROAD_GROUPS, line_groups, members
 from photospec.analysis.populations.templates import load_templates
 from photospec.lines import BALMER, continuum_beside
 from photospec.utils.constants import SPEED_OF_LIGHT
