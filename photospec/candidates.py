@@ -13,7 +13,7 @@ __all__ = ["CHOICES", "CandidateSpectra", "best_candidate"]
 CHOICES = ("central", "similar")
 # Spectra are compared in steps of this many samples, above the width of a line.
 _STEP = 4
-_FLOOR = 1e-3
+_FLOOR = 1e-3  # of the mean flux: logarithms of less would decide the distance
 
 
 def best_candidate(flux, similarity, redshift=None, expected_redshift=None, *, choose="central"):

@@ -25,7 +25,7 @@ __all__ = [
     "galactic_extinction",
 ]
 
-CALZETTI_RV = 4.05
+CALZETTI_RV = 4.05  # Calzetti et al. (2000, ApJ 533, 682), equation 5
 
 #: A_band / E(B-V)_SFD of each camera's bands: Schlafly & Finkbeiner (2011, ApJ 737, 103),
 #: table 6, R_V = 3.1; "decam" is their DES set.

@@ -17,7 +17,7 @@ from photospec.errors import InputError
 __all__ = ["combine_candidates", "measure_candidates"]
 
 FEWEST = 3  # with fewer values there is no spread to speak of
-PERCENTILES = (16, 84)
+PERCENTILES = (16, 84)  # the central 68 %, as one sigma of a Gaussian
 
 
 def measure_candidates(

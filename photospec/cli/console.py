@@ -12,6 +12,7 @@ import warnings
 
 __all__ = ["BAD_INPUT", "DEFECT", "INTERRUPTED", "PARTIAL", "error", "guarded", "progress", "say"]
 
+# The last two are what shells give for SIGINT and SIGPIPE: 128 and the number of the signal.
 PARTIAL, BAD_INPUT, DEFECT, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 130, 141
 
 # Which extra of the package brings a module that is not always installed.

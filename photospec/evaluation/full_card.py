@@ -22,7 +22,7 @@ _FIGURES = {
     "calibration": card_figures.plot_calibration,
     "ranking": card_figures.plot_ranking,
 }
-_N_ORDINARY = 1000
+_N_ORDINARY = 1000  # galaxies that the flags of others are compared with: 1 % is ten of them
 
 
 def model_card(

@@ -25,7 +25,7 @@ QUANTITIES = (
     "velocity_dispersion",
     *(f"{line}_{what}" for line in LINES for what in ("flux", "ew", "width", "snr")),
 )
-_AT_ONCE, _CHUNK = 4, 64
+_AT_ONCE, _CHUNK = 4, 64  # spectra per task; galaxies between two writes to disk
 
 
 def measure_spectra(flux, redshift, lsf, *, store=None, n_processes=1, progress=False):

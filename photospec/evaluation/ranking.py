@@ -10,7 +10,7 @@ from photospec.utils.stats import robust_std
 
 __all__ = ["ranking_rows"]
 
-NUMBERS = (1, 2, 4, 8, 16, 32)
+NUMBERS = (1, 2, 4, 8, 16, 32)  # of candidates to choose from
 
 
 def base_spectra(flux):

@@ -352,8 +352,8 @@ def _check_signal(data, bad, bands):
 
 
 @dataclass
-class _Put:
-    """Pixels in their new place: start and step of the new grid on the old one."""
+class _Regridded:
+    """Pixels on the grid of the networks; its start and step in pixels of the old grid."""
 
     data: np.ndarray
     mask: np.ndarray
@@ -392,7 +392,7 @@ def _cut(data, mask, sigma, to_flux, center, size, bands):
         data = fill_bad(data, mask)
         data[:, outside] = 0
     center = (center[0] - start[0], center[1] - start[1])
-    return _Put(data, mask, sigma, outside, center, start, (1.0, 1.0), broken.any())
+    return _Regridded(data, mask, sigma, outside, center, start, (1.0, 1.0), broken.any())
 
 
 def _resample(data, mask, sigma, to_flux, center, step, size, bands):
@@ -418,7 +418,7 @@ def _resample(data, mask, sigma, to_flux, center, step, size, bands):
     _check_coverage(mask, outside, bands)
     center = (float(size // 2),) * 2
     data = data.astype(np.float32)
-    return _Put(data, mask, sigma, outside, center, start, step, broken.any())
+    return _Regridded(data, mask, sigma, outside, center, start, step, broken.any())
 
 
 def _quality(data, mask, center, pixel_scale, bands):

@@ -122,6 +122,7 @@ class ImageEncoder(nn.Module):
         # Corner pixels are sky in nearly every cutout; the MAD ignores the exceptions.
         corner = images[:, :, :8, :8].float().transpose(0, 1).flatten(1)
         centre = corner.median(dim=1, keepdim=True).values
+        # Over the MAD, a Gaussian has 1.4826; torch has no mad_std, and this room no astropy.
         self.softening.copy_(1.4826 * (corner - centre).abs().median(dim=1).values)
         features = self.photometry(images)
         self.feature_mean.copy_(features.mean(dim=0))

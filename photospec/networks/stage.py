@@ -143,8 +143,7 @@ class BaseStage(Stage):
             condition = self._condition(shown)
             return self._diffusion_loss(target, condition, generator, variance, weight)
         density = self.density.loss(self.encoder.standardised(image), context, redshift)
-        told = redshift.repeat_interleave(n_draws)
-        condition = self._condition(shown, redshift=told)
+        condition = self._condition(shown, redshift=redshift.repeat_interleave(n_draws))
         loss = self._diffusion_loss(target, condition, generator, variance, weight)
         return loss + self.density_weight * density.repeat_interleave(n_draws)
 
@@ -212,9 +211,11 @@ class SuperResolutionStage(Stage):
         noise = torch.randn(base.shape, generator=generator).to(fine.device)
         low = upsample(base + level[:, None] * noise)
         target = self.scaling.detail(fine, low)
-        told = None if redshift is None else redshift.repeat_interleave(n_draws)
+        redshift_per_draw = None if redshift is None else redshift.repeat_interleave(n_draws)
         context = self._hide(self.encode(image), generator)
-        condition = self._condition(context, low, self._told(level), redshift=told)
+        condition = self._condition(
+            context, low, self._relative_noise(level), redshift=redshift_per_draw
+        )
         variance = None
         if ivar is not None:
             scale = self.scaling.std / self.scaling.detail_std
@@ -224,8 +225,8 @@ class SuperResolutionStage(Stage):
             weight = weight.repeat_interleave(n_draws, dim=0)
         return self._diffusion_loss(target, condition, generator, variance, weight)
 
-    def _told(self, level):
-        """Noise levels of the base spectrum as the network is told them, 0 to 1."""
+    def _relative_noise(self, level):
+        """Augmentation noise over its largest in training, 0 to 1: the network's input."""
         most = self.process.max_augmentation
         return level / most if most else level
 
@@ -260,7 +261,7 @@ class SuperResolutionStage(Stage):
         self._check_redshift(redshift)
         level = self.process.inference_augmentation
         low = upsample(base + level * augmentation_noise)
-        told = self._told(torch.full((len(base),), level, device=base.device))
-        condition = self._condition(context, low, told, redshift=redshift)
+        level = self._relative_noise(torch.full((len(base),), level, device=base.device))
+        condition = self._condition(context, low, level, redshift=redshift)
         detail, nfe = self._sample(noise, condition, sampler, n_steps, generator)
         return self.scaling.add_detail(detail, low), nfe

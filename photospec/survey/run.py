@@ -24,7 +24,7 @@ from photospec.survey.output import SurveyOutput, name_of, write_partition
 
 __all__ = ["SurveyReport", "run_survey"]
 
-_ATTEMPTS = 3
+_ATTEMPTS = 3  # of a partition: two failures may be a machine's, three are the partition's
 # Partitions in flight per worker: one that runs, one that waits.
 _IN_FLIGHT = 2
 

@@ -17,7 +17,7 @@ from photospec.errors import InputError
 
 __all__ = ["density_features", "refine_density"]
 
-_AT_ONCE = 256
+_AT_ONCE = 256  # images whose features are computed together
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ __all__ = ["CORRELATED", "jackknife_error", "residual_correlation"]
 
 BLOCK = 20  # pixels, 1400 km/s: residuals are summed over so many
 CORRELATED = 3.0  # residuals of noise have a correlation near one, of predicted spectra 5 to 14
-N_PARTS = 8
+N_PARTS = 8  # of the jackknife, some 500 Angstrom each
 NEAR, FAR = 8, 50  # pixels searched to either side: the second where the first is not enough
 
 

@@ -42,7 +42,7 @@ RESAMPLED_CHI2, MIN_ERROR_SCALE = 0.72, 0.6  # so that errors cover on simulated
 SEPARATION = 1500.0  # km/s between two solutions that count as different
 REFINE = 60.0  # solutions within this scaled delta chi2 of the best get a fine fit
 MARGIN = 0.12  # of ln(1 + z), searched beyond the range asked for, but not far below zero
-N_REFINED = 3
+N_REFINED = 3  # solutions that get a fine fit, the best of the scan first
 COARSE_PIXEL = 1.5  # template pixels, 104 km/s: wider ones get a last fit on themselves
 _OII = [i for i, group in enumerate(LINE_GROUPS) if group.startswith("oii_")]
 # [O II] of such a signal-to-noise may decide the redshift: the width of lines is fitted then.

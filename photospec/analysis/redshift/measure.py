@@ -22,8 +22,8 @@ from photospec.utils.parallel import one_thread
 
 __all__ = ["RedshiftFit", "RedshiftWarning", "measure_redshift"]
 
-DENSITY_STEP = 0.001
-N_SOLUTIONS = 5
+DENSITY_STEP = 0.001  # 300 km/s, of the default grid of redshift densities
+N_SOLUTIONS = 5  # kept in a fit, the best first
 # Reduced chi-square, 1 % of model error included, where lines may have any width. Galaxies of high
 # signal-to-noise stay below 2; residual sky and wrong errors begin above.
 POOR_GOODNESS = 4.0
