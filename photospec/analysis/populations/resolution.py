@@ -24,8 +24,8 @@ from photospec.utils.constants import SPEED_OF_LIGHT
 
 __all__ = ["MatchedTemplates", "match_templates", "resampling_matrix"]
 
-# Templates reach beyond the spectrum at either end: pPXF shifts them by up to 800 km/s (`V_RANGE` of
-# `kinematics`) and asks for 900 km/s more for their convolution.
+# Templates reach beyond the spectrum at either end: pPXF shifts them by up to 800 km/s (`V_RANGE`
+# of `kinematics`) and asks for 900 km/s more for their convolution.
 PAD_VELOCITY = 1700.0
 LEAST_PAD = 40  # pixels
 
