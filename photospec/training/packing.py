@@ -13,7 +13,7 @@ from photospec.errors import InputError
 from photospec.networks.ood import ImageDomain
 from photospec.pairs import PairsFile
 from photospec.spectrum import SMOOTHING, WAVELENGTH
-from photospec.training.data import PairsStream
+from photospec.training.data import PairsStream, hide_bands
 from photospec.training.density import refine_density
 from photospec.training.extensions import PACKERS
 from photospec.training.extinction import corrected_images
@@ -183,7 +183,8 @@ def pack_transformer(runs, config, sizes, *, pairs, domain_pairs=None, sampling=
         with closing(PairsStream(pairs, base_run)) as stream:
             refine_density(stages["base"], stream, seed=base_run.seed)
     cascade = assemble(stages, config)
-    cascade.domain = fit_domain(cascade.base.encoder, domain_pairs or pairs)
+    often = TrainConfig.read(Path(runs["base"]) / SETTINGS).data.missing_bands
+    cascade.domain = fit_domain(cascade.base.encoder, domain_pairs or pairs, often)
     return cascade, config
 
 
@@ -208,15 +209,20 @@ def _pairs_hashes(path):
     return ", ".join(f"{one['file']} sha256:{one['sha256']}" for one in files)
 
 
-def fit_domain(encoder, paths):
-    """`ImageDomain` of the images in pairs files, some thousands of each."""
-    features, redshift = [], []
+def fit_domain(encoder, paths, missing_bands=()):
+    """`ImageDomain` of the images in pairs files, some thousands of each.
+
+    Bands are missing as often as in the training, `missing_bands`.
+    """
+    features, redshift, rng = [], [], np.random.default_rng(0)
     for path in paths:
         with PairsFile(path) as file:
             n = min(len(file), _N_DOMAIN)
             for start in range(0, n, _AT_ONCE):
                 rows = slice(start, min(start + _AT_ONCE, n))
                 image = torch.from_numpy(corrected_images(file, rows))
+                if any(missing_bands):
+                    image = hide_bands(image, missing_bands, rng)
                 features.append(encoder.standardised(image))
             if "redshift" in file.object.colnames:
                 redshift.append(torch.tensor(file.object["redshift"][:n], dtype=torch.float64))
