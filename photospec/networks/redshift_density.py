@@ -36,9 +36,7 @@ class RedshiftDensity(nn.Module):
         The density is that between zero and this.
     """
 
-    def __init__(
-        self, n_features, width, *, hidden=128, n_components=6, max_redshift=MAX_REDSHIFT
-    ):
+    def __init__(self, n_features, width, *, hidden=128, n_components=6, max_redshift=MAX_REDSHIFT):
         super().__init__()
         self.max_redshift = max_redshift
         self.mix = nn.Sequential(

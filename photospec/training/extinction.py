@@ -8,7 +8,7 @@ that observed.
 
 import numpy as np
 
-from photospec.dust import ASSUMED_EBV, band_extinction, galactic_extinction
+from photospec.dust import ASSUMED_EBV, band_extinction, galactic_extinction, response_extinction
 from photospec.errors import InputError
 from photospec.spectrum import WAVELENGTH
 
@@ -66,8 +66,10 @@ def file_extinction(file):
     What the survey said that its pairs were simulated with, else that of SDSS bands.
     """
     survey = file.provenance.get("survey")
-    found = survey.get("extinction") if isinstance(survey, dict) else None
-    return band_extinction(file.bands) if found is None else np.array(found, float)
+    if not isinstance(survey, dict) or "responses" not in survey:
+        return band_extinction(file.bands)
+    known = survey.get("extinction") or [response_extinction(r) for r in survey["responses"]]
+    return np.array(known, float)
 
 
 def correct_image(image, ebv, extinction):

@@ -6,6 +6,8 @@ rest-frame templates lie in a table over rest wavelength, which grows at its blu
 redshifts reach further.
 """
 
+from itertools import pairwise
+
 import torch
 
 __all__ = ["take_over"]
@@ -87,6 +89,6 @@ def _features(tensor, given, shared, n_ours, n_theirs):
         ours[:, :, i] = theirs[:, :, j]
     ours = tensor[:, n_ours * n_apertures :].unflatten(1, (n_apertures, n_ours - 1))
     theirs = given[:, n_theirs * n_apertures :].unflatten(1, (n_apertures, n_theirs - 1))
-    for (i, j), (i_next, j_next) in zip(shared, shared[1:], strict=False):
+    for (i, j), (i_next, j_next) in pairwise(shared):
         if (i_next, j_next) == (i + 1, j + 1):  # the same colour
             ours[:, :, i] = theirs[:, :, j]

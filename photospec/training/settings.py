@@ -266,8 +266,8 @@ class FineTuning:
     )
     other_survey: bool = setting(
         False,
-        "They are of another survey: what belongs to bands of the same names is kept, the scalings\n"
-        "are fitted to the pairs.",
+        "They are of another survey: what belongs to bands of the same names is kept, the\n"
+        "scalings are fitted to the pairs.",
     )
     keep_scaling: bool = setting(
         True, "Keep the scalings of images and spectra, too; else they are fitted to the pairs."

@@ -122,7 +122,7 @@ class StageTraining(torch.nn.Module, ABC):
         """
         if isinstance(weights, TrainConfig):
             raise InputError(
-                f"init: expected the folder of a spectrograph of another survey, got a run: {folder}"
+                f"init: expected the spectrograph of another survey, got a run, {folder}; pack it"
             )
         stage = self.config.stage
         theirs = load_module(weights.build(stage), folder / FILES[stage])
