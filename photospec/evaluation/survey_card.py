@@ -6,6 +6,8 @@ are compared with trees on the same images in bins of magnitude and of redshift,
 the bands that may be missing, and colours and fluxes of predicted spectra with the truth.
 """
 
+from itertools import pairwise
+
 import numpy as np
 
 from photospec.evaluation.baselines import boosted_trees, redshift_merit
@@ -89,16 +91,17 @@ def survey_card(
         write_sections(sections, folder)
 
     note = (
-        "Mean of the density of the redshift, and boosted trees on aperture photometry, colours and "
-        "radii of the same images. More than 0.05: part of the galaxies with abs(dz)/(1+z) beyond. "
-        "PIT: largest distance of the ranks of the true redshifts from uniform ones."
+        "Mean of the density of the redshift, and boosted trees on aperture photometry, colours "
+        "and radii of the same images. Beyond 0.05: of abs(dz) / (1 + z). Mean error: of the "
+        "densities' standard deviation over (1 + z). PIT: largest distance of the ranks of the "
+        "true redshifts from uniform ones."
     )
     for name, title, column, edges in (
         ("by_magnitude", "Redshift by r magnitude", known.magnitude, magnitudes),
         ("by_redshift", "Redshift by redshift", known.redshift, redshifts),
     ):
         rows = []
-        for low, high in zip(edges[:-1], edges[1:], strict=True):
+        for low, high in pairwise(edges):
             inside = (column >= low) & (column < high)
             if inside.sum() >= _LEAST:
                 rows += _rows(f"{low:g} to {high:g}", estimates, known.redshift, inside)
@@ -208,9 +211,9 @@ def _colours(spectrograph, known, n, seed):
         row["pixel error (%)"] = bootstrap(lambda e: 100 * np.median(e), error)
         rows.append(row)
     note = (
-        "Best candidate minus image, mag, in the fibre; bands by their own response curves, over the "
-        "part that the spectrum covers. Pixel error: median absolute relative difference from the "
-        "true spectrum, both divided by their means."
+        "Best candidate minus image, mag, in the fibre; bands by their own response curves, over "
+        "the part that the spectrum covers. Pixel error: median absolute relative difference from "
+        "the true spectrum, both divided by their means."
     )
     return Section("colours", "Colours of predicted spectra", rows, note)
 
