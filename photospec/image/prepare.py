@@ -353,8 +353,8 @@ def _counts(image, bands, order):
     zero_point = image.meta.get("zero_point")
     if zero_point is None:
         raise InputError(
-            f'unit: expected meta["zero_point"], the AB magnitude of one count, with an image in '
-            f"{unit}, got none; give it, or the image in nanomaggies or nJy"
+            "unit: expected a flux unit or counts and meta['zero_point'], AB magnitude of one, "
+            f"got {unit} without; are these uncalibrated counts?"
         )
     if isinstance(zero_point, u.Quantity | u.Magnitude):
         zero_point = zero_point.value
