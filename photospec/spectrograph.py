@@ -369,7 +369,8 @@ class PhotoSpectrograph:
         -------
         ImageRedshiftDensity
             Of n images (one for a single image): ``mean``, ``std``, ``mode`` (n,),
-            ``quantile(q)``, ``pdf(grid)`` and ``cdf(grid)`` (n, n_grid), ``to_qp()``.
+            ``quantile(q)``, ``pdf(grid)`` and ``cdf(grid)`` (n, n_grid), ``to_qp()``; and each
+            image's ``flags`` and ``ood_score``.
 
         Raises
         ------
@@ -393,7 +394,8 @@ class PhotoSpectrograph:
             )
         mixture = [torch.cat(part).cpu().numpy() for part in zip(*found, strict=True)]
         limit = self.cascade.base.density.max_redshift
-        return ImageRedshiftDensity(*mixture, limit, self._flags(images))
+        score = self._ood_scores(images)
+        return ImageRedshiftDensity(*mixture, limit, self._flags(images, score), score)
 
     @property
     def draws_redshifts(self):
@@ -570,12 +572,14 @@ class PhotoSpectrograph:
             "provenance": {"photospec": version("photospec"), **self.config.provenance},
         }
 
-    def _flags(self, images):
+    def _flags(self, images, scores=None):
+        """Flags of images, whose out-of-distribution scores may be known already."""
         if not images:
             return []
+        scores = self._ood_scores(images) if scores is None else scores
         return [
             [*image.flags, *([OUT_OF_DISTRIBUTION] if score > 1 else [])]
-            for image, score in zip(images, self._ood_scores(images), strict=True)
+            for image, score in zip(images, scores, strict=True)
         ]
 
     def ood_score(

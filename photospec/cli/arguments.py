@@ -89,7 +89,7 @@ def existing_file(text):
     return path
 
 
-def add_verb(verbs, parents, name, run, *, help, description, epilog=None):
+def add_verb(verbs, parents, name, run, *, help, description, epilog=None):  # noqa: A002 (argparse)
     """Add a verb.
 
     Parameters
