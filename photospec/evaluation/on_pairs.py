@@ -163,10 +163,6 @@ class Comparison:
             return np.asarray(self.table[column], float)
         return self.truth[column]
 
-    def main(self, what):
-        """Answers that are drawn in small figures and have `what`, an attribute."""
-        return [a for a in self.answers if a.main and getattr(a, what)]
-
     def having(self, what):
         """Answers that have `what`, an attribute."""
         return [a for a in self.answers if getattr(a, what) is not None]
