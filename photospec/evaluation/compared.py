@@ -167,9 +167,7 @@ def measure_baselines(rivals, pairs, index, lsf, settings, store):
                 found[f"{name}_example"] = np.asarray(flux, np.float32)
         return found
 
-    return collect(
-        measure, len(index), store, progress=settings.progress, description="baselines"
-    )
+    return collect(measure, len(index), store, progress=settings.progress, description="baselines")
 
 
 def baseline_answers(rivals, found, trees):

@@ -13,22 +13,19 @@ from importlib.resources import files
 from pathlib import Path
 
 from photospec.evaluation.parts import Plot
-from photospec.figures import save_figure
 from photospec.utils.files import replacing
 
-__all__ = ["write_files", "write_page"]
+__all__ = ["write_page", "write_tables"]
 
 
-def write_files(chapters, folder, *, formats=("pdf",)):
-    """Write every table as ``<name>.ecsv`` and every figure as ``<name>.pdf``.
+def write_tables(chapters, folder):
+    """Write every table as ``<name>.ecsv``; files of the same names are replaced.
 
     Parameters
     ----------
     chapters : sequence of Chapter
     folder : path-like
-        Made if need be; files of the same names are replaced.
-    formats : sequence of str
-        Of the figures.
+        Made if need be.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -36,15 +33,10 @@ def write_files(chapters, folder, *, formats=("pdf",)):
         for section in chapter.sections:
             with replacing(folder / f"{section.name}.ecsv") as temporary:
                 section.to_table().write(temporary, format="ascii.ecsv")
-        for plot in chapter.plots:
-            figure = plot.figure()
-            for ending in formats:
-                with replacing(folder / f"{plot.name}.{ending}") as temporary:
-                    save_figure([figure], temporary, dpi=90)
 
 
 def write_page(path, chapters, provenance, *, title, subtitle="", folder=None):
-    """Write the page.
+    """Write the page, tables as ``<name>.ecsv`` and figures as ``<name>.pdf``.
 
     Parameters
     ----------
@@ -55,11 +47,13 @@ def write_page(path, chapters, provenance, *, title, subtitle="", folder=None):
         What it was made from: title of a box -> facts by name.
     title, subtitle : str
     folder : path-like, optional
-        Where `write_files` has put the files, for links; by default beside the page.
+        Of tables and figures; by default that of the page.
     """
     import jinja2
 
     path = Path(path)
+    folder = path.parent if folder is None else Path(folder)
+    write_tables(chapters, folder)
     beside = _relative(folder, path.parent)
     template = (files("photospec") / "data" / "report.html.jinja").read_text(encoding="utf-8")
     # Names of files and columns come from the user's data: everything is escaped.
@@ -78,7 +72,7 @@ def write_page(path, chapters, provenance, *, title, subtitle="", folder=None):
                 "name": chapter.name,
                 "title": chapter.title,
                 "text": chapter.text,
-                "parts": [_part(part, beside) for part in chapter.parts],
+                "parts": [_part(part, folder, beside) for part in chapter.parts],
             }
             for chapter in chapters
         ],
@@ -88,22 +82,20 @@ def write_page(path, chapters, provenance, *, title, subtitle="", folder=None):
 
 
 def _relative(folder, start):
-    if folder is None:
-        return ""
     relative = Path(os.path.relpath(folder, start)).as_posix()
     return "" if relative == "." else f"{relative}/"
 
 
-def _part(part, beside):
+def _part(part, folder, beside):
     if isinstance(part, Plot):
+        with replacing(folder / f"{part.name}.pdf") as temporary:
+            images = part.render(temporary)
         return {
             "kind": "figure",
             "name": part.name,
             "caption": part.caption,
             "file": f"{beside}{part.name}.pdf",
-            "images": [
-                (title, base64.b64encode(data).decode()) for title, data in part.images()
-            ],
+            "images": [(title, base64.b64encode(data).decode()) for title, data in images],
         }
     head, *rows = part.cells()
     return {

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -72,19 +73,33 @@ class Plot:
                 one.set_axis_off()
         return figure
 
-    def images(self):
-        """Each panel as the bytes of a PNG, list of (title, bytes)."""
+    def render(self, path=None):
+        """Each panel as the bytes of a PNG, list of (title, bytes).
+
+        Parameters
+        ----------
+        path : path-like, optional
+            A PDF that gets the panels too, a page each.
+        """
         import matplotlib as mpl
+        from matplotlib.backends.backend_pdf import PdfPages
         from matplotlib.figure import Figure
 
         made = []
-        for panel in self.panels:
-            with mpl.rc_context(_STYLE):
+        with ExitStack() as stack:
+            pages = None
+            if path is not None:
+                pages = stack.enter_context(PdfPages(path, metadata={"CreationDate": None}))
+            stack.enter_context(mpl.rc_context(_STYLE))
+            for panel in self.panels:
                 figure = Figure(figsize=(_WIDTH, _HEIGHT), layout="constrained")
                 _draw(panel, figure.subplots())
                 buffer = io.BytesIO()
                 figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
-            made.append((panel.title, buffer.getvalue()))
+                made.append((panel.title, buffer.getvalue()))
+                if pages is not None:
+                    figure.set_layout_engine("none")  # what is laid out stays where it is
+                    pages.savefig(figure)
         return made
 
 

@@ -278,7 +278,9 @@ def answers_of(name, found, *, prefix=""):
         density = Mixture(*parts, logarithmic=True)
         made.append(Answer("candidates as a density", name, density=candidates))
     made.append(
-        Answer("mean of the density drawn from", name, found["expected"], density=density, main=True)
+        Answer(
+            "mean of the density drawn from", name, found["expected"], density=density, main=True
+        )
     )
     if prefix:
         made = [_renamed(answer, prefix) for answer in made]

@@ -49,9 +49,7 @@ def collect(measure, n, store, *, chunk=CHUNK, progress=False, description=""):
         bar.update(len(rows))
     bar.close()
     names = dict.fromkeys(name for part in parts for name in part)
-    return {
-        name: np.concatenate([part[name] for part in parts if name in part]) for name in names
-    }
+    return {name: np.concatenate([part[name] for part in parts if name in part]) for name in names}
 
 
 def scattered(columns, rows, n):

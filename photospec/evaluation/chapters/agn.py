@@ -151,8 +151,6 @@ def _classes(comparison, flux, seen):
     labels = ("SF", "comp.", "Seyfert", "LINER", "none")
 
     def draw(axes):
-        plot_confusion(
-            axes, [number[k] for k in true], [number[k] for k in told], labels=labels
-        )
+        plot_confusion(axes, [number[k] for k in true], [number[k] for k in told], labels=labels)
 
     return draw

@@ -90,6 +90,7 @@ def _curves(groups, scores, place, answers, label, measure):
                 linestyle="--" if answer.source == "baseline" else "-",
             )  # fmt: skip
         axes.set(xlabel=label, ylabel=measure)
-        axes.legend(fontsize=6)
+        if place == 0:
+            axes.legend(fontsize=6, framealpha=0.6)
 
     return draw

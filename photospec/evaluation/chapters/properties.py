@@ -46,7 +46,9 @@ def chapter(comparison):
             [
                 Panel(
                     label,
-                    _property(comparable(key, truth[key]), comparable(key, full[first][key]), label),
+                    _property(
+                        comparable(key, truth[key]), comparable(key, full[first][key]), label
+                    ),
                 )
                 for key, (label, _) in PROPERTIES.items()
             ],
@@ -90,9 +92,7 @@ def _colours(comparison):
             same = (true[good] > valley) == (answer.colours[key][good] > valley)
             row[answer.name] = bootstrap(np.mean, 100.0 * same)
         rows.append(row | {"truth": None})
-    drawn = {
-        key: {a.name: a.colours[key] for a in answers if a.main} for key in ("g_r", "dn4000")
-    }
+    drawn = {key: {a.name: a.colours[key] for a in answers if a.main} for key in ("g_r", "dn4000")}
     return [
         Section(
             "colours",

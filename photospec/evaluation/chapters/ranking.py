@@ -12,9 +12,7 @@ def chapter(comparison):
     parts = []
     for number, (name, found) in enumerate(comparison.predicted.items()):
         suffix = f": {name}" if len(comparison.predicted) > 1 else ""
-        rows = ranking_rows(
-            found["ranking"], comparison.settings.n_candidates, comparison.redshift
-        )
+        rows = ranking_rows(found["ranking"], comparison.settings.n_candidates, comparison.redshift)
         key = "ranking" if not number else f"ranking_{number}"
         parts += [
             Section(key, f"Ways to choose{suffix}", rows),
@@ -52,6 +50,7 @@ def _panel(rows, measure):
         axes.set_xticks(sorted({row["candidates"] for row in rows}))
         axes.get_xaxis().set_major_formatter("{x:.0f}")
         axes.minorticks_off()
-        axes.legend(fontsize=6)
+        if measure == "sigma_mad":
+            axes.legend(fontsize=6, framealpha=0.6)
 
     return draw

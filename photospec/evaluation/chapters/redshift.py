@@ -108,6 +108,7 @@ def _curves(groups, values, answers, label, measure):
         if measure == "bias":
             axes.axhline(0, color="0.6", linewidth=0.8, zorder=0)
         axes.set(xlabel=label, ylabel=measure)
-        axes.legend(fontsize=6.5)
+        if measure == "bias":
+            axes.legend(fontsize=6.5, framealpha=0.6)
 
     return draw

@@ -22,8 +22,7 @@ def chapter(comparison):
             "spectrum",
             "Spectrum: error per pixel",
             [
-                {"spectrum": a.name}
-                | {f"{k} (%)": _median(100 * v) for k, v in a.errors.items()}
+                {"spectrum": a.name} | {f"{k} (%)": _median(100 * v) for k, v in a.errors.items()}
                 for a in answers
             ],
             "Median over galaxies of each one's median abs(predicted / true - 1) at equal mean "
@@ -169,6 +168,7 @@ def _by_group(groups, answers, key, label):
             axes.set_xticks(x, [g.label for g in groups])
             axes.set_xlim(-0.5, len(groups) - 0.5)
         axes.set(xlabel=label, ylabel="error (%)", ylim=(0, None))
-        axes.legend(fontsize=6)
+        if key == "all":
+            axes.legend(fontsize=6, framealpha=0.6)
 
     return draw

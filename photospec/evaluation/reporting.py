@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from photospec.errors import InputError
 from photospec.evaluation.chapters import (
     agn,
     calibration,
@@ -16,7 +17,7 @@ from photospec.evaluation.chapters import (
 from photospec.evaluation.chapters import subsets as subsets_chapter
 from photospec.evaluation.on_pairs import Settings, compare_pairs
 from photospec.evaluation.ood import ood_card
-from photospec.evaluation.page import write_files, write_page
+from photospec.evaluation.page import write_page
 from photospec.pairs import PairsFile
 
 __all__ = ["chapters_of", "provenance_of", "report"]
@@ -85,12 +86,9 @@ def report(
     bands = next(iter(spectrographs.values())).config.bands
     with PairsFile(pairs, bands=bands) as file:
         _check_subsets(file, subsets)
-        comparison = compare_pairs(
-            spectrographs, file, training, settings, folder=folder / "cache"
-        )
+        comparison = compare_pairs(spectrographs, file, training, settings, folder=folder / "cache")
         unusual = _unusual(spectrographs, file, comparison)
     chapters = chapters_of(comparison, subsets=subsets, unusual=unusual)
-    write_files(chapters, folder)
     names = ", ".join(spectrographs)
     write_page(
         path,
@@ -110,8 +108,6 @@ def _name(spectrograph):
 
 
 def _check_subsets(file, names):
-    from photospec.errors import InputError
-
     known = {*file.object.colnames, *file.truth.colnames, "magnitude", "colour"}
     for name in names:
         if name not in known:
@@ -134,8 +130,7 @@ def _unusual(spectrographs, file, comparison):
             seed=comparison.settings.seed,
             folder=comparison.store.folder,
             name="ood" if not number else f"ood_{number}",
-            title="Images unlike the training"
-            + (f": {name}" if len(spectrographs) > 1 else ""),
+            title="Images unlike the training" + (f": {name}" if len(spectrographs) > 1 else ""),
         )
         made.append(section)
     return made
