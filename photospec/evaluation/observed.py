@@ -62,7 +62,7 @@ def bridged(flux, ivar):
 
 
 def brightness_and_colour(photometry, bands):
-    """r magnitude within 6.5 arcsec and the colour across r's blue side, of images.
+    """R magnitude within 6.5 arcsec and the colour across r's blue side, of images.
 
     Parameters
     ----------

@@ -11,8 +11,8 @@ from photospec.evaluation.draws import Draws, key_of, pair_images, redshifts_of
 from photospec.evaluation.measured import QUANTITIES, measure_spectra
 from photospec.evaluation.observed import reference_spectra
 from photospec.evaluation.ranking import base_spectra, choices, mean_spectrum
-from photospec.evaluation.redshift_table import density_mode
 from photospec.evaluation.records import collect, scattered
+from photospec.evaluation.redshift_table import density_mode
 from photospec.evaluation.spectra import pixel_errors
 from photospec.spectrum import FLUX_UNIT
 from photospec.utils.stats import pit

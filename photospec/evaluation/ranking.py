@@ -3,7 +3,6 @@
 import numpy as np
 
 from photospec.candidates import best_candidate
-from photospec.evaluation.spectra import pixel_errors
 from photospec.evaluation.value import bootstrap
 from photospec.spectrum import to_base_grid
 from photospec.utils.stats import robust_std
