@@ -2,6 +2,8 @@
 
 from importlib import import_module
 
+from photospec.utils.optional import optional_imports
+
 _LAZY = {
     "Answer": "answers",
     "Card": "card",
@@ -33,5 +35,6 @@ __all__ = sorted(_LAZY)  # noqa: PLE0605
 
 def __getattr__(name):
     if name in _LAZY:
-        return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+        with optional_imports():
+            return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

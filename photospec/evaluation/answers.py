@@ -1,6 +1,7 @@
 """Answers of one kind to all pairs: of a spectrograph's best candidate, of a baseline ..."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -123,7 +124,7 @@ def binned_errors(flux, truth):
         error = np.abs(flux * scale[:, None] / truth - 1)
     edges = np.searchsorted(WAVELENGTH, BIN_EDGES)
     found = np.full((len(flux), len(BINS)), np.nan, np.float32)
-    for i, (low, high) in enumerate(zip(edges[:-1], edges[1:])):
+    for i, (low, high) in enumerate(pairwise(edges)):
         part = error[:, low:high]
         usable = np.isfinite(part).any(axis=1)
         found[usable, i] = np.nanmedian(part[usable], axis=1)

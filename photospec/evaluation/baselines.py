@@ -16,13 +16,14 @@ from photospec.evaluation.features import Photometry, measure_photometry
 from photospec.evaluation.observed import bridged, reference_spectra
 from photospec.evaluation.redshift import sigma_mad
 from photospec.pairs import PairsFile
+from photospec.utils.optional import optional_imports
 from photospec.utils.stats import robust_std
 
 __all__ = ["TrainingPairs", "boosted_trees", "crossed", "nearest", "neighbours"]
 
 #: Settings of the trees that are tried.
 GRID = {"learning_rate": (0.05, 0.1), "max_leaf_nodes": (15, 31, 63)}
-_N_TREES = 400
+_N_TREES = 400  # at most: early stopping on a tenth of the galaxies ends sooner
 # Galaxies from which trees can learn anything.
 _LEAST = 20
 
@@ -141,7 +142,8 @@ def boosted_trees(features, target, *, classify=False, tune=True, seed=0, merit=
     predict : callable
         Features -> numbers (n,), or probabilities.
     """
-    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    with optional_imports():
+        from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     good = np.isfinite(target)
     features, target = features[good], target[good]

@@ -189,20 +189,20 @@ def baseline_answers(rivals, found, trees):
     made = [Answer(TREES, "baseline", z, measured=trees, main=True)]
     near = Mixture.of_draws(rivals.learned.redshift[rivals.neighbours])
     names = [n for n in (NEAREST, MEAN, DIRECT) if f"{n}_errors" in found]
-    for name in names:
-        made.append(
-            Answer(
-                name,
-                "baseline",
-                found[f"{name}_redshift"],
-                dict(zip(_MEASURES, found[f"{name}_errors"].T, strict=True)),
-                found[f"{name}_bins"],
-                {key: found[f"{name}_{key}"] for key in ("g_r", "r_i", "dn4000")},
-                dict(zip(QUANTITIES, np.moveaxis(found[f"{name}_measured"], -1, 0))),
-                density=near if name == MEAN else None,
-                main=name in (MEAN, DIRECT),
-            )
+    made += [
+        Answer(
+            name,
+            "baseline",
+            found[f"{name}_redshift"],
+            dict(zip(_MEASURES, found[f"{name}_errors"].T, strict=True)),
+            found[f"{name}_bins"],
+            {key: found[f"{name}_{key}"] for key in ("g_r", "r_i", "dn4000")},
+            dict(zip(QUANTITIES, np.moveaxis(found[f"{name}_measured"], -1, 0), strict=True)),
+            density=near if name == MEAN else None,
+            main=name in (MEAN, DIRECT),
         )
+        for name in names
+    ]
     quantiles = np.quantile(rivals.learned.redshift, (np.arange(24) + 0.5) / 24)
     # One density for all, which takes no memory for each.
     prior = Mixture.of_draws(quantiles[None])

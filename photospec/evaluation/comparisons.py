@@ -216,7 +216,7 @@ def plot_bpt(axes, log_ratio, log_oiii_hb, *, diagram="nii", agn=None):
 
 
 def plot_confusion(axes, truth, decision, *, labels=("star forming", "AGN")):
-    """Draw the confusion matrix of a decision, as parts of each true class and numbers.
+    r"""Draw the confusion matrix of a decision, as parts of each true class and numbers.
 
     Parameters
     ----------
@@ -233,7 +233,7 @@ def plot_confusion(axes, truth, decision, *, labels=("star forming", "AGN")):
     >>> axes = Figure().subplots()
     >>> plot_confusion(axes, [0, 0, 1, 1], [0, 1, 1, 1])
     >>> [text.get_text() for text in axes.texts]
-    ['50 %\\n1', '50 %\\n1', '0 %\\n0', '100 %\\n2']
+    ['50 %\n1', '50 %\n1', '0 %\n0', '100 %\n2']
     """
     from sklearn.metrics import confusion_matrix
 

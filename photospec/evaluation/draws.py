@@ -22,7 +22,7 @@ from photospec.utils.parallel import map_in_processes
 
 __all__ = ["Draws", "Store", "arrays_of", "draw_images", "image_of", "pair_images"]
 
-_CHUNK = 32
+_CHUNK = 32  # images per task, and stored together: what a stopped run draws again
 
 
 @dataclass(frozen=True)

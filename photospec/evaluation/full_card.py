@@ -20,7 +20,7 @@ __all__ = ["model_card"]
 
 # Figures that the documentation shows.
 _FIGURES = ("redshifts", "spectra", "properties", "calibration", "ranking")
-_N_ORDINARY = 1000
+_N_ORDINARY = 1000  # galaxies that the flags of others are compared with: 1 % is ten of them
 
 
 def model_card(

@@ -29,7 +29,7 @@ _MEASURED = (
 )
 #: Numbers measured on a spectrum.
 QUANTITIES = (*_MEASURED, *DERIVED)
-_AT_ONCE, _CHUNK = 4, 64
+_AT_ONCE, _CHUNK = 4, 64  # spectra per task; galaxies between two writes to disk
 # Spectra that are fitted together when no process shares them out.
 _TOGETHER = 32
 

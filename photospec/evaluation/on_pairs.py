@@ -28,6 +28,7 @@ from photospec.evaluation.predicted import (
     measure_predictions,
     weights_key,
 )
+from photospec.utils.optional import optional_imports
 
 __all__ = ["Comparison", "Settings", "compare_pairs"]
 
@@ -208,8 +209,9 @@ def compare_pairs(spectrographs, pairs, training=(), settings=None, *, folder=No
     Raises
     ------
     InputError
-        No galaxies in the ranges asked for; other bands or wavelengths; scikit-learn or qp
-        missing.
+        No galaxies in the ranges asked for; other bands or wavelengths.
+    MissingPackageError
+        jinja2, qp or scikit-learn is not installed: the extra ``report`` brings them.
     """
     settings = settings or Settings()
     _check_packages()
@@ -271,15 +273,10 @@ def compare_pairs(spectrographs, pairs, training=(), settings=None, *, folder=No
 
 
 def _check_packages():
-    try:
+    with optional_imports():
         import jinja2  # noqa: F401
         import qp  # noqa: F401
         import sklearn  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise InputError(
-            f"evaluation: expected the package {error.name}, got none; "
-            "pip install 'photospec[report]'"
-        ) from None
 
 
 def _table(pairs, index):

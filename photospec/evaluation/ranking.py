@@ -9,7 +9,7 @@ from photospec.utils.stats import robust_std
 
 __all__ = ["choice_names", "choices", "ranking_rows"]
 
-NUMBERS = (1, 2, 4, 8, 16, 32)
+NUMBERS = (1, 2, 4, 8, 16, 32)  # of candidates to choose from
 RULES = (
     "most similar",
     "medoid spectrum",

@@ -22,8 +22,7 @@ from photospec.pairs import PairsFile
 
 __all__ = ["chapters_of", "provenance_of", "report"]
 
-#: Ordinary images, beside those that should be flagged.
-_N_ORDINARY = 1000
+_N_ORDINARY = 1000  # galaxies that the flags of others are compared with: 1 % is ten of them
 
 
 def report(

@@ -187,7 +187,7 @@ def _relations(truth, full):
         ),
         Plot(
             "relations",
-            f"Scaling relations, of the first answer ({first}). Lines join medians in bins of mass.",
+            f"Scaling relations, of the first answer ({first}). Lines join medians by mass.",
             panels,
         ),
     ]
