@@ -13,6 +13,7 @@ import time
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -206,7 +207,7 @@ class _Work:
                 jobs.append(_Job(pixel))
                 continue
             edges = np.linspace(0, n, -(-n // catalogue.partition_rows) + 1).astype(int).tolist()
-            rows = list(zip(edges[:-1], edges[1:]))
+            rows = list(pairwise(edges))
             left = [one for one in rows if not self.state.piece(pixel, *one).is_file()]
             self.pieces[pixel], self.open_pieces[pixel] = rows, len(left)
             jobs += [_Job(pixel, *one) for one in left] or [_Job(pixel, merge=True)]
