@@ -11,6 +11,7 @@ import numpy as np
 from photospec.errors import InputError
 from photospec.lines import LINES
 from photospec.spectrum import to_arrays
+from photospec.utils.stats import MAD_TO_STD
 
 __all__ = [
     "GalaxyRow",
@@ -26,7 +27,7 @@ MARKED = (
     "oii_3729", "ca_k", "ca_h", "hdelta", "g_band", "hgamma", "hbeta", "oiii_5007", "mg_b",
     "na_d2", "oi_6300", "halpha", "sii_6716",
 )  # fmt: skip
-_ROWS_PER_PAGE = 6
+_ROWS_PER_PAGE = 6  # more on a page of 11 inches are too flat to read
 _FLUX_LABEL = r"Flux [$10^{-17}$ erg s$^{-1}$ cm$^{-2}$ Å$^{-1}$]"
 # Their names stand to the right of the line; to the left is a close neighbour's.
 _NAMED_RIGHT = ("ca_h", "hdelta", "hgamma")
@@ -65,7 +66,7 @@ def rgb_image(image, *, stretch=None, q=8):
     red, blue = red / 1.3, blue * 1.5
     mean = (red + green + blue) / 3
     # Noise from the differences of neighbours: blind to the galaxy itself.
-    noise = 1.4826 * np.median(np.abs(np.diff(mean, axis=1))) / np.sqrt(2)
+    noise = MAD_TO_STD * np.median(np.abs(np.diff(mean, axis=1))) / np.sqrt(2)
     if stretch is None:
         stretch = max(16 * noise, 1e-3 * np.max(np.abs(mean)), np.finfo(float).tiny)
     # A dark grey sky: cut at zero, its noise would show as coloured dots.

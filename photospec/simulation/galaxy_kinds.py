@@ -15,7 +15,7 @@ from photospec.utils.optional import optional_imports
 
 __all__ = ["assign_kinds", "label_shift", "natural_sample"]
 
-_N_TREES = 150
+_N_TREES = 150  # at most: early stopping ends sooner
 
 
 def label_shift(posterior, prior, *, n_iterations=500, tolerance=1e-6):

@@ -39,8 +39,8 @@ except ImportError:  # Windows: two downloads in one folder are not kept apart t
 __all__ = ["DownloadReport", "Estimate", "Progress", "download", "estimate"]
 
 # Typical sizes on the server (frames of runs 1043 and 1992: 3.2 to 3.8 MB).
-FRAME = 3.6e6
-SPECTRUM = 1.8e5
+FRAME = 3.6e6  # bytes
+SPECTRUM = 1.8e5  # bytes, the "lite" file
 CATALOGUE_ROW = 6e3  # a galaxy with all its measurements in the state file
 
 
