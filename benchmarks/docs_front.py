@@ -84,12 +84,14 @@ def caption(row, truth, n_candidates):
         return f"{value:{form}} ± {error:{form}} ({truth[name]:{form}})"
 
     kind = str(row["bpt_class"]).lower().replace("_", " ")
+    share = float(row["bpt_class_probability"])
     sentences = (
         "A simulated galaxy as the SDSS would see it, the spectrum that photospec predicts from "
-        f"this image, and the true one. Measured on {n_candidates} candidates, in brackets what was put "
-        f"in: redshift {number('redshift', '.3f')}, Dn4000 {number('dn4000', '.2f')}, equivalent "
-        f"width of Hα {number('halpha_ew', '.0f')} Å; class in the BPT diagram: {kind} "
-        f"({float(row['bpt_class_probability']):.0%} of the candidates)."
+        "this image, and the true one. Measured on "
+        f"{n_candidates} candidates, in brackets what was put in: "
+        f"redshift {number('redshift', '.3f')}, Dn4000 {number('dn4000', '.2f')}, "
+        f"equivalent width of Hα {number('halpha_ew', '.0f')} Å; "
+        f"class in the BPT diagram: {kind} ({share:.0%} of the candidates)."
     )
     return f".. Made by benchmarks/docs_front.py.\n\n{textwrap.fill(sentences, 98)}\n"
 
