@@ -51,7 +51,7 @@ def add_parser(verbs, parents=()):
         parents,
         "photoz",
         run,
-        help="photometric redshifts and their densities",
+        summary="photometric redshifts and their densities",
         description=_DESCRIPTION,
         epilog=_EPILOG,
     )
