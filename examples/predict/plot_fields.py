@@ -26,9 +26,9 @@ from astropy.wcs import WCS
 from photospec.simulation import Survey
 
 folder = Path(tempfile.mkdtemp())
-survey = Survey.sdss_main(seed=31)
+size, half = 560, 64
+survey = Survey.sdss_main(seed=31).replace(size=2 * half)
 batch = survey.simulate(12)
-size, half = 560, 32
 
 
 def draw_field(name, members, seed, centre):

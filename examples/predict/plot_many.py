@@ -37,8 +37,8 @@ spectra.flux.shape, bool(np.all(spectra.flux[7] == alone.flux))
 # As they come
 # ------------
 #
-# `~photospec.PhotoSpectrograph.sample_each` gives the candidates of one image after the other, so that
-# only those in use are in memory.
+# `~photospec.PhotoSpectrograph.sample_each` gives the candidates of one image after the other, so
+# that only those in use are in memory.
 
 redshift = [drawn.expected_redshift for drawn in spectrograph.sample_each(images[:6], 2, seed=0)]
 np.round(redshift, 3)
