@@ -165,7 +165,7 @@ def test_command_line(tiny_weights, images, tmp_path, capsys):
 
     files = [tmp_path / f"{i}.fits" for i in range(4)]
     for path, image in zip(files, images, strict=False):
-        write_image(image, path)
+        write_image(path, image)
     (tmp_path / "broken.fits").write_text("no image")
     index, table = tmp_path / "index.safetensors", tmp_path / "found.ecsv"
     weights = ["--weights", str(tiny_weights), "--quiet"]
