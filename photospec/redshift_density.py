@@ -6,6 +6,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from photospec.errors import InputError
+from photospec.utils.optional import optional_imports
 
 __all__ = ["ImageRedshiftDensity"]
 
@@ -266,15 +267,13 @@ class ImageRedshiftDensity:
 
         Raises
         ------
+        MissingPackageError
+            If qp is not installed.
         InputError
-            If qp is not installed, or the grid is not rising.
+            If the grid is not rising.
         """
-        try:
+        with optional_imports():
             import qp
-        except ImportError:
-            raise InputError(
-                "to_qp: expected the package qp-prob, got none; pip install photospec[qp]"
-            ) from None
         if grid is None:
             grid = np.linspace(0.0, self.max_redshift, _N_GRID)
         grid = np.asarray(grid, float)

@@ -16,6 +16,7 @@ from photospec.archive.objects import ArchiveObject, Objects, wanted
 from photospec.errors import InputError
 from photospec.image import NANOMAGGY
 from photospec.spectrum import from_arrays
+from photospec.utils.optional import optional_imports
 from photospec.utils.validity import to_sigma, usable
 
 __all__ = ["MultimodalImages", "multimodal_files", "read_hats", "read_multimodal"]
@@ -84,14 +85,9 @@ def read_hats(path, *, identifiers=None) -> Objects:
     InputError
         There is no such file, it is damaged, or pyarrow is not installed.
     """
-    try:
+    with optional_imports():
         import pyarrow as pa
         import pyarrow.parquet as pq
-    except ImportError:
-        raise InputError(
-            "path: expected pyarrow to read Parquet, got none installed; it comes with"
-            " photospec[survey]"
-        ) from None
     take = wanted(identifiers)
     patterns = ("*.parquet", "**/Npix=*.parquet", "**/Npix=*/*.parquet")
     for file in _files(path, patterns):

@@ -2,7 +2,14 @@
 
 from pathlib import Path
 
-from photospec.cli.arguments import add_seed, bounded_float, bounded_int
+from photospec.cli.arguments import (
+    add_n_candidates,
+    add_seed,
+    add_verb,
+    add_weights,
+    bounded_float,
+    bounded_int,
+)
 from photospec.cli.console import PARTIAL, error, say
 
 __all__ = ["add_parser", "run"]
@@ -35,15 +42,14 @@ def add_parser(verbs, parents=()):
     parents : sequence of argparse.ArgumentParser
         Parsers with the arguments of all verbs.
     """
-    import argparse
-
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
+        parents,
         "survey",
-        parents=parents,
-        help="predict for catalogues larger than one machine",
+        run,
+        summary="predict for catalogues larger than one machine",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "catalogue",
@@ -102,12 +108,9 @@ def add_parser(verbs, parents=()):
         metavar="P",
         help="largest relative error of written spectra; 0 for all digits (default: 0.001)",
     )
-    how.add_argument(
-        "--n-candidates", type=bounded_int(1, 100_000), metavar="N", help="spectra drawn per image"
-    )
+    add_n_candidates(how)
     add_seed(how)
-    how.add_argument("--weights", type=Path, metavar="W", help="folder of trained weights")
-    how.add_argument("--device", metavar="D", help="cpu, cuda or cuda:N (default: cpu)")
+    add_weights(how)
     where = parser.add_argument_group("where").add_mutually_exclusive_group()
     where.add_argument(
         "--scheduler", metavar="tcp://HOST:PORT", help="a Dask scheduler that is running"
@@ -118,7 +121,6 @@ def add_parser(verbs, parents=()):
         metavar="N",
         help="worker processes here, one thread each (default: one per core)",
     )
-    parser.set_defaults(run=run)
 
 
 def run(args):

@@ -33,7 +33,7 @@ from photospec.survey.progress import Progress, to_stderr
 
 __all__ = ["SurveyReport", "run_survey"]
 
-_ATTEMPTS = 3
+_ATTEMPTS = 3  # of a partition: two failures may be a machine's, three are the partition's
 # Pieces of work in flight per worker: one that runs, one that waits.
 _IN_FLIGHT = 2
 # Seconds between two messages of a worker: thousands of workers have one scheduler.
