@@ -188,6 +188,8 @@ class _Work:
         self.predict, self.expected = predict, (run["photospec"], run["weights"])
         self.frames = dict(zip(map(name_of, state.pixels), frames.to_delayed(), strict=True))
         self.metadata = {column.name: column.metadata for column in all_columns(state.settings)}
+        for name in state.settings.keep:
+            self.metadata[name] = catalogue.column_metadata(name)
         self.topic = f"photospec-{time.time_ns()}"
         self.attempts, self.failed = {}, {}
         # Rows of pieces of a partition, in order, and how many of them are not done.
