@@ -15,6 +15,7 @@ _LAZY = {
     "photometry_card": "photometry",
     "read_catalogue": "photometry",
     "redshift_quality": "redshift",
+    "survey_card": "survey_card",
     "ood_card": "ood",
     "write_sections": "value",
 }
