@@ -2,9 +2,9 @@
 Star formation or a nucleus
 ===========================
 
-The diagram of Baldwin, Phillips & Terlevich (1981) tells gas that young stars light from gas that an
-active nucleus lights. Here for predicted spectra: one point is little, the cloud of candidates is
-what an image knows.
+The diagram of Baldwin, Phillips & Terlevich (1981) tells gas that young stars light from gas that
+an active nucleus lights. Here for predicted spectra: one point is little, the cloud of candidates
+is what an image knows.
 """
 
 # %%
@@ -49,12 +49,12 @@ figure, axes = plt.subplots(figsize=(5.5, 4.6), layout="constrained")
 x = np.linspace(-1.6, 0.4, 200)
 axes.plot(x[x < 0], kauffmann03(x[x < 0]), "black", linestyle="--", label="Kauffmann et al. 2003")
 axes.plot(x[x < 0.4], kewley01(x[x < 0.4]), "black", label="Kewley et al. 2001")
-truth = {name: batch.truth[f"{name}_flux"] for name in ("nii_6584", "halpha", "oiii_5007", "hbeta")}
+lines = ("nii_6584", "halpha", "oiii_5007", "hbeta")
+truth = {name: batch.truth[f"{name}_flux"] for name in lines}
 for number, (i, table) in enumerate(zip(emission, tables, strict=True)):
-    points = [
-        np.ma.filled(np.ma.asarray(table[f"log_{name}"]), np.nan) for name in ("nii_ha", "oiii_hb")
-    ]
-    axes.plot(*points, ".", color=f"C{number}", alpha=0.6)
+    # What cannot be measured is masked.
+    ratios = (np.ma.asarray(table[name]) for name in ("log_nii_ha", "log_oiii_hb"))
+    axes.plot(*(ratio.filled(np.nan) for ratio in ratios), ".", color=f"C{number}", alpha=0.6)
     with np.errstate(divide="ignore"):
         axes.plot(
             np.log10(truth["nii_6584"][i] / truth["halpha"][i]),

@@ -2,9 +2,9 @@
 Galaxies on a field of the SDSS
 ===============================
 
-A survey delivers fields, not cutouts: five files of some square arcminutes, one for each band. Here
-two fields are drawn as the SDSS takes them, their galaxies are found with photutils, and each gets a
-spectrum and a redshift.
+A survey delivers fields, not cutouts: five files of some square arcminutes, one for each band.
+Here two fields are drawn as the SDSS takes them, their galaxies are found with photutils, and each
+gets a spectrum and a redshift.
 """
 
 # %%

@@ -32,8 +32,8 @@ things = {f"galaxy {i + 1}": batch.image[i] for i in range(6)}
 things["blue star"] = noise + 200 * np.array([2.0, 1.5, 1, 0.8, 0.7])[:, None, None] * star
 things["red star"] = noise + 200 * np.array([0.05, 0.3, 1, 1.9, 2.6])[:, None, None] * star
 things["satellite trail"] = batch.image[0] + 20 * (np.abs(np.arange(64) - 24) < 2)[:, None]
-things["empty sky"] = noise
-things["saturated core"] = np.where(batch.image[1] > 0.4 * batch.image[1].max(), 0, batch.image[1])
+things["two in one"] = batch.image[1] + np.roll(batch.image[2], (5, 9), axis=(1, 2))
+things["cosmic ray"] = noise + 300 * (np.indices((64, 64)) == 32).all(axis=0)
 things["checkerboard"] = noise + 5 * (np.indices((64, 64)).sum(axis=0) % 2)
 
 # %%

@@ -10,7 +10,7 @@ else is settled at one gate, `~photospec.image.prepare_image`.
 # The same galaxy in other clothes
 # --------------------------------
 #
-# In nanojansky, with its bands from red to blue, with errors and a masked row:
+# In nanojansky, with its bands from red to blue, and with errors:
 
 import numpy as np
 from astropy import units as u
@@ -28,13 +28,10 @@ plain = NDData(
     meta={"bands": "ugriz", "pixel_scale": 0.396 * u.arcsec, "identifier": "galaxy 1"},
 )
 
-mask = np.zeros(pixels.shape, bool)
-mask[:, 2] = True
 other = NDData(
     (pixels[::-1] * u.nmgy).to_value(u.nJy, u.zero_point_flux(3631 * u.Jy)),
     unit=u.nJy,
     uncertainty=StdDevUncertainty(np.full(pixels.shape, 100.0), unit=u.nJy),
-    mask=mask,
     meta={"bands": "zirgu", "pixel_scale": 0.396 * u.arcsec, "identifier": "galaxy 1"},
 )
 

@@ -2,8 +2,9 @@
 A catalogue of LSDB
 ===================
 
-`LSDB <https://docs.lsdb.io>`_ works on catalogues of any size, piece by piece of the sky. Predictions
-are columns that are added to such a catalogue, and computed only where they are asked for.
+`LSDB <https://docs.lsdb.io>`_ works on catalogues of any size, piece by piece of the sky.
+Predictions are columns that are added to such a catalogue, and computed only where they are asked
+for.
 """
 
 # %%

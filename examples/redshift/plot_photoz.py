@@ -52,8 +52,8 @@ from photospec.evaluation import redshift_quality
 redshift_quality(density.mean, batch.truth["redshift"])
 
 # %%
-# The probability integral transform, the fraction of a density that lies below the true redshift, is
-# uniform where densities are as wide as they should be.
+# The probability integral transform, the fraction of a density that lies below the true redshift,
+# is uniform where densities are as wide as they should be.
 
 truth = batch.truth["redshift"]
 pit = density.cdf(truth)[np.arange(len(truth)), np.arange(len(truth))]

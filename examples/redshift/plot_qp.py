@@ -49,12 +49,14 @@ print("90 % end", ensemble.ppf(0.9)[:3, 0].round(4))
 # .. code-block:: text
 #
 #     from rail.core.data import QPHandle
+#     from rail.core.stage import RailStage
 #     from rail.estimation.algos.naive_stack import NaiveStackSummarizer
 #
-#     densities = DS.read_file("densities", QPHandle, "densities.hdf5")
-#     summary = NaiveStackSummarizer.make_stage(name="stack").summarize(densities)
+#     densities = RailStage.data_store.read_file("densities", QPHandle, "densities.hdf5")
+#     stack = NaiveStackSummarizer.make_stage(zmin=0.0, zmax=0.6, nzbins=61, nsamples=20)
+#     stacked = stack.summarize(densities)
 #
-# (RAIL is not among the packages of this documentation: these four lines did not run here.)
+# (RAIL is not among the packages of this documentation: these lines did not run here.)
 
 path = Path(tempfile.mkdtemp()) / "densities.hdf5"
 ensemble.write_to(str(path))

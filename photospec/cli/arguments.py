@@ -89,7 +89,7 @@ def existing_file(text):
     return path
 
 
-def add_verb(verbs, parents, name, run, *, help, description, epilog=None):  # noqa: A002 (argparse)
+def add_verb(verbs, parents, name, run, *, summary, description, epilog=None):
     """Add a verb.
 
     Parameters
@@ -102,8 +102,8 @@ def add_verb(verbs, parents, name, run, *, help, description, epilog=None):  # n
         The verb.
     run : callable
         Does the work: parsed arguments -> exit status.
-    help, description, epilog : str
-        As argparse takes them; line breaks are kept.
+    summary, description, epilog : str
+        In the list of verbs; above and below its arguments, line breaks kept.
 
     Returns
     -------
@@ -112,7 +112,7 @@ def add_verb(verbs, parents, name, run, *, help, description, epilog=None):  # n
     parser = verbs.add_parser(
         name,
         parents=list(parents),
-        help=help,
+        help=summary,
         description=description,
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,

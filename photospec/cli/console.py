@@ -131,6 +131,7 @@ class LineProgress:
         self.total, self.n = total, 0.0
         self._description, self._interval = description, interval
         self._begin = self._last = time.monotonic()
+        self._said = None
 
     def __enter__(self):
         return self
@@ -151,10 +152,12 @@ class LineProgress:
             self._say(now)
 
     def close(self):
-        """Say how far it came."""
-        self._say(time.monotonic())
+        """Say how far it came, unless that is said already."""
+        if self._said != self.n:
+            self._say(time.monotonic())
 
     def _say(self, now):
+        self._said = self.n
         # A step is counted in parts, whose sum is a little off.
         share = min(round(self.n / self.total, 6), 1.0) if self.total else 1.0
         text = f"photospec: {self._description}: {share:.0%}, {self.n:.4g} of {self.total}"

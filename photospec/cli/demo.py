@@ -48,7 +48,7 @@ def add_parser(verbs, parents=()):
         parents,
         "demo",
         run,
-        help="simulate, predict and measure one galaxy, beside the truth",
+        summary="simulate, predict and measure one galaxy, beside the truth",
         description=_DESCRIPTION,
     )
     parser.add_argument(

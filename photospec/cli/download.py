@@ -45,7 +45,7 @@ def add_parser(verbs, parents=()):
         parents,
         "download",
         run,
-        help="download galaxies from the SDSS as pairs",
+        summary="download galaxies from the SDSS as pairs",
         description=_DESCRIPTION,
     )
     parser.declare = add_arguments

@@ -53,7 +53,7 @@ def add_parser(verbs, parents=()):
         parents,
         "measure",
         run,
-        help="measure the properties of spectra",
+        summary="measure the properties of spectra",
         description=_DESCRIPTION,
     )
     parser.add_argument("spectra", nargs="+", type=Path, metavar="SPECTRA", help="files of spectra")

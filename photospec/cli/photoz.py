@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from photospec.cli.arguments import (
     add_galactic_ebv,
     add_images,
@@ -51,7 +49,7 @@ def add_parser(verbs, parents=()):
         parents,
         "photoz",
         run,
-        help="photometric redshifts and their densities",
+        summary="photometric redshifts and their densities",
         description=_DESCRIPTION,
         epilog=_EPILOG,
     )
@@ -158,6 +156,7 @@ def _densities(args, sources):
 
 def _table(found):
     """Table of one row per image."""
+    import numpy as np
     from astropy import units as u
     from astropy.table import QTable
 

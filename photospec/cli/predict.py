@@ -52,7 +52,7 @@ def add_parser(verbs, parents=()):
         parents,
         "predict",
         run,
-        help="predict spectra from images",
+        summary="predict spectra from images",
         description=_DESCRIPTION,
         epilog=_EPILOG,
     )

@@ -36,7 +36,7 @@ def add_parser(verbs, parents=()):
         parents,
         "simulate",
         run,
-        help="simulate pairs of image and spectrum",
+        summary="simulate pairs of image and spectrum",
         description=_DESCRIPTION,
     )
     parser.add_argument("-n", type=bounded_int(1), metavar="N", help="number of galaxies")

@@ -47,7 +47,7 @@ def add_parser(verbs, parents=()):
         parents,
         "survey",
         run,
-        help="predict for catalogues larger than one machine",
+        summary="predict for catalogues larger than one machine",
         description=_DESCRIPTION,
         epilog=_EPILOG,
     )

@@ -45,7 +45,7 @@ def add_parser(verbs, parents=()):
         parents,
         "train",
         run,
-        help="train the networks on pairs",
+        summary="train the networks on pairs",
         description=_DESCRIPTION,
     )
     parser.add_argument(

@@ -142,7 +142,7 @@ def _object(spectrum, observed):
         null = -1 if form == "J" else None
         columns.append(fits.Column(name, form, unit=unit, null=null, array=[value]))
     hdu = fits.BinTableHDU.from_columns(columns, name="OBJECT")
-    hdu.header["ZSOURCE"] = (source, "where the redshift comes from")
+    hdu.header["Z_ORIGIN"] = (source, "where the redshift comes from")
     return hdu
 
 

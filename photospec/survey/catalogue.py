@@ -250,19 +250,20 @@ def _is_multimodal(path):
 
 
 def _from_hats(path, identifier, images, told, rows):
+    import hats
     import lsdb
 
     try:
-        catalog = lsdb.open_catalog(path, columns="all")
-        columns = list(map(str, catalog.columns))
+        found = hats.read_hats(path)
+        found = getattr(found, "main_catalog", found)  # of a collection
+        columns = list(found.schema.names)
         identifier = _identifier(columns, identifier, path)
-        source = _source(path, identifier, images, columns, catalog.hc_structure.schema, told)
+        source = _source(path, identifier, images, columns, found.schema, told)
         if isinstance(source, ImageColumn):
             # Images stay in the files, of which each may be larger than the memory.
-            light = [name for name in columns if name != source.column]
-            catalog = lsdb.open_catalog(path, columns=light)
-            place = str(catalog.hc_structure.catalog_path)
-            source = HatsSource(place, source, identifier)
+            columns.remove(source.column)
+            source = HatsSource(str(found.catalog_path), source, identifier)
+        catalog = lsdb.open_catalog(path, columns=columns)
         if isinstance(source, FrameSource):
             info = catalog.hc_structure.catalog_info
             source = FrameSource(source.folder, info.ra_column, info.dec_column)

@@ -234,13 +234,15 @@ def merge_pieces(pieces, path, pixel, order, root):
     import pyarrow.parquet as pq
 
     schema = pq.read_schema(pieces[0])
+    options = _parquet_options(schema)
+    n_rows = options.pop("row_group_size", None)
     path.parent.mkdir(parents=True, exist_ok=True)
     with (
         replacing(path) as temporary,
-        pq.ParquetWriter(temporary, schema, **_parquet_options(schema)) as writer,
+        pq.ParquetWriter(temporary, schema, **options) as writer,
     ):
         for piece in pieces:
-            writer.write_table(pq.read_table(piece, schema=schema, partitioning=None))
+            writer.write_table(pq.read_table(piece, schema=schema, partitioning=None), n_rows)
     mark_done(path, root, pixel, order)
     for piece in pieces:
         piece.unlink(missing_ok=True)

@@ -25,7 +25,7 @@ TABLE_FORMATS = {
     ".ecsv": ("ascii.ecsv", "text with units, descriptions and metadata; the most complete"),
     ".fits": (
         "fits",
-        "binary; NaN where masked, descriptions in cards TCOMM, metadata in cards of the header",
+        "binary; NaN where masked; descriptions and metadata in the header",
     ),
     ".vot": ("votable", "XML of the Virtual Observatory; metadata as INFO"),
     ".csv": ("ascii.csv", "values alone: no units, descriptions or metadata"),
