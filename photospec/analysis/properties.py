@@ -505,34 +505,37 @@ def _redshift(row, arrays, redshift, options):
 def _spectral_fits(measured, options):
     """Populations and kinematics, then emission lines on what the stars leave."""
     together = [item for item in measured if options.bulk(item.arrays)]
-    fits = {}
+    found = {}
     if together:
-        from photospec.analysis.bulk import fit_populations_bulk
+        from photospec.analysis.bulk import fit_populations_bulk, measure_lines_bulk
 
-        found = fit_populations_bulk(
+        fits = fit_populations_bulk(
             [item.arrays for item in together],
             _redshifts(together),
             templates=options.templates,
             seed=options.seed,
         )
-        fits = {id(item): fit for item, fit in zip(together, found, strict=True)}
+        lines = measure_lines_bulk(fits, options.lines, templates=options.templates)
+        found = {id(item): both for item, *both in zip(together, fits, lines, strict=True)}
     for item in measured:
         try:
-            _spectral_fit(item, fits.get(id(item)), options)
+            _spectral_fit(item, *found.get(id(item), (None, None)), options)
         except Exception as error:  # whatever happens to one spectrum must not stop the rest
             item.row["flags"].append(f"spectral_fit: {_one_line(error)}")
 
 
-def _spectral_fit(item, fit, options):
-    """Row of one spectrum, whose populations were fitted in bulk or are fitted now."""
+def _spectral_fit(item, fit, lines, options):
+    """Row of one spectrum, from what was fitted in bulk; what was not is fitted now."""
     from photospec.analysis.emission.fit import gauss_newton
     from photospec.analysis.emission.measure import measure_lines
     from photospec.analysis.populations import fit_populations
 
-    row, lines = item.row, None
-    if fit is not None:
+    row = item.row
+    if fit is not None and lines is None:
         lines = measure_lines(fit, options.lines, nonlinear=gauss_newton, broad_snr=BROAD_SNR_BULK)
-    if lines is None or _in_doubt(lines):
+        if _in_doubt(lines):
+            fit = None
+    if fit is None:
         fit = fit_populations(
             item.arrays,
             item.redshift,

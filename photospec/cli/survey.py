@@ -18,8 +18,9 @@ _DESCRIPTION = """\
 Photometric redshifts, spectra and properties for all images of a catalogue, on Dask,
 written as a HATS catalogue that LSDB opens.
 
-CATALOGUE is a HATS catalogue, a Parquet file or folder, a pairs file, or a folder of FITS
-cutouts; with --positions, a folder of SDSS frames or cutouts and a table of positions.
+CATALOGUE is a HATS catalogue, a Parquet file or folder, a pairs file, a Zarr group laid out as
+one, a file or folder of the Multimodal Universe (HDF5), or a folder of FITS cutouts; with
+--positions, a folder of SDSS frames or cutouts and a table of positions.
 """
 _EPILOG = """\
 The same command again goes on where it was interrupted. An image that cannot be read or
@@ -67,7 +68,15 @@ def add_parser(verbs, parents=()):
     given.add_argument(
         "--images",
         metavar="COLUMN_OR_PLACE",
-        help="column of images (default: pixels), or a folder or pairs file that they come from",
+        help="column of images (default: pixels), or what they come from by identifier: a folder "
+        "of FITS files or frames, a pairs file, Zarr, the Multimodal Universe",
+    )
+    given.add_argument(
+        "--bands", metavar="BANDS", help="of a column of images whose metadata do not tell: ugriz"
+    )
+    given.add_argument("--unit", metavar="UNIT", help="of its pixels: nanomaggy, uJy ...")
+    given.add_argument(
+        "--pixel-scale", type=bounded_float(1e-3, 100), metavar="S", help="of its pixels, arcsec"
     )
     given.add_argument(
         "--keep", nargs="*", default=[], metavar="COLUMN", help="further columns for the output"
@@ -76,7 +85,8 @@ def add_parser(verbs, parents=()):
         "--partition-rows",
         type=bounded_int(1),
         metavar="N",
-        help="most rows of a partition, the unit of work (default: 1000; HATS keeps its own)",
+        help="most rows of a piece of work (default: 1000); HATS catalogues keep their partitions, "
+        "which are worked on in pieces",
     )
     how = parser.add_argument_group("what and how")
     how.add_argument(
@@ -143,6 +153,9 @@ def run(args):
         identifier=args.identifier,
         images=args.images,
         partition_rows=args.partition_rows,
+        bands=args.bands,
+        unit=args.unit,
+        pixel_scale=args.pixel_scale,
     )
     report = run_survey(
         catalogue,

@@ -5,17 +5,29 @@ from importlib import import_module
 from photospec.utils.optional import optional_imports
 
 _LAZY = {
+    "Answer": "answers",
     "Card": "card",
+    "Chapter": "parts",
+    "Comparison": "on_pairs",
+    "Panel": "parts",
+    "Plot": "parts",
     "Section": "value",
     "Settings": "on_pairs",
     "compare_colours": "colours",
+    "compare_pairs": "on_pairs",
     "evaluate": "card",
     "model_card": "full_card",
-    "pairs_card": "on_pairs",
     "photometry_card": "photometry",
+    "plot_bpt": "comparisons",
+    "plot_colour_bimodality": "comparisons",
+    "plot_confusion": "comparisons",
+    "plot_one_to_one": "comparisons",
+    "plot_relation": "comparisons",
+    "plot_roc": "comparisons",
     "read_catalogue": "photometry",
     "redshift_quality": "redshift",
     "ood_card": "ood",
+    "report": "reporting",
     "write_sections": "value",
 }
 __all__ = sorted(_LAZY)  # noqa: PLE0605

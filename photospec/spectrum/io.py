@@ -7,14 +7,16 @@ import warnings
 from os import PathLike
 from pathlib import Path
 
+from astropy import units as u
 from astropy.io import fits, registry
-from astropy.table import QTable
 from specutils import Spectrum, SpectrumCollection, SpectrumList
 
 from photospec.errors import InputError, PhotospecError
 from photospec.spectrum.arrays import to_arrays
-from photospec.spectrum.formats import image_spectrum, known_kind, table_spectrum
+from photospec.spectrum.formats import GivenUnits, image_spectrum, known_kind, table_spectrum
+from photospec.spectrum.headers import parse_unit
 from photospec.spectrum.own_files import is_own, own_hdus, own_spectrum
+from photospec.spectrum.text import text_spectrum
 from photospec.utils.files import replacing
 from photospec.utils.fits import open_fits
 from photospec.utils.reading import one_line, reading
@@ -22,11 +24,16 @@ from photospec.utils.reading import one_line, reading
 __all__ = ["read_spectrum", "write_spectra"]
 
 # Readers of specutils that guess, from units alone: ours ask names and headers first.
+_NO_SCIENCE = {"SKY", "MODEL", "TELLURIC", "BACKGROUND"}  # tables beside those of the object
 _GENERIC = {"tabular-fits", "wcs1d-fits", "ECSV", "ASCII", "IPAC", "iraf"}
 
 
 def read_spectrum(
-    path: str | PathLike, *, wavelength_medium: str | None = None
+    path: str | PathLike,
+    *,
+    wavelength_medium: str | None = None,
+    flux_unit: str | u.UnitBase | None = None,
+    wavelength_unit: str | u.UnitBase | None = None,
 ) -> Spectrum | SpectrumList:
     """Read one or more spectra from a file.
 
@@ -35,10 +42,13 @@ def read_spectrum(
     path : path-like
         SDSS ``spec-*.fits``, ``spSpec-*.fit`` and ``spPlate-*.fits``, LAMOST, DESI coadds; a file
         of `write_spectra`; FITS tables with columns for wavelength, flux and errors; FITS images
-        with a spectral axis, those of IRAF too; or anything that specutils knows, as `Spectrum`
-        or as `SpectrumList`.
+        with a spectral axis, those of IRAF too; text: ECSV, IPAC tables, or columns of numbers
+        with or without a header (`photospec.spectrum.text`); or anything that specutils knows,
+        as `Spectrum` or as `SpectrumList`.
     wavelength_medium : {"air", "vacuum"}, optional
         Where the file does not say, or is wrong.
+    flux_unit, wavelength_unit : str or Unit, optional
+        Of tables, images and text that do not say them.
 
     Returns
     -------
@@ -52,7 +62,8 @@ def read_spectrum(
     Raises
     ------
     InputError
-        If the file is not there, damaged, holds no spectrum, or contradicts itself.
+        If the file is not there, damaged, holds no spectrum, contradicts itself or the units given,
+        or says no units and none are given.
 
     Examples
     --------
@@ -72,11 +83,15 @@ def read_spectrum(
         raise InputError(
             f"wavelength_medium: expected 'air' or 'vacuum', got {wavelength_medium!r}"
         )
+    units = GivenUnits(
+        flux=_given_unit(flux_unit, "flux_unit"),
+        axis=_given_unit(wavelength_unit, "wavelength_unit"),
+    )
     try:
         with reading(path, "a spectrum"), warnings.catch_warnings():
             # Readers warn of units and cards that are put right here.
             warnings.simplefilter("ignore")
-            found = _read(path)
+            found = _read(path, units)
     except InputError as error:
         if str(path) in str(error):
             raise
@@ -87,30 +102,56 @@ def read_spectrum(
     return found
 
 
-def _read(path):
+def _given_unit(unit, argument):
+    if unit is None or isinstance(unit, u.UnitBase):
+        return unit
+    parsed = parse_unit(unit, argument)
+    if parsed is None:
+        raise InputError(f"{argument}: expected a unit, got {unit!r}")
+    return parsed
+
+
+def _read(path, units):
     if _is_fits(path):
         hdus = open_fits(path)
-        if is_own(hdus):
-            return own_spectrum(hdus)
-        found = known_kind(hdus)
+        found = _by_survey(path, hdus)
         if found is None:
-            found = _by_specutils(path, _specific_formats(path))
-        if found is None:
-            tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)]
-            tables = (table_spectrum(hdu, hdus[0].header) for hdu in tables)
-            found = next((item for item in tables if item is not None), None)
-        if found is None:
-            found = image_spectrum(hdus)
+            by_names = _by_names(hdus, units)
+            if by_names is not None:
+                return by_names
+    else:
+        found = text_spectrum(path, units)
         if found is not None:
             return found
-    elif path.suffix.lower() == ".ecsv":
-        hdu = fits.table_to_hdu(QTable.read(path, format="ascii.ecsv"))
-        found = table_spectrum(hdu, fits.Header())
-        if found is not None:
-            return found
-    formats = registry.identify_format("read", Spectrum, str(path), None, (), {})
-    found = _by_specutils(path, [(Spectrum, name) for name in formats] or [(Spectrum, None)])
+    if found is None:
+        formats = registry.identify_format("read", Spectrum, str(path), None, (), {})
+        found = _by_specutils(path, [(Spectrum, name) for name in formats] or [(Spectrum, None)])
+    if units:
+        raise InputError(
+            "flux_unit, wavelength_unit: expected neither for a format that fixes its units or "
+            f"says them, got {units.flux or units.axis} for {path}"
+        )
     return found
+
+
+def _by_survey(path, hdus):
+    """Spectra from a FITS file of a format that is known; None if it is of none."""
+    if is_own(hdus):
+        return own_spectrum(hdus)
+    found = known_kind(hdus)
+    return _by_specutils(path, _specific_formats(path)) if found is None else found
+
+
+def _by_names(hdus, units):
+    """Spectra from the tables whose columns are named, or from an image; None if neither."""
+    spectra = []
+    for hdu in hdus:
+        if isinstance(hdu, fits.BinTableHDU | fits.TableHDU) and hdu.name not in _NO_SCIENCE:
+            found = table_spectrum(hdu, hdus[0].header, given=units)
+            spectra += [] if found is None else found if isinstance(found, list) else [found]
+    if spectra:
+        return spectra[0] if len(spectra) == 1 else SpectrumList(spectra)
+    return image_spectrum(hdus, units)
 
 
 def _is_fits(path):
@@ -156,9 +197,13 @@ def _as_spectrum(found):
     if isinstance(found, SpectrumCollection):
         found = [found[i] for i in range(len(found.flux))] if found.flux.ndim > 1 else [found[:]]
     spectra = [spectrum for spectrum in found if isinstance(spectrum, Spectrum)]
-    # Files of Data Central hold sky and unreduced spectra too, and say so.
-    science = [s for s in spectra if s.meta.get("purpose", "reduced") in ("reduced", "science")]
-    spectra = science or spectra
+    # Files of Data Central hold sky and unreduced spectra too, and say so; where the exposures were
+    # combined the combination is the spectrum of the object.
+    for purpose in ("combined", "reduced"):
+        science = [s for s in spectra if s.meta.get("purpose", "reduced") == purpose]
+        if science:
+            spectra = science
+            break
     if not spectra:
         raise InputError("path: expected at least one spectrum, got a file without any")
     return spectra[0] if len(spectra) == 1 else SpectrumList(spectra)

@@ -12,10 +12,14 @@ from photospec.utils.optional import optional_imports
 
 # Loaded on first use: LSDB and distributed cost seconds.
 _LAZY = {
-    "FrameSource": "sources",
-    "ImageColumn": "sources",
-    "PairsSource": "sources",
     "FileSource": "sources",
+    "FrameSource": "sources",
+    "HatsSource": "sources",
+    "ImageColumn": "sources",
+    "MultimodalSource": "sources",
+    "PairsSource": "sources",
+    "ParquetSource": "sources",
+    "ZarrSource": "sources",
     "SurveySettings": "columns",
     "open_catalogue": "catalogue",
     "predict_catalogue": "catalogue",

@@ -3,10 +3,11 @@
 import hashlib
 import os
 from importlib.metadata import version
+from importlib.util import find_spec
 
 from photospec.errors import InputError, PhotospecError
 
-__all__ = ["Connected", "check_workers", "weights_digest", "worker_state"]
+__all__ = ["Connected", "check_state", "check_workers", "weights_digest", "worker_state"]
 
 _CONNECT = 20  # seconds to wait for a scheduler
 
@@ -70,7 +71,8 @@ class Connected:
                     "there memory for them?"
                 ) from None
             self.client = Client(self.cluster)
-        self.say(f"dashboard: {self.client.dashboard_link}")
+        bokeh = "" if find_spec("bokeh") else " (pip install bokeh to see more there)"
+        self.say(f"dashboard: {self.client.dashboard_link}{bokeh}")
         return self.client
 
     def __exit__(self, *exception):
@@ -129,15 +131,34 @@ def check_workers(client, spectrograph, run):
     path = spectrograph.loaded_path
     states = client.run(worker_state, path, on_error="return")
     for address, found in states.items():
-        if not isinstance(found, dict):
-            text = " ".join(str(found).split())[:150]
-            raise InputError(f"workers: expected photospec on {address}, got {text}")
-        if "problem" in found:
-            raise InputError(f"workers: expected the weights on {address}, got: {found['problem']}")
-        for key in ("photospec", "weights"):
-            if found[key] != run[key]:
-                raise InputError(
-                    f"workers: expected {key} {run[key]} on {address}, got {found[key]}; install "
-                    "the same everywhere"
-                )
+        check_state(address, found, run["photospec"], run["weights"])
     return len(states)
+
+
+def check_state(address, found, photospec, weights):
+    """Refuse a worker of another version or with other weights.
+
+    Parameters
+    ----------
+    address : str
+        How it is called.
+    found : dict or object
+        Of `worker_state`; anything else is why it could not answer.
+    photospec, weights : str
+        Version and digest that are expected.
+
+    Raises
+    ------
+    InputError
+    """
+    if not isinstance(found, dict):
+        text = " ".join(str(found).split())[:150]
+        raise InputError(f"workers: expected photospec on {address}, got {text}")
+    if "problem" in found:
+        raise InputError(f"workers: expected the weights on {address}, got: {found['problem']}")
+    for key, wanted in (("photospec", photospec), ("weights", weights)):
+        if found[key] != wanted:
+            raise InputError(
+                f"workers: expected {key} {wanted} on {address}, got {found[key]}; install the "
+                "same everywhere"
+            )

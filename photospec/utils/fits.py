@@ -11,6 +11,11 @@ from photospec.utils.reading import one_line, unpack
 
 __all__ = ["open_fits"]
 
+# Longest header, in bytes: 200,000 cards. Where no header ends within this there is none: astropy
+# would look through all that follows, a minute for each gigabyte of zeros.
+LONGEST_HEADER = 2**24
+_END = b"END" + b" " * 77
+
 
 def open_fits(path):
     """Open a FITS file whole into memory, or say in one line why not.
@@ -51,9 +56,7 @@ def open_fits(path):
             # In memory: astropy would leave a damaged file open, and seeking in a
             # compressed stream would unpack it anew each time.
             source = unpack(path.read_bytes(), path)
-            with fits.open(io.BytesIO(source), memmap=False, lazy_load_hdus=False) as hdus:
-                for hdu in hdus:
-                    _ = hdu.data
+            hdus = _read_all(source)
     except InputError:
         raise
     except Exception as error:  # astropy raises many kinds on damaged files
@@ -65,3 +68,21 @@ def open_fits(path):
             f"path: expected a FITS file, got {path} which cannot be read ({reason}); {cause}"
         ) from None
     return hdus
+
+
+def _read_all(source):
+    """HDUs of a file in memory, with their data; what follows the last header is left alone."""
+    found, position = [], 0
+    if source.find(_END, 0, LONGEST_HEADER) < 0:
+        raise OSError("no SIMPLE card, or a header without end")
+    with fits.open(io.BytesIO(source), memmap=False, lazy_load_hdus=True) as hdus:
+        while source.find(_END, position, position + LONGEST_HEADER) >= 0:
+            try:
+                hdu = hdus[len(found)]
+            except IndexError:
+                break
+            _ = hdu.data
+            found.append(hdu)
+            place = hdu.fileinfo()
+            position = place["datLoc"] + place["datSpan"]
+    return fits.HDUList(found)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
-from photospec.analysis.populations.resolution import N_PAD
 from photospec.analysis.populations.templates import FWHM
 from photospec.dust import CALZETTI_RV
 from photospec.utils.constants import SPEED_OF_LIGHT
@@ -134,7 +133,7 @@ def fit_kinematics(data, chosen, settings, dispersion=150.0):
                 vacuum=True,
             )
             # A line that no good pixel sees would only be a column of zeros.
-            used = np.sum(gas[N_PAD : N_PAD + wavelength.size][good], 0) > 0.3
+            used = np.sum(gas[matched.n_pad : matched.n_pad + wavelength.size][good], 0) > 0.3
             gas, names = gas[:, used], tuple(np.asarray(names)[used])
         second = np.array([name not in BALMER for name in names], bool)
         n_gas = min(settings.n_gas, 1 + (second.any() and not second.all())) if names else 0
@@ -229,4 +228,4 @@ def losvd_convolve(matched, stars):
     n = fft.next_fast_len(n_pixels, real=True)
     kernel = losvd_rfft(moments, 1, [4], n // 2 + 1, 1, 0.0, 1, 0.0)[:, 0, 0]
     columns = fft.irfft(fft.rfft(matched.basis, n, axis=0) * kernel[:, None], n, axis=0)
-    return columns[N_PAD : n_pixels - N_PAD]
+    return columns[matched.n_pad : n_pixels - matched.n_pad]
