@@ -212,7 +212,8 @@ class PhotoSpectrograph:
             ``similarity``, ``flags``, ``drawn_redshift`` (of this candidate) and
             ``expected_redshift`` (mean of the density it comes from; both None from weights
             without one), ``galactic_ebv`` (mag), ``galactic_extinction`` ("included" or "removed"),
-            ``seed``, ``n_candidates``, ``nfe``, ``provenance``.
+            ``seed``, ``n_candidates``, ``nfe``, ``agn_threshold`` (see
+            `~photospec.analysis.combine_candidates`), ``provenance``.
 
         Raises
         ------
@@ -529,6 +530,7 @@ class PhotoSpectrograph:
             "seed": seed,
             "n_candidates": n_candidates,
             "nfe": nfe,
+            "agn_threshold": getattr(self.config, "agn_threshold", None),
             "provenance": {"photospec": version("photospec"), **self.config.provenance},
         }
 
