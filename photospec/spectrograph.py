@@ -274,7 +274,8 @@ class PhotoSpectrograph:
             ``similarity``, ``flags``, ``drawn_redshift`` (of this candidate) and
             ``expected_redshift`` (mean of the density it comes from; both None from weights
             without one), ``galactic_ebv`` (mag), ``galactic_extinction`` ("included" or "removed"),
-            ``seed``, ``n_candidates``, ``nfe``, ``weights``, ``provenance``, and ``spread``, the
+            ``seed``, ``n_candidates``, ``nfe``, ``weights``, ``agn_threshold`` (see
+            `~photospec.analysis.combine_candidates`), ``provenance``, and ``spread``, the
             standard deviation over the candidates (Quantity in the shape of the flux; not with
             one candidate).
 
@@ -607,6 +608,7 @@ class PhotoSpectrograph:
             "n_candidates": n_candidates,
             "nfe": nfe,
             "weights": self.name,
+            "agn_threshold": getattr(self.config, "agn_threshold", None),
             "provenance": {"photospec": version("photospec"), **self.config.provenance},
         }
 
