@@ -91,9 +91,9 @@ def cde_loss(mixture, redshift, grid):
         true = np.resize(redshift[rows], max(2, len(rows)))
         sums.append(metric.accumulate(_ensemble(mixture, rows, grid), true))
     value = float(metric.finalize(sums))
-    without = [metric.finalize(sums[:k] + sums[k + 1 :]) for k in range(len(sums))]
     if len(sums) < 2:
         return Value(value, np.nan)
+    without = [metric.finalize(sums[:k] + sums[k + 1 :]) for k in range(len(sums))]
     spread = np.var(without) * (len(sums) - 1)
     return Value(value, float(np.sqrt(spread)))
 
