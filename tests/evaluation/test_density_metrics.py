@@ -62,12 +62,12 @@ def test_error_of_the_loss(made):
     rng = np.random.default_rng(1)
     values, errors = [], []
     grid = np.arange(0, 0.6, 0.002)
-    for _ in range(40):
+    for _ in range(24):
         centre = rng.uniform(0.2, 0.4, 60)
         found = cde_loss(gaussians(centre, WIDTH), centre + WIDTH * rng.standard_normal(60), grid)
         values.append(found.value)
         errors.append(found.error)
-    assert np.mean(errors) == pytest.approx(np.std(values), rel=0.35)
+    assert np.mean(errors) == pytest.approx(np.std(values), rel=0.4)
 
 
 def test_the_right_density_wins(made):
