@@ -19,7 +19,13 @@ from pathlib import Path
 import numpy as np
 
 from photospec.errors import InputError
-from photospec.survey.cluster import Connected, check_state, check_workers, weights_digest
+from photospec.survey.cluster import (
+    Connected,
+    check_state,
+    check_threads,
+    check_workers,
+    weights_digest,
+)
 from photospec.survey.columns import all_columns
 from photospec.survey.output import (
     SurveyOutput,
@@ -319,8 +325,11 @@ def _predict_and_write(frame, rows, predict, write, expected, topic):
 @lru_cache(maxsize=8)
 def _check_this_worker(path, photospec, weights):
     """Refuse to work with another version or other weights: workers may join late."""
+    from distributed import get_worker
+
     from photospec.survey.cluster import worker_state
 
+    check_threads("a worker that joined", get_worker().state.nthreads)
     check_state("a worker that joined", worker_state(path), photospec, weights)
 
 
