@@ -290,7 +290,7 @@ def workers_of(process):
     return found
 
 
-def wait_for(condition, seconds=300):  # starts take minutes on a machine that is busy
+def wait_for(condition, seconds=900):  # starts take minutes on a machine that is busy
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
