@@ -8,8 +8,9 @@ Makes a HATS catalogue of exponential profiles with noise, of which one in a hun
 pixels that are not numbers, or too few pixels. Then, step by step:
 
 - ``photoz``, ``predict``, ``measure``: a bare loop in two processes, ``photospec survey`` with two
-  workers, and the bare loop again (``photoz-before``, ``-survey``, ``-after``). Rates are from ready processes to the last galaxy that is
-  written; seconds of processor time per galaxy depend less on what else the machine does.
+  workers, and the bare loop again (``photoz-before``, ``-survey``, ``-after``). Rates are from
+  ready processes to the last galaxy that is written; seconds of processor time per galaxy depend
+  less on what else the machine does.
 - ``small``: ``photoz`` of 2,000, for the peak of the workers' memory.
 - ``kills``: ``photoz`` on a scheduler and two workers that are started by hand. At random moments
   SIGKILL goes to a worker (five times), to the scheduler and to the client (once); what has died
