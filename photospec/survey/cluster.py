@@ -112,7 +112,7 @@ def worker_state(path):
     return {"photospec": version("photospec"), "weights": digest}
 
 
-def check_workers(client, spectrograph, run):
+def check_workers(client, spectrograph, run, *, wait=True):
     """Make sure that workers are there, of this version, and find the same weights.
 
     Parameters
@@ -121,6 +121,8 @@ def check_workers(client, spectrograph, run):
     spectrograph : PhotoSpectrograph
     run : dict
         What the run is: ``photospec``, the version, and ``weights``, their digest.
+    wait : bool
+        Whether there must be a worker; clusters that grow have none before there is work.
 
     Returns
     -------
@@ -131,6 +133,8 @@ def check_workers(client, spectrograph, run):
     ------
     InputError
     """
+    if not wait and not client.scheduler_info()["workers"]:
+        return 0
     try:
         client.wait_for_workers(1, timeout=60)
     except TimeoutError:

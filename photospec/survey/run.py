@@ -151,7 +151,7 @@ def run_survey(
         predict_partition, spectrograph=spectrograph, source=catalogue.source, settings=settings
     )
     with Connected(client, scheduler, n_workers, say) as connected:
-        n_workers = check_workers(connected, spectrograph, run)
+        n_workers = check_workers(connected, spectrograph, run, wait=client is None)
         n_left = len(state.pixels) - state.n_before
         say(f"{n_workers} workers ready, {n_left} of {len(state.pixels)} partitions to do")
         failed = _Work(connected, catalogue, frames, predict, state, run, say).run()

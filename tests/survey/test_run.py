@@ -254,7 +254,7 @@ def test_workers_that_join_late(opened, spectrograph, inline, tmp_path, monkeypa
 
     run._check_this_worker.cache_clear()
     state = {"photospec": cluster.version("photospec"), "weights": "x"}
-    monkeypatch.setattr(run, "check_workers", lambda *_: 1)
+    monkeypatch.setattr(run, "check_workers", lambda *_, **more: 0)
     monkeypatch.setattr(cluster, "worker_state", lambda path: state)
     with pytest.raises(InputError, match=r"workers: expected weights .* on a worker that"):
         run_survey(
