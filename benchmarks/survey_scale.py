@@ -2,14 +2,15 @@
 
     python benchmarks/survey_scale.py FOLDER                    # all of it, 20,000 galaxies
     python benchmarks/survey_scale.py FOLDER --photoz 4000 --predict 200 --measure 50
-    python benchmarks/survey_scale.py FOLDER --only kills
+    python benchmarks/survey_scale.py FOLDER --only photoz-survey kills
 
 Makes a HATS catalogue of exponential profiles with noise, of which one in a hundred has no image,
 pixels that are not numbers, or too few pixels. Then, step by step:
 
 - ``photoz``, ``predict``, ``measure``: a bare loop in two processes, ``photospec survey`` with two
-  workers, and the bare loop again. Rates are from ready processes to the last galaxy that is
-  written; seconds of processor time per galaxy depend less on what else the machine does.
+  workers, and the bare loop again (``photoz-before``, ``-survey``, ``-after``). Rates are from
+  ready processes to the last galaxy that is written; seconds of processor time per galaxy depend
+  less on what else the machine does.
 - ``small``: ``photoz`` of 2,000, for the peak of the workers' memory.
 - ``kills``: ``photoz`` on a scheduler and two workers that are started by hand. At random moments
   SIGKILL goes to a worker (five times), to the scheduler and to the client (once); what has died
@@ -234,16 +235,12 @@ def survey(path, out, what, n_candidates):
     }
 
 
-def compared(folder, path, what, n_candidates):
-    """A bare loop, the survey, and the bare loop again."""
-    found = {"before": bare(path, what, n_candidates)}
-    found["survey"] = survey(path, folder / f"out-{what}-{path.name}", what, n_candidates)
-    found["after"] = bare(path, what, n_candidates)
-    for key in ("rate", "cpu_ms"):
-        loops = (found["before"][key] + found["after"][key]) / 2
-        ratio = found["survey"][key] / loops
-        found[f"{key}_ratio"] = ratio if key == "rate" else 1 / ratio
-    return found
+def ratios(results, what):
+    """Of the survey to the mean of the bare loops before and after it."""
+    loops = [results[f"{what}-{when}"] for when in ("before", "after")]
+    made = results[f"{what}-survey"]
+    rate, cpu = (sum(one[key] for one in loops) / 2 for key in ("rate", "cpu_ms"))
+    return {"rate": made["rate"] / rate, "processor_time": cpu / made["cpu_ms"]}
 
 
 class Cluster:
@@ -430,22 +427,30 @@ def main():
             (path / "made").touch()
         return path
 
-    def step(name):
-        return name not in results and (not args.only or name in args.only)
-
-    for what in ("photoz", "small", "predict", "measure"):
-        if step(what) and time.time() < deadline:
-            path = catalogue(getattr(args, what))
-            kind = "photoz" if what == "small" else what
-            n_candidates = None if kind == "photoz" else args.n_candidates
-            if what == "small":
-                out = args.folder / f"out-photoz-{path.name}"
-                results[what] = survey(path, out, kind, n_candidates)
-            else:
-                results[what] = compared(args.folder, path, kind, n_candidates)
+    def step(name, work, *more):
+        """Do a step, unless it is done, not wanted, or the time is over."""
+        wanted = not args.only or any(name.startswith(only) for only in args.only)
+        if name not in results and wanted and time.time() < deadline:
+            results[name] = work(*more)
             save()
-            print(what, json.dumps(results[what], indent=1), flush=True)
-    if step("kills") and "photoz" in results:
+            print(name, json.dumps(results[name]), flush=True)
+
+    for what in ("photoz", "predict", "measure"):
+        n_candidates = None if what == "photoz" else args.n_candidates
+        if args.only and not any(only.startswith(what) for only in args.only):
+            continue
+        path = catalogue(getattr(args, what))
+        out = args.folder / f"out-{what}-{path.name}"
+        step(f"{what}-before", bare, path, what, n_candidates)
+        step(f"{what}-survey", survey, path, out, what, n_candidates)
+        step(f"{what}-after", bare, path, what, n_candidates)
+        if all(f"{what}-{when}" in results for when in ("before", "survey", "after")):
+            step(f"{what}-ratio", ratios, results, what)
+    if not args.only or "small" in args.only:
+        path = catalogue(args.small)
+        step("small", survey, path, args.folder / f"out-photoz-{path.name}", "photoz", None)
+    wanted = not args.only or "kills" in args.only
+    if wanted and "kills" not in results and "photoz-survey" in results:
         path = catalogue(args.photoz)
         state = results.setdefault("killing", {})
         if kills(args.folder, path, state, save, deadline):

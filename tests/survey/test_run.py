@@ -244,6 +244,28 @@ def test_workers_of_another_kind(opened, spectrograph, inline, tmp_path, monkeyp
         monkeypatch.setattr(cluster, "worker_state", lambda path, state=state: state)
         with pytest.raises(InputError, match=message):
             run_survey(opened, tmp_path / "out", **options)
+    with pytest.raises(InputError, match=r"workers: expected one thread in each, got 4 on tcp:"):
+        cluster.check_threads("tcp://far:1", 4)
+
+
+def test_workers_that_join_late(opened, spectrograph, inline, tmp_path, monkeypatch):
+    """Each worker is asked once more when its first task comes."""
+    from photospec.survey import cluster, run
+
+    run._check_this_worker.cache_clear()
+    state = {"photospec": cluster.version("photospec"), "weights": "x"}
+    monkeypatch.setattr(run, "check_workers", lambda *_, **more: 0)
+    monkeypatch.setattr(cluster, "worker_state", lambda path: state)
+    with pytest.raises(InputError, match=r"workers: expected weights .* on a worker that"):
+        run_survey(
+            opened,
+            tmp_path / "out",
+            spectrograph=spectrograph,
+            client=inline,
+            say=print,
+            what="photoz",
+        )
+    run._check_this_worker.cache_clear()
 
 
 def test_no_scheduler(opened, spectrograph, tmp_path, monkeypatch):
@@ -268,7 +290,7 @@ def workers_of(process):
     return found
 
 
-def wait_for(condition, seconds=300):  # starts take minutes on a machine that is busy
+def wait_for(condition, seconds=900):  # starts take minutes on a machine that is busy
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
