@@ -239,7 +239,7 @@ def evaluate(folder, spectrograph, survey, files, simulated, catalogues, n_proce
         }
         survey_card(spectrograph, tests, simulated, folder, **share)
         return
-    settings = Settings(
+    settings = Settings.of_card(
         n_galaxies=max(64, round(scale * Settings.n_galaxies)),
         n_measured=max(32, round(scale * Settings.n_measured)),
         n_training_measured=max(64, round(scale * Settings.n_training_measured)),
