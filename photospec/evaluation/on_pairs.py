@@ -57,7 +57,7 @@ class Settings:
     skip_last : int
         Pairs at the end of the first training file that were kept for validation.
     method : {"auto", "bulk", "ppxf"}
-        How spectra are measured, see `photospec.evaluation.measured.measure_spectra`.
+        How spectra are measured, see ``photospec.evaluation.measured.measure_spectra``.
     seed, n_processes : int
     progress : bool
     """
@@ -111,11 +111,11 @@ class Comparison:
         Columns of the pairs, and ``magnitude``, ``colour`` as measured on the images.
     colour_name : str
     observed : dict of ndarray
-        Of the pairs' own spectra, see `photospec.evaluation.observed.measure_observed`.
+        Of the pairs' own spectra, see ``photospec.evaluation.observed.measure_observed``.
     answers : list of Answer
         Of the spectrographs, then of the baselines.
     predicted : dict of str to dict of ndarray
-        All that was kept of each spectrograph, see `photospec.evaluation.predicted`.
+        All that was kept of each spectrograph, see ``photospec.evaluation.predicted``.
     examples : dict of str to ndarray
         Spectra of the first galaxies, to be drawn.
     rivals : Rivals

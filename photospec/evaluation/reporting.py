@@ -144,7 +144,7 @@ def chapters_of(comparison, *, subsets=(), unusual=()):
     subsets : sequence of str
         Columns of the pairs.
     unusual : sequence of Section
-        See `photospec.evaluation.chapters.ood`.
+        See ``photospec.evaluation.chapters.ood``.
     """
     made = [
         redshift.chapter(comparison),
