@@ -28,6 +28,7 @@ EXTRAS = {
     "nested_pandas": "survey",
     "pandas": "survey",
     "pyarrow": "survey",
+    "shtab": "completion",
 }
 
 
