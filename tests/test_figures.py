@@ -133,7 +133,7 @@ def test_noise_does_not_rule_the_axes_and_lines_do():
         plot_spectrum(axes, WAVELENGTH, noisy, sigma=sigma)
         low, high = axes.get_ylim()
         assert 9 < high < 16
-        assert -2 < low <= 0
+        assert -4 < low <= 0
 
 
 @pytest.mark.parametrize(
