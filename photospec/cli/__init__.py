@@ -19,6 +19,7 @@ from photospec.cli import (
     measure,
     photoz,
     predict,
+    search,
     simulate,
     survey,
     train,
@@ -114,7 +115,9 @@ def build_parser():
         help="print a script that completes verbs and arguments in a shell, and exit",
     )
     verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB", required=True)
-    for module in (predict, photoz, survey, measure, demo, simulate, download, train, evaluate):
+    for module in (
+        *(predict, photoz, survey, measure, search, demo, simulate, download, train, evaluate),
+    ):
         module.add_parser(verbs, parents=[everywhere])
     return parser
 

@@ -151,12 +151,27 @@ class Catalogue:
         Most rows that are worked on in one piece.
     lengths : list of int, optional
         Rows of each partition, of catalogues whose partitions may be longer than that.
+    schema : pyarrow.Schema, optional
+        Of the input's files, whose fields' metadata may tell units and descriptions.
     """
 
-    def __init__(self, catalog, source, identifier, description, partition_rows, lengths=None):
+    def __init__(
+        self, catalog, source, identifier, description, partition_rows, lengths=None, schema=None
+    ):
         self.catalog, self.source = catalog, source
         self.identifier, self.description = identifier, description
-        self.partition_rows, self.lengths = partition_rows, lengths
+        self.partition_rows, self.lengths, self.schema = partition_rows, lengths, schema
+
+    def column_metadata(self, name):
+        """Unit and description of a column of the input, as far as its files tell them."""
+        field = None
+        if self.schema is not None and name in self.schema.names:
+            field = self.schema.field(name)
+        told = {k.decode(): v.decode() for k, v in ((field and field.metadata) or {}).items()}
+        return {
+            "unit": told.get("unit", "as in the input, which does not tell it"),
+            "description": told.get("description", "As in the input"),
+        }
 
 
 def open_catalogue(
@@ -275,7 +290,7 @@ def _from_hats(path, identifier, images, told, rows):
         raise InputError(f"catalogue: expected a HATS catalogue, got {path} ({text})") from None
     compare_identifiers(catalog, identifier)
     description = f"HATS {path.resolve()} of {sum(lengths)} rows"
-    return Catalogue(catalog, source, identifier, description, rows, lengths)
+    return Catalogue(catalog, source, identifier, description, rows, lengths, found.schema)
 
 
 def partition_lengths(catalog):
@@ -301,7 +316,7 @@ def compare_identifiers(catalog, identifier):
     total = catalog.hc_structure.catalog_info.total_rows
     if total and total > _MAX_COMPARED:
         return
-    found = catalog[[identifier]].compute()[identifier]
+    found = catalog[[identifier]].compute(progress_bar=False)[identifier]
     _refuse_duplicates(found.astype(str))
 
 
@@ -420,7 +435,9 @@ def _from_parquet(path, identifier, images, told, partition_rows):
     if source.columns:
         frame[SOURCE_ROW] = np.arange(len(frame))
         source = ParquetSource(str(path.resolve()), source)
-    return _made(frame, source, identifier, f"Parquet {path.resolve()}", partition_rows)
+    made = _made(frame, source, identifier, f"Parquet {path.resolve()}", partition_rows)
+    made.schema = schema
+    return made
 
 
 def _from_pairs(path, partition_rows):

@@ -7,7 +7,14 @@ from importlib.util import find_spec
 
 from photospec.errors import InputError, PhotospecError
 
-__all__ = ["Connected", "check_state", "check_workers", "weights_digest", "worker_state"]
+__all__ = [
+    "Connected",
+    "check_state",
+    "check_threads",
+    "check_workers",
+    "weights_digest",
+    "worker_state",
+]
 
 _CONNECT = 20  # seconds to wait for a scheduler
 
@@ -105,7 +112,7 @@ def worker_state(path):
     return {"photospec": version("photospec"), "weights": digest}
 
 
-def check_workers(client, spectrograph, run):
+def check_workers(client, spectrograph, run, *, wait=True):
     """Make sure that workers are there, of this version, and find the same weights.
 
     Parameters
@@ -114,6 +121,8 @@ def check_workers(client, spectrograph, run):
     spectrograph : PhotoSpectrograph
     run : dict
         What the run is: ``photospec``, the version, and ``weights``, their digest.
+    wait : bool
+        Whether there must be a worker; clusters that grow have none before there is work.
 
     Returns
     -------
@@ -124,6 +133,8 @@ def check_workers(client, spectrograph, run):
     ------
     InputError
     """
+    if not wait and not client.scheduler_info()["workers"]:
+        return 0
     try:
         client.wait_for_workers(1, timeout=60)
     except TimeoutError:
@@ -132,7 +143,30 @@ def check_workers(client, spectrograph, run):
     states = client.run(worker_state, path, on_error="return")
     for address, found in states.items():
         check_state(address, found, run["photospec"], run["weights"])
+    for address, worker in client.scheduler_info(n_workers=-1)["workers"].items():
+        check_threads(address, worker["nthreads"])
     return len(states)
+
+
+def check_threads(address, n):
+    """Refuse a worker that works on several tasks at once: they change each other's threads.
+
+    Parameters
+    ----------
+    address : str
+        How it is called.
+    n : int
+        Threads of the worker.
+
+    Raises
+    ------
+    InputError
+    """
+    if n != 1:
+        raise InputError(
+            f"workers: expected one thread in each, got {n} on {address}; start more processes "
+            "with --nthreads 1"
+        )
 
 
 def check_state(address, found, photospec, weights):

@@ -19,7 +19,13 @@ from pathlib import Path
 import numpy as np
 
 from photospec.errors import InputError
-from photospec.survey.cluster import Connected, check_state, check_workers, weights_digest
+from photospec.survey.cluster import (
+    Connected,
+    check_state,
+    check_threads,
+    check_workers,
+    weights_digest,
+)
 from photospec.survey.columns import all_columns
 from photospec.survey.output import (
     SurveyOutput,
@@ -145,7 +151,7 @@ def run_survey(
         predict_partition, spectrograph=spectrograph, source=catalogue.source, settings=settings
     )
     with Connected(client, scheduler, n_workers, say) as connected:
-        n_workers = check_workers(connected, spectrograph, run)
+        n_workers = check_workers(connected, spectrograph, run, wait=client is None)
         n_left = len(state.pixels) - state.n_before
         say(f"{n_workers} workers ready, {n_left} of {len(state.pixels)} partitions to do")
         failed = _Work(connected, catalogue, frames, predict, state, run, say).run()
@@ -188,6 +194,8 @@ class _Work:
         self.predict, self.expected = predict, (run["photospec"], run["weights"])
         self.frames = dict(zip(map(name_of, state.pixels), frames.to_delayed(), strict=True))
         self.metadata = {column.name: column.metadata for column in all_columns(state.settings)}
+        for name in state.settings.keep:
+            self.metadata[name] = catalogue.column_metadata(name)
         self.topic = f"photospec-{time.time_ns()}"
         self.attempts, self.failed = {}, {}
         # Rows of pieces of a partition, in order, and how many of them are not done.
@@ -317,8 +325,11 @@ def _predict_and_write(frame, rows, predict, write, expected, topic):
 @lru_cache(maxsize=8)
 def _check_this_worker(path, photospec, weights):
     """Refuse to work with another version or other weights: workers may join late."""
+    from distributed import get_worker
+
     from photospec.survey.cluster import worker_state
 
+    check_threads("a worker that joined", get_worker().state.nthreads)
     check_state("a worker that joined", worker_state(path), photospec, weights)
 
 

@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import psutil
+import pyarrow.parquet as pq
 import pytest
 
 from photospec.cli import main
@@ -55,8 +56,6 @@ def opened(pairs_path):
 
 
 def test_written_and_opened_again(opened, spectrograph, inline, tmp_path):
-    import pyarrow.parquet as pq
-
     said = []
     options = {"spectrograph": spectrograph, "client": inline, "say": said.append, "what": "photoz"}
     report = run_survey(opened, tmp_path / "out", **options)
@@ -150,7 +149,8 @@ def test_long_partitions_in_pieces(pairs_path, spectrograph, inline, tmp_path, m
 
     whole = open_catalogue(pairs_path, partition_rows=1000)
     frame = whole.catalog.compute(progress_bar=False)
-    hats = lsdb.from_dataframe(frame.reset_index(drop=True), margin_threshold=None)
+    frame = frame.reset_index(drop=True).assign(magnitude=17.5)
+    hats = lsdb.from_dataframe(frame, margin_threshold=None)
     hats.write_catalog(tmp_path / "hats", catalog_name="hats", progress_bar=False)
     opened = open_catalogue(tmp_path / "hats", images=str(pairs_path), partition_rows=25)
     assert opened.lengths == [60]
@@ -163,6 +163,7 @@ def test_long_partitions_in_pieces(pairs_path, spectrograph, inline, tmp_path, m
         return write(frame, path, **more)
 
     options = {"spectrograph": spectrograph, "client": inline, "say": said.append, "what": "photoz"}
+    options["keep"] = ("magnitude",)
     monkeypatch.setattr(run, "write_piece", full)
     with pytest.raises(OSError, match="No space left on device"):
         run_survey(opened, out, **options)
@@ -178,10 +179,15 @@ def test_long_partitions_in_pieces(pairs_path, spectrograph, inline, tmp_path, m
     report = run_survey(opened, out, **options)
     assert not report.failed
     assert report.n_rows == 60
-    assert any(f"{20 * len(kept)} of 60 galaxies are done already" in line for line in said)
+    assert any("0 of 60 galaxies are done already" in line for line in said)
     assert not (out / "pieces").exists()
     wanted = predict_catalogue(whole.catalog, spectrograph, source=whole.source, what="photoz")
-    assert_same(read(out), rows(wanted))
+    found = read(out)
+    assert (found["magnitude"] == 17.5).all()
+    assert_same(found.drop(columns="magnitude"), rows(wanted))
+    [file] = out.rglob("Npix=*.parquet")
+    field = pq.read_schema(file).field("magnitude")
+    assert field.metadata[b"unit"] == b"as in the input, which does not tell it"
 
 
 def test_progress_in_galaxies(capsys):
@@ -238,6 +244,28 @@ def test_workers_of_another_kind(opened, spectrograph, inline, tmp_path, monkeyp
         monkeypatch.setattr(cluster, "worker_state", lambda path, state=state: state)
         with pytest.raises(InputError, match=message):
             run_survey(opened, tmp_path / "out", **options)
+    with pytest.raises(InputError, match=r"workers: expected one thread in each, got 4 on tcp:"):
+        cluster.check_threads("tcp://far:1", 4)
+
+
+def test_workers_that_join_late(opened, spectrograph, inline, tmp_path, monkeypatch):
+    """Each worker is asked once more when its first task comes."""
+    from photospec.survey import cluster, run
+
+    run._check_this_worker.cache_clear()
+    state = {"photospec": cluster.version("photospec"), "weights": "x"}
+    monkeypatch.setattr(run, "check_workers", lambda *_, **more: 0)
+    monkeypatch.setattr(cluster, "worker_state", lambda path: state)
+    with pytest.raises(InputError, match=r"workers: expected weights .* on a worker that"):
+        run_survey(
+            opened,
+            tmp_path / "out",
+            spectrograph=spectrograph,
+            client=inline,
+            say=print,
+            what="photoz",
+        )
+    run._check_this_worker.cache_clear()
 
 
 def test_no_scheduler(opened, spectrograph, tmp_path, monkeypatch):
@@ -262,7 +290,7 @@ def workers_of(process):
     return found
 
 
-def wait_for(condition, seconds=300):  # starts take minutes on a machine that is busy
+def wait_for(condition, seconds=900):  # starts take minutes on a machine that is busy
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
