@@ -54,10 +54,10 @@ def model_card(
     images : sequence of path-like
         Real images.
     catalogue : path-like, optional
-        Real photometry and redshifts, see `photospec.evaluation.photometry.read_catalogue`.
+        Real photometry and redshifts, see ``photospec.evaluation.photometry.read_catalogue``.
     real : dict of str to (RealGalaxies, RealGalaxies), optional
         By the sample's name: galaxies never trained on, and others of the same catalogue, see
-        `photospec.evaluation.real_redshifts`. Their tables come first.
+        ``photospec.evaluation.real_redshifts``. Their tables come first.
     settings : Settings, optional
         By default `Settings.of_card`.
     report : callable
