@@ -1,5 +1,6 @@
 """PhotoSpectrograph: images in, spectra out."""
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from importlib.metadata import version
@@ -17,6 +18,7 @@ from specutils import Spectrum
 from photospec.candidates import CandidateSpectra, best_candidate
 from photospec.dust import galactic_extinction
 from photospec.errors import InputError
+from photospec.hub import fetch_weights, is_hub_address, push_weights
 from photospec.image import ImageArray, prepare_image
 from photospec.network_input import (
     MAX_RESAMPLING,
@@ -116,7 +118,8 @@ class PhotoSpectrograph:
         path : path-like, optional
             Folder written by `save`, or the name of weights in the package: ``"default"`` (SDSS
             u g r i z), ``"legacy"`` (DESI Legacy Surveys g r i z, with or without i). A folder of
-            such a name needs its path, ``"./legacy"``.
+            such a name needs its path, ``"./legacy"``. Weights on the Hugging Face hub are
+            ``"hf://owner/name@revision"`` (`photospec.hub`).
         device : str, optional
             ``"cpu"`` (default) or ``"cuda"``.
         dtype : str, optional
@@ -132,6 +135,8 @@ class PhotoSpectrograph:
             No such folder, a file missing or broken, an unavailable device.
         """
         device = check_device(device or "cpu")  # before the work of reading
+        if is_hub_address(path):
+            path = fetch_weights(path)
         name = path if path in BUNDLED_WEIGHTS[1:] else None
         path = _bundled(path) if path in (None, *BUNDLED_WEIGHTS) else Path(path)
         if path.name == "config.toml":
@@ -165,6 +170,39 @@ class PhotoSpectrograph:
     def save(self, path: str | PathLike, *, overwrite: bool = False) -> None:
         """Write the spectrograph to a folder: ``config.toml`` and ``*.safetensors``."""
         save_cascade(path, self.cascade, self.config, overwrite=overwrite)
+
+    def push(self, address: str, *, private: bool = True) -> str:
+        """Upload the weights to the Hugging Face hub.
+
+        Parameters
+        ----------
+        address : str
+            ``"hf://owner/name"``; the repository is made if need be.
+        private : bool
+            Whether a new repository is for its owner only.
+
+        Returns
+        -------
+        str
+            Address with the commit, for `load`.
+
+        Raises
+        ------
+        InputError
+            The hub refuses, or cannot be reached.
+        MissingPackageError
+            huggingface_hub is not installed: the extra ``hub`` brings it.
+
+        Examples
+        --------
+        >>> from photospec import PhotoSpectrograph
+        >>> spectrograph = PhotoSpectrograph.load()
+        >>> address = spectrograph.push("hf://owner/name")  # doctest: +SKIP
+        >>> PhotoSpectrograph.load(address)  # doctest: +SKIP
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            self.save(folder)
+            return push_weights(folder, address, private=private)
 
     def __repr__(self):
         return (
@@ -236,7 +274,8 @@ class PhotoSpectrograph:
             ``similarity``, ``flags``, ``drawn_redshift`` (of this candidate) and
             ``expected_redshift`` (mean of the density it comes from; both None from weights
             without one), ``galactic_ebv`` (mag), ``galactic_extinction`` ("included" or "removed"),
-            ``seed``, ``n_candidates``, ``nfe``, ``weights``, ``provenance``, and ``spread``, the
+            ``seed``, ``n_candidates``, ``nfe``, ``weights``, ``agn_threshold`` (see
+            `~photospec.analysis.combine_candidates`), ``provenance``, and ``spread``, the
             standard deviation over the candidates (Quantity in the shape of the flux; not with
             one candidate).
 
@@ -303,14 +342,8 @@ class PhotoSpectrograph:
         CandidateSpectra
             For a sequence, a list of them; `sample_each` gives them one after the other.
         """
-        images, single = as_list(image)
-        if single and not isinstance(image, NDData | ImageArray):
-            raise InputError(
-                f"image: expected NDData, or a sequence of NDData, got {type(image).__name__}"
-            )
         n_candidates = check_draws(n_candidates, seed, self.config.sampling.n_candidates)
-        identifiers = identifier if identifier is None or not single else [identifier]
-        images, *_ = self._prepare_all(image if single else images, identifiers)
+        images, single, *_ = self._prepare_all(image, identifier)
         found = list(self._candidates(images, n_candidates, seed, intrinsic))
         return found[0] if single else found
 
@@ -569,6 +602,7 @@ class PhotoSpectrograph:
             "n_candidates": n_candidates,
             "nfe": nfe,
             "weights": self.name,
+            "agn_threshold": getattr(self.config, "agn_threshold", None),
             "provenance": {"photospec": version("photospec"), **self.config.provenance},
         }
 

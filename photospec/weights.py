@@ -45,6 +45,7 @@ __all__ = [
     "assemble",
     "load_cascade",
     "load_module",
+    "load_stage",
     "read_config",
     "read_state",
     "register_weight_format",
@@ -65,6 +66,9 @@ FILES = {
 }
 # Where the training images lie; optional.
 DOMAIN_FILE = "domain.safetensors"
+# What tells the encoders of missing bands, where it was learnt after everything else; optional.
+# `save` writes it with the stages.
+MISSING_FILE = "missing_bands.safetensors"
 # Matrices go to disk in half precision; scales, means and other vectors stay exact.
 _HALF_FROM = 4096
 
@@ -291,7 +295,7 @@ class SpectrographConfig(WeightsConfig):
     def load(self, folder):
         """Read the networks of a folder, a `Cascade`."""
         stages = {}
-        for stage, name in FILES.items():
+        for stage in FILES:
             try:
                 module = self.build(stage)
             except (RuntimeError, MemoryError) as error:
@@ -300,7 +304,7 @@ class SpectrographConfig(WeightsConfig):
                     f"weights: expected sizes of the {stage} network that fit this machine in "
                     f"{folder / CONFIG_NAME}, got others ({reason})"
                 ) from None
-            stages[stage] = load_module(module, folder / name)
+            stages[stage] = load_stage(module, folder, stage)
         cascade = assemble(stages, self)
         if (folder / DOMAIN_FILE).exists():
             domain = ImageDomain.like(cascade.base.encoder)
@@ -377,15 +381,37 @@ def read_state(path):
     return state
 
 
-def load_module(module, path):
+def load_stage(module, folder, stage):
+    """Fill the module of a stage from a spectrograph folder, as `load_module`.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    folder : pathlib.Path
+    stage : {"contrastive", "base", "super-resolution"}
+    """
+    path, mark = folder / MISSING_FILE, stage.replace("-", "_") + "."
+    added = read_state(path) if path.exists() else {}
+    own = {k.removeprefix(mark): v for k, v in added.items() if k.startswith(mark)}
+    return load_module(module, folder / FILES[stage], own)
+
+
+def load_module(module, path, added=None):
     """Fill a module from a safetensors file, checking names, shapes and numbers.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    path : path-like
+    added : dict of str to tensor, optional
+        Tensors by name that are not in the file.
 
     Raises
     ------
     InputError
         File missing or broken; missing, extra or misshapen tensors; values not finite.
     """
-    state = read_state(path)
+    state = read_state(path) | (added or {})
     wanted = module.state_dict()
     missing, extra = wanted.keys() - state.keys(), state.keys() - wanted.keys()
     if missing or extra:

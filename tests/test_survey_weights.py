@@ -183,3 +183,27 @@ def test_a_name_loads_weights_of_the_package(monkeypatch, tmp_path, tiny_weights
     assert load(*arguments).loaded_path == "legacy"
     monkeypatch.chdir(tmp_path)
     assert PhotoSpectrograph.load("./legacy").loaded_path == str(tmp_path / "legacy")
+
+
+def test_what_tells_of_missing_bands_may_come_from_a_file_of_its_own(spectrograph, tmp_path):
+    """As in the bundled weights, where it was learnt after everything else."""
+    from photospec.weights import MISSING_FILE, read_state, write_state
+
+    with torch.no_grad():
+        encoder = spectrograph.cascade.base.encoder
+        encoder.missing.normal_(generator=torch.Generator().manual_seed(0))
+    spectrograph.save(tmp_path / "all")
+    wanted = PhotoSpectrograph.load(tmp_path / "all", dtype="float32").predict(galaxy("grz"))
+    shutil.copytree(tmp_path / "all", tmp_path / "apart")
+    added = {}
+    for stage, name in FILES.items():
+        state = read_state(tmp_path / "apart" / name)
+        for key in [key for key in state if key.endswith(".missing")]:
+            added[f"{stage.replace('-', '_')}.{key}"] = state.pop(key)
+        write_state(state, tmp_path / "apart" / name)
+    assert len(added) == 3
+    with pytest.raises(InputError, match="1 missing"):
+        PhotoSpectrograph.load(tmp_path / "apart")
+    write_state(added, tmp_path / "apart" / MISSING_FILE)
+    found = PhotoSpectrograph.load(tmp_path / "apart", dtype="float32").predict(galaxy("grz"))
+    np.testing.assert_array_equal(found.flux, wanted.flux)

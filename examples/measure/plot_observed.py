@@ -33,7 +33,7 @@ spectrum = from_arrays(WAVELENGTH, batch.flux[galaxy], sigma=sigma, mask=ivar <=
 from photospec.analysis import measure_redshift
 
 redshift = measure_redshift(spectrum)
-print(f"{redshift.redshift:.5f} ± {redshift.redshift_error:.5f}; ", redshift.warning)
+print(f"{redshift.redshift:.5f} ± {redshift.error:.5f}; ", redshift.reason)
 print(f"put in {batch.truth['redshift'][galaxy]:.5f}")
 
 # %%

@@ -26,9 +26,9 @@ from astropy.wcs import WCS
 from photospec.simulation import Survey
 
 folder = Path(tempfile.mkdtemp())
-survey = Survey.sdss_main(seed=31)
+size, half = 560, 64
+survey = Survey.sdss_main(seed=31).replace(size=2 * half)
 batch = survey.simulate(12)
-size, half = 560, 32
 
 
 def draw_field(name, members, seed, centre):
@@ -67,7 +67,8 @@ fields = {
 # What is on them
 # ---------------
 #
-# Sources of at least 5 pixels, 3 sigma above the sky of the r band; extended ones are galaxies.
+# Sources of at least 5 pixels, 3 sigma above the sky of the r band; extended ones may be
+# galaxies.
 
 from matplotlib import pyplot as plt
 from photutils.segmentation import SourceCatalog, detect_sources
@@ -84,9 +85,9 @@ for (name, (field, wcs, _)), panel in zip(fields.items(), axes, strict=True):
     bright = catalogue.segment_flux > 10 ** (0.4 * (22.5 - 18.5))
     extended = catalogue.fwhm.value > 5.0  # pixels, as wide as two stars' images
     galaxies = catalogue[bright & extended]
-    targets[name] = wcs.pixel_to_world(galaxies.xcentroid, galaxies.ycentroid)
+    targets[name] = wcs.pixel_to_world(galaxies.x_centroid, galaxies.y_centroid)
     panel.imshow(rgb_image(NDData(field, meta={"bands": survey.bands})), origin="lower")
-    panel.scatter(galaxies.xcentroid, galaxies.ycentroid, 300, "none", edgecolor="white")
+    panel.scatter(galaxies.x_centroid, galaxies.y_centroid, 300, "none", edgecolor="white")
     panel.set(title=f"{name}: {len(galaxies)} galaxies", xticks=[], yticks=[])
 plt.show()
 
@@ -113,11 +114,10 @@ spectra
 # Their redshifts
 # ---------------
 #
-# The density of the redshift of each, beside what was put in. A galaxy at the edge of a field has
-# pixels without information; its flags say so.
+# The density of the redshift of each, beside what was put in. Where no galaxy was put in, two stars
+# lie upon each other: the flags say that no such image was in the training.
 
 density = spectrograph.redshift_density(images)
-rows = []
 pixels = {name: where for name, (_, _, where) in fields.items()}
 number = 0
 for name, positions in targets.items():
@@ -126,13 +126,12 @@ for name, positions in targets.items():
     for position in positions:
         distance = np.hypot(*(pixels[name] - np.array(wcs.world_to_pixel(position))).T)
         nearest = members[int(distance.argmin())]
-        truth = batch.truth["redshift"][nearest] if distance.min() < 4 else np.nan
+        truth = f"{batch.truth['redshift'][nearest]:.3f}" if distance.min() < 4 else "no galaxy"
         print(
             f"{name}  {position.to_string('decimal', precision=4)}  "
-            f"z = {density.mean[number]:.3f} ± {density.std[number]:.3f}   put in {truth:.3f}   "
+            f"z = {density.mean[number]:.3f} ± {density.std[number]:.3f}   put in {truth}   "
             f"{'; '.join(density.flags[number])}"
         )
-        rows.append((density.mean[number], density.std[number], truth))
         number += 1
 
 # %%

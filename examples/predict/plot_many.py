@@ -3,7 +3,7 @@ Many galaxies at once
 =====================
 
 A list of images is one call. What it costs: time in proportion to the number of candidates, and
-memory that does not grow with the number of images if they are taken as they come.
+memory that does not grow with the number of images if candidates are taken as they come.
 """
 
 # %%
@@ -37,8 +37,8 @@ spectra.flux.shape, bool(np.all(spectra.flux[7] == alone.flux))
 # As they come
 # ------------
 #
-# `~photospec.PhotoSpectrograph.sample_each` takes any iterable, a generator that reads files say,
-# and gives the candidates of one image after the other.
+# `~photospec.PhotoSpectrograph.sample_each` gives the candidates of one image after the other, so
+# that only those in use are in memory.
 
 redshift = [drawn.expected_redshift for drawn in spectrograph.sample_each(images[:6], 2, seed=0)]
 np.round(redshift, 3)

@@ -51,5 +51,5 @@ found.columns.tolist()
 # `~distributed.Client` before it would use all cores, or a cluster.
 
 with dask.config.set(scheduler="synchronous"):
-    table = found.query("redshift > 0.1").compute()
-table[["ra", "dec", "redshift", "redshift_error"]].head()
+    table = found.query("redshift_mean > 0.1").compute()
+table[["ra", "dec", "redshift_mean", "redshift_std"]].head()

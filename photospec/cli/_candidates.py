@@ -49,5 +49,6 @@ class CandidateTable:
         spectra = [candidates.spectra for candidates in self._waiting]
         best = [candidates.best_index for candidates in self._waiting]
         table = measure_properties(spectra, method=self._method, progress=self._count)
-        self._tables.append(combine_candidates(table, best))
+        threshold = spectra[0].meta.get("agn_threshold")
+        self._tables.append(combine_candidates(table, best, agn_threshold=threshold))
         self._waiting.clear()

@@ -160,7 +160,7 @@ class LineProgress:
         self._said = self.n
         # A step is counted in parts, whose sum is a little off.
         share = min(round(self.n / self.total, 6), 1.0) if self.total else 1.0
-        text = f"photospec: {self._description}: {share:.0%}, {self.n:.4g} of {self.total}"
+        text = f"photospec: {self._description}: {share:.0%}, {self.n:.4g}/{self.total}"
         passed = now - self._begin
         text += f", {_duration(passed)}"
         if 0 < share < 1:
@@ -195,15 +195,16 @@ class _Interruption:
             yield
             return
         hooks = threading.excepthook, sys.unraisablehook
-        before = signal.getsignal(signal.SIGINT)
-        if before is signal.default_int_handler:
+        before = signal.getsignal(signal.SIGINT)  # of `photospec.__main__`, as a rule
+        if callable(before):  # neither ignored nor left to the system
             signal.signal(signal.SIGINT, self._handle)
         threading.excepthook = self._quiet(hooks[0])
         sys.unraisablehook = self._quiet(hooks[1])
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            if callable(before):
+                signal.signal(signal.SIGINT, before)
             if not self.came:  # the interpreter ends next, and must not complain either
                 threading.excepthook, sys.unraisablehook = hooks
 

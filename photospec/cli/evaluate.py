@@ -3,7 +3,15 @@
 from argparse import ArgumentTypeError
 from pathlib import Path
 
-from photospec.cli.arguments import add_method, add_seed, bounded_float, bounded_int, existing_file
+from photospec.cli.arguments import (
+    add_method,
+    add_seed,
+    add_weights,
+    bounded_float,
+    bounded_int,
+    existing_file,
+    weights_folder,
+)
 
 __all__ = ["add_parser", "run"]
 
@@ -55,7 +63,6 @@ def add_parser(verbs, parents=()):
     parser.add_argument(
         "files", nargs="*", type=existing_file, help="a pairs file, images, or a catalogue"
     )
-    parser.add_argument("--weights", type=Path, metavar="W", help="folder (default: bundled)")
     parser.add_argument(
         "-n", type=bounded_int(1), default=None, metavar="N",
         help="galaxies used (default: 500; of a report all, of a card 5000, of photometry 1000)",
@@ -67,7 +74,7 @@ def add_parser(verbs, parents=()):
         metavar="N",
         help="spectra drawn per galaxy (default: 16)",
     )
-    parser.add_argument("--device", metavar="D", help="cpu, cuda or cuda:N (default: cpu)")
+    add_weights(parser)
     add_seed(parser)
     report = parser.add_argument_group("report")
     report.add_argument(
@@ -75,7 +82,7 @@ def add_parser(verbs, parents=()):
         help="one page with all tables and figures (default with -o: FOLDER/report.html)",
     )  # fmt: skip
     report.add_argument(
-        "--compare", nargs="+", type=Path, default=(), metavar="W",
+        "--compare", nargs="+", type=weights_folder, default=(), metavar="W",
         help="further weights, beside --weights",
     )  # fmt: skip
     report.add_argument(
@@ -222,12 +229,15 @@ def _report(args, spectrograph):
     from photospec.evaluation import Settings, report
     from photospec.evaluation.card import card_of
 
-    spectrographs = {args.weights.resolve().name if args.weights else "default": spectrograph}
-    for path in args.compare:
-        name = path.resolve().name
-        if name in spectrographs:  # such as run/spectrograph beside another run's
-            name = f"{path.resolve().parent.name}/{name}"
-        spectrographs[name] = PhotoSpectrograph.load(path, device=args.device)
+    spectrographs = {}
+    for path in (args.weights, *args.compare):
+        one = PhotoSpectrograph.load(path, device=args.device) if spectrographs else spectrograph
+        name = Path(one.name).name
+        if name == "spectrograph":  # the folder of a run has a name that tells more
+            name = Path(one.name).parent.name
+        while name in spectrographs:
+            name += "'"
+        spectrographs[name] = one
     folder = args.output or args.report.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
     comparison = report(

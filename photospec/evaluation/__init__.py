@@ -26,6 +26,7 @@ _LAZY = {
     "plot_roc": "comparisons",
     "read_catalogue": "photometry",
     "redshift_quality": "redshift",
+    "survey_card": "survey_card",
     "ood_card": "ood",
     "report": "reporting",
     "write_sections": "value",

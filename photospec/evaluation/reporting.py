@@ -102,8 +102,7 @@ def report(
 
 
 def _name(spectrograph):
-    loaded = getattr(spectrograph, "loaded_path", None)
-    return Path(loaded).name if loaded else "photospec"
+    return Path(getattr(spectrograph, "name", "photospec")).name
 
 
 def _check_subsets(file, names):

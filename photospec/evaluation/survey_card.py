@@ -25,6 +25,8 @@ __all__ = ["survey_card"]
 
 # Galaxies that a bin has to hold.
 _LEAST = 50
+# Largest aperture of the photometry for trees, arcsec.
+_REACH = 11.5
 # Colours of bands of which the spectrum sees less say nothing.
 _COVERED = 0.9
 
@@ -71,9 +73,10 @@ def survey_card(
     -------
     list of Section
     """
-    bands, known = spectrograph.config.bands, _read(pairs, spectrograph.config.bands)
-    learnt = _read(training, bands, skip_last=skip_last, limit=n_training)
-    sets = [bands, *(tuple(b for b in bands if b != gone) for gone in spectrograph.config.may_miss)]
+    config = spectrograph.config
+    bands, known = config.bands, _read(pairs, config)
+    learnt = _read(training, config, skip_last=skip_last, limit=n_training)
+    sets = [bands, *(tuple(b for b in bands if b != gone) for gone in config.may_miss)]
     estimates, sections = {}, []
     for these in sets:
         density = spectrograph.redshift_density(known.images(these))
@@ -113,9 +116,9 @@ def survey_card(
 class _Pairs:
     """Images, redshifts and magnitudes of the pairs of some files."""
 
-    def __init__(self, image, redshift, magnitude, ebv, flux, bands, pixel_scale):
+    def __init__(self, image, redshift, magnitude, ebv, flux, bands, main, pixel_scale):
         self.image, self.redshift, self.magnitude, self.ebv = image, redshift, magnitude, ebv
-        self.flux, self.bands, self.pixel_scale = flux, bands, pixel_scale
+        self.flux, self.bands, self.main, self.pixel_scale = flux, bands, main, pixel_scale
 
     def _rows(self, bands):
         return [self.bands.index(band) for band in bands]
@@ -128,16 +131,20 @@ class _Pairs:
     def features(self, bands):
         """Photometry for trees (n, n_features)."""
         image = self.image[:, self._rows(bands)]
+        # Apertures were chosen for cutouts of the SDSS: all shrink where the largest would not fit.
+        scale = max(self.pixel_scale, _REACH / (image.shape[-1] // 2 - 1))
+        # The band that sets the flux stands for r.
+        names = tuple("r" if band == self.main else band for band in bands)
         return measure_photometry(
-            image.__getitem__, len(image), bands=bands, pixel_scale=self.pixel_scale
+            image.__getitem__, len(image), bands=names, pixel_scale=scale
         ).features
 
 
-def _read(paths, bands, *, skip_last=0, limit=None):
+def _read(paths, config, *, skip_last=0, limit=None):
     """`_Pairs` of files, as many of each; the true spectra only where all are read."""
     parts = []
     for number, path in enumerate(paths):
-        with PairsFile(path, bands=bands) as file:
+        with PairsFile(path, bands=config.bands) as file:
             n = len(file) - (skip_last if number == 0 else 0)
             n = n if limit is None else min(n, limit // len(paths))
             rows = slice(0, n)
@@ -152,7 +159,8 @@ def _read(paths, bands, *, skip_last=0, limit=None):
                     flux,
                 )
             )
-    return _Pairs(*(np.concatenate(part) for part in zip(*parts, strict=True)), bands, scale)
+    columns = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return _Pairs(*columns, config.bands, config.scale_band, scale)
 
 
 def _rows(label, estimates, redshift, inside):

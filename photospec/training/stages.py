@@ -19,7 +19,7 @@ from photospec.training.extensions import TRAININGS
 from photospec.training.line_weights import line_weights
 from photospec.training.other_survey import take_over
 from photospec.training.settings import WEIGHTS, TrainConfig, describe_weights
-from photospec.weights import FILES, load_module
+from photospec.weights import load_module, load_stage
 
 __all__ = [
     "ContrastiveTraining",
@@ -103,7 +103,7 @@ class StageTraining(torch.nn.Module, ABC):
         config = self.config
         if weights.size(config.stage) != config.size:
             raise _other_network(config)
-        load_module(self.network, folder / FILES[config.stage])
+        load_stage(self.network, folder, config.stage)
 
     def load_other_survey(self, folder, weights, bands):
         """Fill what can be filled of the network from a spectrograph of another survey.
@@ -125,7 +125,7 @@ class StageTraining(torch.nn.Module, ABC):
                 f"init: expected the spectrograph of another survey, got a run, {folder}; pack it"
             )
         stage = self.config.stage
-        theirs = load_module(weights.build(stage), folder / FILES[stage])
+        theirs = load_stage(weights.build(stage), folder, stage)
         take_over(self.network, theirs, bands, weights.bands)
 
     def train(self, mode=True):

@@ -1,6 +1,7 @@
 """The one door for FITS files."""
 
 import io
+import re
 import warnings
 from pathlib import Path
 
@@ -15,6 +16,8 @@ __all__ = ["open_fits"]
 # would look through all that follows, a minute for each gigabyte of zeros.
 LONGEST_HEADER = 2**24
 _END = b"END" + b" " * 77
+# astropy makes a list of so many axes or columns before it looks at the data.
+_COUNTS = re.compile(rb"(NAXIS   |TFIELDS )= *0*([0-9]+)")
 
 
 def open_fits(path):
@@ -73,10 +76,10 @@ def open_fits(path):
 def _read_all(source):
     """HDUs of a file in memory, with their data; what follows the last header is left alone."""
     found, position = [], 0
-    if source.find(_END, 0, LONGEST_HEADER) < 0:
+    if not _header_at(source, position):
         raise OSError("no SIMPLE card, or a header without end")
     with fits.open(io.BytesIO(source), memmap=False, lazy_load_hdus=True) as hdus:
-        while source.find(_END, position, position + LONGEST_HEADER) >= 0:
+        while _header_at(source, position):
             try:
                 hdu = hdus[len(found)]
             except IndexError:
@@ -86,3 +89,12 @@ def _read_all(source):
             place = hdu.fileinfo()
             position = place["datLoc"] + place["datSpan"]
     return fits.HDUList(found)
+
+
+def _header_at(source, position):
+    """Whether a header of bounded length begins there; OSError where it declares too much."""
+    end = source.find(_END, position, position + LONGEST_HEADER)
+    for name, number in _COUNTS.findall(source, position, max(end, position)):
+        if len(number) > 3:
+            raise OSError(f"{name.decode().strip()} is more than 999, the most that FITS has")
+    return end >= 0

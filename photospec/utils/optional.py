@@ -21,6 +21,9 @@ EXTRAS = {
     "ignite": "train",
     "sklearn": "train",
     "qp": "qp",
+    "jinja2": "report",
+    "huggingface_hub": "hub",
+    "faiss": "search",
     "dask": "survey",
     "distributed": "survey",
     "hats": "survey",
@@ -28,6 +31,7 @@ EXTRAS = {
     "nested_pandas": "survey",
     "pandas": "survey",
     "pyarrow": "survey",
+    "shtab": "completion",
 }
 
 

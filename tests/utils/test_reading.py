@@ -74,3 +74,16 @@ def test_what_follows_the_last_header_is_not_searched_for_another(tmp_path, monk
     (tmp_path / "c.fits").write_bytes(whole[:80] + b" " * 2880 * 11)
     with pytest.raises(InputError, match="a header without end"):
         open_fits(tmp_path / "c.fits")
+
+
+@pytest.mark.parametrize("name", ["NAXIS", "TFIELDS"])
+def test_more_axes_than_fits_has(tmp_path, name):
+    """A list of two billion took a minute and 16 GiB."""
+    column = fits.Column("a", "E", array=[1.0])
+    fits.BinTableHDU.from_columns([column], name="T").writeto(tmp_path / "a.fits")
+    content = (tmp_path / "a.fits").read_bytes()
+    at = content.rfind(name.ljust(8).encode() + b"=")
+    huge = content[: at + 10] + b"2147483648".rjust(20) + content[at + 30 :]
+    (tmp_path / "b.fits").write_bytes(huge)
+    with pytest.raises(InputError, match=f"{name} is more than 999"):
+        open_fits(tmp_path / "b.fits")
