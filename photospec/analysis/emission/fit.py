@@ -51,7 +51,7 @@ SHAPE_FACTOR, SHAPE_ERROR, SHAPE_ERROR_OIII = 1.05, 0.005, 0.02
 STARS_ERROR, STARS_ERROR_BALMER = 0.02, 0.065
 DISPERSION_RANGE = (5.0, 700.0)  # km/s
 VELOCITY_RANGE = 600.0  # km/s
-GAUSS_NEWTON_STEPS = 20
+GAUSS_NEWTON_STEPS = 20  # at most: a fit that wanders is stopped here
 LARGEST_STEP, SMALLEST_STEP = 80.0, 1.0  # km/s; the next would be far smaller still
 CHI2_GAIN = 1e-4  # of chi2, by one step: no more is to be had
 # Broad-line regions have full widths at half maximum of 1000 km/s and more, which no

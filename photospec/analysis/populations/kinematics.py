@@ -15,6 +15,7 @@ from scipy import fft
 from photospec.analysis.populations.templates import FWHM
 from photospec.dust import CALZETTI_RV
 from photospec.utils.constants import SPEED_OF_LIGHT
+from photospec.utils.optional import optional_imports
 
 __all__ = ["Kinematics", "PPXFSettings", "fit_kinematics", "losvd_convolve"]
 
@@ -115,8 +116,9 @@ def fit_kinematics(data, chosen, settings, dispersion=150.0):
     stars = matched.basis @ data.coefficients[:, chosen]
     template_wavelength, floor = matched.wavelength, matched.floor
     with contextlib.redirect_stdout(io.StringIO()):
-        from ppxf import ppxf_util
-        from ppxf.ppxf import ppxf
+        with optional_imports():
+            from ppxf import ppxf_util
+            from ppxf.ppxf import ppxf
 
         step = np.log(wavelength[-1] / wavelength[0]) / (wavelength.size - 1)
         names, gas = (), np.zeros((len(stars), 0))
@@ -213,7 +215,8 @@ def losvd_convolve(matched, stars):
     ndarray, shape (n_pixels, n_basis)
         On the pixels of the spectrum.
     """
-    from ppxf.ppxf import losvd_rfft
+    with optional_imports():
+        from ppxf.ppxf import losvd_rfft
 
     n_pixels = len(matched.basis)
     step = np.log(matched.wavelength[-1] / matched.wavelength[0]) / (n_pixels - 1)
