@@ -16,6 +16,7 @@ __all__ = [
     "BPTClass",
     "BPTResult",
     "WHANClass",
+    "agn_height",
     "cidfernandes11",
     "classify_bpt",
     "classify_ratios",
@@ -78,6 +79,33 @@ def kauffmann03(log_nii_ha):
         log [O III]5007/Hbeta; NaN from 0.05 on.
     """
     return _hyperbola(log_nii_ha, 0.61, 0.05, 1.30)
+
+
+def agn_height(log_nii_ha, log_oiii_hb):
+    """How far above the SDSS pipeline's curve of its subclass AGN galaxies lie, dex.
+
+    log [O III]/Hbeta - (0.7 - 1.2 (log [N II]/Halpha + 0.4)), the pipeline's criterion
+    (https://www.sdss.org/dr16/spectro/catalogs/), cut at -2 and 2, so that one faint line does not
+    decide the mean over candidates of a galaxy.
+
+    Parameters
+    ----------
+    log_nii_ha, log_oiii_hb : array_like
+        log [N II]6584/Halpha and log [O III]5007/Hbeta.
+
+    Returns
+    -------
+    ndarray
+        NaN where a ratio is not finite.
+
+    Examples
+    --------
+    >>> from photospec.analysis.bpt import agn_height
+    >>> agn_height([-0.4, 0.0], [0.7, 0.72]).round(2)
+    array([0. , 0.5])
+    """
+    height = np.asarray(log_oiii_hb, float) - (0.7 - 1.2 * (np.asarray(log_nii_ha, float) + 0.4))
+    return np.where(np.isfinite(height), np.clip(height, -2.0, 2.0), np.nan)
 
 
 def kewley01(log_ratio, diagram="nii"):

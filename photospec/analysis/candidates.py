@@ -11,6 +11,8 @@ import numpy as np
 from astropy.table import MaskedColumn, QTable
 from specutils import Spectrum
 
+from photospec.analysis.bpt import agn_height
+from photospec.analysis.columns import describe
 from photospec.analysis.properties import masked_column, measure_properties
 from photospec.errors import InputError
 
@@ -61,10 +63,14 @@ def measure_candidates(
     >>> print(len(table), table["n_candidates"][0])
     1 3
     """
-    return combine_candidates(measure_properties(spectra, **options), best_index)
+    first = spectra[0] if isinstance(spectra, list) and spectra else spectra
+    threshold = (getattr(first, "meta", None) or {}).get("agn_threshold")
+    return combine_candidates(
+        measure_properties(spectra, **options), best_index, agn_threshold=threshold
+    )
 
 
-def combine_candidates(table, best_index):
+def combine_candidates(table, best_index, *, agn_threshold=None):
     """Make the measured candidates of a galaxy one row: values of one, errors from all.
 
     Parameters
@@ -74,6 +80,9 @@ def combine_candidates(table, best_index):
         many candidates, one galaxy after the other.
     best_index : int, or array_like of int (n_galaxies,)
         Row, among those of its galaxy, of the candidate that stands for all.
+    agn_threshold : float, optional
+        ``agn_score`` above which a galaxy is called an AGN, dex; ``meta["agn_threshold"]`` of
+        predicted spectra. `measure_candidates` finds it there.
 
     Returns
     -------
@@ -82,7 +91,11 @@ def combine_candidates(table, best_index):
         ``<column>_error`` is its measurement error and half the range from the 16th to the 84th
         percentile of the candidates in quadrature, masked where fewer than three candidates
         could be measured. ``bpt_class_probability`` is the fraction of the candidates with a
-        class that are of this class. ``n_candidates`` says how many there are, and so does
+        class that are of this class. ``agn_score`` is the mean over the candidates of the height of
+        their lines above the SDSS pipeline's curve for AGN, dex (`~photospec.analysis.bpt.agn_height`),
+        masked where fewer than three candidates have all four lines; ``agn`` (with an
+        `agn_threshold`) whether it is above the threshold. A single candidate is a draw, and its
+        ``bpt_class`` is one; whether a galaxy is an AGN is said by all of them. ``n_candidates`` says how many there are, and so does
         ``flags``; with one, errors are of the measurement only.
 
     Raises
@@ -103,8 +116,10 @@ def combine_candidates(table, best_index):
     if n_candidates > 1:
         _widen_errors(combined, table, n_candidates, notes)
     _add_class_probability(combined, table, n_candidates)
+    _add_agn_score(combined, table, n_candidates, agn_threshold)
     combined["n_candidates"] = np.full(len(best), n_candidates)
     combined["flags"] = ["; ".join([*note, _origin(n_candidates)]) for note in notes]
+    describe(combined)
     return combined
 
 
@@ -147,6 +162,7 @@ def _widen_errors(combined, table, n_candidates, notes):
         known = np.isfinite(value) & (np.isfinite(measured) | (spread > 0))
         column = masked_column(np.where(known, error, np.nan), combined[error_name].unit)
         column.info.format = combined[error_name].info.format
+        column.info.description = combined[error_name].info.description
         combined[error_name] = column
         for i in np.flatnonzero(np.isfinite(value) & np.isnan(spread)):
             few[i].append(name)
@@ -178,6 +194,25 @@ def _add_class_probability(combined, table, n_candidates):
     column = MaskedColumn(np.where(enough, share, np.nan), mask=~enough, format=".3f")
     place = combined.colnames.index("bpt_class") + 1
     combined.add_column(column, name="bpt_class_probability", index=place)
+
+
+def _add_agn_score(combined, table, n_candidates, threshold):
+    """Add the mean height above the curve for AGN, and what a threshold makes of it."""
+    names = [f"{line}_flux" for line in ("nii_6584", "halpha", "oiii_5007", "hbeta")]
+    if not {*names} <= {*table.colnames}:
+        return
+    with np.errstate(divide="ignore", invalid="ignore"):
+        nii, halpha, oiii, hbeta = (np.log10(_numbers(table[name])) for name in names)
+        height = agn_height(nii - halpha, oiii - hbeta).reshape(-1, n_candidates)
+    seen = np.isfinite(height)
+    few = seen.sum(axis=-1) < FEWEST
+    score = np.where(seen, height, 0.0).sum(axis=-1) / np.maximum(seen.sum(axis=-1), 1)
+    place = combined.colnames.index("bpt_class_probability") + 1
+    column = MaskedColumn(np.where(few, np.nan, score), mask=few, format=".3f")
+    combined.add_column(column, name="agn_score", index=place)
+    if threshold is not None:
+        column = MaskedColumn(score > threshold, mask=few)
+        combined.add_column(column, name="agn", index=place + 1)
 
 
 def _origin(n_candidates):

@@ -24,6 +24,7 @@ from specutils import Spectrum
 
 from photospec.analysis.bulk.frames import reason_not_bulk
 from photospec.analysis.bulk.indices import indices_of_block
+from photospec.analysis.columns import describe
 from photospec.analysis.emission.model import BROAD_GROUPS, LINE_NAMES, line_groups
 from photospec.analysis.gate import gather, notes, reason_unusable
 from photospec.analysis.indices.definitions import INDICES, LICK, Index, index_definitions
@@ -176,7 +177,8 @@ def measure_properties(
     astropy.table.QTable
         One row per spectrum. Every measured number has a column ``<column>_error``. What
         cannot be measured is masked, with the reason in ``flags``; one bad spectrum never
-        stops the rest.
+        stops the rest. Columns have units and descriptions; `photospec.utils.tables.write_table`
+        writes them for other programs.
 
     Raises
     ------
@@ -718,6 +720,7 @@ def assemble(rows, options):
     for name in table.colnames:
         if table[name].dtype.kind == "f":
             table[name].info.format = ".6f" if name.startswith("redshift") else ".5g"
+    describe(table, options.indices, options.lines)
     table.meta["redshift_range"] = list(options.redshift_range)
     table.meta["templates"] = str(options.templates)
     return table

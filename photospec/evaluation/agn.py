@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from photospec.analysis.bpt import kauffmann03
+from photospec.analysis.bpt import agn_height, kauffmann03
 from photospec.evaluation.value import Value, bootstrap
 from photospec.spectrum.wavelengths import SMOOTHING
 
@@ -57,9 +57,9 @@ def kauffmann_height(x):
 def sdss_height(x):
     """How far above the SDSS pipeline's curve points (..., 2) lie, dex; within -2 and 2.
 
-    log [O III]/Hbeta - (0.7 - 1.2 (log [N II]/Halpha + 0.4)), the pipeline's criterion for its
-    subclass AGN. The mean over the candidates of a galaxy, against ``agn_threshold`` of the
-    weights' configuration, tells AGN from star-forming galaxies.
+    `photospec.analysis.bpt.agn_height` of the coordinates of `ratios`. The mean over the candidates
+    of a galaxy, against ``agn_threshold`` of the weights' configuration, tells AGN from star-forming
+    galaxies.
 
     Parameters
     ----------
@@ -70,8 +70,7 @@ def sdss_height(x):
     -------
     ndarray (...)
     """
-    height = x[..., 1] - (0.7 - 1.2 * (x[..., 0] + 0.4))
-    return np.where(np.isfinite(height), np.clip(height, -2.0, 2.0), np.nan)
+    return agn_height(x[..., 0], x[..., 1])
 
 
 def above_kauffmann(flux):

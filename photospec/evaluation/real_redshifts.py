@@ -16,10 +16,19 @@ from photospec.evaluation.draws import image_of
 from photospec.evaluation.redshift_table import redshift_row
 from photospec.evaluation.value import Section, Value, bootstrap
 
-__all__ = ["NOISE", "density_rows", "real_redshifts", "render_noisy"]
+__all__ = [
+    "MISSING",
+    "NOISE",
+    "catalogue_photometry",
+    "density_rows",
+    "real_redshifts",
+    "render_noisy",
+]
 
+#: Noise of an image over the survey's that is missing to the catalogue's.
+MISSING = 0.2
 #: Noise of the images over the survey's, by what it does to the catalogue's.
-NOISE = {"noise counted once": 0.2, "noise counted twice": 1.0}
+NOISE = {"noise counted once": MISSING, "noise counted twice": 1.0}
 
 # Densities of ln(1 + z) are quoted per this, about the scatter of the Main Galaxy Sample.
 _SCALE = 0.05
@@ -103,9 +112,9 @@ def real_redshifts(
         density = spectrograph.redshift_density(images)
         rows.append(density_rows(f"images, {what}", density, galaxies.redshift))
     predict = boosted_trees(
-        _photometry(others), others.redshift, merit=redshift_merit, seed=seed, tune=False
+        catalogue_photometry(others), others.redshift, merit=redshift_merit, seed=seed, tune=False
     )
-    rows.append(redshift_row("trees, catalogue", predict(_photometry(galaxies)), galaxies.redshift))
+    rows.append(redshift_row("trees, catalogue", predict(catalogue_photometry(galaxies)), galaxies.redshift))
     note = (
         f"{len(galaxies)} real galaxies, none of them trained on; trees learnt from {len(others)} "
         "others. Negative log-density of ln(1 + z) per 0.05; PIT: "
@@ -114,6 +123,7 @@ def real_redshifts(
     return Section(name, title, rows, note)
 
 
-def _photometry(galaxies):
+def catalogue_photometry(galaxies):
+    """Magnitudes and colours (n, 9) of the catalogue itself, for trees."""
     magnitude = galaxies.magnitude
     return np.column_stack([magnitude, magnitude[:, :-1] - magnitude[:, 1:]])

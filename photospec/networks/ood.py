@@ -19,6 +19,8 @@ import warnings
 import torch
 from torch import nn
 
+from photospec.utils.optional import optional_imports
+
 __all__ = ["ImageDomain"]
 
 N_COMPONENTS = 32  # of the mixture of Gaussians
@@ -102,8 +104,9 @@ class ImageDomain(nn.Module):
             Of the same galaxies; without it redshifts beyond the training are not looked for.
         seed : int
         """
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.mixture import GaussianMixture
+        with optional_imports():
+            from sklearn.exceptions import ConvergenceWarning
+            from sklearn.mixture import GaussianMixture
 
         # A few pairs, as in trials, are no reason to fail: what is left over weighs nothing.
         k = max(1, min(N_COMPONENTS, len(features) // 4))

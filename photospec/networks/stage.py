@@ -6,7 +6,7 @@ from torch import nn
 from photospec.networks.denoiser import Denoiser, GuidedDenoiser
 from photospec.networks.image_encoder import ImageEncoder
 from photospec.networks.process import Process
-from photospec.networks.redshift_density import RedshiftDensity
+from photospec.networks.redshift_density import MAX_REDSHIFT, RedshiftDensity
 from photospec.networks.samplers import make_sampler
 from photospec.networks.scaling import N_BASE, N_FINE, SpectrumScaling, to_base, upsample
 from photospec.networks.spectrum_transformer import SpectrumTransformer
@@ -104,6 +104,8 @@ class BaseStage(Stage):
         Whether a candidate's redshift is drawn first, from the stage's `RedshiftDensity`.
     n_templates : int
         Of `RestTemplates`.
+    max_redshift : float
+        Candidates' redshifts lie between zero and this.
     process : dict
         Options of `Process`.
     """
@@ -114,12 +116,24 @@ class BaseStage(Stage):
     # encoder are what decides how sharp redshifts are.
     density_weight = 0.1
 
-    def __init__(self, *, image=None, network=None, redshift=False, n_templates=0, process=None):
-        options = {"redshift": redshift, "n_templates": n_templates, **(network or {})}
+    def __init__(
+        self,
+        *,
+        image=None,
+        network=None,
+        redshift=False,
+        n_templates=0,
+        max_redshift=MAX_REDSHIFT,
+        process=None,
+    ):
+        options = {"redshift": redshift, "n_templates": n_templates, "max_redshift": max_redshift}
+        options |= network or {}
         network = SpectrumTransformer(N_BASE, **options)
         super().__init__(image or {}, network, process)
         #: `RedshiftDensity` that redshifts of candidates come from, or None.
-        self.density = RedshiftDensity(*self.encoder.sizes) if redshift else None
+        self.density = None
+        if redshift:
+            self.density = RedshiftDensity(*self.encoder.sizes, max_redshift=max_redshift)
 
     def loss(
         self, image, flux, *, redshift=None, n_draws=1, generator=None, ivar=None, weight=None
@@ -194,8 +208,18 @@ class SuperResolutionStage(Stage):
     length = N_FINE
     log_noise = (-0.5, 1.5)
 
-    def __init__(self, *, image=None, network=None, redshift=False, n_templates=0, process=None):
-        options = {"redshift": redshift, "n_templates": n_templates, **(network or {})}
+    def __init__(
+        self,
+        *,
+        image=None,
+        network=None,
+        redshift=False,
+        n_templates=0,
+        max_redshift=MAX_REDSHIFT,
+        process=None,
+    ):
+        options = {"redshift": redshift, "n_templates": n_templates, "max_redshift": max_redshift}
+        options |= network or {}
         network = SpectrumTransformer(N_FINE, low_resolution=True, **options)
         super().__init__(image or {}, network, process)
 

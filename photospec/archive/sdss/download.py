@@ -29,6 +29,7 @@ from photospec.archive.sdss.settings import DownloadConfig
 from photospec.archive.sdss.store import Store
 from photospec.archive.transfer import Client
 from photospec.errors import InputError
+from photospec.utils.optional import optional_imports
 
 try:
     import fcntl
@@ -352,7 +353,8 @@ class _Download:
 
     def _reach(self):
         """Say at once when there is no network, before a week of attempts."""
-        from astroquery.sdss import conf
+        with optional_imports():
+            from astroquery.sdss import conf
 
         self.client.reach(conf.sas_baseurl)
 
@@ -439,7 +441,8 @@ def _dry_run(folder, rows, config):
         places = {(r["run"], r["rerun"], r["camcol"], r["field"]) for r in rows}
         n_galaxies, n_fields = len(rows), len(places)
     else:
-        from astroquery.sdss import conf
+        with optional_imports():
+            from astroquery.sdss import conf
 
         Client(config).reach(conf.skyserver_baseurl)
         n_galaxies, n_fields = SkyServer(config).count()
