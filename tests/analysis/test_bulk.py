@@ -24,7 +24,7 @@ from photospec.analysis.emission.measure import measure_lines
 from photospec.analysis.emission.model import GROUPS, group_profiles
 from photospec.analysis.gate import take
 from photospec.analysis.indices.measure import indices_of_row
-from photospec.analysis.populations.log_spectrum import to_log_spectrum
+from photospec.analysis.populations.log_spectrum import SDSS_STEP, to_log_spectrum
 from photospec.analysis.populations.resolution import resampling_matrix
 from photospec.analysis.populations.templates import bc03_templates
 from photospec.analysis.properties import COLUMNS, INDEX_COLUMNS
@@ -429,3 +429,14 @@ def test_indices_are_those_of_the_exact_path(spectra):
 def test_copies_of_a_template_set_share_one_library(library):
     copy = replace(library.templates, basis=library.templates.basis.copy())
     assert library_of(copy) is library
+
+
+def test_pixels_of_a_logarithmic_grid_add_no_error(library):
+    """As on the exact path, which does not resample them."""
+    wavelength = 3900 * np.exp(SDSS_STEP * np.arange(3600))
+    flux = np.interp(wavelength / 1.05, library.wavelength, np.ones(library.wavelength.size))
+    for grid, expected in ((wavelength, 0.0), (np.arange(3900.0, 8900.0), 14.0)):
+        row = to_arrays(from_arrays(grid, np.interp(grid, wavelength, flux), lsf=2.3))
+        frames = Sources.of([row]).at(np.arange(1), np.array([0.05]), library)
+        assert frames.pixel_box == pytest.approx(expected, rel=0.05)
+        assert frames.pixel_box == to_log_spectrum(row, 0.05).pixel_box
