@@ -7,7 +7,8 @@ from photospec.evaluation import card_figures
 from photospec.evaluation.on_pairs import Settings, pairs_card
 from photospec.evaluation.ood import ood_card
 from photospec.evaluation.photometry import photometry_card, read_catalogue
-from photospec.evaluation.real_images import images_card
+from photospec.evaluation.real_agn import real_agn
+from photospec.evaluation.real_images import flagged_card, images_card, known_card
 from photospec.evaluation.real_redshifts import real_redshifts
 from photospec.evaluation.value import write_sections
 from photospec.figures import save_figure
@@ -34,6 +35,9 @@ def model_card(
     images=(),
     catalogue=None,
     real=None,
+    classes=None,
+    known=None,
+    strange=None,
     settings=None,
     report=print,
 ):
@@ -58,6 +62,10 @@ def model_card(
     real : dict of str to (RealGalaxies, RealGalaxies), optional
         By the sample's name: galaxies never trained on, and others of the same catalogue, see
         `photospec.evaluation.real_redshifts`. Their tables come first.
+    classes : (RealGalaxies, RealGalaxies), optional
+        With kinds, never trained on and others, see `photospec.evaluation.real_agn`.
+    known, strange : dict, optional
+        See `photospec.evaluation.real_images.known_card` and `flagged_card`.
     settings : Settings, optional
     report : callable
         Is given each table as soon as it is there.
@@ -86,6 +94,13 @@ def model_card(
                 name=f"real_redshift_{number}",
             )
         )
+    if known:
+        add(known_card(spectrograph, known))
+    if strange:
+        add(flagged_card(spectrograph, strange))
+    if classes is not None:
+        n_candidates = settings.n_candidates
+        add(real_agn(spectrograph, *classes, n_candidates=n_candidates, folder=cache))
     with PairsFile(pairs, bands=spectrograph.config.bands) as file:
         card = pairs_card(spectrograph, file, training, settings, folder=cache)
         add(*card.sections)

@@ -1,7 +1,8 @@
 """Measure spectra as a user would, in processes, with the results kept on disk.
 
 The same measurement on predicted and on true noiseless spectra, so that what the analysis
-itself gets wrong does not count against the prediction.
+itself gets wrong does not count against the prediction: many at once, as spectra without noise
+are measured.
 """
 
 from contextlib import suppress
@@ -25,7 +26,7 @@ QUANTITIES = (
     "velocity_dispersion",
     *(f"{line}_{what}" for line in LINES for what in ("flux", "ew", "width", "snr")),
 )
-_AT_ONCE, _CHUNK = 4, 64
+_AT_ONCE, _CHUNK = 32, 64
 
 
 def measure_spectra(flux, redshift, lsf, *, store=None, n_processes=1, progress=False):
@@ -84,23 +85,35 @@ def _no_rows(flux, redshift, lsf):
 
 def _rows(flux, redshift, lsf):
     """Measured numbers (n, n_quantities)."""
+    from photospec.analysis.bulk import fit_populations_bulk, reason_not_bulk
+    from photospec.utils.parallel import one_thread
+
     found = _no_rows(flux, redshift, lsf)
-    for i, (one, z) in enumerate(zip(flux, redshift)):
-        if np.isfinite(z) and z > 0:
+    with one_thread():
+        rows = {
+            i: arrays_of(one, lsf)
+            for i, (one, z) in enumerate(zip(flux, redshift))
+            if np.isfinite(z) and z > 0
+        }
+        alike = [i for i, arrays in rows.items() if not reason_not_bulk(arrays)]
+        fits = {}
+        if alike:
+            together = fit_populations_bulk([rows[i] for i in alike], np.asarray(redshift)[alike])
+            fits = dict(zip(alike, together))
+        for i, arrays in rows.items():
             # Whatever happens to one spectrum must not stop the rest.
             with suppress(Exception):
-                values = _one(arrays_of(one, lsf), float(z))
+                values = _one(arrays, float(redshift[i]), fits.get(i))
                 found[i] = [values[name] for name in QUANTITIES]
     return found
 
 
-def _one(arrays, redshift):
+def _one(arrays, redshift, fit=None):
     from photospec.analysis import fit_populations, measure_indices, measure_lines
-    from photospec.utils.parallel import one_thread
 
-    with one_thread():
+    if fit is None:
         fit = fit_populations(arrays, redshift)
-        lines = measure_lines(fit)
+    lines = measure_lines(fit)
     values = {name: getattr(fit, name, np.nan) for name in QUANTITIES}
     indices = measure_indices(arrays, redshift=redshift, indices=("dn4000",))
     values["dn4000"] = indices["dn4000"][0]

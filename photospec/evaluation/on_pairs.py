@@ -46,6 +46,9 @@ class Settings:
         Total r magnitude.
     skip_last : int
         Pairs at the end of the first training file that were kept for validation.
+    networks : bool
+        Whether networks that answer directly are trained too, to compare with: half an hour on
+        one core.
     seed, n_processes : int
     progress : bool
     """
@@ -58,6 +61,7 @@ class Settings:
     redshift_range: tuple = (0.05, 0.15)
     r_limit: float = 17.77
     skip_last: int = 512
+    networks: bool = True
     seed: int = 0
     n_processes: int = 1
     progress: bool = False
@@ -226,7 +230,7 @@ def _baselines(learned, pairs, index, photometry, store, settings):
     spectra = {}
     image = pairs.image(index)
     folder = store.folder
-    for target in ("redshift", "spectrum"):
+    for target in ("redshift", "spectrum") if settings.networks else ():
         answer = predict_regressor(
             train_regressor(target, learned.paths, folder, progress=settings.progress), image
         )
