@@ -5,8 +5,12 @@ Builds offline: set ``PHOTOSPEC_DOCS_ONLINE=1`` to link to other projects' pages
 """
 
 import os
+import sys
 import warnings
 from importlib.metadata import version as _version
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 # One numerical thread: examples run beside each other and beside the build.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -18,8 +22,10 @@ release = version = _version("photospec")
 
 extensions = [
     "numpydoc",
+    "references",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.doctest",  # testsetup; tests/test_docs.py runs the code
     "sphinx.ext.mathjax",
     "sphinx_gallery.gen_gallery",
 ]
@@ -37,8 +43,8 @@ if os.environ.get("PHOTOSPEC_DOCS_ONLINE"):
 root_doc = "index"
 exclude_patterns = ["_build", "changes", "**/README.rst", "auto_examples/**/*.ipynb"]
 default_role = "py:obj"
-# References to other projects resolve only with intersphinx; our own are still looked up.
-nitpicky = False
+# Whatever stands in single backquotes is something; _ext/references.py knows what.
+nitpicky = True
 
 autosummary_generate = True
 autosummary_imported_members = False
@@ -63,8 +69,8 @@ sphinx_gallery_conf = {
 html_theme = "pydata_sphinx_theme"
 html_title = f"photospec {release}"
 html_show_sourcelink = False
-# Pages of the first level have no sections to navigate.
-html_sidebars = {"*": []}
+# The front page has nothing beside it.
+html_sidebars = {"index": []}
 html_theme_options = {
     "show_prev_next": False,
     "navigation_with_keys": False,

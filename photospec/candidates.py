@@ -1,19 +1,30 @@
 """The candidate spectra drawn for one image."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 
 import numpy as np
 from astropy.nddata import StdDevUncertainty
 from astropy.table import QTable
 from specutils import Spectrum
 
-__all__ = ["CHOICES", "CandidateSpectra", "best_candidate"]
+from photospec.errors import InputError
+from photospec.spectrum import read_spectrum, write_spectra
+
+__all__ = [
+    "CHOICES",
+    "CandidateSpectra",
+    "best_candidate",
+    "read_candidates",
+    "write_candidates",
+]
 
 #: Ways to choose one candidate, see `best_candidate`.
 CHOICES = ("central", "similar")
 # Spectra are compared in steps of this many samples, above the width of a line.
 _STEP = 4
-_FLOOR = 1e-3
+_FLOOR = 1e-3  # of the mean flux: logarithms of less would decide the distance
 
 
 def best_candidate(flux, similarity, redshift=None, expected_redshift=None, *, choose="central"):
@@ -104,9 +115,12 @@ class CandidateSpectra:
     def best(self):
         """The candidate that stands for all, a Spectrum (n_wave,).
 
-        ``meta`` holds its ``similarity``, ``drawn_redshift`` and ``expected_redshift``.
+        ``meta`` holds its ``similarity``, ``drawn_redshift`` and ``expected_redshift``, and the
+        ``spread`` of all candidates, which a file of spectra keeps.
         """
         meta = dict(self.spectra.meta) | {"similarity": float(self.similarity[self.best_index])}
+        if len(self) > 1:
+            meta["spread"] = self.spread
         if self.redshift is not None:
             meta["drawn_redshift"] = float(self.redshift[self.best_index])
             meta["expected_redshift"] = self.expected_redshift
@@ -144,3 +158,138 @@ class CandidateSpectra:
             f"<CandidateSpectra: {len(self)} candidates of {self.spectra.flux.shape[-1]} samples, "
             f"similarity {self.similarity.min():.3f} to {self.similarity.max():.3f}>"
         )
+
+
+# Entries of ``meta`` with one value for each candidate of a file.
+_OF_CANDIDATES = ("images", "candidate", "best", "similarity", "drawn_redshift")
+_OF_IMAGES = ("expected_redshift", "flags", "galactic_ebv")
+
+
+def write_candidates(
+    path: str | PathLike,
+    candidates: Sequence[CandidateSpectra],
+    *,
+    images: Sequence[str] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write all candidates of one or more images to a file of spectra.
+
+    Parameters
+    ----------
+    path : path-like
+        FITS file, as of `photospec.spectrum.write_spectra`; its table OBJECTS says of each
+        spectrum of which image it is, which candidate, and whether it stands for all.
+    candidates : sequence of CandidateSpectra
+        On one wavelength grid.
+    images : sequence of str, optional
+        Names of the images; numbers by default.
+    overwrite : bool
+        Replace an existing file.
+
+    Raises
+    ------
+    InputError
+        As `photospec.spectrum.write_spectra`, and if there are not as many names as images.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from photospec import CandidateSpectra
+    >>> from photospec.candidates import read_candidates, write_candidates
+    >>> from photospec.spectrum import from_arrays
+    >>> spectra = from_arrays(np.arange(4000.0, 5000.0), np.ones((3, 1000)))
+    >>> drawn = CandidateSpectra(spectra, similarity=np.array([0.2, 0.7, 0.4]))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_candidates(f"{folder}/all.fits", [drawn, drawn], images=["a", "b"])
+    ...     back = read_candidates(f"{folder}/all.fits")
+    >>> list(back), back["b"].best_index
+    (['a', 'b'], 1)
+    """
+    candidates = list(candidates)
+    names = [str(i) for i in range(len(candidates))] if images is None else list(map(str, images))
+    if not candidates or len(names) != len(candidates) or len(set(names)) != len(names):
+        raise InputError(
+            f"images: expected a name of its own for each of {len(candidates)} images, got "
+            f"{len(names)} names"
+        )
+    first = candidates[0].spectra
+    meta = {key: value for key, value in first.meta.items() if key != "spread"}
+    meta |= {key: [] for key in (*_OF_CANDIDATES, *_OF_IMAGES)}
+    for name, drawn in zip(names, candidates, strict=True):
+        n, best = len(drawn), drawn.best_index
+        meta["images"] += [name] * n
+        meta["candidate"] += range(n)
+        meta["best"] += [i == best for i in range(n)]
+        meta["similarity"] += drawn.similarity.tolist()
+        meta["drawn_redshift"] += [None] * n if drawn.redshift is None else drawn.redshift.tolist()
+        meta["expected_redshift"] += [drawn.expected_redshift] * n
+        for key in ("flags", "galactic_ebv"):
+            meta[key] += [drawn.spectra.meta.get(key)] * n
+    meta = {key: value for key, value in meta.items() if key not in _OF_IMAGES or _said(value)}
+    flux = np.concatenate([drawn.spectra.flux for drawn in candidates]).astype(np.float32)
+    spectra = Spectrum(
+        flux=flux, spectral_axis=first.spectral_axis, spectral_axis_index=-1, meta=meta
+    )
+    write_spectra(path, spectra, overwrite=overwrite)
+
+
+def _said(values):
+    return any(value is not None for value in values)
+
+
+def read_candidates(path: str | PathLike) -> dict[str, CandidateSpectra]:
+    """Read the candidates of a file of `write_candidates` or ``photospec predict --candidates``.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    dict of str to CandidateSpectra
+        By name of the image, in the order of the file.
+
+    Raises
+    ------
+    InputError
+        If it is another file.
+
+    Examples
+    --------
+    See `write_candidates`.
+    """
+    found = read_spectrum(path)
+    meta = getattr(found, "meta", {})
+    if not {"images", "candidate", "best", "similarity"} <= meta.keys():
+        raise InputError(
+            f"path: expected a file of candidates, got {path}, which holds other spectra; was it "
+            "written by photospec predict -o?"
+        )
+    rows = {}
+    for i, name in enumerate(meta["images"]):
+        rows.setdefault(name, []).append(i)
+    common = {key: value for key, value in meta.items() if key not in _OF_CANDIDATES}
+    return {name: _candidates_at(found, common, np.array(at)) for name, at in rows.items()}
+
+
+def _candidates_at(spectra, common, rows):
+    """Candidates of the rows of a file that belong to one image."""
+    meta, first = dict(common), rows[0]
+    for key in _OF_IMAGES:
+        if key in meta:
+            meta[key] = meta[key][first]
+    expected = meta.pop("expected_redshift", None)
+    redshift = [spectra.meta["drawn_redshift"][i] for i in rows]
+    return CandidateSpectra(
+        Spectrum(
+            flux=spectra.flux[rows],
+            spectral_axis=spectra.spectral_axis,
+            spectral_axis_index=-1,
+            meta=meta,
+        ),
+        similarity=np.array([spectra.meta["similarity"][i] for i in rows], float),
+        redshift=None if None in redshift else np.array(redshift, float),
+        best_index=int(np.argmax([spectra.meta["best"][i] for i in rows])),
+        expected_redshift=expected,
+    )

@@ -23,9 +23,11 @@ __all__ = [
     "calzetti00",
     "cardelli89",
     "galactic_extinction",
+    "response_camera",
+    "response_extinction",
 ]
 
-CALZETTI_RV = 4.05
+CALZETTI_RV = 4.05  # Calzetti et al. (2000, ApJ 533, 682), equation 5
 
 #: A_band / E(B-V)_SFD of each camera's bands: Schlafly & Finkbeiner (2011, ApJ 737, 103),
 #: table 6, R_V = 3.1; "decam" is their DES set.
@@ -40,6 +42,8 @@ MAX_EBV = 5.0
 # E(B-V) over that of the SFD map in the coefficients above: table 6 has A_B = 3.626 and
 # A_V = 2.742 for Landolt's bands. (The 0.86 of their abstract is measured on spectra.)
 _RECALIBRATION = 0.884
+# Groups of response curves whose coefficients are published.
+_PUBLISHED = {"sdss2010": "sdss", "decam2014": "decam"}
 
 
 def _in_range(wavelength, low, high, paper):
@@ -173,6 +177,59 @@ def band_extinction(bands, camera="sdss"):
         )
     known = BAND_EXTINCTION[camera]
     return np.array([known[b] if b in known else _of_band(b) for b in bands])
+
+
+def response_camera(response):
+    """Camera of a response curve, a key of `BAND_EXTINCTION`; None for any other.
+
+    Parameters
+    ----------
+    response : str
+        As in `response_extinction`.
+
+    Examples
+    --------
+    >>> from photospec.dust import response_camera
+    >>> response_camera("decam2014-g"), response_camera("u"), response_camera("VIS")
+    ('decam', 'sdss', None)
+    """
+    from photospec.photometry.filters import load_band
+
+    return _PUBLISHED.get(load_band(response).name.partition("-")[0])
+
+
+def response_extinction(response):
+    """Extinction through a response curve per unit of E(B-V) of the SFD map.
+
+    The published coefficient in `BAND_EXTINCTION` for the curves of its cameras, else the mean of
+    `galactic_extinction` over a flat spectrum behind E(B-V) = 0.1.
+
+    Parameters
+    ----------
+    response : str
+        Name of a band or response curve, see `photospec.photometry.filters.load_band`.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> from photospec.dust import response_extinction
+    >>> response_extinction("decam2014-g")
+    3.237
+    """
+    from photospec.photometry.filters import load_band
+
+    curve = load_band(response)
+    camera, _, band = curve.name.partition("-")
+    if camera in _PUBLISHED and band in BAND_EXTINCTION[_PUBLISHED[camera]]:
+        return BAND_EXTINCTION[_PUBLISHED[camera]][band]
+    inside = curve.response > 0
+    wavelength, weight = curve.wavelength[inside], curve.response[inside] / curve.wavelength[inside]
+    through = 10 ** (-0.4 * galactic_extinction(wavelength) * 0.1)
+    share = np.trapezoid(weight * through, wavelength) / np.trapezoid(weight, wavelength)
+    return float(-25 * np.log10(share))
 
 
 def _of_band(band):

@@ -7,7 +7,7 @@ line prints that line and exits; scripts catch `PhotospecError`.
 
 from astropy.utils.exceptions import AstropyUserWarning
 
-__all__ = ["InputError", "PhotospecError", "PhotospecWarning"]
+__all__ = ["InputError", "MissingPackageError", "PhotospecError", "PhotospecWarning"]
 
 
 class PhotospecError(Exception):
@@ -16,6 +16,10 @@ class PhotospecError(Exception):
 
 class InputError(PhotospecError, ValueError):
     """An argument, file or configuration that cannot be used as it is."""
+
+
+class MissingPackageError(InputError, ImportError):
+    """A package is not installed that an extra of photospec installs; the message names it."""
 
 
 class PhotospecWarning(AstropyUserWarning):

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.ndimage import median_filter
 
 from photospec.errors import InputError
 from photospec.lines import LINES
-from photospec.spectrum import to_arrays
+from photospec.spectrum import FLUX_UNIT, to_arrays
+from photospec.utils.stats import MAD_TO_STD
 
 __all__ = [
     "GalaxyRow",
@@ -26,7 +28,11 @@ MARKED = (
     "oii_3729", "ca_k", "ca_h", "hdelta", "g_band", "hgamma", "hbeta", "oiii_5007", "mg_b",
     "na_d2", "oi_6300", "halpha", "sii_6716",
 )  # fmt: skip
-_ROWS_PER_PAGE = 6
+_ROWS_PER_PAGE = 6  # more on a page of 11 inches are too flat to read
+# Samples; noise is estimated in blocks, and peaks of the band that are narrower are cut.
+_BLOCK, _PEAK = 100, 61
+# Between the parts of a title.
+_GAP = "   "
 _FLUX_LABEL = r"Flux [$10^{-17}$ erg s$^{-1}$ cm$^{-2}$ Å$^{-1}$]"
 # Their names stand to the right of the line; to the left is a close neighbour's.
 _NAMED_RIGHT = ("ca_h", "hdelta", "hgamma")
@@ -65,14 +71,25 @@ def rgb_image(image, *, stretch=None, q=8):
     red, blue = red / 1.3, blue * 1.5
     mean = (red + green + blue) / 3
     # Noise from the differences of neighbours: blind to the galaxy itself.
-    noise = 1.4826 * np.median(np.abs(np.diff(mean, axis=1))) / np.sqrt(2)
+    noise = MAD_TO_STD * np.median(np.abs(np.diff(mean, axis=1))) / np.sqrt(2)
     if stretch is None:
         stretch = max(16 * noise, 1e-3 * np.max(np.abs(mean)), np.finfo(float).tiny)
     # A dark grey sky: cut at zero, its noise would show as coloured dots.
     return make_lupton_rgb(red, green, blue, minimum=-3 * noise, stretch=stretch, Q=q)
 
 
-def plot_spectrum(axes, wavelength, flux, *, redshift=None, truth=None, label="predicted"):
+def plot_spectrum(
+    axes,
+    wavelength,
+    flux,
+    *,
+    redshift=None,
+    truth=None,
+    spread=None,
+    sigma=None,
+    label="predicted",
+    legend=True,
+):
     """Draw a spectrum and mark its lines.
 
     Parameters
@@ -87,26 +104,74 @@ def plot_spectrum(axes, wavelength, flux, *, redshift=None, truth=None, label="p
         Where the lines are; none are marked if absent or not finite.
     truth : array, (n_wave,), optional
         The true flux, drawn under the spectrum, with a legend.
+    spread : array, (n_wave,), optional
+        Standard deviation over the candidates, drawn as a band around the spectrum, with a
+        legend.
+    sigma : array, (n_wave,), optional
+        Standard deviation of the noise, which the axes leave out of account; estimated from
+        neighbouring samples if not given.
     label : str
         What the spectrum is, for the legend.
+    legend : bool
+        Whether to draw the legend.
     """
-    shown = np.asarray(flux)
+    shown = [(flux, sigma)]
     if truth is not None:
         axes.plot(wavelength, truth, color="tab:orange", linewidth=0.9, label="truth")
-        shown = np.concatenate([shown, truth])
+        shown.append((truth, None))
+    if spread is not None:
+        low, high = flux - spread, flux + spread
+        axes.fill_between(
+            wavelength, low, high, color="tab:blue", alpha=0.3, linewidth=0,
+            label="± standard deviation of the candidates",
+        )  # fmt: skip
+        # Where lines of the candidates do not coincide the band has peaks; these may be cut.
+        shown += [(median_filter(edge, _PEAK, mode="nearest"), None) for edge in (low, high)]
     axes.plot(wavelength, flux, color="black", linewidth=0.7, label=label)
-    if truth is not None:
-        axes.legend(loc="lower right", fontsize=7)
+    if legend and (truth is not None or spread is not None):
+        axes.legend(loc="lower right", fontsize=8, frameon=False)
     axes.set_xlim(wavelength[0], wavelength[-1])
-    finite = shown[np.isfinite(shown)]
-    if finite.size:
-        low, high = np.min(finite), np.max(finite)
+    limits = _limits(shown)
+    if limits is not None:
+        low, high = limits
         span = (high - low) or abs(high) or 1.0
         # Headroom for the labels of the lines.
         axes.set_ylim(min(0.0, low - 0.05 * span), high + 0.22 * span)
-    axes.tick_params(direction="in", top=True, right=True, labelsize=8)
+    axes.tick_params(direction="in", top=True, right=True, labelsize=9)
     if redshift is not None and np.isfinite(redshift):
         _mark_lines(axes, redshift)
+
+
+def _limits(shown):
+    """Lowest and highest flux of spectra, three sigma of noise being no flux; None without any."""
+    lows, highs = [], []
+    for flux, sigma in shown:
+        flux = np.asarray(flux, float)
+        sigma = _noise(flux) if sigma is None else np.asarray(sigma, float)
+        good = np.isfinite(flux) & np.isfinite(sigma)
+        if good.any():
+            noise = 3 * sigma[good]
+            lows.append(np.min(flux[good] + noise))
+            highs.append(np.max(flux[good] - noise))
+    if not lows:
+        return None
+    low, high = min(lows), max(highs)
+    return (low, high) if low < high else (high, low)
+
+
+def _noise(flux):
+    """Standard deviation of the noise (n_wave,), from differences of neighbouring samples.
+
+    Lines are few among the samples of a block, so that a median does not see them.
+    """
+    noise = np.zeros(flux.size)
+    for start in range(0, flux.size, _BLOCK):
+        # Second differences: a slope is no noise.
+        change = np.abs(np.diff(flux[start : start + _BLOCK], n=2))
+        change = change[np.isfinite(change)]
+        if change.size:
+            noise[start : start + _BLOCK] = MAD_TO_STD * np.median(change) / np.sqrt(6)
+    return noise
 
 
 def _mark_lines(axes, redshift):
@@ -115,14 +180,15 @@ def _mark_lines(axes, redshift):
     for name in MARKED:
         line = LINES[name]
         position = line.wavelength * (1 + redshift)
-        if not low < position < high:
+        # At the very edge a name would stand over the numbers of the axis.
+        if not low + 0.015 * (high - low) < position < high:
             continue
         color = _ABSORPTION_COLOR if line.kind == "absorption" else _EMISSION_COLOR
         axes.axvline(position, color=color, linewidth=0.5, alpha=0.6, zorder=0)
         axes.annotate(
             line.label, (position, 0.985), (1.5 if name in _NAMED_RIGHT else -1.5, 0),
             xycoords=axes.get_xaxis_transform(), textcoords="offset points", rotation=90,
-            color=color, fontsize=7, ha="left" if name in _NAMED_RIGHT else "right", va="top",
+            color=color, fontsize=8, ha="left" if name in _NAMED_RIGHT else "right", va="top",
         )  # fmt: skip
 
 
@@ -144,6 +210,10 @@ class GalaxyRow:
         Colour picture (ny, nx, 3), y up.
     truth : array or None
         True flux (n_wave,), drawn under the other where it is known.
+    spread : array or None
+        Standard deviation (n_wave,) over the candidates.
+    sigma : array or None
+        Standard deviation (n_wave,) of the noise.
     """
 
     wavelength: np.ndarray
@@ -152,6 +222,8 @@ class GalaxyRow:
     redshift: float = np.nan
     picture: np.ndarray | None = None
     truth: np.ndarray | None = None
+    spread: np.ndarray | None = None
+    sigma: np.ndarray | None = None
 
 
 def galaxy_rows(spectra, table, pictures=None):
@@ -160,11 +232,12 @@ def galaxy_rows(spectra, table, pictures=None):
     Parameters
     ----------
     spectra : specutils.Spectrum
-        Flux (n, n_wave) or (n_wave,).
+        Flux (n, n_wave) or (n_wave,); ``meta["spread"]``, where it is there, is drawn.
     table : astropy.table.Table
         One row per spectrum, with ``redshift`` and, for the titles, whatever it has
-        of ``image``, ``file``, ``redshift_error``, ``dn4000``, ``bpt_class``; where
-        ``n_candidates`` is 1, the error of the redshift is said to be the measurement's.
+        of ``image``, ``file``, ``redshift_error``, ``dn4000``, ``bpt_class``,
+        ``bpt_class_probability``, ``image_flags``; where ``n_candidates`` is 1, the error of the
+        redshift is said to be the measurement's.
     pictures : sequence of array, optional
         Colour pictures (ny, nx, 3), y up.
 
@@ -176,9 +249,21 @@ def galaxy_rows(spectra, table, pictures=None):
     arrays = to_arrays(spectra)
     flux = np.where(arrays.mask, np.nan, arrays.flux)
     pictures = [None] * len(arrays) if pictures is None else pictures
+    spread = spectra.meta.get("spread")
+    if spread is not None and np.shape(spread) == spectra.flux.shape:
+        spread = np.atleast_2d(spread.to_value(FLUX_UNIT))
+    else:
+        spread = [None] * len(arrays)
+    sigma = [None] * len(arrays) if arrays.sigma is None else arrays.sigma
     return [
         GalaxyRow(
-            arrays.wavelength, flux[i], _title(table, i), _number(table, "redshift", i), picture
+            arrays.wavelength,
+            flux[i],
+            _title(table, i),
+            _number(table, "redshift", i),
+            picture,
+            spread=spread[i],
+            sigma=sigma[i],
         )
         for i, picture in enumerate(pictures)
     ]
@@ -209,9 +294,11 @@ def _figure_of(rows):
 
     n_columns = 1 if len(rows) <= _ROWS_PER_PAGE else 2
     n_lines = -(-len(rows) // n_columns)
-    figure = Figure(figsize=(10 * n_columns, 0.6 + 2.5 * n_lines), dpi=100, layout="constrained")
-    figure.supxlabel("Observed wavelength in vacuum [Å]", fontsize=10)
-    figure.supylabel(_FLUX_LABEL, fontsize=10)
+    # Narrow columns: a large figure is made small to be looked at, and its letters with it.
+    width = 10 if n_columns == 1 else 8
+    figure = Figure(figsize=(width * n_columns, 0.8 + 2.5 * n_lines), dpi=120, layout="constrained")
+    figure.supxlabel("Observed wavelength in vacuum [Å]", fontsize=11)
+    figure.supylabel(_FLUX_LABEL, fontsize=11)
     ratios = [1, 3.2] if any(row.picture is not None for row in rows) else [3.2]
     grid = figure.add_gridspec(n_lines, len(ratios) * n_columns, width_ratios=ratios * n_columns)
     for position, row in enumerate(rows):
@@ -222,9 +309,29 @@ def _figure_of(rows):
             axes.imshow(row.picture, origin="lower", interpolation="nearest")
             axes.set_axis_off()
         axes = figure.add_subplot(grid[line, last])
-        plot_spectrum(axes, row.wavelength, row.flux, redshift=row.redshift, truth=row.truth)
-        axes.set_title(row.title, fontsize=9, loc="left")
+        plot_spectrum(
+            axes,
+            row.wavelength,
+            row.flux,
+            redshift=row.redshift,
+            truth=row.truth,
+            spread=row.spread,
+            sigma=row.sigma,
+        )
+        axes.set_title(_wrapped(row.title, 88 if n_columns == 1 else 66), fontsize=10, loc="left")
     return figure
+
+
+def _wrapped(title, width):
+    """Title in lines of at most `width` letters, broken between its parts."""
+    lines = [""]
+    for part in title.split(_GAP):
+        longer = f"{lines[-1]}{_GAP}{part}" if lines[-1] else part
+        if len(longer) > width and lines[-1]:
+            lines.append(part)
+        else:
+            lines[-1] = longer
+    return "\n".join(lines)
 
 
 def _number(table, column, row):
@@ -242,16 +349,43 @@ def _title(table, row):
     redshift, redshift_error = (_number(table, c, row) for c in ("redshift", "redshift_error"))
     if np.isfinite(redshift):
         digits = 4 if not redshift_error < 5e-4 else 5
-        error = f" ± {redshift_error:.{digits}f}" if np.isfinite(redshift_error) else ""
-        of_one = error and _number(table, "n_candidates", row) == 1
-        parts.append(f"z = {redshift:.{digits}f}{error}{' (measurement only)' * bool(of_one)}")
+        of_one = np.isfinite(redshift_error) and _number(table, "n_candidates", row) == 1
+        parts.append(
+            f"z = {redshift:.{digits}f}{_error(redshift_error, digits)}"
+            f"{' (measurement only)' * bool(of_one)}"
+        )
     else:
         parts.append("no redshift")
     if np.isfinite(dn4000 := _number(table, "dn4000", row)):
         parts.append(f"Dn4000 = {dn4000:.2f}")
     if "bpt_class" in table.colnames and not np.ma.is_masked(table["bpt_class"][row]):
-        parts.append(str(table["bpt_class"][row]).replace("_", " ").lower())
-    return "   ".join(parts)
+        probability = _number(table, "bpt_class_probability", row)
+        share = f" ({probability:.0%})" if np.isfinite(probability) else ""
+        parts.append(f"{_class_name(table['bpt_class'][row])}{share}")
+    if flags := _flags(table, row):
+        parts.append(f"[{flags}]")
+    return _GAP.join(parts)
+
+
+def _class_name(name):
+    """Name of a class as people write it: "LINER", "Seyfert", "star-forming"."""
+    names = {"LINER": "LINER", "SEYFERT": "Seyfert", "STAR_FORMING": "star-forming"}
+    return names.get(str(name), str(name).replace("_", " ").lower())
+
+
+def _error(error, digits):
+    """Write an error; one that would be written as zero, as smaller than the last digit."""
+    if not np.isfinite(error):
+        return ""
+    smallest = 10.0**-digits
+    return f" ± {error:.{digits}f}" if error >= smallest / 2 else f" ± <{smallest:.{digits}f}"
+
+
+def _flags(table, row):
+    """What was odd about the image, without underscores."""
+    if "image_flags" not in table.colnames or np.ma.is_masked(table["image_flags"][row]):
+        return ""
+    return str(table["image_flags"][row]).replace("_", " ").replace("; ", ", ")
 
 
 def save_figure(figures, path, **kwargs):

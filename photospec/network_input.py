@@ -12,17 +12,24 @@ from photospec.dust import ASSUMED_EBV, galactic_extinction
 from photospec.errors import InputError
 from photospec.image import ImageArray
 from photospec.image.extinction import check_ebv
+from photospec.image.units import band_names
 from photospec.spectrum import WAVELENGTH, SpectrumArrays, to_arrays, to_training_grid
 
 __all__ = [
+    "MAX_RESAMPLING",
     "as_list",
     "check_draws",
     "check_image",
+    "check_survey",
     "identified",
     "image_seed",
     "parts",
     "spectra_for_networks",
 ]
+
+
+#: Factor by which pixels of an image may be larger or smaller than those of the training.
+MAX_RESAMPLING = 2.0
 
 
 def as_list(image):
@@ -101,7 +108,7 @@ def _text(identifier):
 def _pixel_digest(data):
     """Few coarse numbers of an image (n_bands, ny, nx), as bytes."""
     # Absolute values, because their sums never come near zero, where nothing is relative.
-    light = np.abs(data.astype(float))
+    light = np.nan_to_num(np.abs(data.astype(float)))  # missing bands have no light
     bands = light.sum(axis=(1, 2))
     total = light.sum(axis=0)
     x, y = np.arange(1, total.shape[1] + 1), np.arange(1, total.shape[0] + 1)
@@ -143,7 +150,7 @@ def identified(images, identifiers):
     return named
 
 
-def check_image(image, bands, pixel_scale, size):
+def check_image(image, bands, pixel_scale, size, may_miss=()):
     """Make sure that a prepared image was prepared for these networks.
 
     Parameters
@@ -154,6 +161,8 @@ def check_image(image, bands, pixel_scale, size):
         Arcsec.
     size : int
         Pixels.
+    may_miss : sequence of str
+        Bands without which the networks can do.
 
     Raises
     ------
@@ -171,8 +180,45 @@ def check_image(image, bands, pixel_scale, size):
             f"image: expected {pixel_scale} arcsec per pixel, got {image.pixel_scale}; was it "
             "prepared for other weights?"
         )
-    if not np.isfinite(image.data).all():
+    refused = [band for band in image.missing if band not in may_miss]
+    if refused:
+        raise InputError(
+            f"image: expected bands {','.join(bands)}, got one without {','.join(refused)}; was it "
+            "prepared for other weights?"
+        )
+    there = [band not in image.missing for band in bands]
+    if not np.isfinite(image.data[there]).all():
         raise InputError("image: expected bad pixels to be filled, got some that are not")
+
+
+def check_survey(image, config):
+    """Refuse an image that says that it is of another survey, or lacks a band of the weights.
+
+    Parameters
+    ----------
+    image : NDData
+        What is none is left to the gate.
+    config : photospec.weights.WeightsConfig
+    """
+    meta = getattr(image, "meta", None) or {}
+    camera = str(meta.get("camera") or config.camera).lower()
+    if config.camera and camera != config.camera.lower():
+        raise InputError(
+            f"image: expected one of the camera {config.camera}, on which the weights "
+            f"({config.survey}) were trained, got {camera}; load the weights of its survey"
+        )
+    bands = meta.get("bands")
+    if bands is None:
+        return
+    there = band_names(bands, "meta['bands']")
+    lacking = [b for b in config.bands if b not in there and b not in config.may_miss]
+    if lacking:
+        able = ", ".join(config.may_miss) or "none"
+        raise InputError(
+            f"image: expected bands {', '.join(config.bands)}, got {', '.join(there)}: no "
+            f"{', '.join(lacking)}; predictions need all bands that the weights "
+            f"({config.survey}) were trained on, but those trained without at times ({able})"
+        )
 
 
 def spectra_for_networks(spectrum, *, galactic_ebv=None):

@@ -6,10 +6,12 @@ import numpy as np
 from scipy.special import ndtr
 
 from photospec.errors import InputError
+from photospec.utils.optional import optional_imports
 
 __all__ = ["ImageRedshiftDensity"]
 
 _N_GRID = 601  # of qp's tables: finer than the narrowest component, 0.002 wide
+_ROWS_AT_ONCE = 256  # of tables of densities, which bounds the memory
 _SQRT_2PI = np.sqrt(2 * np.pi)
 
 
@@ -27,6 +29,8 @@ class ImageRedshiftDensity:
     max_redshift : float
     flags : list of list of str
         Of each image, as in ``meta["flags"]`` of predicted spectra.
+    ood_score : ndarray (n,)
+        Of each image, as of `PhotoSpectrograph.ood_score`; None where nobody asked the networks.
 
     Examples
     --------
@@ -43,6 +47,7 @@ class ImageRedshiftDensity:
     width: np.ndarray
     max_redshift: float = 0.6
     flags: list | None = None
+    ood_score: np.ndarray | None = None
 
     def __post_init__(self):
         parts = [np.asarray(getattr(self, name), float) for name in ("weight", "centre", "width")]
@@ -66,8 +71,9 @@ class ImageRedshiftDensity:
         rows = np.arange(len(self))[index]
         rows = np.atleast_1d(rows)
         flags = None if self.flags is None else [self.flags[row] for row in rows]
+        score = None if self.ood_score is None else self.ood_score[rows]
         parts = self.weight[rows], self.centre[rows], self.width[rows]
-        return ImageRedshiftDensity(*parts, self.max_redshift, flags)
+        return ImageRedshiftDensity(*parts, self.max_redshift, flags, score)
 
     @classmethod
     def concatenate(cls, parts):
@@ -80,7 +86,10 @@ class ImageRedshiftDensity:
         flags = None
         if all(part.flags is not None for part in parts):
             flags = [one for part in parts for one in part.flags]
-        return cls(*arrays, parts[0].max_redshift, flags)
+        score = None
+        if all(part.ood_score is not None for part in parts):
+            score = np.concatenate([part.ood_score for part in parts])
+        return cls(*arrays, parts[0].max_redshift, flags, score)
 
     def _below(self, shift):
         """Untruncated probability (n, m) below ``ln(1 + z)`` (n, m) or (m,)."""
@@ -214,18 +223,34 @@ class ImageRedshiftDensity:
         top = np.log1p(self.max_redshift)
         low = np.clip(self.centre.min(axis=1) - self.width.max(axis=1), 0, top)
         high = np.clip(self.centre.max(axis=1) + self.width.max(axis=1), 0, top)
-        # Spacing of the first table: half of the narrowest component.
-        n_steps = int(np.clip(np.ceil(2 * ((high - low) / self.width.min(axis=1)).max()), 16, 2048))
-        height = self.weight / self.width
+        # Spacing of the first table: half of the narrowest component. By powers of two, so that
+        # images share tables, and an image's does not depend on the others.
+        n_steps = np.clip(2 * (high - low) / self.width.min(axis=1), 16, 2048)
+        n_steps = 2 ** np.ceil(np.log2(n_steps)).astype(int)
+        found = np.empty(len(self))
+        for n in np.unique(n_steps):
+            same = np.flatnonzero(n_steps == n)
+            for rows in np.array_split(same, -(-len(same) // _ROWS_AT_ONCE)):
+                found[rows] = self._highest(rows, low[rows], high[rows], n)
+        return np.expm1(found)
+
+    def _highest(self, rows, low, high, n_steps):
+        """``ln(1 + z)`` of the highest density of some images between `low` and `high`."""
+        centre, width = self.centre[rows, None], self.width[rows, None]
+        height = (self.weight / self.width)[rows, None]
         for _ in range(3):
             grid = np.linspace(low, high, n_steps + 1, axis=1)
-            pull = (grid[..., None] - self.centre[:, None]) / self.width[:, None]
-            value = np.einsum("nk,nmk->nm", height, np.exp(-0.5 * pull**2)) * np.exp(-grid)
-            best = np.take_along_axis(grid, value.argmax(axis=1)[:, None], axis=1)[:, 0]
-            step = (high - low) / n_steps
-            low, high = np.maximum(best - step, 0), np.minimum(best + step, top)
+            value = np.zeros_like(grid)
+            # One by one, as the order in which a product of arrays adds depends on their shape.
+            for k in range(centre.shape[-1]):
+                pull = (grid - centre[..., k]) / width[..., k]
+                value += height[..., k] * np.exp(-0.5 * pull**2)
+            best = np.take_along_axis(grid, (value * np.exp(-grid)).argmax(axis=1)[:, None], 1)
+            best, step = best[:, 0], (high - low) / n_steps
+            low = np.maximum(best - step, 0)
+            high = np.minimum(best + step, np.log1p(self.max_redshift))
             n_steps = 32
-        return np.expm1(best)
+        return best
 
     def to_qp(self, grid=None):
         """The densities as a qp ensemble, for the tools of RAIL.
@@ -242,15 +267,13 @@ class ImageRedshiftDensity:
 
         Raises
         ------
+        MissingPackageError
+            If qp is not installed.
         InputError
-            If qp is not installed, or the grid is not rising.
+            If the grid is not rising.
         """
-        try:
+        with optional_imports():
             import qp
-        except ImportError:
-            raise InputError(
-                "to_qp: expected the package qp-prob, got none; pip install photospec[qp]"
-            ) from None
         if grid is None:
             grid = np.linspace(0.0, self.max_redshift, _N_GRID)
         grid = np.asarray(grid, float)

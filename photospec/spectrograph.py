@@ -1,5 +1,6 @@
 """PhotoSpectrograph: images in, spectra out."""
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from importlib.metadata import version
@@ -17,23 +18,25 @@ from specutils import Spectrum
 from photospec.candidates import CandidateSpectra, best_candidate
 from photospec.dust import galactic_extinction
 from photospec.errors import InputError
+from photospec.hub import fetch_weights, is_hub_address, push_weights
 from photospec.image import ImageArray, prepare_image
 from photospec.network_input import (
+    MAX_RESAMPLING,
     as_list,
     check_draws,
     check_image,
+    check_survey,
     identified,
     image_seed,
     parts,
     spectra_for_networks,
 )
 from photospec.networks.devices import DTYPES, check_device, check_dtype
-from photospec.networks.redshift_density import MAX_REDSHIFT
 from photospec.photometry.apertures import aperture_flux
 from photospec.photometry.filters import band_flux
 from photospec.redshift_density import ImageRedshiftDensity
-from photospec.spectrum import FIBRE_RADIUS, FLUX_UNIT, WAVELENGTH
-from photospec.weights import SCALE_BAND, load_cascade, save_cascade
+from photospec.spectrum import FLUX_UNIT, WAVELENGTH
+from photospec.weights import load_cascade, save_cascade
 
 __all__ = ["PhotoSpectrograph"]
 
@@ -41,7 +44,11 @@ __all__ = ["PhotoSpectrograph"]
 OUT_OF_DISTRIBUTION = "out_of_distribution"
 #: Begins the flag of an image that could not be used; the reason follows.
 UNUSABLE = "unusable"
-_BUNDLED = files("photospec") / "data" / "default"
+_UNIT = "erg / (s cm2 Angstrom)"
+_DATA = files("photospec") / "data"
+_BUNDLED = _DATA / "default"
+#: Weights in the package that have a name; without one `PhotoSpectrograph.load` takes the first.
+BUNDLED_WEIGHTS = ("default", "legacy")
 # Images or spectra that are handed to the networks at once; bounds the memory.
 _AT_ONCE = 128
 
@@ -109,7 +116,10 @@ class PhotoSpectrograph:
         Parameters
         ----------
         path : path-like, optional
-            Folder written by `save`; the bundled weights by default.
+            Folder written by `save`, or the name of weights in the package: ``"default"`` (SDSS
+            u g r i z), ``"legacy"`` (DESI Legacy Surveys g r i z, with or without i). A folder of
+            such a name needs its path, ``"./legacy"``. Weights on the Hugging Face hub are
+            ``"hf://owner/name@revision"`` (`photospec.hub`).
         device : str, optional
             ``"cpu"`` (default) or ``"cuda"``.
         dtype : str, optional
@@ -125,18 +135,27 @@ class PhotoSpectrograph:
             No such folder, a file missing or broken, an unavailable device.
         """
         device = check_device(device or "cpu")  # before the work of reading
-        path = Path(str(_BUNDLED)) if path is None else Path(path)
+        if is_hub_address(path):
+            path = fetch_weights(path)
+        name = path if path in BUNDLED_WEIGHTS[1:] else None
+        path = _bundled(path) if path in (None, *BUNDLED_WEIGHTS) else Path(path)
         if path.name == "config.toml":
             path = path.parent
         cascade, config = load_cascade(path)
         made = cls(cascade, config, device=str(device), dtype=dtype)
-        made._loaded_from = (None if path == Path(str(_BUNDLED)) else str(path.resolve()),)
+        known = path == Path(str(_BUNDLED)) or name
+        made._loaded_from = (name if known else str(path.resolve()),)
         return made
 
     @property
     def loaded_path(self):
-        """Folder that the weights were read from, as text; None for the bundled ones."""
+        """What `load` takes to find the weights: a folder, or a name; None for the default ones."""
         return self._loaded_from[0] if self._loaded_from else None
+
+    @property
+    def name(self):
+        """What the weights are called in files: where they were read from, or "default"."""
+        return "in memory" if self._loaded_from is None else self.loaded_path or "default"
 
     @property
     def folder(self):
@@ -145,11 +164,45 @@ class PhotoSpectrograph:
             raise InputError(
                 "spectrograph: expected one read by PhotoSpectrograph.load, got one in memory"
             )
-        return Path(str(_BUNDLED)) if self.loaded_path is None else Path(self.loaded_path)
+        known = self.loaded_path in (None, *BUNDLED_WEIGHTS)
+        return _bundled(self.loaded_path) if known else Path(self.loaded_path)
 
     def save(self, path: str | PathLike, *, overwrite: bool = False) -> None:
         """Write the spectrograph to a folder: ``config.toml`` and ``*.safetensors``."""
         save_cascade(path, self.cascade, self.config, overwrite=overwrite)
+
+    def push(self, address: str, *, private: bool = True) -> str:
+        """Upload the weights to the Hugging Face hub.
+
+        Parameters
+        ----------
+        address : str
+            ``"hf://owner/name"``; the repository is made if need be.
+        private : bool
+            Whether a new repository is for its owner only.
+
+        Returns
+        -------
+        str
+            Address with the commit, for `load`.
+
+        Raises
+        ------
+        InputError
+            The hub refuses, or cannot be reached.
+        MissingPackageError
+            huggingface_hub is not installed: the extra ``hub`` brings it.
+
+        Examples
+        --------
+        >>> from photospec import PhotoSpectrograph
+        >>> spectrograph = PhotoSpectrograph.load()
+        >>> address = spectrograph.push("hf://owner/name")  # doctest: +SKIP
+        >>> PhotoSpectrograph.load(address)  # doctest: +SKIP
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            self.save(folder)
+            return push_weights(folder, address, private=private)
 
     def __repr__(self):
         return (
@@ -165,10 +218,18 @@ class PhotoSpectrograph:
         """Check an image and cut it to what the networks take, an `ImageArray`."""
         config = self.config
         if isinstance(image, ImageArray):
-            check_image(image, config.bands, config.pixel_scale, config.image_size)
+            wanted = config.bands, config.pixel_scale, config.image_size, config.may_miss
+            check_image(image, *wanted)
         else:
+            check_survey(image, config)
             image = prepare_image(
-                image, bands=config.bands, pixel_scale=config.pixel_scale, size=config.image_size
+                image,
+                bands=config.bands,
+                pixel_scale=config.pixel_scale,
+                size=config.image_size,
+                may_miss=config.may_miss,
+                extinction=config.band_extinction,
+                max_resampling=MAX_RESAMPLING,
             )
         image = image.with_extinction(config.galactic_ebv)
         self._fibre_flux(image)
@@ -208,12 +269,15 @@ class PhotoSpectrograph:
         -------
         specutils.Spectrum
             Flux (n_wave,), or (n_images, n_wave) for a sequence, erg s-1 cm-2 Angstrom-1, as
-            through a fibre of 3 arcsec; vacuum, observed frame. ``meta`` holds ``lsf_sigma``,
+            through the fibre of the training spectra (3 arcsec of SDSS, 1.5 of DESI); vacuum,
+            observed frame. ``meta`` holds ``lsf_sigma``,
             ``similarity``, ``flags``, ``drawn_redshift`` (of this candidate) and
             ``expected_redshift`` (mean of the density it comes from; both None from weights
             without one), ``galactic_ebv`` (mag), ``galactic_extinction`` ("included" or "removed"),
-            ``seed``, ``n_candidates``, ``nfe``, ``agn_threshold`` (see
-            `~photospec.analysis.combine_candidates`), ``provenance``.
+            ``seed``, ``n_candidates``, ``nfe``, ``weights``, ``agn_threshold`` (see
+            `~photospec.analysis.combine_candidates`), ``provenance``, and ``spread``, the
+            standard deviation over the candidates (Quantity in the shape of the flux; not with
+            one candidate).
 
         Raises
         ------
@@ -224,6 +288,7 @@ class PhotoSpectrograph:
         images, single, good, reasons = self._prepare_all(image, identifiers, on_error)
         n, nfe = len(reasons), 0
         flux = np.full((n, len(WAVELENGTH)), np.nan)
+        spread = np.full_like(flux, np.nan)
         each = {
             "similarity": [np.nan] * n,
             "drawn_redshift": [None] * n,
@@ -233,13 +298,15 @@ class PhotoSpectrograph:
         for part, rows in zip(parts(images, at_once), parts(good, at_once), strict=True):
             drawn, nfe = self._draw(part, n_candidates, seed, intrinsic)
             for row, (candidates, similarity, redshift, expected, best) in zip(rows, drawn):
-                flux[row] = candidates[best]
+                flux[row], spread[row] = candidates[best], candidates.std(axis=0)
                 each["similarity"][row] = float(similarity[best])
                 each["drawn_redshift"][row] = None if redshift is None else float(redshift[best])
                 each["expected_redshift"][row] = expected
         each |= {"flags": reasons, "galactic_ebv": [np.nan] * n}
         for row, one, flags in zip(good, images, self._flags(images)):
             each["flags"][row], each["galactic_ebv"][row] = flags, one.galactic_ebv
+        if n_candidates > 1:
+            each["spread"] = (spread * FLUX_UNIT).to(_UNIT)
         meta = self._meta(seed, n_candidates, nfe, intrinsic) | each
         if single:
             meta |= {name: meta[name][0] for name in each}
@@ -248,41 +315,43 @@ class PhotoSpectrograph:
 
     def sample(
         self,
-        image: NDData | ImageArray,
+        image: NDData | ImageArray | Sequence[NDData | ImageArray],
         n_candidates: int | None = 25,
         *,
         seed: int = 0,
         intrinsic: bool = False,
         identifier: object = None,
-    ) -> CandidateSpectra:
-        """Draw candidate spectra for one image.
+    ) -> CandidateSpectra | list[CandidateSpectra]:
+        """Draw candidate spectra for one image, or for each of many.
 
         Parameters
         ----------
-        image : NDData
+        image : NDData, or sequence of NDData
             As in `predict`.
         n_candidates : int or None
-            How many; None for the weights' default, which `predict` takes.
+            How many for each image; None for the weights' default, which `predict` takes.
         seed : int
             Same image, seed and number, same candidates.
         intrinsic : bool
             As in `predict`.
-        identifier : str or int, optional
-            Instead of ``image.meta["identifier"]``, see `predict`.
+        identifier : str or int, or sequence of them, optional
+            One per image, instead of ``image.meta["identifier"]``, see `predict`.
 
         Returns
         -------
         CandidateSpectra
+            For a sequence, a list of them; `sample_each` gives them one after the other.
         """
-        if not isinstance(image, NDData | ImageArray):
+        images, single = as_list(image)
+        if single and not isinstance(image, NDData | ImageArray):
             raise InputError(
-                f"image: expected one NDData, got {type(image).__name__}; sample takes one image, "
-                "predict takes many"
+                f"image: expected NDData, or a sequence of NDData, got {type(image).__name__}"
             )
         n_candidates = check_draws(n_candidates, seed, self.config.sampling.n_candidates)
-        identifiers = None if identifier is None else [identifier]
-        images, *_ = self._prepare_all(image, identifiers)
-        return next(self._candidates(images, n_candidates, seed, intrinsic))
+        identifiers = identifier if identifier is None or not single else [identifier]
+        images, *_ = self._prepare_all(image if single else images, identifiers)
+        found = list(self._candidates(images, n_candidates, seed, intrinsic))
+        return found[0] if single else found
 
     def sample_each(
         self,
@@ -339,7 +408,8 @@ class PhotoSpectrograph:
         -------
         ImageRedshiftDensity
             Of n images (one for a single image): ``mean``, ``std``, ``mode`` (n,),
-            ``quantile(q)``, ``pdf(grid)`` and ``cdf(grid)`` (n, n_grid), ``to_qp()``.
+            ``quantile(q)``, ``pdf(grid)`` and ``cdf(grid)`` (n, n_grid), ``to_qp()``; and each
+            image's ``flags`` and ``ood_score``.
 
         Raises
         ------
@@ -362,7 +432,9 @@ class PhotoSpectrograph:
                 "base stage with diffusion.redshift"
             )
         mixture = [torch.cat(part).cpu().numpy() for part in zip(*found, strict=True)]
-        return ImageRedshiftDensity(*mixture, MAX_REDSHIFT, self._flags(images))
+        limit = self.cascade.base.density.max_redshift
+        score = self._ood_scores(images)
+        return ImageRedshiftDensity(*mixture, limit, self._flags(images, score), score)
 
     @property
     def draws_redshifts(self):
@@ -496,7 +568,7 @@ class PhotoSpectrograph:
         drawn = self.cascade.sample(self._tensor(images), n_candidates, generators)
         flux = drawn.flux.cpu().numpy().astype(float)
         wanted = np.array([self._fibre_flux(image) for image in images])
-        flux *= (wanted[:, None] / band_flux(WAVELENGTH, flux, [SCALE_BAND])[..., 0])[..., None]
+        flux *= (wanted[:, None] / self._scale_flux(flux))[..., None]
         flux *= self._dimming(images, intrinsic)[:, None]
         redshift = expected = [None] * len(images)
         if drawn.redshift is not None:
@@ -511,14 +583,19 @@ class PhotoSpectrograph:
         added = ebv - self.config.galactic_ebv
         return 10 ** (-0.4 * added[:, None] * galactic_extinction(WAVELENGTH))
 
+    def _scale_flux(self, flux):
+        """Flux of spectra (..., n_wave) through the band that sets it, nanomaggies."""
+        return band_flux(WAVELENGTH, flux, [self.config.scale_response], partial=True)[..., 0]
+
     def _fibre_flux(self, image):
         """Flux through the fibre aperture in the scale band, nanomaggies."""
-        band = image.bands.index(SCALE_BAND)
-        flux = float(aperture_flux(image.data[band], FIBRE_RADIUS, pixel_scale=image.pixel_scale))
+        name, radius = self.config.scale_band, self.config.fibre_radius
+        pixels = image.data[image.bands.index(name)]
+        flux = float(aperture_flux(pixels, radius, pixel_scale=image.pixel_scale))
         if not flux > 0:
             raise InputError(
-                f"image: expected light within {FIBRE_RADIUS} arcsec of the centre in band "
-                f"{SCALE_BAND}, got {flux:.3g} nanomaggies; is the target elsewhere?"
+                f"image: expected light within {radius} arcsec of the centre in band "
+                f"{name}, got {flux:.3g} nanomaggies; is the target elsewhere?"
             )
         return flux
 
@@ -530,16 +607,19 @@ class PhotoSpectrograph:
             "seed": seed,
             "n_candidates": n_candidates,
             "nfe": nfe,
+            "weights": self.name,
             "agn_threshold": getattr(self.config, "agn_threshold", None),
             "provenance": {"photospec": version("photospec"), **self.config.provenance},
         }
 
-    def _flags(self, images):
+    def _flags(self, images, scores=None):
+        """Flags of images, whose out-of-distribution scores may be known already."""
         if not images:
             return []
+        scores = self._ood_scores(images) if scores is None else scores
         return [
             [*image.flags, *([OUT_OF_DISTRIBUTION] if score > 1 else [])]
-            for image, score in zip(images, self._ood_scores(images), strict=True)
+            for image, score in zip(images, scores, strict=True)
         ]
 
     def ood_score(
@@ -574,6 +654,11 @@ class PhotoSpectrograph:
         return torch.cat(found).cpu().numpy()
 
 
+def _bundled(name):
+    """Folder of weights in the package."""
+    return Path(str(_BUNDLED if name in (None, BUNDLED_WEIGHTS[0]) else _DATA / name))
+
+
 @lru_cache(maxsize=2)
 def _load(path, device, dtype):
     """Read weights once in a process, however many tasks bring them."""
@@ -587,6 +672,6 @@ def _reason(error):
 
 def _spectrum(flux, meta):
     mask = None if np.isfinite(flux).all() else ~np.isfinite(flux)
-    flux = (flux * FLUX_UNIT).to("erg / (s cm2 Angstrom)")
+    flux = (flux * FLUX_UNIT).to(_UNIT)
     axis = WAVELENGTH * u.AA
     return Spectrum(flux=flux, spectral_axis=axis, spectral_axis_index=-1, mask=mask, meta=meta)

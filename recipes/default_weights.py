@@ -1,18 +1,22 @@
-"""Simulate, train, pack and evaluate the weights that the package ships.
+"""Simulate, train, pack and evaluate the weights that the package ships, or those of a survey.
 
-    python recipes/default_weights.py WORK_FOLDER [--init WEIGHTS] [--catalogues FOLDER]
+    python recipes/default_weights.py WORK_FOLDER [--survey NAME] [--init WEIGHTS]
+                                      [--catalogues FOLDER] [--scale SHARE]
 
-Every piece resumes: run the same command again after a stop. The folder ends with
-``spectrograph/`` (what goes into photospec/data/default) and ``card/`` with the model card.
+NAME is a registered survey (`photospec.simulation.SURVEYS`) or a TOML file of one; without it
+the weights are those of the SDSS Main Galaxy Sample. Every piece resumes: run the same command
+again after a stop. The folder ends with ``spectrograph/`` (what goes into
+photospec/data/default or photospec/data/legacy) and ``card/`` with the model card.
 With --catalogues the even rows of catalogues of real galaxies (SDSS main sample, classes and
-K-correct's set; not part of the package) become pairs too, with real
-photometry; the odd rows are left for tests.
-With --init the networks begin with the weights of a spectrograph, such as the shipped ones,
-and take fewer steps; --scale makes pairs and steps fewer, for a trial of the whole way.
+K-correct's set; not part of the package) become pairs too, with real photometry; the odd rows are
+left for tests. SDSS only.
+With --init the networks begin with the weights of a spectrograph and take fewer steps: of the
+same survey, or of another, of which they take what does not depend on bands. --scale makes pairs
+and steps fewer, for a trial of the whole way.
 """
 
 import argparse
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,23 +25,104 @@ from scipy.spatial import cKDTree
 from photospec import PhotoSpectrograph
 from photospec.evaluation import model_card
 from photospec.evaluation.on_pairs import Settings
-from photospec.simulation import RealGalaxies, Survey, simulate_pairs, simulate_real_pairs
+from photospec.evaluation.survey_card import survey_card
+from photospec.simulation import SURVEYS, RealGalaxies, Survey, simulate_pairs, simulate_real_pairs
 from photospec.simulation.galaxy_kinds import assign_kinds, natural_sample
 from photospec.training import TrainConfig, pack, train
+from photospec.weights import read_config
+
+STAGES = ("base", "super-resolution", "contrastive")
+PRESET = "small"
+#: Steps with finished weights to begin with; from nothing it is the preset that says.
+MORE_STEPS = {"contrastive": 500, "base": 4_400, "super-resolution": 6_000}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the weights of a survey are made from.
+
+    Attributes
+    ----------
+    pairs : dict of str to dict
+        By file: number of pairs ``n``, ``seed``, and limits of the population. Files whose names
+        begin with "test" are never trained on.
+    steps, batch_size : dict of str to int
+        By stage; what is left out is as in the preset.
+    n_draws : int or None
+        Noise levels per galaxy and step.
+    missing : dict of str to float
+        How often a band is taken away in training; bands not named, never.
+    max_redshift : float
+        Of the redshift density.
+    init : str
+        Weights to begin with where nobody says others.
+    seed : int
+    least : int
+        Pairs in a file at least, whatever the scale.
+    """
+
+    pairs: dict
+    steps: dict = field(default_factory=dict)
+    batch_size: dict = field(default_factory=dict)
+    n_draws: int | None = None
+    missing: dict = field(default_factory=dict)
+    max_redshift: float = 0.6
+    init: str = ""
+    seed: int = 1
+    least: int = 2_000
+
 
 # The main sample as it is, and a deeper one: users' images go to r = 19 and beyond.
-PAIRS = {
-    "main": {"n": 100_000, "seed": 200, "r_limit": 17.77},
-    "deep": {"n": 30_000, "seed": 201, "r_limit": 19.3, "redshift_max": 0.36},
-    # Never trained on.
-    "test": {
-        "n": 5_000,
-        "seed": 7,
-        "r_limit": 17.77,
-        "redshift_min": 0.05,
-        "redshift_max": 0.15,
+SDSS = Recipe(
+    pairs={
+        "main": {"n": 100_000, "seed": 200, "r_limit": 17.77},
+        "deep": {"n": 30_000, "seed": 201, "r_limit": 19.3, "redshift_max": 0.36},
+        "test": {
+            "n": 5_000,
+            "seed": 7,
+            "r_limit": 17.77,
+            "redshift_min": 0.05,
+            "redshift_max": 0.15,
+        },
+    }
+)
+# To the survey's limit, and a brighter file so that the bright end is learnt as well. In most of
+# the Legacy Surveys there is no i; single bands are lost to bleeding stars and gaps.
+LEGACY = Recipe(
+    pairs={
+        "main": {"n": 50_048, "seed": 400, "r_limit": 20.5},
+        "bright": {"n": 24_000, "seed": 401, "r_limit": 19.5},
+        "test": {"n": 6_016, "seed": 77, "r_limit": 20.5},
+        "test_bright": {"n": 3_008, "seed": 78, "r_limit": 19.5},
     },
-}
+    steps={"base": 4_100, "super-resolution": 900, "contrastive": 160},
+    batch_size={"base": 64},
+    n_draws=1,
+    missing={"g": 0.06, "i": 0.55, "z": 0.06},
+    max_redshift=0.8,
+    init="default",
+    seed=5,
+)
+#: By name of the survey.
+RECIPES = {"sdss_main": SDSS, "desi_legacy": LEGACY}
+
+
+def recipe_of(survey):
+    """The recipe of a survey: its own, or pairs to its limits and the preset's steps."""
+    if survey.name in RECIPES:
+        return RECIPES[survey.name]
+    highest = survey.population.redshift_max
+    return Recipe(
+        pairs={
+            "main": {"n": 60_000, "seed": 500},
+            "test": {"n": 5_000, "seed": 79},
+        },
+        max_redshift=max(0.6, round(highest + 0.1, 2)),
+        init="default",
+        seed=5,
+    )
+
+
 #: Catalogues of real galaxies: u_maggies to z_maggies, redshift; one with subclass.
 CATALOGUES = {
     "main": "sdss_main_redshift.fits",
@@ -45,34 +130,52 @@ CATALOGUES = {
     "others": "sdss_ugriz_redshift.fits",
 }
 N_LAST = 512
-#: Steps with finished weights to begin with; from nothing it is the preset that says.
-MORE_STEPS = {"contrastive": 500, "base": 4_400, "super-resolution": 6_000}
-PRESET = "small"
-TRAINING_SEED = 1
 
 
-def survey(seed, **limits):
-    """The default survey of a seed, with other limits."""
-    main = Survey.sdss_main(seed=seed)
-    return main.replace(population=replace(main.population, **limits))
+def find_survey(name):
+    """A registered survey, or one from a file."""
+    return Survey.named(name) if name in SURVEYS else Survey.read(name)
 
 
-def simulate(folder, n_processes, scale):
+def simulate(folder, survey, recipe, n_processes, scale):
     """Pairs files by name, those that are not there yet made."""
-    files = {name: folder / f"{name}.h5" for name in PAIRS}
-    for name, wanted in PAIRS.items():
+    files = {name: folder / f"{name}.h5" for name in recipe.pairs}
+    for name, wanted in recipe.pairs.items():
         limits = dict(wanted)
-        n = max(2_000, round(scale * limits.pop("n")))
+        n = max(recipe.least, round(scale * limits.pop("n")))
+        changed = survey.replace(seed=limits.pop("seed"))
+        changed = changed.replace(population=replace(changed.population, **limits))
         path = files[name]
-        simulate_pairs(
-            n,
-            path,
-            survey=survey(**limits),
-            n_processes=n_processes,
-            resume=path.exists(),
-        )
+        simulate_pairs(n, path, survey=changed, n_processes=n_processes, resume=path.exists())
         print(f"{path}: {n} pairs", flush=True)
     return files
+
+
+def stage_config(stage, survey, recipe, init, scale):
+    """Settings of a stage's training."""
+    config = TrainConfig.preset(PRESET, stage, seed=recipe.seed)
+    steps = recipe.steps.get(stage, config.max_steps)
+    if init:
+        folder = PhotoSpectrograph.load(init).folder
+        other = read_config(folder).survey != survey.name
+        config = TrainConfig.fine_tune(folder, stage, preset=config)
+        tuning = replace(config.fine_tuning, other_survey=other, keep_scaling=not other)
+        config = config.change(fine_tuning=tuning)
+        steps = recipe.steps.get(stage, config.max_steps if other else MORE_STEPS[stage])
+    name = "contrastive" if stage == "contrastive" else "diffusion"
+    size = getattr(config, name)
+    masked = bool(recipe.missing) or size.image.masked_bands
+    size = replace(size, image=replace(size.image, masked_bands=masked))
+    if name == "diffusion":
+        size = replace(size, max_redshift=max(recipe.max_redshift, size.max_redshift))
+    missing = tuple(recipe.missing.get(band, 0.0) for band in survey.bands)
+    return config.change(
+        max_steps=max(10, round(scale * steps)),
+        batch_size=recipe.batch_size.get(stage),
+        n_draws=recipe.n_draws,
+        data=replace(config.data, missing_bands=missing if any(missing) else ()),
+        **{name: size},
+    )
 
 
 def _place(galaxies):
@@ -126,53 +229,58 @@ def simulate_real(folder, catalogues):
     return path
 
 
-def run(folder, init, n_processes, device, scale, catalogues=None):
-    """Do what is not done yet."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files = simulate(folder, n_processes, scale)
-    simulated = [files["main"], files["deep"]]
-    pairs = simulated
-    if catalogues is not None:
-        pairs = [simulate_real(folder, catalogues), *simulated]
-    for stage, more in MORE_STEPS.items():
-        config = TrainConfig.preset(PRESET, stage, seed=TRAINING_SEED)
-        if init:
-            config = TrainConfig.fine_tune(init, stage, preset=config)
-        steps = more if init else config.max_steps
-        train(
-            config.change(max_steps=max(10, round(scale * steps))),
-            pairs,
-            folder / stage,
-            resume=(folder / stage).exists(),
-            device=device,
-            progress=True,
-        )
-    runs = {stage: folder / stage for stage in MORE_STEPS}
-    made = folder / "spectrograph"
-    if not made.exists():
-        note = {"begun-with": str(init.name)} if init else {}
-        pack(runs, made, pairs=pairs, domain_pairs=simulated, provenance=note)
-    spectrograph = PhotoSpectrograph.load(made, device=device)
+def evaluate(folder, spectrograph, survey, files, simulated, catalogues, n_processes, scale):
+    """Write the card."""
+    tests = [path for name, path in files.items() if name.startswith("test")]
+    if survey.name != "sdss_main":
+        share = {
+            "n_training": max(1_000, round(scale * 40_000)),
+            "n_spectra": max(64, round(scale * 500)),
+        }
+        survey_card(spectrograph, tests, simulated, folder, **share)
+        return
     settings = Settings(
         n_galaxies=max(64, round(scale * Settings.n_galaxies)),
         n_measured=max(32, round(scale * Settings.n_measured)),
         n_training_measured=max(64, round(scale * Settings.n_training_measured)),
         n_processes=n_processes,
     )
-    model_card(
-        spectrograph,
-        files["test"],
-        simulated,
-        folder / "card",
-        real=None if catalogues is None else real_samples(catalogues, settings.n_galaxies),
-        settings=settings,
-    )
+    real = None if catalogues is None else real_samples(catalogues, settings.n_galaxies)
+    model_card(spectrograph, tests[0], simulated, folder, real=real, settings=settings)
+
+
+def run(folder, init, n_processes, device, scale, catalogues=None, survey="sdss_main", recipe=None):
+    """Do what is not done yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    survey = find_survey(survey)
+    recipe = recipe or recipe_of(survey)
+    init = init or recipe.init
+    files = simulate(folder, survey, recipe, n_processes, scale)
+    simulated = [path for name, path in files.items() if not name.startswith("test")]
+    pairs = simulated
+    if catalogues is not None:
+        pairs = [simulate_real(folder, catalogues), *simulated]
+    runs = {stage: folder / stage for stage in STAGES}
+    for stage, output in runs.items():
+        config = stage_config(stage, survey, recipe, init, scale)
+        resume = output.exists()
+        train(config, pairs, output, resume=resume, device=device, progress=True)
+    made = folder / "spectrograph"
+    if not made.exists():
+        note = {"begun-with": Path(init).name} if init else {}
+        pack(runs, made, pairs=pairs, domain_pairs=simulated, provenance=note)
+    spectrograph = PhotoSpectrograph.load(made, device=device)
+    card = folder / "card"
+    evaluate(card, spectrograph, survey, files, simulated, catalogues, n_processes, scale)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--init", type=Path, help="weights to begin with")
+    parser.add_argument(
+        "--survey", default="sdss_main", help="registered survey or TOML file (default: sdss_main)"
+    )
+    parser.add_argument("--init", default="", help="weights to begin with")
     parser.add_argument("--catalogues", type=Path, help="folder with catalogues of real galaxies")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--device", default="cpu")
@@ -187,4 +295,5 @@ if __name__ == "__main__":
         options.device,
         options.scale,
         options.catalogues,
+        options.survey,
     )

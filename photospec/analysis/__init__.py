@@ -2,6 +2,8 @@
 
 from importlib import import_module
 
+from photospec.utils.optional import optional_imports
+
 # Loaded on first use: pPXF and the model grids cost seconds and memory.
 _LAZY = {
     "BPTClass": "bpt",
@@ -34,7 +36,8 @@ __all__ = sorted(_LAZY)  # noqa: PLE0605
 
 def __getattr__(name):
     if name in _LAZY:
-        return getattr(import_module(f"photospec.analysis.{_LAZY[name]}"), name)
+        with optional_imports():
+            return getattr(import_module(f"photospec.analysis.{_LAZY[name]}"), name)
     raise AttributeError(f"module 'photospec.analysis' has no attribute {name!r}")
 
 

@@ -12,13 +12,14 @@ from astropy.table import MaskedColumn, QTable
 from specutils import Spectrum
 
 from photospec.analysis.bpt import agn_height
+from photospec.analysis.columns import describe
 from photospec.analysis.properties import masked_column, measure_properties
 from photospec.errors import InputError
 
 __all__ = ["combine_candidates", "measure_candidates"]
 
 FEWEST = 3  # with fewer values there is no spread to speak of
-PERCENTILES = (16, 84)
+PERCENTILES = (16, 84)  # the central 68 %, as one sigma of a Gaussian
 
 
 def measure_candidates(
@@ -119,6 +120,7 @@ def combine_candidates(table, best_index, *, agn_threshold=None):
     _add_agn_score(combined, table, n_candidates, agn_threshold)
     combined["n_candidates"] = np.full(len(best), n_candidates)
     combined["flags"] = ["; ".join([*note, _origin(n_candidates)]) for note in notes]
+    describe(combined)
     return combined
 
 
@@ -161,6 +163,7 @@ def _widen_errors(combined, table, n_candidates, notes):
         known = np.isfinite(value) & (np.isfinite(measured) | (spread > 0))
         column = masked_column(np.where(known, error, np.nan), combined[error_name].unit)
         column.info.format = combined[error_name].info.format
+        column.info.description = combined[error_name].info.description
         combined[error_name] = column
         for i in np.flatnonzero(np.isfinite(value) & np.isnan(spread)):
             few[i].append(name)

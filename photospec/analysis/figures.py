@@ -49,7 +49,8 @@ def plot_fit(fit, ax):
     lower.plot(rest, np.where(fit.fitted, np.nan, residual), color=STARS, lw=0.5, alpha=0.5)
     if np.isfinite(fit.sigma[fit.fitted]).any():
         sigma = np.where(fit.fitted, fit.sigma, np.nan)
-        lower.fill_between(rest, -sigma, sigma, color="0.8", lw=0, zorder=0)
+        lower.fill_between(rest, -sigma, sigma, color="0.8", lw=0, zorder=0, label="± error")
+        lower.legend(loc="upper right", frameon=False, fontsize="x-small")
     spread = 4 * np.nanstd(residual[fit.fitted])
     lower.set(ylim=(-spread, spread), xlabel="Rest wavelength in vacuum [Å]", ylabel="Residual")
     return ax

@@ -14,6 +14,7 @@ from photospec.utils.validity import usable
 
 __all__ = ["Rows", "gather", "good_pixels", "notes", "reason_unusable", "take"]
 
+# Fewer pixels are less than an index with its side bands has in an SDSS spectrum.
 N_PIXELS_MIN = 50
 # Angstrom. No spectrum of a galaxy ends below this: the numbers are decimal logarithms of
 # wavelengths (3.6 to 4.0), or microns without a unit.

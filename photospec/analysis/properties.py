@@ -24,6 +24,7 @@ from specutils import Spectrum
 
 from photospec.analysis.bulk.frames import reason_not_bulk
 from photospec.analysis.bulk.indices import indices_of_block
+from photospec.analysis.columns import describe
 from photospec.analysis.emission.model import BROAD_GROUPS, LINE_NAMES, line_groups
 from photospec.analysis.gate import gather, notes, reason_unusable
 from photospec.analysis.indices.definitions import INDICES, LICK, Index, index_definitions
@@ -176,7 +177,8 @@ def measure_properties(
     astropy.table.QTable
         One row per spectrum. Every measured number has a column ``<column>_error``. What
         cannot be measured is masked, with the reason in ``flags``; one bad spectrum never
-        stops the rest.
+        stops the rest. Columns have units and descriptions; `photospec.utils.tables.write_table`
+        writes them for other programs.
 
     Raises
     ------
@@ -407,10 +409,8 @@ def measure_rows(rows, redshift, galactic_ebv, options):
     list of dict
         ``{column: (value, error)}`` and ``"flags"``, a list of str.
     """
-    measured = [
-        _begin(arrays, float(z), float(ebv), options)
-        for arrays, z, ebv in zip(rows, redshift, galactic_ebv, strict=True)
-    ]
+    measured = [_begin(arrays, float(ebv)) for arrays, ebv in zip(rows, galactic_ebv, strict=True)]
+    _redshifts(measured, redshift, options)
     at_redshift = [item for item in measured if np.isfinite(item.redshift)]
     _spectral_fits(at_redshift, options)
     _indices(at_redshift, options)
@@ -441,8 +441,8 @@ class _Measured:
     redshift: float = np.nan
 
 
-def _begin(arrays, redshift, galactic_ebv, options):
-    """Refuse what cannot be used, take extinction off, and find the redshift."""
+def _begin(arrays, galactic_ebv):
+    """Refuse what cannot be used, and take extinction off."""
     row = {"flags": []}
     why = arrays if isinstance(arrays, str) else reason_unusable(arrays)
     if why:
@@ -451,12 +451,7 @@ def _begin(arrays, redshift, galactic_ebv, options):
     row["flags"] += arrays.meta.get("notes", ())
     if galactic_ebv:
         arrays = _dereddened(arrays, galactic_ebv)
-    try:
-        redshift = _redshift(row, arrays, redshift, options)
-    except Exception as error:  # whatever happens to one spectrum must not stop the rest
-        row["flags"].append(f"redshift: {_one_line(error)}")
-        redshift = np.nan
-    return _Measured(row, arrays, redshift)
+    return _Measured(row, arrays)
 
 
 def _one_line(error):
@@ -469,68 +464,106 @@ def _dereddened(arrays, galactic_ebv):
     return replace(arrays, flux=arrays.flux * brighter, sigma=sigma)
 
 
-def _redshift(row, arrays, redshift, options):
-    """Redshift to measure at; NaN if there is none to trust."""
-    if np.isfinite(redshift):
-        low, high = -0.01, 10.0
-        if not low <= redshift <= high:
-            row["flags"].append(f"redshift: {redshift:g} is not from {low:g} to {high:g}")
-            return np.nan
-        row["redshift"] = (redshift, np.nan)
-        return redshift
-    fit = measure_redshift(arrays, redshift_range=options.redshift_range)
-    warning = int(fit.warning[0])
-    if fit.reason[0]:
-        row["flags"].append(f"redshift: {fit.reason[0]}")
+def _redshifts(measured, given, options):
+    """Redshifts to measure at, into their rows: those given, or found."""
+    searched = {}
+    for item, redshift in zip(measured, given, strict=True):
+        if item.arrays is None:
+            continue
+        if np.isfinite(redshift):
+            item.redshift = _given_redshift(item.row, float(redshift))
+        else:
+            grid = np.asarray(item.arrays.wavelength, float).tobytes()
+            searched.setdefault(grid if options.bulk(item.arrays) else id(item), []).append(item)
+    for alike in searched.values():
+        _search(alike, options)
+
+
+def _given_redshift(row, redshift):
+    """Redshift to measure at; NaN if no galaxy has it."""
+    low, high = -0.01, 10.0
+    if not low <= redshift <= high:
+        row["flags"].append(f"redshift: {redshift:g} is not from {low:g} to {high:g}")
+        return np.nan
+    row["redshift"] = (redshift, np.nan)
+    return redshift
+
+
+def _search(alike, options):
+    """Redshifts of spectra on one grid, into their rows; alone if one of them fails."""
+    search = measure_redshift
+    if options.bulk(alike[0].arrays):
+        from photospec.analysis.bulk import measure_redshift_bulk as search
+    try:
+        fit = search(_stacked(alike), redshift_range=options.redshift_range)
+    except Exception as error:  # whatever happens to one spectrum must not stop the rest
+        if len(alike) == 1:
+            alike[0].row["flags"].append(f"redshift: {_one_line(error)}")
+        else:
+            for item in alike:
+                _search([item], options)
+        return
+    for i, item in enumerate(alike):
+        item.redshift = _found_redshift(item.row, fit, i)
+
+
+def _found_redshift(row, fit, i):
+    """Redshift to measure at, of row `i` of a RedshiftFit; NaN if there is none to trust."""
+    warning = int(fit.warning[i])
+    if fit.reason[i]:
+        row["flags"].append(f"redshift: {fit.reason[i]}")
         return np.nan
     if warning:
-        best, second = fit.redshift[0], fit.second_redshift[0]
+        best, second = fit.redshift[i], fit.second_redshift[i]
         row["flags"].append(f"redshift: {warning_names(warning)} ({best:.4f} or {second:.4f})")
-    error = float(fit.error[0])
-    if fit.solutions.correlation[0] > 1:
+    error = float(fit.error[i])
+    if fit.solutions.correlation[i] > 1:
         # Without noise a poor fit says that parts of a spectrum disagree; the error holds that.
         warning &= ~RedshiftWarning.POOR_FIT
-        error = float(fit.solutions.spread()[0])
-    if warning & RedshiftWarning.POOR_FIT and fit.delta_chi2[0] >= SURE_DELTA:
+        error = float(fit.solutions.spread()[i])
+    if warning & RedshiftWarning.POOR_FIT and fit.delta_chi2[i] >= SURE_DELTA:
         warning &= ~RedshiftWarning.POOR_FIT  # a flag, but no doubt about which redshift is best
     if warning & FATAL:
         return np.nan
     if not warning & RedshiftWarning.ZERO_REDSHIFT:
-        row["redshift"] = (float(fit.redshift[0]), error)
-    return float(fit.redshift[0])
+        row["redshift"] = (float(fit.redshift[i]), error)
+    return float(fit.redshift[i])
 
 
 def _spectral_fits(measured, options):
     """Populations and kinematics, then emission lines on what the stars leave."""
     together = [item for item in measured if options.bulk(item.arrays)]
-    fits = {}
+    found = {}
     if together:
-        from photospec.analysis.bulk import fit_populations_bulk
+        from photospec.analysis.bulk import fit_populations_bulk, measure_lines_bulk
 
-        found = fit_populations_bulk(
+        fits = fit_populations_bulk(
             [item.arrays for item in together],
-            _redshifts(together),
+            _at(together),
             templates=options.templates,
             seed=options.seed,
         )
-        fits = {id(item): fit for item, fit in zip(together, found, strict=True)}
+        lines = measure_lines_bulk(fits, options.lines, templates=options.templates)
+        found = {id(item): both for item, *both in zip(together, fits, lines, strict=True)}
     for item in measured:
         try:
-            _spectral_fit(item, fits.get(id(item)), options)
+            _spectral_fit(item, *found.get(id(item), (None, None)), options)
         except Exception as error:  # whatever happens to one spectrum must not stop the rest
             item.row["flags"].append(f"spectral_fit: {_one_line(error)}")
 
 
-def _spectral_fit(item, fit, options):
-    """Row of one spectrum, whose populations were fitted in bulk or are fitted now."""
+def _spectral_fit(item, fit, lines, options):
+    """Row of one spectrum, from what was fitted in bulk; what was not is fitted now."""
     from photospec.analysis.emission.fit import gauss_newton
     from photospec.analysis.emission.measure import measure_lines
     from photospec.analysis.populations import fit_populations
 
-    row, lines = item.row, None
-    if fit is not None:
+    row = item.row
+    if fit is not None and lines is None:
         lines = measure_lines(fit, options.lines, nonlinear=gauss_newton, broad_snr=BROAD_SNR_BULK)
-    if lines is None or _in_doubt(lines):
+        if _in_doubt(lines):
+            fit = None
+    if fit is None:
         fit = fit_populations(
             item.arrays,
             item.redshift,
@@ -596,7 +629,7 @@ def _indices(measured, options):
         grid = np.asarray(item.arrays.wavelength, float).tobytes()
         grids.setdefault((grid, item.arrays.sigma is None), []).append(item)
     for alike in grids.values():
-        found = zip(*indices_of_block(_stacked(alike), _redshifts(alike), definitions), strict=True)
+        found = zip(*indices_of_block(_stacked(alike), _at(alike), definitions), strict=True)
         for item, (value, error, reason) in zip(alike, found, strict=True):
             missing = {}
             for i, name in enumerate(options.indices):
@@ -606,12 +639,12 @@ def _indices(measured, options):
             item.row["flags"] += [f"{', '.join(names)}: {why}" for why, names in missing.items()]
 
 
-def _redshifts(measured):
+def _at(measured):
     return np.array([item.redshift for item in measured])
 
 
 def _stacked(measured):
-    """SpectrumArrays of several spectra on one grid, as far as indices need them."""
+    """SpectrumArrays of several spectra on one grid, as far as redshift and indices need them."""
     arrays = [item.arrays for item in measured]
     sigma = mask = None
     if arrays[0].sigma is not None:
@@ -687,6 +720,7 @@ def assemble(rows, options):
     for name in table.colnames:
         if table[name].dtype.kind == "f":
             table[name].info.format = ".6f" if name.startswith("redshift") else ".5g"
+    describe(table, options.indices, options.lines)
     table.meta["redshift_range"] = list(options.redshift_range)
     table.meta["templates"] = str(options.templates)
     return table

@@ -6,6 +6,8 @@ is downloaded by `download`. `SURVEYS` give an image of any place.
 
 from importlib import import_module
 
+from photospec.utils.optional import optional_imports
+
 __all__ = [
     "SURVEYS",
     "ArchiveObject",
@@ -46,7 +48,8 @@ _LAZY = {
 
 def __getattr__(name):
     if name in _LAZY:
-        return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+        with optional_imports():
+            return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

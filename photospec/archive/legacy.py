@@ -23,6 +23,9 @@ __all__ = ["legacy_image", "read_legacy"]
 URL = "https://www.legacysurvey.org/viewer/fits-cutout"
 PIXEL_SCALE = 0.262  # arcsec, native
 LARGEST = 512  # pixels, a limit of the service
+# Bits of MASKBITS that say that a pixel of a band is saturated or bad in all exposures
+# (www.legacysurvey.org/dr10/bitmasks). Others are about what lies nearby.
+_BAD_BITS = {"g": (2, 5), "r": (3, 6), "z": (4, 7), "i": (14, 15)}
 
 
 def legacy_image(
@@ -89,15 +92,17 @@ def read_legacy(path, *, position=None):
     Parameters
     ----------
     path : path-like
-        Cube (n_bands, ny, nx) with the header card BANDS; a second cube of the same shape is
-        taken as inverse variance.
+        Cube (n_bands, ny, nx) with the header card BANDS, or an image of one band. Another
+        cube of the same shape, of floating-point numbers, is the inverse variance, an image of
+        whole numbers the bits of MASKBITS.
     position : (float, float), optional
         The target, degrees; the centre by default.
 
     Returns
     -------
     NDData
-        In nanomaggies, masked where a band was not observed (exactly zero there).
+        In nanomaggies, masked where a band was not observed (exactly zero there), and where the
+        bits say that it is saturated or bad in every exposure.
 
     Raises
     ------
@@ -111,9 +116,7 @@ def read_legacy(path, *, position=None):
             bands = band_names(str(header["BANDS"]), "BANDS")
             data = hdus[0].data[None] if hdus[0].data.ndim == 2 else hdus[0].data
             data = data.astype(np.float32)
-            ivar = None
-            if len(hdus) > 1 and getattr(hdus[1].data, "shape", None) == hdus[0].data.shape:
-                ivar = hdus[1].data.reshape(data.shape).astype(np.float32)
+            ivar, bits = _planes([hdu.data for hdu in hdus[1:]], data.shape)
             wcs = header_wcs(header)
     except (FileRefused, OSError, KeyError, AttributeError, IndexError) as error:
         raise InputError(
@@ -124,6 +127,9 @@ def read_legacy(path, *, position=None):
         raise InputError(f"path: expected {len(bands)} bands in {path.name}, got {data.shape}")
     sigma = None if ivar is None else to_sigma(ivar, "ivar")
     mask = ~usable(data, sigma, data == 0, axis=(-2, -1))
+    if bits is not None:
+        bad = [sum(1 << bit for bit in _BAD_BITS.get(band, ())) for band in bands]
+        mask |= (bits & np.array(bad)[:, None, None]) != 0
     if mask.all():
         raise InputError(f"path: expected an image, got none in {path.name}; off the footprint")
     if wcs is None:
@@ -145,6 +151,24 @@ def read_legacy(path, *, position=None):
         unit=NANOMAGGY,
         meta=meta,
     )
+
+
+def _planes(others, shape):
+    """Inverse variance, as the image, and MASKBITS (ny, nx), out of the other extensions."""
+    ivar = bits = None
+    for data in others:
+        kind, size = getattr(getattr(data, "dtype", None), "kind", ""), getattr(data, "shape", ())
+        if (
+            kind == "f"
+            and ivar is None
+            and size in (shape, shape[1:])
+            and data.size == np.prod(shape)
+        ):
+            ivar = data.reshape(shape).astype(np.float32)
+        elif kind in "iu" and kind and bits is None and size[-2:] == shape[-2:]:
+            plane = data if data.ndim == 2 else data[0]
+            bits = plane.astype(np.int64)
+    return ivar, bits
 
 
 def _check(path, bands, size):

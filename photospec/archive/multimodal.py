@@ -16,11 +16,14 @@ from photospec.archive.objects import ArchiveObject, Objects, wanted
 from photospec.errors import InputError
 from photospec.image import NANOMAGGY
 from photospec.spectrum import from_arrays
+from photospec.utils.optional import optional_imports
 from photospec.utils.validity import to_sigma, usable
 
-__all__ = ["read_hats", "read_multimodal"]
+__all__ = ["MultimodalImages", "multimodal_files", "read_hats", "read_multimodal"]
 
 SPECTRUM = ("flux", "ivar", "mask", "lambda", "lsf_sigma")
+HDF5 = ("*.hdf5", "healpix=*/*.hdf5", "*/healpix=*/*.hdf5")
+SKY = ("ra", "dec")
 ROWS = 64  # of a Parquet file in memory at a time
 
 
@@ -47,7 +50,7 @@ def read_multimodal(path, *, identifiers=None) -> Objects:
     import h5py
 
     take = wanted(identifiers)
-    for file in _files(path, ("*.hdf5", "healpix=*/*.hdf5", "*/healpix=*/*.hdf5")):
+    for file in _files(path, HDF5):
         try:
             with h5py.File(file, "r") as data:
                 for i, raw in enumerate(data["object_id"][:]):
@@ -82,14 +85,9 @@ def read_hats(path, *, identifiers=None) -> Objects:
     InputError
         There is no such file, it is damaged, or pyarrow is not installed.
     """
-    try:
+    with optional_imports():
         import pyarrow as pa
         import pyarrow.parquet as pq
-    except ImportError:
-        raise InputError(
-            "path: expected pyarrow to read Parquet, got none installed; it comes with"
-            " photospec[survey]"
-        ) from None
     take = wanted(identifiers)
     patterns = ("*.parquet", "**/Npix=*.parquet", "**/Npix=*/*.parquet")
     for file in _files(path, patterns):
@@ -105,6 +103,62 @@ def read_hats(path, *, identifiers=None) -> Objects:
                 f"path: expected a HATS catalogue of the Multimodal Universe, got {file}"
                 f" ({' '.join(str(error).split())[:80]})"
             ) from None
+
+
+def multimodal_files(path):
+    """HDF5 files of a data set: one file, or those of a folder; none if there are none."""
+    path = Path(path)
+    if path.is_file():
+        return [path] if path.suffix in (".hdf5", ".h5") else []
+    return sorted({file for pattern in HDF5 for file in path.glob(pattern)})
+
+
+class MultimodalImages:
+    """Images of a data set in HDF5, in any order.
+
+    Parameters
+    ----------
+    path : path-like
+        As in `read_multimodal`.
+
+    Attributes
+    ----------
+    identifiers : list of str
+    ra, dec : ndarray (n,)
+        Degrees; NaN where the files have none.
+
+    Raises
+    ------
+    InputError
+        There is no such file, or it is damaged.
+    """
+
+    def __init__(self, path):
+        import h5py
+
+        self.identifiers, self._places, places = [], [], []
+        for file in _files(path, HDF5):
+            try:
+                data = h5py.File(file, "r")
+                names = [_text(raw) for raw in data["object_id"][:]]
+                at = [data[name][:] if name in data else [np.nan] * len(names) for name in SKY]
+            except (OSError, KeyError) as error:
+                raise InputError(
+                    f"path: expected a Multimodal Universe file, got {file}"
+                    f" ({' '.join(str(error).split())[:80]})"
+                ) from None
+            self.identifiers += names
+            self._places += [(data, i) for i in range(len(names))]
+            places.append(np.asarray(at, float))
+        self.ra, self.dec = np.concatenate(places, axis=1)
+
+    def image(self, number):
+        """Image (NDData) of the object of a number."""
+        data, i = self._places[number]
+        found = _image(self.identifiers[number], _Row(data, i))
+        if found is None:
+            raise InputError(f"image: expected one of {self.identifiers[number]}, got none")
+        return found
 
 
 class _Row:

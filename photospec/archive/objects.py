@@ -13,7 +13,7 @@ from photospec.spectrum import WAVELENGTH, to_arrays, to_training_grid
 
 __all__ = ["ArchiveObject", "join", "write_objects"]
 
-BATCH = 64
+BATCH = 64  # objects per append: what a stopped run has to fetch again
 
 
 @dataclass(frozen=True, eq=False)

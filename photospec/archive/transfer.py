@@ -33,7 +33,7 @@ __all__ = [
     "short_reason",
 ]
 
-CHUNK = 1 << 16
+CHUNK = 1 << 16  # bytes read at a time: a progress bar moves, and memory stays small
 
 
 class GiveUp(PhotospecError):

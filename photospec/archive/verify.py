@@ -21,7 +21,7 @@ from photospec.archive.transfer import FileRefused, html_summary
 
 __all__ = ["expect", "open_verified"]
 
-BLOCK = 2880
+BLOCK = 2880  # bytes: every FITS file is a whole number of these
 END = b"END".ljust(80)
 
 

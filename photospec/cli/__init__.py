@@ -19,6 +19,7 @@ from photospec.cli import (
     measure,
     photoz,
     predict,
+    search,
     simulate,
     survey,
     train,
@@ -34,6 +35,7 @@ examples:
   photospec predict cutout.fits -o spectrum.fits --table properties.ecsv --figure figure.png
   photospec photoz cutouts/*.fits -o redshifts.ecsv --qp densities.hdf5
   photospec measure spec-0285-51930-0309.fits -o table.ecsv
+  photospec --print-completion bash > ~/.local/share/bash-completion/completions/photospec
 
 'photospec VERB --help' explains the arguments of a verb.
 """
@@ -69,6 +71,19 @@ class _Version(argparse.Action):
         parser.exit()
 
 
+class _Completion(argparse.Action):
+    """Print the completions of a shell."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        from photospec.cli.completion import completion
+
+        try:
+            print(completion(parser, values))
+        except ModuleNotFoundError:
+            parser.error("needs the package shtab: pip install 'photospec[completion]'")
+        parser.exit()
+
+
 def build_parser():
     """Build the parser of the whole command line.
 
@@ -81,6 +96,7 @@ def build_parser():
     for name, text in (
         ("--debug", "show the traceback of an unexpected error"),
         ("--quiet", "no progress bar and no summary"),
+        ("--verbose", "tell details on stderr, of each image and of what astropy does"),
     ):
         everywhere.add_argument(name, action="store_true", default=argparse.SUPPRESS, help=text)
 
@@ -92,8 +108,16 @@ def build_parser():
         parents=[everywhere],
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    parser.add_argument(
+        "--print-completion",
+        action=_Completion,
+        choices=("bash", "zsh", "tcsh"),
+        help="print a script that completes verbs and arguments in a shell, and exit",
+    )
     verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB", required=True)
-    for module in (predict, photoz, survey, measure, demo, simulate, download, train, evaluate):
+    for module in (
+        *(predict, photoz, survey, measure, search, demo, simulate, download, train, evaluate),
+    ):
         module.add_parser(verbs, parents=[everywhere])
     return parser
 
@@ -114,4 +138,5 @@ def main(argv=None):
     args = build_parser().parse_args(argv)
     args.debug = getattr(args, "debug", False)
     args.quiet = getattr(args, "quiet", False)
+    args.verbose = getattr(args, "verbose", False)
     return guarded(args.run, args)

@@ -55,15 +55,93 @@ class ImageSource:
         return read_image(path, position=self.position)
 
 
-def sources_at(paths, table):
-    """One image for each row of a table of positions, on the frames of one folder.
+# Endings of the files that are taken from a folder.
+_FITS = (".fits", ".fit", ".fits.gz", ".fits.bz2", ".fits.fz")
+
+
+def sources_of(args):
+    """Images that a verb was given, by ``args.images`` and the position of their target.
 
     Parameters
     ----------
-    paths : sequence of path
-        One folder of SDSS frames.
+    args : argparse.Namespace
+        With ``images``, ``ra``, ``dec``, ``galactic_ebv`` and perhaps ``positions``.
+
+    Returns
+    -------
+    list of ImageSource
+
+    Raises
+    ------
+    InputError
+        As `image_sources` and `sources_at`.
+    """
+    if (args.ra is None) != (args.dec is None):
+        raise InputError("--ra and --dec go together: expected both or neither")
+    positions = getattr(args, "positions", None)
+    if positions is None:
+        return image_sources(args.images, args.ra, args.dec, args.galactic_ebv)
+    if args.ra is not None:
+        raise InputError("--positions: expected it without --ra and --dec, got both")
+    return sources_at(args.images, positions, args.galactic_ebv)
+
+
+def expanded(names):
+    """Files of the names given: those of folders, and those that lists name.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Files, folders, or ``@LIST`` for a text file with a name in each line (relative to where
+        the command runs; empty lines and those that begin with # are left out).
+
+    Returns
+    -------
+    list of pathlib.Path
+
+    Raises
+    ------
+    InputError
+        If a list cannot be read, or a folder holds no FITS file.
+    """
+    paths = []
+    for name in map(str, names):
+        if name.startswith("@"):
+            paths += expanded(_lines(Path(name[1:])))
+        elif Path(name).is_dir():
+            files = [p for p in sorted(Path(name).iterdir()) if p.name.lower().endswith(_FITS)]
+            if not files:
+                raise InputError(
+                    f"images: expected FITS files in the folder {name}, got none; "
+                    f"their names end in {', '.join(_FITS)}"
+                )
+            paths += files
+        else:
+            paths.append(Path(name))
+    return paths
+
+
+def _lines(path):
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise InputError(f"images: expected a list of files in {path}, got {reason}") from None
+    found = [line.strip() for line in lines]
+    return [line for line in found if line and not line.startswith(("#", "@"))]
+
+
+def sources_at(names, table, galactic_ebv=None):
+    """One image for each row of a table of positions, on SDSS frames.
+
+    Parameters
+    ----------
+    names : sequence of str
+        A folder of SDSS frames, or frames of one folder.
     table : path
         Columns ra, dec (degrees) and the names of the images.
+    galactic_ebv : float, optional
+        E(B-V) of the Milky Way before all targets, mag.
 
     Returns
     -------
@@ -73,33 +151,46 @@ def sources_at(paths, table):
     Raises
     ------
     InputError
-        If there is no such folder, or the table lacks columns.
+        If there are no such frames, or the table lacks columns.
     """
     from astropy.coordinates import SkyCoord
 
     from photospec.survey.positions import read_positions
     from photospec.survey.sources import find_fields, frame_fields
 
-    if len(paths) != 1 or not Path(paths[0]).is_dir():
-        raise InputError("images: expected one folder of SDSS frames with --positions")
+    folder, given = _frames(names)
     rows = read_positions(table)
-    fields = frame_fields(paths[0])
-    numbers = find_fields(paths[0], rows["ra"], rows["dec"])
+    fields = frame_fields(folder)
+    numbers = find_fields(folder, rows["ra"], rows["dec"])
     sources = []
     for name, ra, dec, number in zip(rows["image"], rows["ra"], rows["dec"], numbers):
         # A position on no frame is told by the frames of the first field.
-        files = tuple(fields[max(number, 0)])
-        sources.append(ImageSource(name, files, SkyCoord(ra, dec, unit="deg")))
+        files = [path for path in fields[max(number, 0)] if not given or path in given]
+        position = SkyCoord(ra, dec, unit="deg")
+        sources.append(ImageSource(name, tuple(files or sorted(given)), position, galactic_ebv))
     return sources
 
 
-def image_sources(paths, ra=None, dec=None, galactic_ebv=None):
+def _frames(names):
+    """Folder of SDSS frames, and which of them were named (none for all)."""
+    if len(names) == 1 and Path(names[0]).is_dir():
+        return Path(names[0]), set()
+    given = set(expanded(names))
+    folders = {path.parent for path in given}
+    if len(folders) != 1 or not all(_FRAME.search(path.name) for path in given):
+        raise InputError(
+            "images: expected a folder of SDSS frames, or frames of one folder, with --positions"
+        )
+    return folders.pop(), given
+
+
+def image_sources(names, ra=None, dec=None, galactic_ebv=None):
     """Tell which files belong together.
 
     Parameters
     ----------
-    paths : sequence of path
-        Files as given; SDSS frames of one field are one image, any other file is one.
+    names : sequence of str
+        As `expanded` takes them; SDSS frames of one field are one image, any other file is one.
     ra, dec : float, optional
         Position of the target, degrees (ICRS).
     galactic_ebv : float, optional
@@ -121,13 +212,13 @@ def image_sources(paths, ra=None, dec=None, galactic_ebv=None):
         from astropy.coordinates import SkyCoord
 
         position = SkyCoord(ra, dec, unit="deg")
-    if not paths:
+    if not names:
         if position is None:
             raise InputError("images: expected FITS files, or a position by --ra and --dec")
         return [ImageSource(f"ra={ra:.5f} dec={dec:+.5f}", (), position, galactic_ebv)]
 
     groups = {}
-    for path in map(Path, paths):
+    for path in expanded(names):
         frame = _FRAME.search(path.name)
         key = (path.parent, frame["field"]) if frame else path
         group = groups.setdefault(key, [])
@@ -140,7 +231,7 @@ def image_sources(paths, ra=None, dec=None, galactic_ebv=None):
         if is_field and position is None:
             raise InputError(
                 f"images: {group[0].name} is a whole SDSS field; "
-                "say which galaxy by --ra and --dec (degrees)"
+                "say which galaxy by --ra and --dec (degrees), or which ones by --positions"
             )
         name = f"frame-{key[1]}" if is_field else str(group[0])
         sources.append(ImageSource(name, tuple(group), position, galactic_ebv))

@@ -1,17 +1,26 @@
 """Images become spectra and rows of a table: read, predicted and measured in parts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from photospec.cli.console import error, progress
+from photospec.cli.console import error, note, progress
 
-__all__ = ["Predictions", "predict_all", "read_images", "report"]
+__all__ = ["Predictions", "best_row", "place_of", "predict_all", "prepared_images", "read_images"]
 
 # Images that are read and predicted together: large enough to keep a processor
 # busy, small enough that memory does not grow with the number of images.
 _CHUNK = 8
+# Entries of a prediction's ``meta`` with one value per spectrum.
+_PER_SPECTRUM = (
+    "similarity",
+    "flags",
+    "galactic_ebv",
+    "drawn_redshift",
+    "expected_redshift",
+    "spread",
+)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Predictions:
     """What became of the images that could be used.
 
@@ -20,17 +29,24 @@ class Predictions:
     names : list of str
         Of the images.
     spectra : specutils.Spectrum or None
-        Flux (n, n_wave); None without any.
+        Flux (n, n_wave); ``meta["images"]``, ``meta["ra"]`` and ``meta["dec"]`` (degrees, None
+        where it is not known) say of what. None without any.
     pictures : list of array
         Colour pictures, if a figure is wanted.
+    candidates : list of CandidateSpectra
+        If they are to be written.
+    sources : list of ImageSource
+        That could be used.
     table : astropy.table.QTable or None
         Their properties, if all candidates were measured.
     """
 
-    names: list
-    spectra: object
-    pictures: list
-    table: object
+    names: list = field(default_factory=list)
+    spectra: object = None
+    pictures: list = field(default_factory=list)
+    candidates: list = field(default_factory=list)
+    sources: list = field(default_factory=list)
+    table: object = None
 
 
 def predict_all(args, sources):
@@ -46,67 +62,62 @@ def predict_all(args, sources):
     -------
     Predictions
     """
-    names, parts, pictures = [], [], []
-    spectrograph = bar = rows = None
-    for start in range(0, len(sources), _CHUNK):
-        chunk = sources[start : start + _CHUNK]
-        good = read_images(chunk)
-        if good and spectrograph is None:
-            from photospec import PhotoSpectrograph
+    from photospec import PhotoSpectrograph
 
-            spectrograph = PhotoSpectrograph.load(args.weights, device=args.device)
-            bar = progress(args, len(sources), "predict")
-            bar.update(start)
-            rows = _table_of_candidates(args, bar)
-        n_used = len(names)
-        for pairs, spectrum in _predicted(args, spectrograph, good, rows):
-            parts.append(spectrum)
-            names.extend(source.name for source, _ in pairs)
+    found, parts, places = Predictions(), [], []
+    measured = bool(args.table or args.figure) and not args.quick
+    spectrograph = rows = None
+    with progress(args, len(sources), "predict") as bar:
+        for start in range(0, len(sources), _CHUNK):
+            chunk = sources[start : start + _CHUNK]
+            images = read_images(chunk)
+            if images and spectrograph is None:
+                spectrograph = PhotoSpectrograph.load(args.weights, device=args.device)
+            good = prepared_images(spectrograph, images)
+            bar.update(len(chunk) - len(good))
+            for source, image, candidates in _drawn(args, spectrograph, good):
+                found.names.append(source.name)
+                found.sources.append(source)
+                parts.append(best_row(candidates))
+                places.append(place_of(image, source))
+                note(args, _told(source, candidates))
+                if args.candidates:
+                    found.candidates.append(candidates)
+                if measured:
+                    if rows is None:
+                        rows = _table(args, bar, len(candidates))
+                    rows.add(candidates)
+                bar.update(0.5 if measured else 1)
             if args.figure:
                 from photospec.figures import rgb_image
 
-                pictures.extend(rgb_image(image) for _, image in pairs)
-        if bar is not None:
-            # The rows count those that wait for being measured themselves.
-            bar.update(len(chunk) - (len(names) - n_used if rows else 0))
-    table = rows.table() if rows and names else None
-    if bar is not None:
-        bar.close()
-    return Predictions(names, _join(parts), pictures, table)
+                used = [id(source) for source, _ in good]
+                found.pictures += [rgb_image(one) for source, one in images if id(source) in used]
+        if rows is not None:
+            found.table = rows.table()
+    found.spectra = _join(parts)
+    if parts:
+        ra, dec = zip(*places, strict=True)
+        found.spectra.meta |= {"images": found.names, "ra": list(ra), "dec": list(dec)}
+    return found
 
 
-def _table_of_candidates(args, bar):
-    """Where candidates are measured, or None if none are wanted."""
-    if args.quick or not (args.table or args.figure):
-        return None
+def _table(args, bar, n_candidates):
+    """Where candidates are measured; each moves the bar by its part of half a galaxy."""
     from photospec.cli._candidates import CandidateTable
 
-    return CandidateTable(bar, args.method)
+    return CandidateTable(lambda n: bar.update(0.5 * n / n_candidates), args.method)
 
 
-def _predicted(args, spectrograph, pairs, rows):
-    """Yield (pairs, Spectrum with one flux row per pair), leaving out what fails."""
-    if rows is None:
-        yield from _predict_together(args, spectrograph, pairs)
-    else:
-        yield from _predict_with_candidates(args, spectrograph, pairs, rows)
-
-
-def _predict_with_candidates(args, spectrograph, pairs, rows):
-    """Draw the candidates of each image, give them away to be measured, and yield the best."""
-    from photospec.cli._candidates import best_row
-    from photospec.errors import PhotospecError
-
-    for source, image in pairs:
-        try:
-            candidates = spectrograph.sample(
-                image, args.n_candidates, seed=args.seed, **_options(args)
-            )
-        except PhotospecError as exception:
-            report(source, exception)
-            continue
-        yield [(source, image)], best_row(candidates)
-        rows.add(candidates)
+def _drawn(args, spectrograph, good):
+    """Yield source, prepared image and candidates of each."""
+    if not good:
+        return
+    options = {"intrinsic": True} if args.intrinsic else {}
+    images = [image for _, image in good]
+    drawn = spectrograph.sample_each(images, args.n_candidates, seed=args.seed, **options)
+    for (source, image), candidates in zip(good, drawn, strict=True):
+        yield source, image, candidates
 
 
 def read_images(sources):
@@ -118,41 +129,77 @@ def read_images(sources):
         try:
             pairs.append((source, source.read()))
         except (PhotospecError, OSError) as exception:
-            report(source, exception)
+            _report(source, exception)
     return pairs
 
 
-def _predict_together(args, spectrograph, pairs):
-    """Predict images in one call; if that is refused, one by one.
-
-    Yields (pairs, Spectrum with one flux row per pair), leaving out what fails.
-    """
+def prepared_images(spectrograph, pairs):
+    """Prepare images for the networks, naming those that cannot be used; (source, image) pairs."""
     from photospec.errors import PhotospecError
 
-    if not pairs:
-        return
-    settings = _options(args)
-    if args.n_candidates is not None:
-        settings["n_candidates"] = args.n_candidates
-    try:
-        images = [image for _, image in pairs]
-        yield pairs, spectrograph.predict(images, seed=args.seed, **settings)
-    except PhotospecError as exception:
-        if len(pairs) == 1:
-            report(pairs[0][0], exception)
-            return
-        for pair in pairs:
-            yield from _predict_together(args, spectrograph, [pair])
+    good = []
+    for source, image in pairs:
+        try:
+            good.append((source, spectrograph.prepare(image)))
+        except PhotospecError as exception:
+            _report(source, exception)
+    return good
 
 
-def _options(args):
-    return {"intrinsic": True} if getattr(args, "intrinsic", False) else {}
-
-
-def report(source, exception):
+def _report(source, exception):
     """Name the image that failed, once, and say why."""
     text = str(exception)
     error(text if source.name in text else f"{source.name}: {text}")
+
+
+def best_row(candidates):
+    """Candidate that stands for all, as a prediction for a sequence of one image.
+
+    Parameters
+    ----------
+    candidates : CandidateSpectra
+        Of one image.
+
+    Returns
+    -------
+    specutils.Spectrum
+        Flux (1, n_wave); what ``meta`` says of each spectrum in lists of one.
+    """
+    from specutils import Spectrum
+
+    best = candidates.best
+    lists = {name: [best.meta[name]] for name in _PER_SPECTRUM if name in best.meta}
+    if "spread" in lists:
+        lists["spread"] = best.meta["spread"][None]
+    return Spectrum(
+        flux=best.flux[None],
+        spectral_axis=best.spectral_axis,
+        spectral_axis_index=-1,
+        meta=dict(best.meta) | lists,
+    )
+
+
+def place_of(image, source):
+    """Right ascension and declination of the target, degrees; None where they are not known."""
+    from photospec.image.wcs import pixel_to_sky
+
+    if source.position is not None:
+        place = source.position.icrs
+        return float(place.ra.deg), float(place.dec.deg)
+    if getattr(image, "wcs", None) is None:
+        return None, None
+    ra, dec = pixel_to_sky(image.wcs, *image.center)
+    return float(ra), float(dec)
+
+
+def _told(source, candidates):
+    """What is said of an image with ``--verbose``."""
+    meta = candidates.best.meta
+    parts = [f"{source.name}: {len(candidates)} candidates"]
+    if meta.get("expected_redshift") is not None:
+        parts.append(f"z = {meta['expected_redshift']:.3f}")
+    parts.append(f"flags: {', '.join(meta.get('flags', ())) or 'none'}")
+    return ", ".join(parts)
 
 
 def _join(parts):
@@ -163,24 +210,11 @@ def _join(parts):
     from specutils import Spectrum
 
     first = parts[0]
-    optional = {}
-    if first.uncertainty is not None:
-        arrays = np.concatenate([part.uncertainty.array for part in parts])
-        optional["uncertainty"] = type(first.uncertainty)(arrays, unit=first.uncertainty.unit)
-    if first.mask is not None:
-        optional["mask"] = np.concatenate([part.mask for part in parts])
-    meta = {key: _join_meta(key, parts) for key in first.meta}
+    meta = dict(first.meta)
+    for name in _PER_SPECTRUM:
+        if name == "spread" and name in meta:
+            meta[name] = np.concatenate([part.meta[name] for part in parts])
+        elif name in meta:
+            meta[name] = [part.meta[name][0] for part in parts]
     flux = np.concatenate([part.flux for part in parts])
-    return Spectrum(flux=flux, spectral_axis=first.spectral_axis, meta=meta, **optional)
-
-
-def _join_meta(key, parts):
-    """Join an entry that has one value per spectrum; keep the first of any other."""
-    import numpy as np
-
-    values = [part.meta[key] for part in parts]
-    if all(isinstance(v, list) and len(v) == len(p.flux) for v, p in zip(values, parts)):
-        return [item for value in values for item in value]
-    if all(np.ndim(v) and len(v) == len(p.flux) for v, p in zip(values, parts)):
-        return np.concatenate(values)
-    return values[0]
+    return Spectrum(flux=flux, spectral_axis=first.spectral_axis, spectral_axis_index=-1, meta=meta)

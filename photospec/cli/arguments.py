@@ -5,12 +5,18 @@ from pathlib import Path
 
 __all__ = [
     "add_galactic_ebv",
+    "add_images",
     "add_method",
+    "add_n_candidates",
     "add_overwrite",
     "add_seed",
+    "add_target",
+    "add_verb",
+    "add_weights",
     "bounded_float",
     "bounded_int",
     "existing_file",
+    "weights_folder",
 ]
 
 
@@ -81,6 +87,133 @@ def existing_file(text):
         state = "is a folder" if path.is_dir() else "does not exist"
         raise argparse.ArgumentTypeError(f"expected a file, but {text} {state}")
     return path
+
+
+def add_verb(verbs, parents, name, run, *, summary, description, epilog=None):
+    """Add a verb.
+
+    Parameters
+    ----------
+    verbs : argparse subparsers
+        Where to add it.
+    parents : sequence of argparse.ArgumentParser
+        Parsers with the arguments of all verbs.
+    name : str
+        The verb.
+    run : callable
+        Does the work: parsed arguments -> exit status.
+    summary, description, epilog : str
+        In the list of verbs; above and below its arguments, line breaks kept.
+
+    Returns
+    -------
+    argparse.ArgumentParser
+    """
+    parser = verbs.add_parser(
+        name,
+        parents=list(parents),
+        help=summary,
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_images(parser):
+    """Add the images: files, folders and lists of files.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        Parser of a verb.
+    """
+    parser.add_argument(
+        "images",
+        nargs="*",
+        metavar="IMAGES",
+        help="FITS files, folders of them, or @LIST: a text file with a name in each line",
+    )
+
+
+def add_target(parser):
+    """Add ``--ra``, ``--dec`` and ``--positions``.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        Parser of a verb.
+    """
+    where = parser.add_argument_group("target, if it is not at the centre of the image")
+    where.add_argument(
+        "--ra", type=bounded_float(0, 360), metavar="DEG", help="right ascension, degrees, ICRS"
+    )
+    where.add_argument(
+        "--dec", type=bounded_float(-90, 90), metavar="DEG", help="declination, degrees, ICRS"
+    )
+    where.add_argument(
+        "--positions",
+        type=Path,
+        metavar="TABLE",
+        help="columns ra, dec (degrees), image: one galaxy each on the SDSS frames IMAGES (files "
+        "or their folder)",
+    )
+
+
+def weights_folder(text):
+    """Weights as typed: a name, or a folder of weights or of the training run that made them.
+
+    Parameters
+    ----------
+    text : str
+        As typed.
+
+    Returns
+    -------
+    pathlib.Path or str
+        A path where there is a folder or file of this name; the finished spectrograph where it
+        is the folder of a run. Otherwise the text, for `PhotoSpectrograph.load` to understand or
+        refuse.
+    """
+    path = Path(text)
+    finished = path / "spectrograph"
+    if not (path / "config.toml").is_file() and (finished / "config.toml").is_file():
+        return finished
+    return path if path.exists() else text
+
+
+def add_weights(parser):
+    """Add ``--weights`` and ``--device``.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser or group
+        Of a verb that uses networks.
+    """
+    parser.add_argument(
+        "--weights",
+        type=weights_folder,
+        metavar="W",
+        help="folder of trained weights, or of the run that trained them (default: bundled)",
+    )
+    parser.add_argument("--device", metavar="D", help="cpu, cuda or cuda:N (default: cpu)")
+
+
+def add_n_candidates(parser):
+    """Add ``--n-candidates``.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser or group
+        Of a verb that draws spectra.
+    """
+    parser.add_argument(
+        "--n-candidates",
+        type=bounded_int(1, 100_000),
+        metavar="N",
+        help="spectra drawn per galaxy, of which one stands for all (default: set by the weights)",
+    )
 
 
 def add_seed(parser):

@@ -5,24 +5,30 @@ what was expected, what came, the likely cause. A traceback is shown only on
 ``--debug``.
 """
 
+import contextlib
 import errno
 import os
+import signal
 import sys
+import threading
+import time
 import warnings
 
-__all__ = ["BAD_INPUT", "DEFECT", "INTERRUPTED", "PARTIAL", "error", "guarded", "progress", "say"]
+__all__ = [
+    "BAD_INPUT",
+    "DEFECT",
+    "INTERRUPTED",
+    "PARTIAL",
+    "LineProgress",
+    "error",
+    "guarded",
+    "note",
+    "progress",
+    "say",
+]
 
+# The last two are what shells give for SIGINT and SIGPIPE: 128 and the number of the signal.
 PARTIAL, BAD_INPUT, DEFECT, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 130, 141
-
-# Which extra of the package brings a module that is not always installed.
-_EXTRAS = {
-    "ignite": "train",
-    "galsim": "simulate",
-    "qp": "qp",
-    "dask": "survey",
-    "lsdb": "survey",
-    "distributed": "survey",
-}
 
 
 def _write_line(text):
@@ -59,13 +65,31 @@ def say(args, text):
         print(text, flush=True)
 
 
-def progress(args, total, description):
-    """Make a progress bar on stderr.
+def note(args, text):
+    """Tell a detail on stderr, with ``--verbose``.
+
+    It goes through astropy's logger, as the details that astropy itself tells.
 
     Parameters
     ----------
     args : argparse.Namespace
-        Parsed arguments; ``args.quiet`` turns the bar off.
+        Parsed arguments; ``args.verbose`` is heeded.
+    text : str
+        The message.
+    """
+    if getattr(args, "verbose", False):
+        from astropy import log
+
+        log.info(text)
+
+
+def progress(args, total, description):
+    """Make a progress bar on stderr; in a log file, lines.
+
+    Parameters
+    ----------
+    args : argparse.Namespace
+        Parsed arguments; ``args.quiet`` turns it off.
     total : int
         Number of steps.
     description : str
@@ -73,20 +97,125 @@ def progress(args, total, description):
 
     Returns
     -------
-    tqdm.tqdm
-        The bar; call ``update(n)``.
+    tqdm.tqdm or LineProgress
+        A context manager; call ``update(n)``, where n may be a part of a step.
     """
+    if not args.quiet and not sys.stderr.isatty():
+        return LineProgress(total, description)
     from tqdm import tqdm
 
-    # In a log file each redraw is a line: draw seldom there.
-    interval = 0.1 if sys.stderr.isatty() else 10.0
     return tqdm(
-        total=total, desc=description, file=sys.stderr, disable=args.quiet, mininterval=interval
+        total=total,
+        desc=description,
+        file=sys.stderr,
+        disable=args.quiet,
+        bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.4g}/{total_fmt} "
+        "[{elapsed}<{remaining}]{postfix}",
     )
+
+
+class LineProgress:
+    """Progress as plain lines, one every ten seconds at most, for log files.
+
+    Parameters
+    ----------
+    total : int
+        Number of steps.
+    description : str
+        Name of the work.
+    interval : float
+        Seconds between lines.
+    """
+
+    def __init__(self, total, description, interval=10.0):
+        self.total, self.n = total, 0.0
+        self._description, self._interval = description, interval
+        self._begin = self._last = time.monotonic()
+        self._said = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def set_description(self, description):
+        """Name what is done now."""
+        self._description = description
+
+    def update(self, n=1):
+        """Count `n` more steps."""
+        self.n += n
+        now = time.monotonic()
+        if now - self._last >= self._interval:
+            self._last = now
+            self._say(now)
+
+    def close(self):
+        """Say how far it came, unless that is said already."""
+        if self._said != self.n:
+            self._say(time.monotonic())
+
+    def _say(self, now):
+        self._said = self.n
+        # A step is counted in parts, whose sum is a little off.
+        share = min(round(self.n / self.total, 6), 1.0) if self.total else 1.0
+        text = f"photospec: {self._description}: {share:.0%}, {self.n:.4g} of {self.total}"
+        passed = now - self._begin
+        text += f", {_duration(passed)}"
+        if 0 < share < 1:
+            text += f", {_duration(passed * (1 - share) / share)} to go"
+        _write_line(text)
+
+
+def _duration(seconds):
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None):
     _write_line(f"photospec: warning: {message}")
+
+
+class _Interruption:
+    """Makes Ctrl-C one line, wherever it arrives.
+
+    Python raises KeyboardInterrupt wherever the program is, also in the middle of an import or in
+    a callback, where it is printed, swallowed or becomes another error; threads and destructors
+    that find things half done print tracebacks of their own. After the first Ctrl-C, the program
+    says nothing of that kind any more. After the second it ends at once.
+    """
+
+    def __init__(self):
+        self.came = False
+
+    @contextlib.contextmanager
+    def watched(self):
+        """Context in which Ctrl-C is noticed."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        hooks = threading.excepthook, sys.unraisablehook
+        before = signal.getsignal(signal.SIGINT)  # of `photospec.__main__`, as a rule
+        if callable(before):  # neither ignored nor left to the system
+            signal.signal(signal.SIGINT, self._handle)
+        threading.excepthook = self._quiet(hooks[0])
+        sys.unraisablehook = self._quiet(hooks[1])
+        try:
+            yield
+        finally:
+            if callable(before):
+                signal.signal(signal.SIGINT, before)
+            if not self.came:  # the interpreter ends next, and must not complain either
+                threading.excepthook, sys.unraisablehook = hooks
+
+    def _handle(self, *_):
+        if self.came:
+            os._exit(INTERRUPTED)
+        self.came = True
+        raise KeyboardInterrupt
+
+    def _quiet(self, hook):
+        return lambda details: None if self.came else hook(details)
 
 
 def guarded(run, args):
@@ -104,14 +233,14 @@ def guarded(run, args):
     int
         Exit status.
     """
-    from photospec.errors import PhotospecError
-
-    with warnings.catch_warnings():
+    interruption = _Interruption()
+    with interruption.watched(), warnings.catch_warnings(), _logging(args):
         warnings.showwarning = _show_warning
         try:
             status = run(args) or 0
             sys.stdout.flush()
         except KeyboardInterrupt:
+            interruption.came = True
             error("interrupted")
             return INTERRUPTED
         except BrokenPipeError:
@@ -122,21 +251,55 @@ def guarded(run, args):
         except Exception as exception:
             if args.debug:
                 raise
-            if isinstance(exception, PhotospecError):
-                error(exception)
-                return BAD_INPUT
-            if isinstance(exception, OSError):
-                error(_describe_os_error(exception))
-                return BAD_INPUT
-            if isinstance(exception, ModuleNotFoundError) and not _is_ours(exception):
-                error(_describe_missing_module(exception))
-                return BAD_INPUT
-            error(
-                f"unexpected {type(exception).__name__}: {exception} "
-                "(a defect of photospec; --debug shows the traceback)"
-            )
-            return DEFECT
+            if interruption.came:  # what became of it on its way
+                error("interrupted")
+                return INTERRUPTED
+            return _failed(exception)
     return status
+
+
+def _failed(exception):
+    """Say in one line what went wrong; return the exit status."""
+    from photospec.errors import PhotospecError
+
+    if isinstance(exception, PhotospecError):
+        error(exception)
+        return BAD_INPUT
+    if isinstance(exception, OSError):
+        error(_describe_os_error(exception))
+        return BAD_INPUT
+    if isinstance(exception, ModuleNotFoundError) and not _is_ours(exception):
+        error(_describe_missing_module(exception))
+        return BAD_INPUT
+    error(
+        f"unexpected {type(exception).__name__}: {exception} "
+        "(a defect of photospec; --debug shows the traceback)"
+    )
+    return DEFECT
+
+
+@contextlib.contextmanager
+def _logging(args):
+    """With ``--verbose``, what astropy's logger is told becomes lines on stderr."""
+    if not getattr(args, "verbose", False):
+        yield
+        return
+    import logging
+
+    from astropy import log
+
+    class Lines(logging.Handler):
+        def emit(self, record):
+            _write_line(f"photospec: {record.levelname.lower()}: {record.getMessage()}")
+
+    ours, theirs, level = Lines(), log.handlers[:], log.level
+    log.handlers[:] = [ours]
+    log.setLevel("INFO")
+    try:
+        yield
+    finally:
+        log.handlers[:] = theirs
+        log.setLevel(level)
 
 
 def _describe_os_error(exception):
@@ -157,7 +320,9 @@ def _is_ours(exception):
 
 def _describe_missing_module(exception):
     """Name the extra that installs the module."""
+    from photospec.utils.optional import EXTRAS, missing
+
     name = (exception.name or "").split(".")[0]
-    if name in _EXTRAS:
-        return f"needs the package {name}: pip install 'photospec[{_EXTRAS[name]}]'"
+    if name in EXTRAS:
+        return missing(name)
     return f"needs the package {name or exception}, which is not installed"

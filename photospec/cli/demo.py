@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from photospec.cli.arguments import add_overwrite, add_seed
+from photospec.cli.arguments import add_overwrite, add_seed, add_verb
 from photospec.cli.console import progress, say
 
 __all__ = ["add_parser", "run"]
@@ -43,14 +43,13 @@ def add_parser(verbs, parents=()):
     parents : sequence of argparse.ArgumentParser
         Parsers with the arguments of all verbs.
     """
-    import argparse
-
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
+        parents,
         "demo",
-        parents=parents,
-        help="simulate, predict and measure one galaxy, beside the truth",
+        run,
+        summary="simulate, predict and measure one galaxy, beside the truth",
         description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "-o",
@@ -62,7 +61,6 @@ def add_parser(verbs, parents=()):
     )
     add_seed(parser)
     add_overwrite(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args):
@@ -73,9 +71,9 @@ def run(args):
     args : argparse.Namespace
         Parsed arguments.
     """
-    from photospec.cli._candidates import best_row
+    from photospec.cli._predictions import best_row
     from photospec.cli.outputs import check_folder, check_outputs
-    from photospec.cli.tables import write_table
+    from photospec.cli.tables import write
     from photospec.utils.files import replacing
 
     folder = args.output
@@ -104,8 +102,7 @@ def run(args):
         from photospec.spectrum import write_spectra
 
         write_spectra(spectrum_path, spectrum, overwrite=args.overwrite)
-        with replacing(table_path) as path:
-            write_table(table, path)
+        write(table_path, table)
     finally:
         if made and not any(folder.iterdir()):
             folder.rmdir()

@@ -1,9 +1,10 @@
 """``photospec download``: galaxies from the archive, as pairs of image and spectrum."""
 
-import argparse
 import sys
 from dataclasses import fields
 from pathlib import Path
+
+from photospec.cli.arguments import add_verb
 
 __all__ = ["add_arguments", "add_parser", "run"]
 
@@ -39,15 +40,15 @@ def add_parser(verbs, parents=()):
     parents : sequence of argparse.ArgumentParser
         Parsers with the arguments of all verbs.
     """
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
+        parents,
         "download",
-        parents=parents,
-        help="download galaxies from the SDSS as pairs",
+        run,
+        summary="download galaxies from the SDSS as pairs",
         description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.declare = add_arguments
-    parser.set_defaults(run=run)
 
 
 def add_arguments(parser):

@@ -1,9 +1,10 @@
 """``photospec measure``: spectra in, a table of properties out."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from photospec.cli.arguments import add_method, add_overwrite, bounded_float
-from photospec.cli.console import BAD_INPUT, PARTIAL, error, say
+from photospec.cli.arguments import add_method, add_overwrite, add_verb, bounded_float
+from photospec.cli.console import BAD_INPUT, PARTIAL, error, progress, say
 
 __all__ = ["add_parser", "run"]
 
@@ -13,7 +14,28 @@ spectra: those that photospec predicted, SDSS, LAMOST and DESI files, tables and
 with units in their headers, and whatever else specutils reads. What cannot be measured is
 masked, with the reason in 'flags'. A file that cannot be read, or on whose spectra nothing
 can be measured, is named on stderr; the others are measured all the same.
+
+Of the file of all candidates ('photospec predict --candidates') the table has one row per
+image, with the errors of the prediction. Of other predicted spectra the errors are those of
+the measurement alone, and 'flags' says so.
 """
+
+
+# What is said of predicted spectra whose other candidates are not there.
+_ONE = "one candidate: errors are of the measurement only"
+_NOT_MEASURED = (
+    "file",
+    "image",
+    "ra",
+    "dec",
+    "image_flags",
+    "similarity",
+    "galactic_ebv",
+    "drawn_redshift",
+    "expected_redshift",
+    "n_candidates",
+    "flags",
+)
 
 
 def add_parser(verbs, parents=()):
@@ -26,14 +48,13 @@ def add_parser(verbs, parents=()):
     parents : sequence of argparse.ArgumentParser
         Parsers with the arguments of all verbs.
     """
-    import argparse
-
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
+        parents,
         "measure",
-        parents=parents,
-        help="measure the properties of spectra",
+        run,
+        summary="measure the properties of spectra",
         description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("spectra", nargs="+", type=Path, metavar="SPECTRA", help="files of spectra")
     parser.add_argument(
@@ -50,7 +71,6 @@ def add_parser(verbs, parents=()):
     )
     add_method(parser)
     add_overwrite(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args):
@@ -68,8 +88,7 @@ def run(args):
     """
     from photospec.analysis import measure_properties
     from photospec.cli.outputs import check_outputs
-    from photospec.cli.tables import FIGURE_SUFFIXES, TABLE_SUFFIXES, draw, write_table
-    from photospec.utils.files import replacing
+    from photospec.cli.tables import FIGURE_SUFFIXES, TABLE_SUFFIXES, draw, write
 
     check_outputs(
         {"-o": args.output, "--figure": args.figure},
@@ -80,22 +99,21 @@ def run(args):
     read = _read(args.spectra)
     if not read:
         return BAD_INPUT
-    spectra = [spectrum for _, spectrum, _ in read]
-    table = measure_properties(
-        spectra, redshift=args.redshift, method=args.method, progress=not args.quiet
-    )
-    files = [str(path) for path, _, count in read for _ in range(count)]
-    table.add_column(files, name="file", index=0)
-    with replacing(args.output) as path:
-        write_table(table, path)
+    spectra = [one.spectrum for one in read]
+    with progress(args, sum(one.n for one in read), "measure") as bar:
+        table = measure_properties(
+            spectra, redshift=args.redshift, method=args.method, progress=bar.update
+        )
+    table, files = _rows(read, table)
+    write(args.output, table)
     say(args, f"{args.output}: properties of {len(table)} spectra")
     if args.figure:
         rows = _figure_rows(read, table)
         draw(args.figure, rows)
         say(args, f"{args.figure}: {len(rows)} spectra")
     measured = _measured(table, given=args.redshift is not None)
-    n_failed = len(set(args.spectra)) - len({path for path, *_ in read})
-    for path in dict.fromkeys(str(path) for path, *_ in read):
+    n_failed = len(set(args.spectra)) - len({one.path for one in read})
+    for path in dict.fromkeys(str(one.path) for one in read):
         rows = [i for i, name in enumerate(files) if name == path]
         if not any(measured[i] for i in rows):
             n_failed += 1
@@ -115,9 +133,54 @@ def _measured(table, given):
 
     found = np.zeros(len(table), bool)
     for name in table.colnames:
-        if name not in ("file", "flags", *(("redshift",) if given else ())):
+        if name not in (*_NOT_MEASURED, *(("redshift",) if given else ())):
             found |= ~np.broadcast_to(getattr(table[name], "mask", False), len(table))
     return found.tolist()
+
+
+def _rows(read, table):
+    """Table of the rows to write, with what is known of their origin, and their files.
+
+    Candidates of an image become one row.
+    """
+    import warnings
+
+    from astropy.table import vstack
+
+    from photospec.analysis import combine_candidates
+    from photospec.cli.tables import add_origin
+    from photospec.errors import PhotospecWarning
+
+    tables, files, start = [], [], 0
+    for one in read:
+        part = table[start : start + one.n]
+        start += one.n
+        meta = one.spectrum.meta
+        if one.best is not None:
+            best = one.best
+            part = combine_candidates(part, best)
+        elif _is_predicted(meta):
+            best = None
+            part["flags"] = [f"{text}; {_ONE}".removeprefix("; ") for text in part["flags"]]
+            warnings.warn(
+                f"{one.path} holds predicted spectra: errors are of the measurement, not of the "
+                "prediction; measure the file of predict --candidates, or use predict --table",
+                PhotospecWarning,
+                stacklevel=2,
+            )
+        else:
+            best = None
+        add_origin(part, one.spectrum, best)
+        tables.append(part)
+        files += [str(one.path)] * len(part)
+    joined = vstack(tables, metadata_conflicts="silent")
+    joined.add_column(files, name="file", index=0)
+    joined["file"].info.description = "file of the spectrum"
+    return joined, files
+
+
+def _is_predicted(meta):
+    return "n_candidates" in meta and "nfe" in meta
 
 
 def _figure_rows(read, table):
@@ -126,9 +189,10 @@ def _figure_rows(read, table):
     from photospec.figures import galaxy_rows
 
     rows, start = [], 0
-    for _, spectrum, count in read:
-        part = table[start : start + count]
-        start += count
+    for one in read:
+        spectrum, n = one.shown()
+        part = table[start : start + n]
+        start += n
         try:
             rows += galaxy_rows(spectrum, part)
         except PhotospecError:
@@ -136,14 +200,47 @@ def _figure_rows(read, table):
     return rows
 
 
-def _read(paths):
-    """Read spectra, naming the files that cannot be read.
+@dataclass(frozen=True)
+class _Read:
+    """Spectra of a file.
 
-    Returns
-    -------
-    list of tuple
-        (path, Spectrum, number of rows that it makes); one per Spectrum of a list.
+    Attributes
+    ----------
+    path : pathlib.Path
+    spectrum : specutils.Spectrum
+    n : int
+        Rows that `spectrum` makes.
+    best : list of int or None
+        Of candidates, equally many of each image: which ones stand for all.
     """
+
+    path: Path
+    spectrum: object
+    n: int
+    best: list | None = None
+
+    def shown(self):
+        """Spectra that the figure shows, and how many."""
+        if self.best is None:
+            return self.spectrum, self.n
+        each = self.n // len(self.best)
+        chosen = [i * each + best for i, best in enumerate(self.best)]
+        from specutils import Spectrum
+
+        meta = {key: value for key, value in self.spectrum.meta.items() if key != "spread"}
+        flux = self.spectrum.flux
+        spread = flux.reshape(len(self.best), each, -1).std(axis=1)
+        shown = Spectrum(
+            flux=flux[chosen],
+            spectral_axis=self.spectrum.spectral_axis,
+            spectral_axis_index=-1,
+            meta=meta | ({"spread": spread} if each > 1 else {}),
+        )
+        return shown, len(chosen)
+
+
+def _read(paths):
+    """Read spectra, naming the files that cannot be read; one `_Read` per Spectrum of a list."""
     from photospec.analysis.gate import gather
     from photospec.errors import PhotospecError
     from photospec.spectrum import read_spectrum
@@ -157,5 +254,20 @@ def _read(paths):
             error(text if str(path) in text else f"{path}: {text}")
             continue
         spectra = spectra if isinstance(spectra, list) else [spectra]
-        found += [(path, item, len(gather([item], strict=False))) for item in spectra]
+        found += [
+            _Read(path, item, len(gather([item], strict=False)), _best(item.meta))
+            for item in spectra
+        ]
     return found
+
+
+def _best(meta):
+    """Of candidates, which one of each image stands for all; None of other spectra."""
+    if not {"images", "best", "candidate"} <= meta.keys():
+        return None
+    rows = {}
+    for name, best in zip(meta["images"], meta["best"], strict=True):
+        rows.setdefault(name, []).append(best)
+    if len({len(row) for row in rows.values()}) != 1:
+        return None
+    return [row.index(True) for row in rows.values()]

@@ -1,8 +1,16 @@
 """``photospec photoz``: images in; photometric redshifts and their densities out."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from photospec.cli.arguments import add_galactic_ebv, add_overwrite, bounded_float
+from photospec.cli.arguments import (
+    add_galactic_ebv,
+    add_images,
+    add_overwrite,
+    add_target,
+    add_verb,
+    add_weights,
+)
 from photospec.cli.console import BAD_INPUT, PARTIAL, error, say
 
 __all__ = ["add_parser", "run"]
@@ -36,17 +44,16 @@ def add_parser(verbs, parents=()):
     parents : sequence of argparse.ArgumentParser
         Parsers with the arguments of all verbs.
     """
-    import argparse
-
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
+        parents,
         "photoz",
-        parents=parents,
-        help="photometric redshifts and their densities",
+        run,
+        summary="photometric redshifts and their densities",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("images", nargs="*", type=Path, metavar="IMAGES", help="FITS files")
+    add_images(parser)
     out = parser.add_argument_group("output (at least one)")
     out.add_argument(
         "-o", "--output", type=Path, metavar="TABLE.ecsv", help="redshifts, one row per image"
@@ -59,19 +66,9 @@ def add_parser(verbs, parents=()):
     )
     add_overwrite(out)
     how = parser.add_argument_group("how")
-    how.add_argument(
-        "--weights", type=Path, metavar="W", help="folder of trained weights (default: bundled)"
-    )
-    how.add_argument("--device", metavar="D", help="cpu, cuda or cuda:N (default: cpu)")
+    add_weights(how)
     add_galactic_ebv(how)
-    where = parser.add_argument_group("target, if it is not at the centre of the image")
-    where.add_argument(
-        "--ra", type=bounded_float(0, 360), metavar="DEG", help="right ascension, degrees, ICRS"
-    )
-    where.add_argument(
-        "--dec", type=bounded_float(-90, 90), metavar="DEG", help="declination, degrees, ICRS"
-    )
-    parser.set_defaults(run=run)
+    add_target(parser)
 
 
 def run(args):
@@ -87,28 +84,27 @@ def run(args):
     int
         0, or 1 if some images failed, or 2 if all did.
     """
-    from photospec.cli._images import image_sources
+    from photospec.cli._images import expanded, sources_of
     from photospec.cli.outputs import check_outputs
-    from photospec.cli.tables import TABLE_SUFFIXES, write_table
+    from photospec.cli.tables import TABLE_SUFFIXES, write
     from photospec.errors import InputError
     from photospec.utils.files import replacing
 
     outputs = {"-o": args.output, "--qp": args.qp}
     if not any(outputs.values()):
         raise InputError("nothing to write: give at least one of -o, --qp")
-    if (args.ra is None) != (args.dec is None):
-        raise InputError("--ra and --dec go together: expected both or neither")
+    sources = sources_of(args)
     suffixes = {"-o": TABLE_SUFFIXES, "--qp": _QP_SUFFIXES}
-    check_outputs(outputs, suffixes=suffixes, overwrite=args.overwrite, inputs=args.images)
-    sources = image_sources(args.images, args.ra, args.dec, args.galactic_ebv)
-    names, ebv, density = _densities(args, sources)
+    inputs = expanded(args.images)
+    check_outputs(outputs, suffixes=suffixes, overwrite=args.overwrite, inputs=inputs)
+    found = _densities(args, sources)
+    names, density = found.names, found.density
     if not names:
         if len(sources) > 1:
             error(f"none of the {len(sources)} images could be used; nothing was written")
         return BAD_INPUT
     if args.output:
-        with replacing(args.output) as path:
-            write_table(_table(names, ebv, density), path)
+        write(args.output, _table(found))
         say(args, f"{args.output}: redshifts of {len(names)} galaxies")
     if args.qp:
         ensemble = density.to_qp()
@@ -122,48 +118,71 @@ def run(args):
     return 0
 
 
+@dataclass
+class _Densities:
+    """Names, places, E(B-V) and densities of the images that can be used."""
+
+    names: list
+    places: list
+    ebv: list
+    density: object
+    weights: str
+
+
 def _densities(args, sources):
-    """Names, E(B-V) and densities of the images that can be used."""
     from photospec import PhotoSpectrograph
-    from photospec.cli._predictions import read_images, report
+    from photospec.cli._predictions import place_of, prepared_images, read_images
     from photospec.cli.console import progress
-    from photospec.errors import PhotospecError
     from photospec.redshift_density import ImageRedshiftDensity
 
     spectrograph = PhotoSpectrograph.load(args.weights, device=args.device)
-    names, ebv, parts = [], [], []
+    found = _Densities([], [], [], None, spectrograph.name)
+    parts = []
     with progress(args, len(sources), "photoz") as bar:
         for start in range(0, len(sources), _CHUNK):
-            chunk, prepared = sources[start : start + _CHUNK], []
-            for source, image in read_images(chunk):
-                try:
-                    prepared.append(spectrograph.prepare(image))
-                    names.append(source.name)
-                except PhotospecError as exception:
-                    report(source, exception)
-            if prepared:
-                parts.append(spectrograph.redshift_density(prepared))
-                ebv += [image.galactic_ebv for image in prepared]
+            chunk = sources[start : start + _CHUNK]
+            good = prepared_images(spectrograph, read_images(chunk))
+            if good:
+                parts.append(spectrograph.redshift_density([image for _, image in good]))
+            for source, image in good:
+                found.names.append(source.name)
+                found.places.append(place_of(image, source))
+                found.ebv.append(image.galactic_ebv)
             bar.update(len(chunk))
-    return names, ebv, ImageRedshiftDensity.concatenate(parts) if parts else None
+    if parts:
+        found.density = ImageRedshiftDensity.concatenate(parts)
+    return found
 
 
-def _table(names, ebv, density):
+def _table(found):
+    """Table of one row per image."""
+    import numpy as np
+    from astropy import units as u
     from astropy.table import QTable
 
-    table = QTable(
-        {
-            "image": names,
-            "redshift": density.mean,
-            "redshift_error": density.std,
-            "redshift_median": density.median,
-            "redshift_mode": density.mode,
-        }
-    )
-    for name, values in zip(_QUANTILES, density.quantile(list(_QUANTILES.values())).T, strict=True):
-        table[f"redshift_{name}"] = values
-    for column in table.colnames[1:]:
-        table[column].info.format = ".5f"
-    table["galactic_ebv"] = ebv
+    from photospec.analysis.columns import describe
+    from photospec.analysis.properties import masked_column
+
+    density, table = found.density, QTable({"image": found.names})
+    places = np.array(found.places, float)  # None, where it is not known, becomes NaN
+    for name, values in zip(("ra", "dec"), places.T, strict=True):
+        if np.isfinite(values).any():
+            table[name] = masked_column(values, u.deg)
+            table[name].info.format = ".6f"
+    columns = {
+        "redshift": (density.mean, "mean of the density of the redshift"),
+        "redshift_error": (density.std, "standard deviation of the density"),
+        "redshift_median": (density.median, "median of the density"),
+        "redshift_mode": (density.mode, "where the density is highest"),
+    }
+    quantiles = density.quantile(list(_QUANTILES.values())).T
+    for (name, q), values in zip(_QUANTILES.items(), quantiles, strict=True):
+        columns[f"redshift_{name}"] = values, f"redshift with a probability of {q:g} below it"
+    for name, (values, text) in columns.items():
+        table[name] = values
+        table[name].info.format, table[name].info.description = ".5f", text
+    table["galactic_ebv"] = found.ebv * u.mag
     table["image_flags"] = ["; ".join(flags) for flags in density.flags]
+    describe(table)
+    table.meta["weights"] = found.weights
     return table

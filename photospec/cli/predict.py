@@ -4,13 +4,16 @@ from pathlib import Path
 
 from photospec.cli.arguments import (
     add_galactic_ebv,
+    add_images,
     add_method,
+    add_n_candidates,
     add_overwrite,
     add_seed,
-    bounded_float,
-    bounded_int,
+    add_target,
+    add_verb,
+    add_weights,
 )
-from photospec.cli.console import BAD_INPUT, PARTIAL, error, say
+from photospec.cli.console import BAD_INPUT, PARTIAL, error, progress, say
 
 __all__ = ["add_parser", "run"]
 
@@ -19,9 +22,10 @@ Predict the optical spectrum (4000-8500 Angstrom, vacuum, observed frame) of the
 galaxy in each image, measure its properties, and draw image and spectrum.
 
 An image is a FITS cube or a multi-extension file of the bands u, g, r, i, z with
-flux units. Five SDSS frame-<band>-*.fits files together are one image; they need
-the galaxy's position by --ra and --dec. Without any file, --ra and --dec fetch
-the image from the SDSS archive.
+flux units; a folder stands for all FITS files in it, @LIST for those that a text
+file names, one in a line. Five SDSS frame-<band>-*.fits files together are one image; they need
+the galaxy's position by --ra and --dec, or a table of galaxies by --positions.
+Without any file, --ra and --dec fetch the image from the SDSS archive.
 """
 _EPILOG = """\
 For --table and --figure every candidate is measured, some 0.1 s each (8 candidates: a
@@ -43,38 +47,53 @@ def add_parser(verbs, parents=()):
     parents : sequence of argparse.ArgumentParser
         Parsers with the arguments of all verbs.
     """
-    import argparse
-
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
+        parents,
         "predict",
-        parents=parents,
-        help="predict spectra from images",
+        run,
+        summary="predict spectra from images",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("images", nargs="*", type=Path, metavar="IMAGES", help="FITS files")
+    add_images(parser)
     out = parser.add_argument_group("output (at least one)")
     out.add_argument(
         "-o", "--output", type=Path, metavar="SPECTRA.fits", help="predicted spectra, one per image"
     )
     out.add_argument(
-        "--table", type=Path, metavar="TABLE.ecsv", help="properties measured from the spectra"
+        "--table",
+        type=Path,
+        metavar="TABLE.ecsv",
+        help="properties measured from the spectra (.ecsv, .fits, .vot, .csv or .parquet)",
     )
     out.add_argument(
         "--figure", type=Path, metavar="FIGURE.png", help="image beside spectrum; .pdf makes pages"
     )
+    out.add_argument(
+        "--candidates",
+        type=Path,
+        metavar="ALL.fits",
+        help="all spectra drawn, in a file like that of -o",
+    )
+    out.add_argument(
+        "--products",
+        type=Path,
+        metavar="FOLDER",
+        help="a file for each image, with the extensions of the published study's products",
+    )
+    out.add_argument(
+        "--observed",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="SPECTRUM",
+        help="observed spectra, to go into those products whose position is theirs (2 arcsec)",
+    )
     add_overwrite(out)
     how = parser.add_argument_group("how")
-    how.add_argument(
-        "--weights", type=Path, metavar="W", help="folder of trained weights (default: bundled)"
-    )
-    how.add_argument(
-        "--n-candidates",
-        type=bounded_int(1, 100_000),
-        metavar="N",
-        help="spectra drawn per galaxy, of which the best is kept (default: set by the weights)",
-    )
+    add_weights(how)
+    add_n_candidates(how)
     how.add_argument(
         "--quick",
         action="store_true",
@@ -87,23 +106,8 @@ def add_parser(verbs, parents=()):
         action="store_true",
         help="spectra without the Milky Way's dust (default: as observed through it)",
     )
-    how.add_argument("--device", metavar="D", help="cpu, cuda or cuda:N (default: cpu)")
     add_galactic_ebv(how)
-    where = parser.add_argument_group("target, if it is not at the centre of the image")
-    where.add_argument(
-        "--ra", type=bounded_float(0, 360), metavar="DEG", help="right ascension, degrees, ICRS"
-    )
-    where.add_argument(
-        "--dec", type=bounded_float(-90, 90), metavar="DEG", help="declination, degrees, ICRS"
-    )
-    where.add_argument(
-        "--positions",
-        type=Path,
-        metavar="TABLE",
-        help="columns ra, dec (degrees), image: one galaxy each on the SDSS frames of the folder "
-        "IMAGES",
-    )
-    parser.set_defaults(run=run)
+    add_target(parser)
 
 
 def run(args):
@@ -119,73 +123,84 @@ def run(args):
     int
         0, or 1 if some images failed, or 2 if all did.
     """
-    from photospec.cli._images import image_sources, sources_at
+    from photospec.cli._images import expanded, sources_of
     from photospec.cli._predictions import predict_all
     from photospec.cli.outputs import check_outputs
     from photospec.cli.tables import FIGURE_SUFFIXES, TABLE_SUFFIXES
     from photospec.errors import InputError
 
-    outputs = {"-o": args.output, "--table": args.table, "--figure": args.figure}
-    if not any(outputs.values()):
-        raise InputError("nothing to write: give at least one of -o, --table, --figure")
-    if (args.ra is None) != (args.dec is None):
-        raise InputError("--ra and --dec go together: expected both or neither")
-    check_outputs(
-        outputs,
-        suffixes={
-            "-o": (".fits",),
-            "--table": TABLE_SUFFIXES,
-            "--figure": FIGURE_SUFFIXES,
-        },
-        overwrite=args.overwrite,
-        inputs=args.images,
-    )
-    if args.positions is not None:
-        if args.ra is not None:
-            raise InputError("--positions: expected it without --ra and --dec, got both")
-        sources = sources_at(args.images, args.positions)
-    else:
-        sources = image_sources(args.images, args.ra, args.dec, args.galactic_ebv)
+    outputs = {
+        "-o": args.output,
+        "--table": args.table,
+        "--figure": args.figure,
+        "--candidates": args.candidates,
+    }
+    if not any(outputs.values()) and not args.products:
+        raise InputError(
+            "nothing to write: give at least one of -o, --table, --figure, --candidates, --products"
+        )
+    if args.observed and not args.products:
+        raise InputError("--observed: expected --products FOLDER with it, got none")
+    suffixes = {
+        "-o": (".fits",),
+        "--table": TABLE_SUFFIXES,
+        "--figure": FIGURE_SUFFIXES,
+        "--candidates": (".fits",),
+    }
+    sources = sources_of(args)
+    inputs = [*expanded(args.images), *args.observed]
+    check_outputs(outputs, suffixes=suffixes, overwrite=args.overwrite, inputs=inputs)
+    products = _products(args, sources)
     found = predict_all(args, sources)
     n_failed = len(sources) - len(found.names)
     if not found.names:
         if len(sources) > 1:
             error(f"none of the {len(sources)} images could be used; nothing was written")
         return BAD_INPUT
-    found.spectra.meta["images"] = found.names
     _write(args, found)
+    if products:
+        products.write(found)
+        say(args, f"{args.products}: products of {len(found.names)} galaxies")
     if n_failed:
         error(f"{n_failed} of {len(sources)} images failed (named above); the rest is written")
         return PARTIAL
     return 0
 
 
+def _products(args, sources):
+    """Where products go, if any are wanted; refused before the work starts."""
+    if not args.products:
+        return None
+    from photospec.cli._products import Products
+
+    return Products(args.products, sources, args.observed, overwrite=args.overwrite)
+
+
 def _write(args, found):
     """Write the spectra, then the table, then the figure, as far as asked for."""
-    from photospec.cli._candidates import PER_SPECTRUM
-    from photospec.cli.tables import draw, write_table
+    from photospec.candidates import write_candidates
+    from photospec.cli.tables import add_origin, draw, write
     from photospec.spectrum import write_spectra
-    from photospec.utils.files import naming, replacing
+    from photospec.utils.files import naming
 
     names, spectra = found.names, found.spectra
     if args.output:
         with naming(args.output):
             write_spectra(args.output, spectra, overwrite=args.overwrite)
         say(args, f"{args.output}: {len(names)} spectra")
+    if args.candidates:
+        with naming(args.candidates):
+            write_candidates(
+                args.candidates, found.candidates, images=names, overwrite=args.overwrite
+            )
+        n_spectra = sum(map(len, found.candidates))
+        say(args, f"{args.candidates}: {n_spectra} spectra of {len(names)} galaxies")
     if not (args.table or args.figure):
         return
     table = _quick_table(args, spectra) if found.table is None else found.table
-    table.add_column(names, name="image", index=0)
-    # What the image and the prediction say of themselves, beside what is measured.
-    if "flags" in spectra.meta:
-        table["image_flags"] = ["; ".join(flags) for flags in spectra.meta["flags"]]
-    for name in PER_SPECTRUM:
-        values = spectra.meta.get(name)
-        if name != "flags" and values is not None and None not in values:
-            table[name] = values
+    add_origin(table, spectra)
     if args.table:
-        with replacing(args.table) as path:
-            write_table(table, path)
+        write(args.table, table)
         say(args, f"{args.table}: properties of {len(table)} galaxies")
     if args.figure:
         from photospec.figures import galaxy_rows
@@ -198,5 +213,6 @@ def _quick_table(args, spectra):
     """Measure the predicted spectra alone; the table then says that its errors are too small."""
     from photospec.analysis import combine_candidates, measure_properties
 
-    table = measure_properties(spectra, method=args.method, progress=not args.quiet)
+    with progress(args, len(spectra.flux), "measure") as bar:
+        table = measure_properties(spectra, method=args.method, progress=bar.update)
     return combine_candidates(table, [0] * len(table))

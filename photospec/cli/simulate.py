@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from photospec.cli.arguments import add_overwrite, add_seed, bounded_int
+from photospec.cli.arguments import add_overwrite, add_seed, add_verb, bounded_int
 from photospec.cli.console import progress, say
 
 __all__ = ["add_parser", "run"]
@@ -31,14 +31,13 @@ def add_parser(verbs, parents=()):
     parents : sequence of argparse.ArgumentParser
         Parsers with the arguments of all verbs.
     """
-    import argparse
-
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
+        parents,
         "simulate",
-        parents=parents,
-        help="simulate pairs of image and spectrum",
+        run,
+        summary="simulate pairs of image and spectrum",
         description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("-n", type=bounded_int(1), metavar="N", help="number of galaxies")
     parser.add_argument("-o", "--output", type=Path, metavar="PAIRS.h5", help="file of pairs")
@@ -68,7 +67,6 @@ def add_parser(verbs, parents=()):
         "--resume", action="store_true", help="go on with a file that was not finished"
     )
     add_overwrite(existing)
-    parser.set_defaults(run=run)
 
 
 def run(args):

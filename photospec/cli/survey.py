@@ -2,7 +2,14 @@
 
 from pathlib import Path
 
-from photospec.cli.arguments import add_seed, bounded_float, bounded_int
+from photospec.cli.arguments import (
+    add_n_candidates,
+    add_seed,
+    add_verb,
+    add_weights,
+    bounded_float,
+    bounded_int,
+)
 from photospec.cli.console import PARTIAL, error, say
 
 __all__ = ["add_parser", "run"]
@@ -11,8 +18,9 @@ _DESCRIPTION = """\
 Photometric redshifts, spectra and properties for all images of a catalogue, on Dask,
 written as a HATS catalogue that LSDB opens.
 
-CATALOGUE is a HATS catalogue, a Parquet file or folder, a pairs file, or a folder of FITS
-cutouts; with --positions, a folder of SDSS frames or cutouts and a table of positions.
+CATALOGUE is a HATS catalogue, a Parquet file or folder, a pairs file, a Zarr group laid out as
+one, a file or folder of the Multimodal Universe (HDF5), or a folder of FITS cutouts; with
+--positions, a folder of SDSS frames or cutouts and a table of positions.
 """
 _EPILOG = """\
 The same command again goes on where it was interrupted. An image that cannot be read or
@@ -34,15 +42,14 @@ def add_parser(verbs, parents=()):
     parents : sequence of argparse.ArgumentParser
         Parsers with the arguments of all verbs.
     """
-    import argparse
-
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
+        parents,
         "survey",
-        parents=parents,
-        help="predict for catalogues larger than one machine",
+        run,
+        summary="predict for catalogues larger than one machine",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "catalogue",
@@ -61,7 +68,15 @@ def add_parser(verbs, parents=()):
     given.add_argument(
         "--images",
         metavar="COLUMN_OR_PLACE",
-        help="column of images (default: pixels), or a folder or pairs file that they come from",
+        help="column of images (default: pixels), or what they come from by identifier: a folder "
+        "of FITS files or frames, a pairs file, Zarr, the Multimodal Universe",
+    )
+    given.add_argument(
+        "--bands", metavar="BANDS", help="of a column of images whose metadata do not tell: ugriz"
+    )
+    given.add_argument("--unit", metavar="UNIT", help="of its pixels: nanomaggy, uJy ...")
+    given.add_argument(
+        "--pixel-scale", type=bounded_float(1e-3, 100), metavar="S", help="of its pixels, arcsec"
     )
     given.add_argument(
         "--keep", nargs="*", default=[], metavar="COLUMN", help="further columns for the output"
@@ -70,7 +85,8 @@ def add_parser(verbs, parents=()):
         "--partition-rows",
         type=bounded_int(1),
         metavar="N",
-        help="most rows of a partition, the unit of work (default: 1000; HATS keeps its own)",
+        help="most rows of a piece of work (default: 1000); HATS catalogues keep their partitions, "
+        "which are worked on in pieces",
     )
     how = parser.add_argument_group("what and how")
     how.add_argument(
@@ -92,12 +108,9 @@ def add_parser(verbs, parents=()):
         metavar="P",
         help="largest relative error of written spectra; 0 for all digits (default: 0.001)",
     )
-    how.add_argument(
-        "--n-candidates", type=bounded_int(1, 100_000), metavar="N", help="spectra drawn per image"
-    )
+    add_n_candidates(how)
     add_seed(how)
-    how.add_argument("--weights", type=Path, metavar="W", help="folder of trained weights")
-    how.add_argument("--device", metavar="D", help="cpu, cuda or cuda:N (default: cpu)")
+    add_weights(how)
     where = parser.add_argument_group("where").add_mutually_exclusive_group()
     where.add_argument(
         "--scheduler", metavar="tcp://HOST:PORT", help="a Dask scheduler that is running"
@@ -108,7 +121,6 @@ def add_parser(verbs, parents=()):
         metavar="N",
         help="worker processes here, one thread each (default: one per core)",
     )
-    parser.set_defaults(run=run)
 
 
 def run(args):
@@ -141,6 +153,9 @@ def run(args):
         identifier=args.identifier,
         images=args.images,
         partition_rows=args.partition_rows,
+        bands=args.bands,
+        unit=args.unit,
+        pixel_scale=args.pixel_scale,
     )
     report = run_survey(
         catalogue,

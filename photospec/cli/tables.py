@@ -2,27 +2,104 @@
 
 from photospec.utils.files import replacing
 
-__all__ = ["FIGURE_SUFFIXES", "TABLE_SUFFIXES", "draw", "write_table"]
+__all__ = ["FIGURE_SUFFIXES", "TABLE_SUFFIXES", "add_origin", "draw", "write"]
 
-TABLE_SUFFIXES = (".ecsv", ".fits")
+#: Those of `photospec.utils.tables.TABLE_FORMATS`, which costs seconds to import.
+TABLE_SUFFIXES = (".ecsv", ".fits", ".vot", ".csv", ".parquet")
 FIGURE_SUFFIXES = (".png", ".pdf", ".svg", ".jpg")
 
 # A picture of more galaxies would be too tall for the format, and for the reader.
 _MOST_IN_ONE_PICTURE = 100
 
+#: Entries of a prediction's ``meta`` with one value per spectrum -> column of tables.
+_ORIGIN = {
+    "images": "image",
+    "ra": "ra",
+    "dec": "dec",
+    "flags": "image_flags",
+    "similarity": "similarity",
+    "galactic_ebv": "galactic_ebv",
+    "drawn_redshift": "drawn_redshift",
+    "expected_redshift": "expected_redshift",
+}
+_UNITS = {"ra": "deg", "dec": "deg", "galactic_ebv": "mag"}
+_FORMATS = {"ra": ".6f", "dec": ".6f", "similarity": ".5f", "galactic_ebv": ".5g"}
+# Entries of ``meta`` that go into that of the table.
+_OF_ALL = ("weights", "seed", "galactic_extinction")
 
-def write_table(table, path):
-    """Write a table in the format that the file name's ending stands for.
+
+def add_origin(table, spectra, best=None):
+    """Say in a table of properties where its predicted spectra come from.
 
     Parameters
     ----------
     table : astropy.table.QTable
-        The table.
-    path : pathlib.Path
-        Ends in one of `TABLE_SUFFIXES`.
+        One row per spectrum; gets the columns ``image``, ``ra``, ``dec`` in front, and behind
+        what was odd about the image and how the networks drew the spectrum. Its ``meta`` gets
+        weights and seed.
+    spectra : specutils.Spectrum
+        Flux (n, n_wave), or (n_wave,) for a table of one row.
+    best : list of int, optional
+        Where the spectra are candidates, equally many of each row: which one each row is of.
     """
-    formats = {".ecsv": "ascii.ecsv", ".fits": "fits"}
-    table.write(path, format=formats[path.suffix.lower()])
+    import numpy as np
+    from astropy import units as u
+    from astropy.table import Column, MaskedColumn
+
+    from photospec.analysis.columns import describe
+
+    place = 0
+    for key, name in _ORIGIN.items():
+        values = _per_row(spectra, key, len(table), best)
+        if values is None:
+            continue
+        if key == "flags":
+            column = Column(["; ".join(flags) for flags in values])
+        elif key == "images":
+            column = Column([str(value) for value in values])
+        else:
+            numbers = np.array([np.nan if v is None else v for v in values], float)
+            column = MaskedColumn(numbers, mask=~np.isfinite(numbers), format=_FORMATS.get(name))
+            column.format = column.format or ".6f"
+        if name in _UNITS:
+            column.unit = u.Unit(_UNITS[name])
+        front = name in ("image", "ra", "dec")
+        table.add_column(column, name=name, index=place if front else None)
+        place += front
+    describe(table)
+    for key in _OF_ALL:
+        if key in spectra.meta:
+            table.meta[key] = spectra.meta[key]
+
+
+def _per_row(spectra, key, n, best):
+    """Values of an entry of ``meta``, one per row of a table; None where there are none."""
+    values = spectra.meta.get(key)
+    if spectra.flux.ndim == 1 and values is not None:
+        values = [values]
+    if not isinstance(values, list | tuple):
+        return None
+    if best is not None and len(values) == len(spectra.flux):
+        each = len(values) // len(best)
+        values = [values[i * each + one] for i, one in enumerate(best)]
+    if len(values) != n or all(value is None for value in values):
+        return None
+    return values
+
+
+def write(path, table):
+    """Write a table in the format that the file name's ending stands for.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Ends in one of `TABLE_SUFFIXES`; an existing file is replaced.
+    table : astropy.table.QTable
+        The table.
+    """
+    from photospec.utils.tables import write_table
+
+    write_table(path, table, overwrite=True)
 
 
 def draw(path, rows):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from photospec.cli.arguments import bounded_int, existing_file
+from photospec.cli.arguments import add_verb, bounded_int, existing_file
 from photospec.cli.console import say
 
 __all__ = ["add_parser", "run"]
@@ -40,14 +40,13 @@ def add_parser(verbs, parents=()):
     parents : sequence of argparse.ArgumentParser
         Parsers with the arguments of all verbs.
     """
-    import argparse
-
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
+        parents,
         "train",
-        parents=parents,
-        help="train the networks on pairs",
+        run,
+        summary="train the networks on pairs",
         description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "stage",
@@ -120,7 +119,6 @@ def add_parser(verbs, parents=()):
         help="convert-...: shared log10 wavelengths (default: the .npy in FOLDER)",
     )
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
-    parser.set_defaults(run=run)
 
 
 def _stage(text):

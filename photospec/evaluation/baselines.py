@@ -13,15 +13,19 @@ from scipy.spatial import cKDTree
 from photospec.errors import InputError
 from photospec.evaluation.draws import Store, key_of
 from photospec.evaluation.features import Photometry, measure_photometry
+from photospec.evaluation.observed import bridged, reference_spectra
 from photospec.evaluation.redshift import sigma_mad
 from photospec.pairs import PairsFile
+from photospec.utils.optional import optional_imports
 from photospec.utils.stats import robust_std
 
-__all__ = ["TrainingPairs", "boosted_trees", "nearest"]
+__all__ = ["TrainingPairs", "boosted_trees", "crossed", "nearest", "neighbours"]
 
 #: Settings of the trees that are tried.
 GRID = {"learning_rate": (0.05, 0.1), "max_leaf_nodes": (15, 31, 63)}
-_N_TREES = 400
+_N_TREES = 400  # at most: early stopping on a tenth of the galaxies ends sooner
+# Galaxies from which trees can learn anything.
+_LEAST = 20
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ class TrainingPairs:
                     }
                 )
                 place.append(np.stack([np.full(n, number), np.arange(n)], axis=1))
-        common = set.intersection(*map(set, truth))
+        common = set.intersection(*map(set, truth)) if truth else set()
         return cls(
             tuple(map(str, paths)),
             Photometry.concatenate(parts),
@@ -92,13 +96,13 @@ class TrainingPairs:
         )
 
     def flux(self, rows):
-        """Noiseless spectra (n, n_wave) of rows of this table."""
+        """Spectra (n, n_wave) of rows of this table, noiseless if they were simulated."""
         place = self.place[rows]
         flux = None
         for number in np.unique(place[:, 0]):
             with PairsFile(self.paths[number]) as file:
                 mine = place[:, 0] == number
-                part = file.truth_flux(place[mine, 1])
+                part = bridged(*reference_spectra(file, place[mine, 1]))
             if flux is None:
                 flux = np.empty((len(place), part.shape[1]), part.dtype)
             flux[mine] = part
@@ -138,7 +142,8 @@ def boosted_trees(features, target, *, classify=False, tune=True, seed=0, merit=
     predict : callable
         Features -> numbers (n,), or probabilities.
     """
-    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    with optional_imports():
+        from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     good = np.isfinite(target)
     features, target = features[good], target[good]
@@ -178,6 +183,59 @@ def redshift_merit(prediction, truth):
     return sigma_mad(prediction, truth)
 
 
+def crossed(fit, features, target, *, n_folds=5, seed=0):
+    """Answers for galaxies from models that learned from others of the same table.
+
+    Parameters
+    ----------
+    fit : callable
+        (features, target) -> a function of features.
+    features : ndarray (n, n_features)
+    target : ndarray (n,)
+    n_folds, seed : int
+
+    Returns
+    -------
+    ndarray (n,)
+        NaN where too few others are known.
+    """
+    fold = np.random.default_rng(seed).permutation(len(target)) % n_folds
+    found = np.full(len(target), np.nan)
+    for k in range(n_folds):
+        learn = (fold != k) & np.isfinite(np.asarray(target, float))
+        if learn.sum() >= _LEAST and len(np.unique(target[learn])) > 1:
+            found[fold == k] = fit(features[learn], target[learn])(features[fold == k])
+    return found
+
+
+def neighbours(compact, others, number, *, itself=False):
+    """Rows of the galaxies nearest in colours, magnitude and size.
+
+    Parameters
+    ----------
+    compact, others : ndarray (n, n_columns), ndarray (n_others, n_columns)
+        As of `photospec.evaluation.features.Photometry`.
+    number : int
+    itself : bool
+        The galaxies are among the others, in the same order, and do not count for themselves.
+
+    Returns
+    -------
+    ndarray of int (n, number)
+        Nearest first.
+    """
+    # Robust scale per column; the bluest colour is the noisiest and counts accordingly.
+    scale = robust_std(others, axis=0)
+    scale = np.where(scale > 0, scale, 1) * np.array([2.0, *[1.0] * (others.shape[1] - 1)])
+    number = min(number, len(others) - itself)
+    found = cKDTree(others / scale).query(compact / scale, k=np.arange(1, number + 1 + itself))[1]
+    if not itself:
+        return found
+    own = found == np.arange(len(found))[:, None]
+    own[~own.any(axis=1), -1] = True  # of exact copies the last may be the galaxy itself
+    return found[~own].reshape(len(found), number)
+
+
 def nearest(training, photometry):
     """Rows of the training galaxies nearest in colours, magnitude and size.
 
@@ -190,8 +248,4 @@ def nearest(training, photometry):
     -------
     ndarray of int (n,)
     """
-    compact = training.photometry.compact
-    # Robust scale per column; u is the noisiest and counts accordingly.
-    scale = robust_std(compact, axis=0)
-    scale = np.where(scale > 0, scale, 1) * np.array([2.0, *[1.0] * (compact.shape[1] - 1)])
-    return cKDTree(compact / scale).query(photometry.compact / scale)[1]
+    return neighbours(photometry.compact, training.photometry.compact, 1)[:, 0]

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import spearmanr
 
-from photospec.analysis import measure_indices
-from photospec.evaluation.draws import arrays_of, draw_images, pair_images
+from photospec.errors import InputError
+from photospec.evaluation.draws import Store
+from photospec.evaluation.observed import check_pairs, measure_observed
+from photospec.evaluation.on_pairs import Settings
+from photospec.evaluation.predicted import measure_predictions
 from photospec.evaluation.redshift import RedshiftQuality, redshift_quality
-from photospec.utils.stats import ks_distance, pit
+from photospec.utils.stats import ks_distance
 
-__all__ = ["Card", "evaluate"]
+__all__ = ["Card", "card_of", "evaluate"]
 
 
 @dataclass(frozen=True)
@@ -24,9 +27,10 @@ class Card:
         From the candidate that `PhotoSpectrograph.predict` returns, a random one, and the
         median over candidates.
     pit_distance : dict of str to float
-        KS distance of the PIT from uniform: redshift, pixels, and the best candidate's rank.
+        KS distance of the PIT from uniform: redshift, pixels.
     pixel_error : dict of str to float
-        Median abs(predicted / true - 1) per pixel, of spectra of equal r-band flux.
+        Median over galaxies of each one's median abs(predicted / true - 1) per pixel, of spectra
+        of equal mean flux.
     dn4000_scatter, dn4000_correlation : float
         Standard deviation of the difference and Spearman correlation, best candidate.
     """
@@ -55,6 +59,8 @@ class Card:
 def evaluate(spectrograph, pairs, *, n_galaxies=500, n_candidates=16, seed=0, progress=False):
     """Compare candidates with the truth of simulated pairs.
 
+    The numbers one looks at first; `photospec.evaluation.report` has all, beside baselines.
+
     Parameters
     ----------
     spectrograph : PhotoSpectrograph
@@ -71,60 +77,57 @@ def evaluate(spectrograph, pairs, *, n_galaxies=500, n_candidates=16, seed=0, pr
     -------
     Card
     """
+    settings = Settings(n_candidates=n_candidates, n_measured=0, seed=seed, progress=progress)
+    check_pairs(pairs)
     index = np.arange(min(n_galaxies, len(pairs)))
-    draws = draw_images(
-        spectrograph,
-        pair_images(pairs),
-        len(index),
-        n_candidates,
-        seed=seed,
-        progress=progress,
-    )
-    flux, redshift, best = draws.flux, draws.redshift, draws.best
-    true_flux = pairs.truth_flux(index)
-    true_redshift = np.asarray(pairs.object["redshift"][index], float)
-    rows = np.arange(len(index))
+    if not len(index):
+        raise InputError(f"pairs: expected at least one galaxy, got none in {pairs.path}")
     lsf = spectrograph.line_spread()
-    # Spectra are compared at equal mean flux: absolute flux is the image's affair.
-    level = true_flux.mean(axis=1, keepdims=True)
-    relative = flux / flux.mean(axis=2, keepdims=True) * level[:, None]
-    pixels = np.random.default_rng(seed).choice(true_flux.shape[1], 64, replace=False)
-    dn4000 = {
-        name: _dn4000(spectrum, z, lsf)
-        for name, spectrum, z in (
-            ("true", true_flux, true_redshift),
-            ("best", flux[rows, best], redshift[rows, best]),
-        )
-    }
-    good = np.isfinite(dn4000["true"]) & np.isfinite(dn4000["best"])
+    observed = measure_observed(pairs, index, lsf, settings, Store())
+    found = measure_predictions(spectrograph, pairs, index, settings, Store())
+    return card_of(found, observed["dn4000"], np.asarray(pairs.object["redshift"], float)[index])
+
+
+def card_of(found, true_dn4000, true_redshift):
+    """The card of one spectrograph, from what was kept of each pair.
+
+    Parameters
+    ----------
+    found : dict of ndarray
+        From `photospec.evaluation.predicted.measure_predictions`.
+    true_dn4000, true_redshift : ndarray (n,)
+
+    Returns
+    -------
+    Card
+    """
+    usable = np.asarray(found["usable"], bool)
+    found = {name: values[usable] for name, values in found.items() if len(values) == len(usable)}
+    true_redshift, true_dn4000 = true_redshift[usable], true_dn4000[usable]
+    redshift = found["redshift"]
+    of_best = redshift[np.arange(len(redshift)), found["best"].astype(int)]
+    good = np.isfinite(true_dn4000) & np.isfinite(found["best_dn4000"])
+    dn4000 = found["best_dn4000"][good], true_dn4000[good]
     return Card(
-        n_galaxies=len(index),
-        n_candidates=n_candidates,
+        n_galaxies=len(redshift),
+        n_candidates=redshift.shape[1],
         redshift={
-            "best candidate": redshift_quality(redshift[rows, best], true_redshift),
+            "best candidate": redshift_quality(of_best, true_redshift),
             "one candidate": redshift_quality(redshift[:, 0], true_redshift),
             "median of candidates": redshift_quality(np.median(redshift, axis=1), true_redshift),
         },
         pit_distance={
-            "redshift": ks_distance(pit(redshift, true_redshift, seed=seed)),
-            "pixels": ks_distance(
-                [pit(relative[:, :, p], true_flux[:, p], seed=seed) for p in pixels]
-            ),
+            "redshift": ks_distance(found["all_pit_redshift"]),
+            "pixels": ks_distance(found["all_pit_pixels"]),
         },
         pixel_error={
-            "best candidate": _error(relative[rows, best], true_flux),
-            "one candidate": _error(relative[:, 0], true_flux),
-            "mean of candidates": _error(relative.mean(axis=1), true_flux),
+            name: float(np.median(found[f"{key}_errors"][:, 0]))
+            for name, key in (
+                ("best candidate", "best"),
+                ("one candidate", "one"),
+                ("mean of candidates", "mean"),
+            )
         },
-        dn4000_scatter=float(np.std((dn4000["best"] - dn4000["true"])[good])),
-        dn4000_correlation=float(spearmanr(dn4000["best"][good], dn4000["true"][good])[0]),
+        dn4000_scatter=float(np.std(dn4000[0] - dn4000[1])),
+        dn4000_correlation=float(spearmanr(*dn4000)[0]) if good.sum() > 2 else float("nan"),
     )
-
-
-def _dn4000(flux, redshift, lsf):
-    table = measure_indices(arrays_of(flux, lsf), redshift=redshift, indices=("dn4000",)).to_table()
-    return np.ma.filled(np.ma.asarray(table["dn4000"], float), np.nan)
-
-
-def _error(flux, truth):
-    return float(np.median(np.abs(flux / truth - 1)))

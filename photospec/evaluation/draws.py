@@ -22,7 +22,7 @@ from photospec.utils.parallel import map_in_processes
 
 __all__ = ["Draws", "Store", "arrays_of", "draw_images", "image_of", "pair_images"]
 
-_CHUNK = 32
+_CHUNK = 32  # images per task, and stored together: what a stopped run draws again
 
 
 @dataclass(frozen=True)
@@ -149,10 +149,14 @@ def pair_images(pairs):
     return image
 
 
-def arrays_of(flux, lsf):
-    """Spectra (n, n_wave) in the form that the analysis takes."""
+def arrays_of(flux, lsf, ivar=None):
+    """Spectra (n, n_wave) in the form that the analysis takes; observed ones with `ivar`."""
     flux = np.atleast_2d(np.asarray(flux, float))
-    return SpectrumArrays(WAVELENGTH, flux, None, np.zeros(flux.shape, bool), np.asarray(lsf))
+    if ivar is None:
+        return SpectrumArrays(WAVELENGTH, flux, None, np.zeros(flux.shape, bool), np.asarray(lsf))
+    good = np.asarray(ivar) > 0
+    sigma = np.where(good, 1 / np.sqrt(np.where(good, ivar, 1.0)), np.inf)
+    return SpectrumArrays(WAVELENGTH, flux, sigma, ~good, np.asarray(lsf))
 
 
 def _redshifts(flux, lsf):

@@ -11,8 +11,8 @@ __all__ = ["RADII", "Photometry", "measure_photometry"]
 RADII = (0.8, 1.5, 2.5, 4.0, 6.5, 10.0)
 # The curve of growth, arcsec.
 _GROWTH = np.arange(0.6, 11.6, 0.6)
-_SHARES = (0.2, 0.5, 0.8)
-_BATCH = 256
+_SHARES = (0.2, 0.5, 0.8)  # of the light: size and concentration
+_BATCH = 256  # images held in memory at a time
 
 
 class Photometry:

@@ -3,27 +3,25 @@
 import json
 from pathlib import Path
 
-from photospec.evaluation import card_figures
-from photospec.evaluation.on_pairs import Settings, pairs_card
+from photospec.evaluation.on_pairs import Settings, compare_pairs
 from photospec.evaluation.ood import ood_card
+from photospec.evaluation.page import write_page
+from photospec.evaluation.parts import Chapter
 from photospec.evaluation.photometry import photometry_card, read_catalogue
 from photospec.evaluation.real_agn import real_agn
 from photospec.evaluation.real_images import flagged_card, images_card, known_card
 from photospec.evaluation.real_redshifts import real_redshifts
+from photospec.evaluation.reporting import chapters_of, provenance_of
 from photospec.evaluation.value import write_sections
 from photospec.figures import save_figure
 from photospec.pairs import PairsFile
+from photospec.utils.files import replacing
 
 __all__ = ["model_card"]
 
-_FIGURES = {
-    "redshifts": card_figures.plot_redshifts,
-    "spectra": card_figures.plot_spectra,
-    "properties": card_figures.plot_properties,
-    "calibration": card_figures.plot_calibration,
-    "ranking": card_figures.plot_ranking,
-}
-_N_ORDINARY = 1000
+# Figures that the documentation shows.
+_FIGURES = ("redshifts", "spectra", "properties", "calibration", "ranking")
+_N_ORDINARY = 1000  # galaxies that the flags of others are compared with: 1 % is ten of them
 
 
 def model_card(
@@ -43,6 +41,7 @@ def model_card(
 ):
     """Measure everything a model card says, and write it.
 
+    The chapters of `photospec.evaluation.report` on simulated pairs, and beside them real galaxies.
     Run it again after a stop: what was drawn, trained and measured lies in ``folder/cache``.
 
     Parameters
@@ -53,7 +52,8 @@ def model_card(
     training : sequence of path-like
         Pairs files of the training; the baselines learn from them.
     folder : path-like
-        Gets ``card.txt``, a ``.ecsv`` and a reStructuredText ``.inc`` per table, figures, and
+        Gets the page ``card.html``, ``card.txt``, a ``.ecsv`` and a reStructuredText ``.inc`` per
+        table, figures (``.pdf``, and ``.png`` of those that the documentation shows), and
         ``card.json`` with what it was made from.
     images : sequence of path-like
         Real images.
@@ -67,6 +67,7 @@ def model_card(
     known, strange : dict, optional
         See `photospec.evaluation.real_images.known_card` and `flagged_card`.
     settings : Settings, optional
+        By default `Settings.of_card`.
     report : callable
         Is given each table as soon as it is there.
 
@@ -74,7 +75,7 @@ def model_card(
     -------
     list of Section
     """
-    folder, settings = Path(folder), settings or Settings()
+    folder, settings = Path(folder), settings or Settings.of_card()
     cache, sections = folder / "cache", []
 
     def add(*more):
@@ -82,9 +83,11 @@ def model_card(
         for section in more:
             report(str(section))
         write_sections(sections, folder)
+        return list(more)
 
+    of_real = []
     for number, (title, (galaxies, others)) in enumerate((real or {}).items()):
-        add(
+        of_real += add(
             real_redshifts(
                 spectrograph,
                 galaxies,
@@ -95,27 +98,46 @@ def model_card(
             )
         )
     if known:
-        add(known_card(spectrograph, known))
+        of_real += add(known_card(spectrograph, known))
     if strange:
-        add(flagged_card(spectrograph, strange))
+        of_real += add(flagged_card(spectrograph, strange))
     if classes is not None:
         n_candidates = settings.n_candidates
-        add(real_agn(spectrograph, *classes, n_candidates=n_candidates, folder=cache))
+        of_real += add(real_agn(spectrograph, *classes, n_candidates=n_candidates, folder=cache))
+    unusual = []
     with PairsFile(pairs, bands=spectrograph.config.bands) as file:
-        card = pairs_card(spectrograph, file, training, settings, folder=cache)
-        add(*card.sections)
-        for name, plot in _FIGURES.items():
-            save_figure([plot(card)], folder / f"{name}.png", dpi=90)
+        comparison = compare_pairs({"photospec": spectrograph}, file, training, settings,
+                                   folder=cache)  # fmt: skip
         ordinary = file.image(slice(0, _N_ORDINARY))
-    if tuple(spectrograph.config.bands) == tuple("ugriz"):
-        add(ood_card(spectrograph, ordinary, seed=settings.seed, folder=cache))
+    if settings.n_unusual and tuple(spectrograph.config.bands) == tuple("ugriz"):
+        unusual = [
+            ood_card(spectrograph, ordinary, n=settings.n_unusual, seed=settings.seed, folder=cache)
+        ]
+    chapters = chapters_of(comparison, unusual=unusual)
+    add(*(section for chapter in chapters for section in chapter.sections))
     if images:
-        add(images_card(spectrograph, images, seed=settings.seed))
+        of_real += add(images_card(spectrograph, images, seed=settings.seed))
     if catalogue is not None:
-        real = read_catalogue(
+        galaxies = read_catalogue(
             catalogue, redshift_range=settings.redshift_range, r_limit=settings.r_limit
         )
-        add(photometry_card(spectrograph, real, training, settings, folder=cache, simulated=card))
+        of_real += add(
+            photometry_card(
+                spectrograph, galaxies, training, settings, folder=cache, simulated=comparison
+            )
+        )
+    if of_real:
+        text = "Images rendered with the fluxes of real galaxies, and real images."
+        chapters.insert(0, Chapter("real", "Real galaxies", text, of_real))
+    _write_figures(chapters, folder)
+    write_page(
+        folder / "card.html",
+        chapters,
+        provenance_of(comparison),
+        title="Model card",
+        subtitle=f"{len(comparison)} galaxies of {comparison.pairs['name']}, {settings.sample}; "
+        f"{settings.n_candidates} candidates each.",
+    )
     (folder / "card.json").write_text(
         json.dumps(
             {
@@ -123,10 +145,17 @@ def model_card(
                 "pairs": Path(pairs).name,
                 "training": [Path(path).name for path in training],
                 "settings": vars(settings),
-                "galaxies": len(card.draws),
+                "galaxies": len(comparison),
             },
             indent=1,
             default=str,
         )
     )
     return sections
+
+
+def _write_figures(chapters, folder):
+    plots = {plot.name: plot for chapter in chapters for plot in chapter.plots}
+    for name in _FIGURES:
+        with replacing(folder / f"{name}.png") as temporary:
+            save_figure([plots[name].figure()], temporary, dpi=90)

@@ -1,8 +1,7 @@
 """Measure spectra as a user would, in processes, with the results kept on disk.
 
-The same measurement on predicted and on true noiseless spectra, so that what the analysis
-itself gets wrong does not count against the prediction: many at once, as spectra without noise
-are measured.
+The same measurement on predicted and on true spectra, so that what the analysis itself gets
+wrong does not count against the prediction.
 """
 
 from contextlib import suppress
@@ -10,26 +9,34 @@ from contextlib import suppress
 import numpy as np
 from tqdm import tqdm
 
+from photospec.evaluation.derived import DERIVED, derive
 from photospec.evaluation.draws import Store, arrays_of, key_of
-from photospec.utils.parallel import map_in_processes
+from photospec.spectrum import WAVELENGTH
+from photospec.utils.parallel import map_in_processes, one_thread
 
 __all__ = ["LINES", "QUANTITIES", "measure_spectra"]
 
-#: Lines whose flux, equivalent width and width are measured.
-LINES = ("hbeta", "oiii_5007", "halpha", "nii_6584", "sii_6716", "sii_6731")
-#: Numbers measured on a spectrum.
-QUANTITIES = (
+#: Lines whose flux, equivalent width, width and signal-to-noise ratio are measured.
+LINES = ("hbeta", "oiii_5007", "oi_6300", "halpha", "nii_6584", "sii_6716", "sii_6731")
+_MEASURED = (
     "dn4000",
     "age_light_weighted",
     "metallicity_light_weighted",
     "ebv",
     "velocity_dispersion",
+    "mass_to_light",
     *(f"{line}_{what}" for line in LINES for what in ("flux", "ew", "width", "snr")),
 )
-_AT_ONCE, _CHUNK = 32, 64
+#: Numbers measured on a spectrum.
+QUANTITIES = (*_MEASURED, *DERIVED)
+_AT_ONCE, _CHUNK = 4, 64  # spectra per task; galaxies between two writes to disk
+# Spectra that are fitted together when no process shares them out.
+_TOGETHER = 32
 
 
-def measure_spectra(flux, redshift, lsf, *, store=None, n_processes=1, progress=False):
+def measure_spectra(
+    flux, redshift, lsf, *, ivar=None, method="auto", store=None, n_processes=1, progress=False
+):
     """Measure `QUANTITIES`.
 
     Parameters
@@ -40,6 +47,11 @@ def measure_spectra(flux, redshift, lsf, *, store=None, n_processes=1, progress=
         Where to measure; NaN leaves a spectrum out.
     lsf : ndarray (n_wave,)
         Line-spread function, standard deviation in Angstrom.
+    ivar : ndarray (..., n_wave), optional
+        Inverse variances of observed spectra, zero where bad.
+    method : {"auto", "bulk", "ppxf"}
+        ``"ppxf"`` fits populations on the exact path; the others in bulk, a tenth of the time,
+        where spectra are without noise.
     store : Store, optional
     n_processes : int
     progress : bool
@@ -48,20 +60,24 @@ def measure_spectra(flux, redshift, lsf, *, store=None, n_processes=1, progress=
     -------
     dict of str to ndarray (...,)
         Line fluxes in 1e-17 erg/s/cm2, equivalent widths in rest-frame Angstrom (emission
-        positive), widths in km/s without the instrument's, ages in Gyr; NaN where not measured.
+        positive), widths in km/s without the instrument's, ages in Gyr; for the rest see
+        `photospec.evaluation.derived`. NaN where not measured.
     """
     redshift = np.asarray(redshift, float)
     flat, z = np.asarray(flux).reshape(-1, np.shape(flux)[-1]), redshift.ravel()
+    noise = None if ivar is None else np.asarray(ivar).reshape(flat.shape)
     store = store or Store()
     parts = []
     for start in tqdm(range(0, len(z), _CHUNK), disable=not progress, desc="measure"):
         rows = slice(start, start + _CHUNK)
         spectra, places = flat[rows].astype(np.float32), z[rows]
+        errors = None if noise is None else noise[rows].astype(np.float32)
+        options = errors, lsf, method != "ppxf", n_processes
         parts.append(
             store.get(
-                f"measured-{key_of(spectra, places)}",
-                lambda spectra=spectra, places=places: {
-                    "value": _measure(spectra, places, lsf, n_processes)
+                f"measured-{key_of(QUANTITIES, spectra, places, errors, options[2])}",
+                lambda spectra=spectra, places=places, options=options: {
+                    "value": _measure(spectra, places, *options)
                 },
             )["value"]
         )
@@ -69,56 +85,69 @@ def measure_spectra(flux, redshift, lsf, *, store=None, n_processes=1, progress=
     return {name: table[:, i].reshape(redshift.shape) for i, name in enumerate(QUANTITIES)}
 
 
-def _measure(flux, redshift, lsf, n_processes):
+def _measure(flux, redshift, ivar, lsf, bulk, n_processes):
+    size = _AT_ONCE if n_processes > 1 else _TOGETHER
     tasks = [
-        (flux[i : i + _AT_ONCE], redshift[i : i + _AT_ONCE], lsf)
-        for i in range(0, len(flux), _AT_ONCE)
+        (flux[part], redshift[part], None if ivar is None else ivar[part], lsf, bulk)
+        for part in (slice(i, i + size) for i in range(0, len(flux), size))
     ]
     if n_processes > 1:
         return np.concatenate(list(map_in_processes(_rows, tasks, n_processes, _no_rows)))
     return np.concatenate([_rows(*task) for task in tasks])
 
 
-def _no_rows(flux, redshift, lsf):
+def _no_rows(flux, redshift, ivar, lsf, bulk):
     return np.full((len(flux), len(QUANTITIES)), np.nan)
 
 
-def _rows(flux, redshift, lsf):
+def _rows(flux, redshift, ivar, lsf, bulk):
     """Measured numbers (n, n_quantities)."""
-    from photospec.analysis.bulk import fit_populations_bulk, reason_not_bulk
-    from photospec.utils.parallel import one_thread
-
-    found = _no_rows(flux, redshift, lsf)
+    found = _no_rows(flux, redshift, ivar, lsf, bulk)
+    wanted = np.flatnonzero(np.isfinite(redshift) & (redshift > 0))
     with one_thread():
-        rows = {
-            i: arrays_of(one, lsf)
-            for i, (one, z) in enumerate(zip(flux, redshift))
-            if np.isfinite(z) and z > 0
-        }
-        alike = [i for i, arrays in rows.items() if not reason_not_bulk(arrays)]
-        fits = {}
-        if alike:
-            together = fit_populations_bulk([rows[i] for i in alike], np.asarray(redshift)[alike])
-            fits = dict(zip(alike, together))
-        for i, arrays in rows.items():
+        spectra = [_arrays(flux[i], ivar if ivar is None else ivar[i], lsf) for i in wanted]
+        for i, arrays, fit in zip(wanted, spectra, _fits(spectra, redshift[wanted], bulk)):
             # Whatever happens to one spectrum must not stop the rest.
             with suppress(Exception):
-                values = _one(arrays, float(redshift[i]), fits.get(i))
+                values = _numbers(arrays, fit or _fit(arrays, redshift[i]), float(redshift[i]))
                 found[i] = [values[name] for name in QUANTITIES]
     return found
 
 
-def _one(arrays, redshift, fit=None):
-    from photospec.analysis import fit_populations, measure_indices, measure_lines
+def _arrays(flux, ivar, lsf):
+    return arrays_of(flux, lsf, None if ivar is None else ivar[None])
 
-    if fit is None:
-        fit = fit_populations(arrays, redshift)
+
+def _fits(spectra, redshift, bulk):
+    """Fits of all, together; None for each where that cannot be."""
+    from photospec.analysis.bulk import fit_populations_bulk, reason_not_bulk
+
+    if bulk and spectra and not any(reason_not_bulk(one) for one in spectra):
+        with suppress(Exception):
+            return fit_populations_bulk(spectra, redshift)
+    return [None] * len(spectra)
+
+
+def _fit(arrays, redshift):
+    from photospec.analysis import fit_populations
+
+    return fit_populations(arrays, float(redshift))
+
+
+def _numbers(arrays, fit, redshift):
+    from photospec.analysis import measure_indices, measure_lines
+
     lines = measure_lines(fit)
-    values = {name: getattr(fit, name, np.nan) for name in QUANTITIES}
+    values = {name: getattr(fit, name, np.nan) for name in _MEASURED}
     indices = measure_indices(arrays, redshift=redshift, indices=("dn4000",))
     values["dn4000"] = indices["dn4000"][0]
     for line in LINES:
         i = lines.index(line)
         for what in ("flux", "ew", "width", "snr"):
             values[f"{line}_{what}"] = getattr(lines, what)[i]
-    return values
+    flux = np.where(arrays.mask, np.nan, arrays.flux)
+    good = np.isfinite(flux[0])
+    flux[0, ~good] = np.interp(WAVELENGTH[~good], WAVELENGTH[good], flux[0, good])
+    columns = {name: np.array([value], float) for name, value in values.items()}
+    derived = derive(WAVELENGTH, flux, np.array([redshift]), columns)
+    return values | {name: column[0] for name, column in derived.items()}

@@ -140,7 +140,16 @@ def _cosmic_rays(image, rng):
     return image
 
 
-def ood_card(spectrograph, ordinary, *, n=100, seed=0, folder=None):
+def ood_card(
+    spectrograph,
+    ordinary,
+    *,
+    n=100,
+    seed=0,
+    folder=None,
+    name="ood",
+    title="Images unlike the training",
+):
     """Parts of strange and of ordinary images that are flagged.
 
     Parameters
@@ -153,6 +162,8 @@ def ood_card(spectrograph, ordinary, *, n=100, seed=0, folder=None):
     seed : int
     folder : path-like, optional
         Keeps the simulated images.
+    name, title : str
+        Of the table's files, and of the table.
 
     Returns
     -------
@@ -184,4 +195,4 @@ def ood_card(spectrograph, ordinary, *, n=100, seed=0, folder=None):
         "Flagged: OOD score above one, where 1.5 % of the training images lie. OOD score: "
         "median and half the width of the middle 68 %."
     )
-    return Section("ood", "Images unlike the training", rows, note)
+    return Section(name, title, rows, note)

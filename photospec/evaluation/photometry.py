@@ -16,7 +16,7 @@ from photospec.evaluation.value import Section, bootstrap
 
 __all__ = ["Catalogue", "photometry_card", "read_catalogue"]
 
-_N_FOLDS = 5
+_N_FOLDS = 5  # trees learn from four fifths and are judged on the rest, in turn
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def photometry_card(spectrograph, catalogue, training, settings, *, folder=None,
     settings : photospec.evaluation.on_pairs.Settings
     folder : path-like, optional
         Keeps what was drawn.
-    simulated : photospec.evaluation.on_pairs.PairsCard, optional
+    simulated : photospec.evaluation.on_pairs.Comparison, optional
         The same on simulated galaxies, for the gap.
 
     Returns
@@ -165,9 +165,11 @@ def _crossed_trees(features, z, seed):
 
 def _gap(draws, z, simulated):
     """Sentence with the gap between simulated and real photometry."""
-    scatter = []
-    for some, truth in ((draws, z), (simulated.draws, simulated.true_redshift)):
-        scatter.append(bootstrap(sigma_mad, np.median(some.redshift, axis=1), truth))
+    candidates = next(iter(simulated.predicted.values()))["redshift"]
+    scatter = [
+        bootstrap(sigma_mad, np.median(redshift, axis=1), truth)
+        for redshift, truth in ((draws.redshift, z), (candidates, simulated.redshift))
+    ]
     real, fake = scatter
     ratio = real.value / fake.value
     error = ratio * np.hypot(real.error / real.value, fake.error / fake.value)

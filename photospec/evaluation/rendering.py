@@ -7,7 +7,7 @@ from photospec.errors import InputError
 
 __all__ = ["render_catalogue"]
 
-_AT_ONCE = 64
+_AT_ONCE = 64  # images rendered together: 5 MB
 _BANDS = tuple("ugriz")
 
 

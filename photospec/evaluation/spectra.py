@@ -50,12 +50,17 @@ def pixel_errors(flux, truth, redshift):
         ``"all"``, ``"continuum"`` and ``"line"`` pixels.
     """
     near = line_pixels(redshift)
-    scale = truth.mean(axis=1, keepdims=True) / flux.mean(axis=1, keepdims=True)
-    error = np.abs(flux * scale / truth - 1)
+    scale = np.nanmean(truth, axis=1, keepdims=True) / np.nanmean(flux, axis=1, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = np.abs(flux * scale / truth - 1)
     masks = {"all": np.ones(near.shape, bool), "continuum": ~near, "line": near}
-    return {
-        name: np.nanmedian(np.where(mask, error, np.nan), axis=1) for name, mask in masks.items()
-    }
+    found = {}
+    for name, mask in masks.items():
+        counted = np.where(mask & np.isfinite(error), error, np.nan)
+        usable = np.isfinite(counted).any(axis=1)
+        found[name] = np.full(len(flux), np.nan)
+        found[name][usable] = np.nanmedian(counted[usable], axis=1)
+    return found
 
 
 def line_errors(predicted, true, line, what, *, least_ew=1.0):

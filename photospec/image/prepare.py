@@ -33,7 +33,7 @@ from photospec.photometry.apertures import aperture_weights
 from photospec.photometry.filters import SDSS_BANDS
 from photospec.utils.validity import standard_deviation, usable
 
-__all__ = ["ImageArray", "prepare_image"]
+__all__ = ["MISSING_BAND", "ImageArray", "prepare_image"]
 
 # Pixel scales this close to the wanted one (relative) are taken as equal: over the 64 pixels
 # of a cutout that is a third of a pixel, and resampling would cost more than it mends.
@@ -55,6 +55,10 @@ _OVERFLOW = 1e30
 # Pixels around the crop that resampling looks at. The influence of a pixel on a cubic spline
 # falls by 3.7 with each pixel, so that of pixels further away is below 1e-18.
 _MARGIN = 32
+#: Begins the flag of a band that is missing; its name follows.
+MISSING_BAND = "missing_band_"
+# A zero point beyond is a mark for a missing one.
+_LARGEST_ZERO_POINT = 60.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,12 +82,17 @@ class ImageArray:
         Out of ``"padded"``, ``"masked_pixels"``, ``"masked_core"`` (within the fibre radius of
         the target), ``"resampled"``, ``"target_off_centre"`` (something brighter lies within
         5 arcsec), ``"low_signal"`` (below 5 sigma within the fibre in every band),
-        ``"galactic_ebv_assumed"`` (the image did not say its Galactic extinction).
+        ``"galactic_ebv_assumed"`` (the image did not say its Galactic extinction),
+        ``"missing_band_<name>"`` (a band that is not there, NaN throughout in `data`).
     meta : dict
         ``center``: (x, y) of the target in pixels, ``galactic_ebv``: E(B-V) of the Milky Way, mag,
         `photospec.dust.ASSUMED_EBV` where the image does not say; and what the image brought.
     remaining_ebv : float
         E(B-V) whose dust is left in the image, mag: 0 where it was corrected, else all of it.
+    missing : tuple of str
+        Bands that are not there.
+    extinction : ndarray (n_bands,) or None
+        A_band / E(B-V) on the SFD scale; None for that of the camera in ``meta``.
     """
 
     data: np.ndarray
@@ -95,6 +104,8 @@ class ImageArray:
     flags: tuple = ()
     meta: dict = field(default_factory=dict)
     remaining_ebv: float = ASSUMED_EBV
+    missing: tuple = ()
+    extinction: np.ndarray | None = None
 
     @property
     def galactic_ebv(self):
@@ -121,7 +132,9 @@ class ImageArray:
             return self
         camera = str(self.meta.get("camera", "sdss")).lower()
         try:
-            extinction = band_extinction(self.bands, camera)
+            extinction = self.extinction
+            if extinction is None:
+                extinction = band_extinction(self.bands, camera)
         except InputError:
             if EBV_ASSUMED in self.flags:  # nobody said what dust there is, or how it acts
                 return self
@@ -147,6 +160,9 @@ def prepare_image(
     pixel_scale: float = 0.396,
     size: int = 64,
     position: SkyCoord | tuple[float, float] | None = None,
+    may_miss: Sequence[str] = (),
+    extinction: Sequence[float] | None = None,
+    max_resampling: float | None = None,
 ) -> ImageArray:
     """Check an image and bring it into the form that networks take.
 
@@ -162,6 +178,8 @@ def prepare_image(
         APE 14) or ``meta["pixel_scale"]``. ``meta["galactic_ebv"]``: E(B-V) of the Milky Way,
         mag, on the scale of the SFD map; without it the pixels stay as they are, and the image
         is flagged. ``meta["camera"]``: whose bands they are, "sdss" (default) or "decam".
+        ``meta["zero_point"]``: of images in counts (``u.adu``, ``u.ct``, ``u.electron``), the AB
+        magnitude of one of them in a pixel, one number or one per band.
     bands : str or sequence of str
         Bands wanted, in this order; others in the image are left out. Any names.
     pixel_scale : float
@@ -170,6 +188,14 @@ def prepare_image(
         Side of the result in pixels.
     position : SkyCoord or (ra, dec) in degrees, optional
         The target. Default: ``meta["position"]``, else the centre of the image.
+    may_miss : sequence of str
+        Bands without which the image can be used. One that is not there, is constant or has
+        less than half of its pixels good is NaN throughout, and a flag says so.
+    extinction : sequence of float, optional
+        A_band / E(B-V) of the bands wanted; by default that of the image's camera.
+    max_resampling : float, optional
+        Refuse an image whose pixels are larger or smaller than those wanted by more than this
+        factor.
 
     Returns
     -------
@@ -206,15 +232,28 @@ def prepare_image(
     """
     data, mask, sigma, sigma_unit = _image_arrays(image)
     bands = band_names(bands)
-    order, name = _order_bands(image, data.shape, bands)
+    may_miss = frozenset(may_miss)
+    order, absent, name = _order_bands(image, data.shape, bands, may_miss)
     data, mask, sigma = data[order], mask[order], None if sigma is None else sigma[order]
+    if absent:
+        data, mask = _take_away(data, mask, absent, bands)
     meta = dict(image.meta)
+    counts = _counts(image, bands, order)
     ebv, assumed = image_ebv(meta)
     wcs = celestial(image.wcs)
     center = target_pixel(data.shape, wcs, meta, position)
     scale = pixel_scales(wcs, meta, center)
+    factor = max(max(value / pixel_scale, pixel_scale / value) for value in scale)
+    if max_resampling is not None and factor > max_resampling:
+        raise InputError(
+            f"pixel_scale: expected {pixel_scale / max_resampling:.3g} to "
+            f"{pixel_scale * max_resampling:.3g} arcsec, got {scale[0]:.3g} x {scale[1]:.3g}; "
+            "is it an image of another survey?"
+        )
 
     def to_flux(data, sigma):
+        if counts is not None:
+            return data * counts, None if sigma is None else sigma * counts
         if sigma is None and image.unit is NANOMAGGY:  # most images: no units are compared
             return data, None
         area = scale[0] * scale[1] * u.arcsec**2
@@ -225,16 +264,20 @@ def prepare_image(
 
     arrays = (data, mask, sigma, to_flux)
     if all(abs(value / pixel_scale - 1) <= _SAME_SCALE for value in scale):
-        flags, put = [], _cut(*arrays, center, size, bands)
+        flags, put = [], _cut(*arrays, center, size, bands, may_miss)
     else:
         step = tuple(pixel_scale / value for value in scale)
-        flags, put = ["resampled"], _resample(*arrays, center, step, size, bands)
+        flags, put = ["resampled"], _resample(*arrays, center, step, size, bands, may_miss)
     data, mask, sigma = put.data, put.mask, put.sigma
+    there = slice(None)
+    if put.missing:
+        there = np.array([band not in put.missing for band in bands])
+        data[~there], mask[~there] = np.nan, True
 
     if put.outside.any():
         flags.append("padded")
         _warn(f"image{name} does not cover all of the {size} x {size} crop: padded as masked")
-    if (mask & ~put.outside).any():
+    if (mask[there] & ~put.outside).any():
         flags.append("masked_pixels")
     if put.repaired:
         _warn(
@@ -243,13 +286,17 @@ def prepare_image(
         )
     if sigma is not None:
         sigma = np.where(mask, np.inf, sigma).astype(np.float32)
-    flags += _quality(data, mask, put.center, pixel_scale, bands)
+    seen = tuple(band for band in bands if band not in put.missing)
+    flags += _quality(data[there], mask[there], put.center, pixel_scale, seen)
     if assumed:
         flags.append(EBV_ASSUMED)
+    flags += [MISSING_BAND + band for band in put.missing]
     wcs = moved_wcs(wcs, put.start, put.step, size)
     meta.update(center=put.center, bands=bands, galactic_ebv=ebv)
     scale = float(pixel_scale)
-    made = ImageArray(data, mask, sigma, bands, scale, wcs, tuple(flags), meta, ebv)
+    extinction = None if extinction is None else np.array(extinction, float)
+    state = {"missing": put.missing, "extinction": extinction}
+    made = ImageArray(data, mask, sigma, bands, scale, wcs, tuple(flags), meta, ebv, **state)
     return made if assumed else made.with_extinction(0.0)
 
 
@@ -294,8 +341,44 @@ def _image_arrays(image):
     return data, mask, sigma, image.unit if unit is None else unit
 
 
-def _order_bands(image, shape, bands):
-    """Where the bands wanted are in the image, and its name for messages."""
+def _take_away(data, mask, absent, bands):
+    """Pixels with nothing in the bands that are not there."""
+    data = data.astype(float) if data.dtype.kind != "f" else data.copy()
+    rows = [bands.index(band) for band in absent]
+    data[rows], mask[rows] = np.nan, True
+    return data, mask
+
+
+def _counts(image, bands, order):
+    """Nanomaggies per count (n_bands, 1, 1), None for images in another unit."""
+    unit = None if image.unit is None else u.Unit(image.unit)
+    if unit not in (u.adu, u.ct, u.electron):
+        return None
+    zero_point = image.meta.get("zero_point")
+    if zero_point is None:
+        raise InputError(
+            "unit: expected a flux unit or counts and meta['zero_point'], AB magnitude of one, "
+            f"got {unit} without; are these uncalibrated counts?"
+        )
+    if isinstance(zero_point, u.Quantity | u.Magnitude):
+        zero_point = zero_point.value
+    try:
+        zero_point = np.asarray(zero_point, float)
+        wanted = np.broadcast_to(zero_point, np.shape(image.data)[:1])[order]
+    except (TypeError, ValueError):
+        raise InputError(
+            f'meta["zero_point"]: expected one number or one for each of {len(image.data)} bands, '
+            f"got {image.meta['zero_point']!r}"
+        ) from None
+    if not np.isfinite(wanted).all() or (np.abs(wanted) > _LARGEST_ZERO_POINT).any():
+        raise InputError(
+            f'meta["zero_point"]: expected AB magnitudes, got {image.meta["zero_point"]!r}'
+        )
+    return (10 ** (0.4 * (22.5 - wanted)))[:, None, None]
+
+
+def _order_bands(image, shape, bands, may_miss):
+    """Where the bands wanted are in the image, which are not, its name for messages."""
     there = image.meta.get("bands") if image.meta is not None else None
     if there is None:
         raise InputError(
@@ -309,19 +392,23 @@ def _order_bands(image, shape, bands):
             f"image: expected {len(there)} bands ({', '.join(there)}) along the first axis, got "
             f"shape {shape}{last}"
         )
-    missing = [band for band in bands if band not in there]
-    if missing:
+    absent = [band for band in bands if band not in there]
+    missing = [band for band in absent if band not in may_miss]
+    if missing or len(absent) == len(bands):
+        missing = missing or absent
         raise InputError(
             f"image: expected bands {', '.join(bands)}, got {', '.join(there)}: no "
             f"{', '.join(missing)}; predictions need all bands that the weights were trained on"
         )
     name = image.meta.get("name")
-    order = slice(None) if there == bands else [there.index(band) for band in bands]
-    return order, f" {name}" if isinstance(name, str) else ""
+    # Any other band stands in for an absent one until its pixels are taken away.
+    order = [there.index(band) if band in there else 0 for band in bands]
+    order = slice(None) if there == bands else order
+    return order, absent, f" {name}" if isinstance(name, str) else ""
 
 
-def _check_coverage(bad, outside, bands):
-    """Refuse a crop that is mostly off the image, or mostly bad in one band."""
+def _check_coverage(bad, outside, bands, may_miss):
+    """Bands that are missing; refuse a crop mostly off the image, or mostly bad in another band."""
     size = outside.size
     covered = 1 - np.count_nonzero(outside) / size
     if covered < _LEAST_COVERED:
@@ -330,34 +417,55 @@ def _check_coverage(bad, outside, bands):
             f"{covered:.0%} of {outside.shape[0]} x {outside.shape[1]} pixels; is the image too "
             "small or the target at its edge?"
         )
+    missing = []
     good_fraction = 1 - np.count_nonzero(bad & ~outside, axis=(1, 2)) / (size * covered)
     for band, good in zip(bands, good_fraction):
-        if good < 1e-9:
+        if good < _LEAST_GOOD and band in may_miss:
+            missing.append(band)
+        elif good < 1e-9:
             raise InputError(
                 f"image: expected numbers, got none in band {band} (all NaN or masked, or without "
                 "a usable uncertainty); is the target outside the survey, or the band missing?"
             )
-        if good < _LEAST_GOOD:
+        elif good < _LEAST_GOOD:
             raise InputError(
                 f"image: expected at least {_LEAST_GOOD:.0%} good pixels, got {good:.0%} in band "
                 f"{band}; is the target at the edge of the survey?"
             )
+    return missing
 
 
-def _check_signal(data, bad, bands):
-    """Refuse an image of which a band is constant."""
+def _check_signal(data, bad, bands, may_miss):
+    """Bands that are constant; refuse an image of which one is that may not be missing."""
+    missing = []
     for band, values, hidden in zip(bands, data, bad):
         use = values[~hidden] if hidden.any() else values
-        if use.size and use.min() == use.max():
+        if not use.size or use.min() != use.max():
+            continue
+        if band in may_miss:
+            missing.append(band)
+        else:
             raise InputError(
                 f"image: expected a signal, got {use.flat[0]:g} in every pixel of band {band}; "
                 "is the band missing?"
             )
+    return missing
+
+
+def _missing(bands, *found):
+    """Names of the bands that are missing for one reason or another; refuse it if all are."""
+    missing = tuple(band for band in bands if any(band in names for names in found))
+    if len(missing) == len(bands):
+        raise InputError(
+            f"image: expected numbers in one band at least, got none in {', '.join(bands)} "
+            "(masked, NaN or constant)"
+        )
+    return missing
 
 
 @dataclass
-class _Put:
-    """Pixels in their new place: start and step of the new grid on the old one."""
+class _Regridded:
+    """Pixels on the grid of the networks; its start and step in pixels of the old grid."""
 
     data: np.ndarray
     mask: np.ndarray
@@ -367,6 +475,12 @@ class _Put:
     start: tuple
     step: tuple
     repaired: bool
+    missing: tuple
+
+
+def _any(broken, bands, missing):
+    """Whether pixels are no numbers, other than those of missing bands."""
+    return bool(broken[[band not in missing for band in bands]].any())
 
 
 def _good_flux(data, mask, sigma, to_flux):
@@ -382,24 +496,26 @@ def _good_flux(data, mask, sigma, to_flux):
     return np.where(broken, 0, data), bad | broken, sigma, broken
 
 
-def _cut(data, mask, sigma, to_flux, center, size, bands):
+def _cut(data, mask, sigma, to_flux, center, size, bands, may_miss):
     """Cut whole pixels; they keep their values."""
     start = tuple(round(value) - size // 2 for value in center)
     outside = crop(np.zeros(data.shape[1:], bool), start, size, True)
     data, mask = crop(data, start, size, 0), crop(mask, start, size, True)
     sigma = None if sigma is None else crop(sigma, start, size, np.inf)
     data, mask, sigma, broken = _good_flux(data, mask, sigma, to_flux)
-    _check_coverage(mask, outside, bands)
-    _check_signal(data, mask, bands)
+    covered = _check_coverage(mask, outside, bands, may_miss)
+    missing = _missing(bands, covered, _check_signal(data, mask, bands, may_miss))
     data = data.astype(np.float32)
     if mask.any():
         data = fill_bad(data, mask)
         data[:, outside] = 0
     center = (center[0] - start[0], center[1] - start[1])
-    return _Put(data, mask, sigma, outside, center, start, (1.0, 1.0), broken.any())
+    return _Regridded(
+        data, mask, sigma, outside, center, start, (1.0, 1.0), _any(broken, bands, missing), missing
+    )
 
 
-def _resample(data, mask, sigma, to_flux, center, step, size, bands):
+def _resample(data, mask, sigma, to_flux, center, step, size, bands, may_miss):
     """Put the target on the middle of a grid with other pixels."""
     start = tuple(value - (size // 2) * width for value, width in zip(center, step))
     # Work on the neighbourhood only: what lies beyond neither helps nor harms.
@@ -413,16 +529,18 @@ def _resample(data, mask, sigma, to_flux, center, step, size, bands):
     data, mask = data[box], mask[box]
     sigma = None if sigma is None else sigma[box]
     data, mask, sigma, broken = _good_flux(data, mask, sigma, to_flux)
-    _check_signal(data, mask, bands)
+    constant = _check_signal(data, mask, bands, may_miss)
     filled = fill_bad(data.astype(float), mask)
     if sigma is not None:
         sigma = np.where(mask, 0, sigma)
     near = tuple(value - low for value, low in zip(center, corner))
     data, mask, sigma, outside = resample(filled, mask, sigma, near, step, size)
-    _check_coverage(mask, outside, bands)
+    missing = _missing(bands, constant, _check_coverage(mask, outside, bands, may_miss))
     center = (float(size // 2),) * 2
     data = data.astype(np.float32)
-    return _Put(data, mask, sigma, outside, center, start, step, broken.any())
+    return _Regridded(
+        data, mask, sigma, outside, center, start, step, _any(broken, bands, missing), missing
+    )
 
 
 @lru_cache(maxsize=64)

@@ -4,6 +4,8 @@ import numpy as np
 from scipy.interpolate import make_interp_spline
 from scipy.ndimage import gaussian_filter
 
+from photospec.utils.stats import MAD_TO_STD
+
 __all__ = ["crop", "fill_bad", "resample", "sky_noise", "sky_noise_limit"]
 
 _LAG = 3  # pixels
@@ -161,7 +163,7 @@ def sky_noise(data, mask=None):
         0 where nothing is left.
     """
     difference = np.abs(data[..., _LAG:] - data[..., :-_LAG]).reshape(len(data), -1)
-    scale = 1.4826 / np.sqrt(2)
+    scale = MAD_TO_STD / np.sqrt(2)
     if mask is None or not mask.any():
         return scale * np.median(difference, axis=1)
     good = ~(mask[..., _LAG:] | mask[..., :-_LAG]).reshape(len(data), -1)
@@ -185,4 +187,4 @@ def sky_noise_limit(data):
     ndarray (n_bands,)
     """
     difference = (data[..., _LAG:] - data[..., :-_LAG]).reshape(len(data), -1)
-    return 1.4826 * np.sqrt(np.einsum("bp,bp->b", difference, difference) / difference.shape[1])
+    return MAD_TO_STD * np.sqrt(np.einsum("bp,bp->b", difference, difference) / difference.shape[1])

@@ -19,7 +19,7 @@ __all__ = [
 
 #: Flux unit of all images: 1e-9 of the AB reference source, 3.631e-6 Jy.
 NANOMAGGY = u.nmgy
-_AB_JANSKY = 3631.0
+_AB_JANSKY = 3631.0  # of magnitude zero: Oke & Gunn (1983, ApJ 266, 713)
 _SPELLINGS = {
     "nanomaggy": "nmgy", "nanomaggies": "nmgy", "nanomaggys": "nmgy", "nmgy": "nmgy",
     "maggy": "mgy", "maggies": "mgy", "jansky": "Jy", "microjansky": "uJy",

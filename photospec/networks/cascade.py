@@ -130,14 +130,18 @@ class Cascade(nn.Module):
             n = len(image[here])
             known = [context, fine_context, embedding]
             known = [fill(rows[here], size) for rows in known]
-            told = None if redshift is None else fill(redshift[here], size).flatten()
+            drawn_redshift = None if redshift is None else fill(redshift[here], size).flatten()
             noise = [*generators[here], *[spare] * (size - n)]
-            flux, similarity, told, nfe = self._sample(*known, told, n_candidates, noise)
-            parts.append((flux[:n], similarity[:n], None if told is None else told[:n]))
-        flux, similarity, told = (
+            flux, similarity, drawn_redshift, nfe = self._sample(
+                *known, drawn_redshift, n_candidates, noise
+            )
+            parts.append(
+                (flux[:n], similarity[:n], None if drawn_redshift is None else drawn_redshift[:n])
+            )
+        flux, similarity, drawn_redshift = (
             None if part[0] is None else torch.cat(part) for part in zip(*parts, strict=True)
         )
-        return Drawn(flux, similarity, nfe, told, expected)
+        return Drawn(flux, similarity, nfe, drawn_redshift, expected)
 
     @staticmethod
     def _by_image(function, image, *more):

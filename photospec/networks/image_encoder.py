@@ -11,7 +11,7 @@ from torch import nn
 
 from photospec.networks.blocks import Block, FeedForward
 
-__all__ = ["APERTURE_RADII", "ImageEncoder", "aperture_weights"]
+__all__ = ["APERTURE_RADII", "ImageEncoder", "aperture_weights", "missing_bands"]
 
 APERTURE_RADII = (0.8, 1.5, 2.5, 4.0, 6.5, 10.0)  # arcsec
 
@@ -30,6 +30,39 @@ def aperture_weights(size, radii, pixel_scale, *, oversampling=10):
         inside = inside.view(size, oversampling, size, oversampling).mean(dim=(1, 3))
         weights.append(inside.reshape(-1))
     return torch.stack(weights).float()
+
+
+def missing_bands(image):
+    """Which bands of images ``(n, n_bands, size, size)`` are missing: no number in the middle.
+
+    A band that is not there is NaN throughout, so that it takes the way of every image; single
+    bad pixels are filled long before.
+
+    Returns
+    -------
+    tensor of bool ``(n, n_bands)``
+    """
+    return image[..., image.shape[-2] // 2, image.shape[-1] // 2].isnan()
+
+
+def _fill_bands(values, missing):
+    """Standardised values ``(n, m, n_bands)``, missing bands filled from the nearest on each side.
+
+    What is left for the networks to learn is then small, and colours through the gap keep
+    their meaning.
+    """
+    total, count = torch.zeros_like(values), torch.zeros_like(values)
+    bands = range(values.shape[-1])
+    for order in (bands, reversed(bands)):
+        last = values.new_zeros(values.shape[:-1])
+        seen = values.new_zeros((len(values), 1))
+        for band in order:
+            total[..., band] += last
+            count[..., band] += seen
+            gone = missing[:, band, None]
+            last = torch.where(gone, last, values[..., band])
+            seen = torch.where(gone, seen, 1.0)
+    return torch.where(missing[:, None], total / count.clamp_min(1.0), values)
 
 
 def _asinh(x):
@@ -57,6 +90,10 @@ class ImageEncoder(nn.Module):
         Whether patches of the image are tokens too.
     ratio : int
         Width of the feed-forward layers over that of the tokens.
+    masked_bands : bool
+        Whether bands may be missing, which are then NaN throughout (`missing_bands`): their
+        photometry is filled from the bands beside them, and a learnt vector for each of them
+        tells the tokens.
     """
 
     def __init__(
@@ -72,6 +109,7 @@ class ImageEncoder(nn.Module):
         n_summary=4,
         use_patches=True,
         ratio=3,
+        masked_bands=False,
     ):
         super().__init__()
         self.patch_size = patch_size
@@ -92,6 +130,7 @@ class ImageEncoder(nn.Module):
             self.summary_in = nn.Linear(n_features, 2 * width)
             self.summary_mix = FeedForward(2 * width, 1)
             self.summary_out = nn.Linear(2 * width, n_summary * width)
+        self.missing = nn.Parameter(torch.zeros(n_bands, width)) if masked_bands else None
         self.blocks = nn.ModuleList(Block(width, n_heads, ratio=ratio) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
 
@@ -109,8 +148,17 @@ class ImageEncoder(nn.Module):
         flux = torch.einsum("nbp,pa->nab", image.flatten(2).float(), self.apertures.float())
         softening = self.softening * self.apertures.sum(dim=0).sqrt()[:, None]
         luptitude = torch.asinh(flux / (2.0 * softening)) + torch.log(softening)
+        if self.missing is not None:
+            luptitude = self._without_gaps(luptitude, missing_bands(image))
         colour = luptitude[..., 1:] - luptitude[..., :-1]
         return torch.cat([luptitude.flatten(1), colour.flatten(1)], dim=1)
+
+    def _without_gaps(self, luptitude, missing):
+        if not missing.any():
+            return luptitude
+        shape, n = luptitude.shape[1:], luptitude[0].numel()
+        mean, std = self.feature_mean[:n].view(shape), self.feature_std[:n].view(shape)
+        return _fill_bands((luptitude - mean) / std, missing) * std + mean
 
     def standardised(self, image):
         """Photometry in units of the training images' scatter, ``(n, n_features)``."""
@@ -122,6 +170,7 @@ class ImageEncoder(nn.Module):
         # Corner pixels are sky in nearly every cutout; the MAD ignores the exceptions.
         corner = images[:, :, :8, :8].float().transpose(0, 1).flatten(1)
         centre = corner.median(dim=1, keepdim=True).values
+        # Over the MAD, a Gaussian has 1.4826; torch has no mad_std, and this room no astropy.
         self.softening.copy_(1.4826 * (corner - centre).abs().median(dim=1).values)
         features = self.photometry(images)
         self.feature_mean.copy_(features.mean(dim=0))
@@ -139,10 +188,14 @@ class ImageEncoder(nn.Module):
             n, n_bands, size, _ = image.shape
             p = self.patch_size
             scaled = _asinh(image / (2.0 * self.softening[:, None, None])) / 3.0
+            if self.missing is not None:
+                scaled = torch.where(missing_bands(image)[..., None, None], 0.0, scaled)
             patches = scaled.view(n, n_bands, size // p, p, size // p, p)
             patches = patches.permute(0, 2, 4, 1, 3, 5).reshape(n, -1, n_bands * p * p)
             tokens.append(self.patch(patches) + self.position)
         tokens = torch.cat(tokens, dim=1)
+        if self.missing is not None:
+            tokens = tokens + (missing_bands(image).to(tokens) @ self.missing.to(tokens))[:, None]
         for block in self.blocks:
             tokens = block(tokens)
         return self.norm(tokens)

@@ -19,9 +19,11 @@ import warnings
 import torch
 from torch import nn
 
+from photospec.utils.optional import optional_imports
+
 __all__ = ["ImageDomain"]
 
-N_COMPONENTS = 32
+N_COMPONENTS = 32  # of the mixture of Gaussians
 # Apertures whose brightness in the middle band is used (the profile), and whose colours are.
 _PROFILE = (0, 1, 2, 3)
 _COLOURS = (1, 2)
@@ -33,7 +35,7 @@ _OUTSIDE = 0.015
 _FLOOR = 1e-3
 # Features this far from the mean are as bad as any, and their squares must stay finite.
 _REACH = 6.0
-_RIDGE = 3.0
+_RIDGE = 3.0  # of the ridge regression of redshift on squared features, in galaxies
 _LOG_2PI = math.log(2 * math.pi)
 
 
@@ -102,8 +104,9 @@ class ImageDomain(nn.Module):
             Of the same galaxies; without it redshifts beyond the training are not looked for.
         seed : int
         """
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.mixture import GaussianMixture
+        with optional_imports():
+            from sklearn.exceptions import ConvergenceWarning
+            from sklearn.mixture import GaussianMixture
 
         # A few pairs, as in trials, are no reason to fail: what is left over weighs nothing.
         k = max(1, min(N_COMPONENTS, len(features) // 4))

@@ -30,9 +30,20 @@ class RestTemplates(nn.Module):
     n_templates : int
     n_channels : int
         Spectra that are measured.
+    max_redshift : float
+        Up to which the table reaches.
     """
 
-    def __init__(self, length, padding, patch_size, width, n_templates, n_channels):
+    def __init__(
+        self,
+        length,
+        padding,
+        patch_size,
+        width,
+        n_templates,
+        n_channels,
+        max_redshift=MAX_REDSHIFT,
+    ):
         super().__init__()
         self.patch_size = patch_size
         low, high = WAVELENGTH_RANGE
@@ -40,7 +51,7 @@ class RestTemplates(nn.Module):
         wavelength = low + sample * (torch.arange(length + padding) + 0.5)
         # In ln(wavelength): that of the samples at the red end, where they are closest.
         self.step = sample / high
-        first = math.log(low) - math.log1p(MAX_REDSHIFT)
+        self.first = first = math.log(low) - math.log1p(max_redshift)
         n_rows = math.ceil((math.log(float(wavelength[-1])) - first) / self.step) + 2
         self.register_buffer("place", (wavelength.log() - first) / self.step, persistent=False)
         self.table = nn.Parameter(torch.randn(n_rows, n_templates) / math.sqrt(patch_size))

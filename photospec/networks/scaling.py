@@ -17,6 +17,7 @@ __all__ = [
     "upsample",
 ]
 
+#: Samples of a fine spectrum, and how many of them a sample of the base spectrum averages.
 N_FINE = 4500
 BLOCK = 8
 N_BASE = -(-N_FINE // BLOCK)
@@ -84,10 +85,10 @@ class SpectrumScaling(nn.Module):
     def fit(self, flux):
         """Set the moments from training spectra ``(n, N_FINE)``, any flux unit."""
         flux = self._relative(flux)
-        base = self._there(to_base(flux))
+        base = self._transform(to_base(flux))
         self.mean.copy_(base.mean(dim=0))
         self.std.copy_((base - self.mean).square().mean().sqrt())
-        self.detail_std.copy_((self._there(flux) - upsample(base)).square().mean().sqrt())
+        self.detail_std.copy_((self._transform(flux) - upsample(base)).square().mean().sqrt())
 
     @staticmethod
     def normalise(flux):
@@ -100,16 +101,17 @@ class SpectrumScaling(nn.Module):
             return self.normalise(flux)
         return flux / flux[..., NORMALISATION].mean(-1, keepdim=True)
 
-    def _there(self, relative):
+    def _transform(self, relative):
+        """Relative fluxes to the scale that they are standardised on."""
         return SPECTRAL_SCALINGS[self.kind][0](relative)
 
     def base(self, flux):
         """Fluxes ``(n, N_FINE)`` to standardised base spectra ``(n, N_BASE)``."""
-        return (self._there(to_base(self._relative(flux))) - self.mean) / self.std
+        return (self._transform(to_base(self._relative(flux))) - self.mean) / self.std
 
     def fine(self, flux):
         """Fluxes ``(n, N_FINE)`` to standardised fine spectra ``(n, N_FINE)``."""
-        return (self._there(self._relative(flux)) - upsample(self.mean)) / self.std
+        return (self._transform(self._relative(flux)) - upsample(self.mean)) / self.std
 
     def detail(self, fine, low_resolution):
         """What the super-resolution stage adds to an upsampled base spectrum."""

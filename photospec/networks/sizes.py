@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from photospec.errors import InputError
 from photospec.networks.contrastive import ContrastiveNetwork
 from photospec.networks.process import Process
+from photospec.networks.redshift_density import MAX_REDSHIFT
 from photospec.networks.scaling import N_FINE, SPECTRAL_SCALINGS
 from photospec.networks.stage import BaseStage, SuperResolutionStage
 
@@ -38,6 +39,7 @@ class EncoderSize:
     n_summary: int = _help(4, "Tokens made from aperture photometry; 0 leaves them out.", 0)
     use_patches: bool = _help(True, "Whether image patches are tokens.")
     ratio: int = _help(3, "Feed-forward width over token width.")
+    masked_bands: bool = _help(False, "Whether bands of an image may be missing.")
 
     def __post_init__(self):
         _check_divides(self.width, self.n_heads, "n_heads", "width")
@@ -71,6 +73,10 @@ class StageSize:
     )
     n_templates: int = _help(
         0, "Rest-frame templates that tokens measure and answer with; needs redshift.", 0
+    )
+    max_redshift: float = field(
+        default=MAX_REDSHIFT,
+        metadata={"help": "Redshifts are drawn between zero and this.", "min": 0.01, "max": 5.0},
     )
     process: Process = field(default_factory=Process)
 

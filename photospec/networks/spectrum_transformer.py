@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from photospec.networks.blocks import Block, fourier_features, split_patches
+from photospec.networks.redshift_density import MAX_REDSHIFT
 from photospec.networks.rest_templates import RestTemplates
 from photospec.networks.scaling import WAVELENGTH_RANGE
 
@@ -65,6 +66,8 @@ class SpectrumTransformer(nn.Module):
         Whether tokens are told the rest wavelength of their centre.
     n_templates : int
         Rest-frame templates (`RestTemplates`); needs `redshift`.
+    max_redshift : float
+        Up to which these templates reach.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class SpectrumTransformer(nn.Module):
         low_resolution=False,
         redshift=False,
         n_templates=0,
+        max_redshift=MAX_REDSHIFT,
     ):
         super().__init__()
         self.length = length
@@ -113,7 +117,7 @@ class SpectrumTransformer(nn.Module):
         self.templates = None
         if n_templates:
             shape = length, self.padding, patch_size, width
-            self.templates = RestTemplates(*shape, n_templates, channels)
+            self.templates = RestTemplates(*shape, n_templates, channels, max_redshift)
 
     def condition(self, context, low_resolution=None, augmentation=None, redshift=None):
         """Project the image context ``(n_galaxies, m, width)`` to a `Condition`."""

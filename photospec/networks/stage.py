@@ -6,7 +6,7 @@ from torch import nn
 from photospec.networks.denoiser import Denoiser, GuidedDenoiser
 from photospec.networks.image_encoder import ImageEncoder
 from photospec.networks.process import Process
-from photospec.networks.redshift_density import RedshiftDensity
+from photospec.networks.redshift_density import MAX_REDSHIFT, RedshiftDensity
 from photospec.networks.samplers import make_sampler
 from photospec.networks.scaling import N_BASE, N_FINE, SpectrumScaling, to_base, upsample
 from photospec.networks.spectrum_transformer import SpectrumTransformer
@@ -104,6 +104,8 @@ class BaseStage(Stage):
         Whether a candidate's redshift is drawn first, from the stage's `RedshiftDensity`.
     n_templates : int
         Of `RestTemplates`.
+    max_redshift : float
+        Candidates' redshifts lie between zero and this.
     process : dict
         Options of `Process`.
     """
@@ -114,12 +116,24 @@ class BaseStage(Stage):
     # encoder are what decides how sharp redshifts are.
     density_weight = 0.1
 
-    def __init__(self, *, image=None, network=None, redshift=False, n_templates=0, process=None):
-        options = {"redshift": redshift, "n_templates": n_templates, **(network or {})}
+    def __init__(
+        self,
+        *,
+        image=None,
+        network=None,
+        redshift=False,
+        n_templates=0,
+        max_redshift=MAX_REDSHIFT,
+        process=None,
+    ):
+        options = {"redshift": redshift, "n_templates": n_templates, "max_redshift": max_redshift}
+        options |= network or {}
         network = SpectrumTransformer(N_BASE, **options)
         super().__init__(image or {}, network, process)
         #: `RedshiftDensity` that redshifts of candidates come from, or None.
-        self.density = RedshiftDensity(*self.encoder.sizes) if redshift else None
+        self.density = None
+        if redshift:
+            self.density = RedshiftDensity(*self.encoder.sizes, max_redshift=max_redshift)
 
     def loss(
         self, image, flux, *, redshift=None, n_draws=1, generator=None, ivar=None, weight=None
@@ -143,8 +157,7 @@ class BaseStage(Stage):
             condition = self._condition(shown)
             return self._diffusion_loss(target, condition, generator, variance, weight)
         density = self.density.loss(self.encoder.standardised(image), context, redshift)
-        told = redshift.repeat_interleave(n_draws)
-        condition = self._condition(shown, redshift=told)
+        condition = self._condition(shown, redshift=redshift.repeat_interleave(n_draws))
         loss = self._diffusion_loss(target, condition, generator, variance, weight)
         return loss + self.density_weight * density.repeat_interleave(n_draws)
 
@@ -195,8 +208,18 @@ class SuperResolutionStage(Stage):
     length = N_FINE
     log_noise = (-0.5, 1.5)
 
-    def __init__(self, *, image=None, network=None, redshift=False, n_templates=0, process=None):
-        options = {"redshift": redshift, "n_templates": n_templates, **(network or {})}
+    def __init__(
+        self,
+        *,
+        image=None,
+        network=None,
+        redshift=False,
+        n_templates=0,
+        max_redshift=MAX_REDSHIFT,
+        process=None,
+    ):
+        options = {"redshift": redshift, "n_templates": n_templates, "max_redshift": max_redshift}
+        options |= network or {}
         network = SpectrumTransformer(N_FINE, low_resolution=True, **options)
         super().__init__(image or {}, network, process)
 
@@ -212,9 +235,11 @@ class SuperResolutionStage(Stage):
         noise = torch.randn(base.shape, generator=generator).to(fine.device)
         low = upsample(base + level[:, None] * noise)
         target = self.scaling.detail(fine, low)
-        told = None if redshift is None else redshift.repeat_interleave(n_draws)
+        redshift_per_draw = None if redshift is None else redshift.repeat_interleave(n_draws)
         context = self._hide(self.encode(image), generator)
-        condition = self._condition(context, low, self._told(level), redshift=told)
+        condition = self._condition(
+            context, low, self._relative_noise(level), redshift=redshift_per_draw
+        )
         variance = None
         if ivar is not None:
             scale = self.scaling.std / self.scaling.detail_std
@@ -224,8 +249,8 @@ class SuperResolutionStage(Stage):
             weight = weight.repeat_interleave(n_draws, dim=0)
         return self._diffusion_loss(target, condition, generator, variance, weight)
 
-    def _told(self, level):
-        """Noise levels of the base spectrum as the network is told them, 0 to 1."""
+    def _relative_noise(self, level):
+        """Augmentation noise over its largest in training, 0 to 1: the network's input."""
         most = self.process.max_augmentation
         return level / most if most else level
 
@@ -260,7 +285,7 @@ class SuperResolutionStage(Stage):
         self._check_redshift(redshift)
         level = self.process.inference_augmentation
         low = upsample(base + level * augmentation_noise)
-        told = self._told(torch.full((len(base),), level, device=base.device))
-        condition = self._condition(context, low, told, redshift=redshift)
+        level = self._relative_noise(torch.full((len(base),), level, device=base.device))
+        condition = self._condition(context, low, level, redshift=redshift)
         detail, nfe = self._sample(noise, condition, sampler, n_steps, generator)
         return self.scaling.add_detail(detail, low), nfe

@@ -19,7 +19,7 @@ from photospec.published.denoiser import load_contrastive, load_denoiser, read_c
 
 __all__ = ["PublishedAdapter", "PublishedCandidates", "PublishedCascade", "prepare_images"]
 
-BASE_LENGTH, LENGTH = 563, 4500
+BASE_LENGTH, LENGTH = 563, 4500  # samples of the published base and fine spectra
 RESIZED, CROPPED = 71, 64  # pixels
 
 

@@ -14,13 +14,14 @@ from photospec.errors import InputError, PhotospecWarning
 from photospec.pairs import PairsWriter
 from photospec.spectrum import WAVELENGTH, to_training_grid
 from photospec.utils.files import replacing
+from photospec.utils.stats import MAD_TO_STD
 
 __all__ = ["convert_published"]
 
 BANDS = ("u", "g", "r", "i", "z")
 PIXEL_SCALE = 0.396  # arcsec
 _PARTS = ("images", "spectra", "indices")
-_AT_ONCE = 256
+_AT_ONCE = 256  # galaxies converted together: their images take 20 MB
 
 
 def convert_published(folder, output, *, wavelength=None, note=None):
@@ -178,7 +179,7 @@ def _append(writer, folder, names, grid):
 def _inverse_variance(flux):
     """Inverse variances (n, n_wave) from second differences (Stoehr et al. 2008, DER_SNR)."""
     second = 2 * flux[:, 2:-2] - flux[:, :-4] - flux[:, 4:]
-    noise = 1.482602 / np.sqrt(6) * np.nanmedian(np.abs(second), axis=1)
+    noise = MAD_TO_STD / np.sqrt(6) * np.nanmedian(np.abs(second), axis=1)
     # A spectrum without scatter, or without numbers, says nothing of its errors.
     ivar = np.divide(1, noise**2, out=np.zeros_like(noise), where=noise > 0)
     return np.where(np.isfinite(flux), ivar[:, None], 0)

@@ -37,7 +37,7 @@ __all__ = [
 
 # 6900-6950 Angstrom on the grid that starts at 4000.
 NORMALISATION = slice(2900, 2950)
-_N_BANDS = 5
+_N_BANDS = 5  # the published encoder is built for ugriz
 _CENTRE = round((RESIZED - CROPPED) / 2)
 
 

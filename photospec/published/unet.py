@@ -13,7 +13,7 @@ from photospec.published.resnet import resnet18
 
 __all__ = ["CONDITIONINGS", "SpectrumTransformerBlock", "UNet", "published_frequencies"]
 
-HEAD_WIDTH = 32
+HEAD_WIDTH = 32  # of an attention head, whatever the level, as published
 
 
 class _Attention(nn.Module):

@@ -11,10 +11,11 @@ from dataclasses import replace
 import numpy as np
 
 from photospec.errors import InputError
+from photospec.utils.optional import optional_imports
 
 __all__ = ["assign_kinds", "label_shift", "natural_sample"]
 
-_N_TREES = 150
+_N_TREES = 150  # at most: early stopping ends sooner
 
 
 def label_shift(posterior, prior, *, n_iterations=500, tolerance=1e-6):
@@ -103,7 +104,8 @@ def assign_kinds(galaxies, examples, *, r_limit=17.77, seed=0):
     InputError
         Examples of fewer than two kinds.
     """
-    from sklearn.ensemble import HistGradientBoostingClassifier
+    with optional_imports():
+        from sklearn.ensemble import HistGradientBoostingClassifier
 
     bright = (examples.magnitude[:, 2] < r_limit) & (examples.kind != "")
     examples = examples[bright]

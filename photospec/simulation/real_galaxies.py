@@ -44,11 +44,11 @@ KINDS = ("unclassified", "starforming", "starburst", "agn")
 MISSING_NOISE = 0.2
 
 _BANDS = tuple("ugriz")
-_BLOCK = 64
+_BLOCK = 64  # pairs rendered alike, with the seeing and noise of one field
 # A match counts as one apart that differs by this much in redshift, r, and u-g to i-z: about the
 # catalogue's errors of the colours, and the range over which a galaxy's spectrum stays the same.
 _NEAR = np.array([0.006, 0.5, 0.12, 0.03, 0.02, 0.04])
-_N_NEAREST = 8
+_N_NEAREST = 8  # of which one is drawn: pairs of a galaxy differ in what colours leave open
 # Beyond this (mag) warped spectra are no galaxies: the photometry is of something else.
 _MAX_WARP = 0.7
 # A line of this flux (1e-17 erg/s/cm2) is three times the noise of an SDSS spectrum of a Main

@@ -16,7 +16,7 @@ from typing import Self
 import numpy as np
 
 from photospec.config import read_toml, setting, write_toml
-from photospec.dust import BAND_EXTINCTION, galactic_extinction
+from photospec.dust import response_extinction
 from photospec.errors import InputError
 from photospec.photometry.filters import effective_wavelength, load_band
 from photospec.simulation.galaxies.population import PopulationConfig
@@ -199,7 +199,7 @@ class Survey:
         """Extinction of each band over E(B-V) on the SFD scale, ndarray of shape (n_bands,)."""
         if self.extinction is not None:
             return np.array(self.extinction, float)
-        return np.array([_band_extinction(response) for response in self.responses])
+        return np.array([response_extinction(response) for response in self.responses])
 
     def replace(self, **changes: object) -> Self:
         """Return a survey that differs in the named fields.
@@ -337,19 +337,3 @@ def _check_bands(survey):
             f"responses: expected a band between {WAVELENGTH[0]:.0f} and {WAVELENGTH[-1]:.0f} "
             f"Angstrom, the range of the spectra, got {survey.responses!r}"
         )
-
-
-def _band_extinction(response):
-    """A_band / E(B-V) of the SFD map: published, or the curve's mean over a flat spectrum."""
-    camera, _, band = f"sdss-{response}".rpartition("-") if len(response) == 1 else ("", "", "")
-    if response.startswith(("decam2014-", "sdss2010-")):
-        camera, _, band = response.partition("-")
-    known = BAND_EXTINCTION.get(camera.rstrip("0123456789"), {})
-    if band in known:
-        return known[band]
-    curve = load_band(response)
-    inside = curve.response > 0
-    wavelength, weight = curve.wavelength[inside], curve.response[inside] / curve.wavelength[inside]
-    through = 10 ** (-0.4 * galactic_extinction(wavelength) * 0.1)  # E(B-V) of 0.1
-    share = np.trapezoid(weight * through, wavelength) / np.trapezoid(weight, wavelength)
-    return float(-25 * np.log10(share))

@@ -56,10 +56,12 @@ register_survey(Survey())
 # Neighbours: the counts of `SceneConfig`, which go to r = 22.5, continued with the same slope to
 # where the images end or, in deeper ones, to where light no longer matters beside r < 20.5.
 
-# DESI Legacy Surveys, DECam part. Depth, seeing and times in g, r, z are typical of three passes
-# (Dey et al. 2019, AJ 157, 168, sect. 4 and 5); i, which data release 10 adds from other
-# programmes: depth of Drlica-Wagner et al. (2022, ApJS 261, 38), seeing and time between r and z.
-# Zero points: those that the survey's observers used (github.com/legacysurvey/obsbot).
+# DESI Legacy Surveys, DECam part. Depth in g, r, z: two observations (24.7, 23.9, 23.0 by
+# www.legacysurvey.org/dr10/description, "Depths"); times: about three of the passes of 87, 67 and
+# 100 s (www.legacysurvey.org/decamls); seeing: Dey et al. (2019, AJ 157, 168, sect. 4). i, which
+# data release 10 adds from other programmes: depth of Drlica-Wagner et al. (2022, ApJS 261, 38),
+# seeing and time between r and z. Zero points: those that the survey's observers used
+# (github.com/legacysurvey/obsbot, decam.py), i between r and z.
 register_survey(
     Survey(
         name="desi_legacy",
@@ -83,8 +85,9 @@ register_survey(
 )
 
 # LSST after ten years. Depth, seeing, number of visits of 30 s: Ivezic et al. (2019, ApJ 873, 111,
-# tables 1 and 2); zero points of smtn-002.lsst.io; extinction: Schlafly & Finkbeiner (2011, ApJ
-# 737, 103, table 6). Spectra as DESI's.
+# tables 1 and 2; the visits also in github.com/jfcrenshaw/photerr); zero points of
+# smtn-002.lsst.io; extinction: Schlafly & Finkbeiner (2011, ApJ 737, 103, table 6). Spectra as
+# DESI's.
 register_survey(
     Survey(
         name="lsst",

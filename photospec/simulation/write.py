@@ -1,12 +1,7 @@
 """Stream simulated pairs to disk, in parallel and in order."""
 
-import multiprocessing
-import os
 import shutil
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from os import PathLike
 from pathlib import Path
 
@@ -18,24 +13,19 @@ from photospec.pairs import PairsWriter
 from photospec.simulation.pairs import BLOCK, simulate_block
 from photospec.simulation.survey import Survey
 from photospec.spectrum.wavelengths import WAVELENGTH
+from photospec.utils.parallel import map_in_processes
 
 __all__ = ["simulate_pairs"]
 
 _GROUP = 4  # blocks per append: writing a hundred columns costs the same for any length
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-_task = None  # of a worker process: survey and indices
-
-
-def _start_worker(survey, indices):
-    global _task
-    _task = survey, indices
-
-
-def _work(block):
-    survey, indices = _task
-    return _pack(simulate_block(survey, block, indices))
+def _work(survey, block, indices):
+    """Simulate a block in a worker, which must not raise: return the error instead."""
+    try:
+        return _pack(simulate_block(survey, block, indices))
+    except InputError as error:
+        return error
 
 
 def _pack(batch):
@@ -71,41 +61,24 @@ def _cut(packed, first, last):
 
 
 def _blocks(survey, indices, blocks, n_processes):
-    """Packed blocks in order; from this process or from spawned ones."""
+    """Packed blocks in order; from this process or from others."""
     n_processes = min(n_processes, len(blocks))
     if n_processes <= 1:
         for block in blocks:
             yield _pack(simulate_block(survey, block, indices))
         return
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))  # read when a child starts
-    pool = ProcessPoolExecutor(
-        n_processes,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(survey, indices),
-    )
-    try:
-        # Ask for a few blocks ahead only: memory stays bounded when the disk is slow.
-        ahead, waiting = 2 * n_processes, deque()
-        for block in blocks:
-            waiting.append(pool.submit(_work, block))
-            if len(waiting) >= ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    except BrokenProcessPool:
+
+    def died(_, block, __):
         raise InputError(
-            f"n_processes: expected {n_processes} worker processes to live, got one that died; out "
-            "of memory, or a script that starts them outside `if __name__ == '__main__'`?"
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+            f"n_processes: expected {n_processes} worker processes to live, got one that died in "
+            f"block {block}; this happens when memory runs out: use fewer processes, and resume"
+        )
+
+    tasks = ((survey, block, indices) for block in blocks)
+    for packed in map_in_processes(_work, tasks, n_processes, died):
+        if isinstance(packed, InputError):
+            raise packed
+        yield packed
 
 
 def _pair_bytes(survey):

@@ -1,5 +1,6 @@
 """Spectra: `~specutils.Spectrum` to plain arrays and back, wavelength grids, files."""
 
+from photospec.spectrum import loader as _loader  # noqa: F401 - registers our files with specutils
 from photospec.spectrum.arrays import (
     FIBRE_RADIUS,
     SpectrumArrays,
@@ -9,6 +10,7 @@ from photospec.spectrum.arrays import (
 )
 from photospec.spectrum.headers import FLUX_UNIT
 from photospec.spectrum.io import read_spectrum, write_spectra
+from photospec.spectrum.products import write_product
 from photospec.spectrum.wavelengths import (
     BASE_WAVELENGTH,
     SMOOTHING,
@@ -40,5 +42,6 @@ __all__ = [
     "to_base_grid",
     "to_training_grid",
     "vacuum_to_air",
+    "write_product",
     "write_spectra",
 ]

@@ -6,6 +6,7 @@ nothing of its units is refused, except those whose documentation fixes them (SD
 
 import re
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 from astropy import units as u
@@ -18,7 +19,7 @@ from photospec.errors import InputError
 from photospec.spectrum.headers import FLUX_UNIT, parse_unit, spectral_frame, wavelength_medium
 from photospec.utils.validity import to_sigma
 
-__all__ = ["image_spectrum", "known_kind", "table_spectrum"]
+__all__ = ["GivenUnits", "image_spectrum", "known_kind", "table_spectrum"]
 
 SDSS_COLUMNS = {"flux", "loglam", "ivar"}
 # Names of columns and extensions, in lower case.
@@ -42,8 +43,52 @@ ERRORS = {
     InverseVariance: {"ivar", "invvar", "inverse_variance", "flux_ivar", "ivar_flux"},
 }  # fmt: skip
 MASKS = {"mask", "dq", "qual", "quality", "bpm", "badpix", "bad"}
+GOOD = {"good", "goodpix", "goodpixel", "goodpixels", "good_pixel", "good_pixels", "valid"}
 POWER = {StdDevUncertainty: 1, VarianceUncertainty: 2, InverseVariance: -2}
 NAMES = {StdDevUncertainty: "std", VarianceUncertainty: "var", InverseVariance: "ivar"}
+
+
+@dataclass(frozen=True)
+class GivenUnits:
+    """Units that the caller gives for what a file does not say.
+
+    Attributes
+    ----------
+    flux, axis : astropy.units.UnitBase or None
+    """
+
+    flux: u.UnitBase | None = None
+    axis: u.UnitBase | None = None
+
+    def __bool__(self):
+        return self.flux is not None or self.axis is not None
+
+    def settle(self, kind, said, what):
+        """Unit that the file says, else the one given; InputError where they contradict.
+
+        Parameters
+        ----------
+        kind : {"flux", "axis"}
+        said : Unit or None
+            By the file.
+        what : str
+            Who says it, for the error.
+
+        Returns
+        -------
+        Unit or None
+        """
+        given = getattr(self, kind)
+        if said is None or given is None or said == given:
+            return given if said is None else said
+        argument = {"flux": "flux_unit", "axis": "wavelength_unit"}[kind]
+        raise InputError(
+            f"{argument}: expected none, got {given}, but {what} says {said}; give units only "
+            "where the file has none"
+        )
+
+
+NO_UNITS = GivenUnits()
 
 
 def known_kind(hdus):
@@ -233,7 +278,7 @@ def _lamost(hdus):
 # ---------------------------------------------------------------- tables
 
 
-def table_spectrum(hdu, primary, *, default_flux=None, default_axis=None):
+def table_spectrum(hdu, primary, *, default_flux=None, default_axis=None, given=NO_UNITS):
     """Read spectra from a table with columns for wavelength, flux and perhaps errors, by name.
 
     Parameters
@@ -244,6 +289,8 @@ def table_spectrum(hdu, primary, *, default_flux=None, default_axis=None):
         The primary header; its cards hold where the table says nothing.
     default_flux, default_axis : Unit, optional
         Units where the file has none.
+    given : GivenUnits
+        Units where the file has none, by the caller of `read_spectrum`.
 
     Returns
     -------
@@ -268,13 +315,21 @@ def table_spectrum(hdu, primary, *, default_flux=None, default_axis=None):
     def unit(name):
         return parse_unit(hdu.columns[columns[name]].unit, f"TUNIT of {columns[name]}")
 
-    axis = _axis(column(axis_name), unit(axis_name) or default_axis, axis_name, columns[axis_name])
+    axis_unit = unit(axis_name) or default_axis
+    axis_unit = given.settle("axis", axis_unit, f"column {columns[axis_name]}")
     flux_unit = unit(flux_name) or parse_unit(header.get("BUNIT"), "BUNIT") or default_flux
+    flux_unit = given.settle("flux", flux_unit, f"column {columns[flux_name]}")
+    missing = {}
+    if axis_unit is None and not axis_name.startswith("log"):
+        missing[columns[axis_name]] = "wavelength_unit='Angstrom'"
     if flux_unit is None:
+        missing[columns[flux_name]] = "flux_unit='1e-17 erg/(s cm2 Angstrom)'"
+    if missing:
         raise InputError(
-            f"path: expected a unit (TUNIT or BUNIT) for column {columns[flux_name]}, got none; "
-            "give the arrays with their units to specutils.Spectrum instead"
+            f"path: expected the units of {' and '.join(missing)}, got none; give them to "
+            f"read_spectrum, as in {', '.join(missing.values())}"
         )
+    axis = _axis(column(axis_name), axis_unit, axis_name)
     values = column(flux_name).astype(float)
     uncertainty = None
     for kind, names in ERRORS.items():
@@ -282,8 +337,13 @@ def table_spectrum(hdu, primary, *, default_flux=None, default_axis=None):
         if name is not None and uncertainty is None:
             error = column(name).astype(float)
             uncertainty = (kind, error, unit(name), columns[name])
-    name = next((n for n in columns if n in MASKS), None)
-    mask = None if name is None else column(name) != 0
+    mask = None
+    for name in columns:
+        # The "mask" of PypeIt (DMODCLS is a card of its data models) is true where all is well.
+        good = name in GOOD or (name == "mask" and "DMODCLS" in header)
+        if good or name in MASKS:
+            hidden = (column(name) != 0) ^ good
+            mask = hidden if mask is None else mask | hidden
     medium = "air" if "air" in axis_name else "vacuum"
     meta = _says(header, medium)
     lsf = None
@@ -296,18 +356,13 @@ def table_spectrum(hdu, primary, *, default_flux=None, default_axis=None):
     return _assemble(axis, values * flux_unit, uncertainty, mask, lsf, meta)
 
 
-def _axis(values, unit, name, shown):
+def _axis(values, unit, name):
     """Spectral axis of a column; logarithms undone."""
     values = values.astype(float)
     if isinstance(unit, u.DexUnit):
         return 10**values * unit.physical_unit
     if name.startswith("log"):
         return 10**values * (unit if unit is not None and unit != u.one else u.AA)
-    if unit is None:
-        raise InputError(
-            f"path: expected a unit (TUNIT) for column {shown}, got none; give the arrays with "
-            "their units to specutils.Spectrum instead"
-        )
     return values * unit
 
 
@@ -375,7 +430,7 @@ OTHER_BANDS = ["sky", "background", "raw", "unflux", "continuum", "mask", "norma
 VELOCITIES = {"VRAD": u.doppler_radio, "VOPT": u.doppler_optical, "VELO": u.doppler_relativistic}
 
 
-def image_spectrum(hdus):
+def image_spectrum(hdus, given=NO_UNITS):
     """Read spectra from an image whose header gives the spectral axis (FITS WCS, IRAF).
 
     Parameters
@@ -383,6 +438,8 @@ def image_spectrum(hdus):
     hdus : astropy.io.fits.HDUList
         The first image that is no error and no mask holds the fluxes; extensions of the same
         shape named ERR, VAR, IVAR, MASK and the like belong to it.
+    given : GivenUnits
+        Units where the header has none.
 
     Returns
     -------
@@ -407,7 +464,7 @@ def image_spectrum(hdus):
         return None
     shape = main.data.shape
     n = shape[len(shape) - number]
-    axis = _image_axis(header, number, n)
+    axis = _image_axis(header, number, n, given)
     if axis is None:
         axis = _standard_axis(main.header, number, n)
     if axis is None:
@@ -415,6 +472,7 @@ def image_spectrum(hdus):
     index = 0 if data.ndim == 1 or number > 1 else 1
     squeezed, data = data.shape, np.moveaxis(data, index, -1)
     flux_unit = parse_unit(main.header.get("BUNIT", header.get("BUNIT")), "BUNIT")
+    flux_unit = given.settle("flux", flux_unit, "BUNIT")
     uncertainty, mask = None, None
     for kind, values in bands.items():
         unit = (flux_unit or u.one) ** POWER[kind]
@@ -493,17 +551,19 @@ def _spectral_number(header, data, n_axes):
     return None
 
 
-def _image_axis(header, number, n):
+def _image_axis(header, number, n, given):
     """Spectral axis (n,) from the cards of one axis; None where they are not to be understood."""
     name = str(header.get(f"CTYPE{number}", "")).upper().strip()
-    delta = header.get(f"CD{number}_{number}", header.get(f"CDELT{number}"))
+    delta = _step(header, number)
     start = header.get(f"CRVAL{number}")
     if start is None and "COEFF0" in header and "COEFF1" in header:
+        given.settle("axis", u.AA, "COEFF0")
         return _loglinear(header, n)
     if delta is None or start is None:
         return None
     steps = (np.arange(n) + 1.0 - float(header.get(f"CRPIX{number}", 1.0))) * float(delta)
     unit = parse_unit(header.get(f"CUNIT{number}"), f"CUNIT{number}") or _iraf_unit(header, number)
+    unit = given.settle("axis", unit, f"CUNIT{number}")
     code, _, algorithm = name.partition("-")
     algorithm = algorithm.strip("-")
     logarithms = isinstance(unit, u.DexUnit) or code.startswith("LOG")
@@ -524,6 +584,15 @@ def _image_axis(header, number, n):
     if unit is None and code in standard and np.all(np.abs(values) < 1e-3):
         unit = standard[code]
     return values * (unit or u.AA)
+
+
+def _step(header, number):
+    """Wavelength per pixel: CDi_i, or CDELTi times PCi_i (Greisen & Calabretta 2002); or None."""
+    diagonal = f"{number}_{number}"
+    if f"CD{diagonal}" in header:
+        return header[f"CD{diagonal}"]
+    step = header.get(f"CDELT{number}")
+    return None if step is None else step * header.get(f"PC{diagonal}", 1.0)
 
 
 def _iraf_unit(header, number):

@@ -1,40 +1,39 @@
 """Spectra on disk: this package's own files, survey files, and what specutils reads.
 
-Own files are tables in the "tabular-fits" layout of specutils (columns ``spectral_axis``,
-``flux``, ``uncertainty``, ``mask``, wavelength along the rows), so that any specutils
-reads them; what is left of ``meta`` is in an extension META as JSON text, and the
-line-spread function in a column of its own.
+What own files hold: `photospec.spectrum.own_files`.
 """
 
-import json
 import warnings
 from os import PathLike
 from pathlib import Path
 
-import numpy as np
 from astropy import units as u
 from astropy.io import fits, registry
-from astropy.nddata import StdDevUncertainty
-from astropy.table import QTable
 from specutils import Spectrum, SpectrumCollection, SpectrumList
 
 from photospec.errors import InputError, PhotospecError
-from photospec.spectrum.arrays import medium_of, to_arrays
-from photospec.spectrum.formats import image_spectrum, known_kind, table_spectrum
+from photospec.spectrum.arrays import to_arrays
+from photospec.spectrum.formats import GivenUnits, image_spectrum, known_kind, table_spectrum
+from photospec.spectrum.headers import parse_unit
+from photospec.spectrum.own_files import is_own, own_hdus, own_spectrum
+from photospec.spectrum.text import text_spectrum
 from photospec.utils.files import replacing
 from photospec.utils.fits import open_fits
 from photospec.utils.reading import one_line, reading
-from photospec.utils.validity import standard_deviation
 
 __all__ = ["read_spectrum", "write_spectra"]
 
-_FORMAT = "photospec-spectra-1"
 # Readers of specutils that guess, from units alone: ours ask names and headers first.
+_NO_SCIENCE = {"SKY", "MODEL", "TELLURIC", "BACKGROUND"}  # tables beside those of the object
 _GENERIC = {"tabular-fits", "wcs1d-fits", "ECSV", "ASCII", "IPAC", "iraf"}
 
 
 def read_spectrum(
-    path: str | PathLike, *, wavelength_medium: str | None = None
+    path: str | PathLike,
+    *,
+    wavelength_medium: str | None = None,
+    flux_unit: str | u.UnitBase | None = None,
+    wavelength_unit: str | u.UnitBase | None = None,
 ) -> Spectrum | SpectrumList:
     """Read one or more spectra from a file.
 
@@ -43,10 +42,13 @@ def read_spectrum(
     path : path-like
         SDSS ``spec-*.fits``, ``spSpec-*.fit`` and ``spPlate-*.fits``, LAMOST, DESI coadds; a file
         of `write_spectra`; FITS tables with columns for wavelength, flux and errors; FITS images
-        with a spectral axis, those of IRAF too; or anything that specutils knows, as `Spectrum`
-        or as `SpectrumList`.
+        with a spectral axis, those of IRAF too; text: ECSV, IPAC tables, or columns of numbers
+        with or without a header (`photospec.spectrum.text`); or anything that specutils knows,
+        as `Spectrum` or as `SpectrumList`.
     wavelength_medium : {"air", "vacuum"}, optional
         Where the file does not say, or is wrong.
+    flux_unit, wavelength_unit : str or Unit, optional
+        Of tables, images and text that do not say them.
 
     Returns
     -------
@@ -60,7 +62,8 @@ def read_spectrum(
     Raises
     ------
     InputError
-        If the file is not there, damaged, holds no spectrum, or contradicts itself.
+        If the file is not there, damaged, holds no spectrum, contradicts itself or the units given,
+        or says no units and none are given.
 
     Examples
     --------
@@ -80,11 +83,15 @@ def read_spectrum(
         raise InputError(
             f"wavelength_medium: expected 'air' or 'vacuum', got {wavelength_medium!r}"
         )
+    units = GivenUnits(
+        flux=_given_unit(flux_unit, "flux_unit"),
+        axis=_given_unit(wavelength_unit, "wavelength_unit"),
+    )
     try:
         with reading(path, "a spectrum"), warnings.catch_warnings():
             # Readers warn of units and cards that are put right here.
             warnings.simplefilter("ignore")
-            found = _read(path)
+            found = _read(path, units)
     except InputError as error:
         if str(path) in str(error):
             raise
@@ -95,31 +102,56 @@ def read_spectrum(
     return found
 
 
-def _read(path):
+def _given_unit(unit, argument):
+    if unit is None or isinstance(unit, u.UnitBase):
+        return unit
+    parsed = parse_unit(unit, argument)
+    if parsed is None:
+        raise InputError(f"{argument}: expected a unit, got {unit!r}")
+    return parsed
+
+
+def _read(path, units):
     if _is_fits(path):
         hdus = open_fits(path)
-        table = hdus[1] if len(hdus) > 1 and isinstance(hdus[1], fits.BinTableHDU) else None
-        if table is not None and table.header.get("FORMAT") == _FORMAT:
-            return _read_own(hdus)
-        found = known_kind(hdus)
+        found = _by_survey(path, hdus)
         if found is None:
-            found = _by_specutils(path, _specific_formats(path))
-        if found is None:
-            tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)]
-            tables = (table_spectrum(hdu, hdus[0].header) for hdu in tables)
-            found = next((item for item in tables if item is not None), None)
-        if found is None:
-            found = image_spectrum(hdus)
+            by_names = _by_names(hdus, units)
+            if by_names is not None:
+                return by_names
+    else:
+        found = text_spectrum(path, units)
         if found is not None:
             return found
-    elif path.suffix.lower() == ".ecsv":
-        hdu = fits.table_to_hdu(QTable.read(path, format="ascii.ecsv"))
-        found = table_spectrum(hdu, fits.Header())
-        if found is not None:
-            return found
-    formats = registry.identify_format("read", Spectrum, str(path), None, (), {})
-    found = _by_specutils(path, [(Spectrum, name) for name in formats] or [(Spectrum, None)])
+    if found is None:
+        formats = registry.identify_format("read", Spectrum, str(path), None, (), {})
+        found = _by_specutils(path, [(Spectrum, name) for name in formats] or [(Spectrum, None)])
+    if units:
+        raise InputError(
+            "flux_unit, wavelength_unit: expected neither for a format that fixes its units or "
+            f"says them, got {units.flux or units.axis} for {path}"
+        )
     return found
+
+
+def _by_survey(path, hdus):
+    """Spectra from a FITS file of a format that is known; None if it is of none."""
+    if is_own(hdus):
+        return own_spectrum(hdus)
+    found = known_kind(hdus)
+    return _by_specutils(path, _specific_formats(path)) if found is None else found
+
+
+def _by_names(hdus, units):
+    """Spectra from the tables whose columns are named, or from an image; None if neither."""
+    spectra = []
+    for hdu in hdus:
+        if isinstance(hdu, fits.BinTableHDU | fits.TableHDU) and hdu.name not in _NO_SCIENCE:
+            found = table_spectrum(hdu, hdus[0].header, given=units)
+            spectra += [] if found is None else found if isinstance(found, list) else [found]
+    if spectra:
+        return spectra[0] if len(spectra) == 1 else SpectrumList(spectra)
+    return image_spectrum(hdus, units)
 
 
 def _is_fits(path):
@@ -165,66 +197,16 @@ def _as_spectrum(found):
     if isinstance(found, SpectrumCollection):
         found = [found[i] for i in range(len(found.flux))] if found.flux.ndim > 1 else [found[:]]
     spectra = [spectrum for spectrum in found if isinstance(spectrum, Spectrum)]
-    # Files of Data Central hold sky and unreduced spectra too, and say so.
-    science = [s for s in spectra if s.meta.get("purpose", "reduced") in ("reduced", "science")]
-    spectra = science or spectra
+    # Files of Data Central hold sky and unreduced spectra too, and say so; where the exposures were
+    # combined the combination is the spectrum of the object.
+    for purpose in ("combined", "reduced"):
+        science = [s for s in spectra if s.meta.get("purpose", "reduced") == purpose]
+        if science:
+            spectra = science
+            break
     if not spectra:
         raise InputError("path: expected at least one spectrum, got a file without any")
     return spectra[0] if len(spectra) == 1 else SpectrumList(spectra)
-
-
-# ---------------------------------------------------------------- own files
-
-
-def _read_own(hdus):
-    table = hdus[1].data
-    units = {column.name: column.unit for column in hdus[1].columns}
-    meta = _restored(json.loads(bytes(hdus["META"].data).decode()))
-    uncertainty = None
-    if "uncertainty" in table.names:
-        value = table["uncertainty"].astype(float).T * u.Unit(units["uncertainty"])
-        uncertainty = StdDevUncertainty(value)
-    if "lsf_sigma" in table.names:
-        meta["lsf_sigma"] = table["lsf_sigma"].astype(float).T
-    flux = table["flux"].astype(float).T * u.Unit(units["flux"])
-    return Spectrum(
-        flux=flux,
-        spectral_axis=table["spectral_axis"].astype(float) * u.Unit(units["spectral_axis"]),
-        spectral_axis_index=flux.ndim - 1,
-        redshift=meta.pop("_redshift", None),
-        uncertainty=uncertainty,
-        mask=table["mask"].astype(bool).T if "mask" in table.names else None,
-        meta=meta,
-    )
-
-
-def _plain(value):
-    """Turn meta values into what JSON has; leave out (with its name as text) what it has not."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set):
-        return [_plain(item) for item in value]
-    if isinstance(value, u.Quantity):
-        return {"value": _plain(value.value), "unit": value.unit.to_string()}
-    if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
-    if value is None or isinstance(value, str | int | bool):
-        return value
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    return str(value)
-
-
-def _restored(value):
-    """The inverse of `_plain` for quantities."""
-    if isinstance(value, dict):
-        if value.keys() == {"value", "unit"}:
-            try:
-                return u.Quantity(value["value"], value["unit"])
-            except (TypeError, ValueError):
-                return value
-        return {key: _restored(item) for key, item in value.items()}
-    return [_restored(item) for item in value] if isinstance(value, list) else value
 
 
 def write_spectra(path, spectrum, overwrite=False):
@@ -236,7 +218,8 @@ def write_spectra(path, spectrum, overwrite=False):
         Output file.
     spectrum : specutils.Spectrum
         Flux (n_wave,) or (n, n_wave), with units that `to_arrays` takes. Uncertainties become
-        standard deviations; flux, axis and units are kept as they are.
+        standard deviations; flux, axis and units are kept as they are. ``meta["spread"]`` (a
+        Quantity in the shape of the flux) becomes a column of its own.
     overwrite : bool
         Replace an existing file.
 
@@ -264,38 +247,5 @@ def write_spectra(path, spectrum, overwrite=False):
     if not path.parent.is_dir():
         raise InputError(f"path: expected an existing folder, got {path.parent}; create it first")
     to_arrays(spectrum)  # what cannot be read back is not written
-    first = spectrum.flux.ndim == 2 and spectrum.spectral_axis_index == 0
-    shape = spectrum.flux.shape
-    axis = u.Quantity(spectrum.spectral_axis)
-    if axis.unit.is_equivalent(u.km / u.s):  # the line that velocities belong to would be lost
-        axis = spectrum.spectral_axis.to(u.AA)
-
-    def along(values):
-        """Wavelength along the rows of the table."""
-        return values if first else values.T
-
-    table = QTable()
-    table["spectral_axis"] = u.Quantity(axis)
-    table["flux"] = along(spectrum.flux)
-    if spectrum.uncertainty is not None:
-        sigma, unit = standard_deviation(spectrum.uncertainty)
-        table["uncertainty"] = along(sigma * (spectrum.flux.unit if unit is None else unit))
-    if spectrum.mask is not None:
-        table["mask"] = along(np.broadcast_to(np.asarray(spectrum.mask) != 0, shape))
-    meta = dict(spectrum.meta)
-    meta["wavelength_medium"] = medium_of(meta)  # its header, where it says so, becomes text
-    if np.any(spectrum.redshift != 0):
-        meta["_redshift"] = spectrum.redshift.value
-    lsf = meta.pop("lsf_sigma", None)
-    if lsf is not None:
-        lsf = np.asarray(u.Quantity(lsf, u.AA).value, dtype=float)
-        if lsf.ndim == 2:
-            table["lsf_sigma"] = along(np.broadcast_to(lsf, shape)) * u.AA
-        else:
-            table["lsf_sigma"] = np.broadcast_to(lsf, axis.shape) * u.AA
-    hdu = fits.BinTableHDU(table, name="SPECTRA")
-    hdu.header["FORMAT"] = (_FORMAT, "layout of this file")
-    text = json.dumps(_plain(meta), sort_keys=True)
-    extra = fits.ImageHDU(np.frombuffer(text.encode(), dtype=np.uint8).copy(), name="META")
     with replacing(path) as temporary:
-        fits.HDUList([fits.PrimaryHDU(), hdu, extra]).writeto(temporary, overwrite=True)
+        own_hdus(spectrum).writeto(temporary, overwrite=True)

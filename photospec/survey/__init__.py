@@ -8,12 +8,18 @@ long runs. `predict_partition` is the function that does the work, for use by ha
 
 from importlib import import_module
 
+from photospec.utils.optional import optional_imports
+
 # Loaded on first use: LSDB and distributed cost seconds.
 _LAZY = {
-    "FrameSource": "sources",
-    "ImageColumn": "sources",
-    "PairsSource": "sources",
     "FileSource": "sources",
+    "FrameSource": "sources",
+    "HatsSource": "sources",
+    "ImageColumn": "sources",
+    "MultimodalSource": "sources",
+    "PairsSource": "sources",
+    "ParquetSource": "sources",
+    "ZarrSource": "sources",
     "SurveySettings": "columns",
     "open_catalogue": "catalogue",
     "predict_catalogue": "catalogue",
@@ -25,7 +31,8 @@ __all__ = sorted(_LAZY)  # noqa: PLE0605
 
 def __getattr__(name):
     if name in _LAZY:
-        return getattr(import_module(f"photospec.survey.{_LAZY[name]}"), name)
+        with optional_imports():
+            return getattr(import_module(f"photospec.survey.{_LAZY[name]}"), name)
     raise AttributeError(f"module 'photospec.survey' has no attribute {name!r}")
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from photospec.errors import InputError
+from photospec.image import band_names
 from photospec.survey.columns import SurveySettings, empty_frame
 from photospec.survey.partition import NO_POSITION, predict_partition
 from photospec.survey.positions import file_position, own_place, read_positions
@@ -15,10 +16,15 @@ from photospec.survey.sources import (
     SOURCE_ROW,
     FileSource,
     FrameSource,
+    HatsSource,
     ImageColumn,
+    MultimodalSource,
     PairsSource,
     ParquetSource,
+    ZarrSource,
     find_fields,
+    identifier_column,
+    open_zarr,
 )
 
 __all__ = ["Catalogue", "open_catalogue", "predict_catalogue"]
@@ -77,6 +83,30 @@ def predict_catalogue(catalogue, spectrograph=None, *, source=None, settings=Non
         **{"ra": catalogue.hc_structure.catalog_info.ra_column,
            "dec": catalogue.hc_structure.catalog_info.dec_column} | options
     )  # fmt: skip
+    catalogue = needed(catalogue, spectrograph, source, settings)
+    meta = empty_frame(catalogue.meta, settings)
+    return catalogue.map_partitions(predict_partition, spectrograph, source, settings, meta=meta)
+
+
+def needed(catalogue, spectrograph, source, settings):
+    """A catalogue without the columns that a prediction does not need.
+
+    Parameters
+    ----------
+    catalogue : lsdb.Catalog
+    spectrograph : PhotoSpectrograph
+    source : object
+    settings : SurveySettings
+
+    Returns
+    -------
+    lsdb.Catalog
+
+    Raises
+    ------
+    InputError
+        If columns are missing, or the weights cannot do what is wanted.
+    """
     check_columns(catalogue, source, settings)
     if settings.what == "photoz" and not spectrograph.draws_redshifts:
         raise InputError(
@@ -85,9 +115,7 @@ def predict_catalogue(catalogue, spectrograph=None, *, source=None, settings=Non
     # Only these are read: catalogues may have hundreds of columns.
     wanted = [settings.identifier, settings.ra, settings.dec, *settings.keep, *source.columns]
     wanted += [name for name in ALSO if name in catalogue.columns]
-    catalogue = catalogue[list(dict.fromkeys(wanted))]
-    meta = empty_frame(catalogue.meta, settings)
-    return catalogue.map_partitions(predict_partition, spectrograph, source, settings, meta=meta)
+    return catalogue[list(dict.fromkeys(wanted))]
 
 
 def check_columns(catalogue, source, settings):
@@ -119,31 +147,66 @@ class Catalogue:
         Column of identifiers.
     description : str
         What tells it from other inputs: kind, place and rows.
+    partition_rows : int
+        Most rows that are worked on in one piece.
+    lengths : list of int, optional
+        Rows of each partition, of catalogues whose partitions may be longer than that.
+    schema : pyarrow.Schema, optional
+        Of the input's files, whose fields' metadata may tell units and descriptions.
     """
 
-    def __init__(self, catalog, source, identifier, description):
+    def __init__(
+        self, catalog, source, identifier, description, partition_rows, lengths=None, schema=None
+    ):
         self.catalog, self.source = catalog, source
         self.identifier, self.description = identifier, description
+        self.partition_rows, self.lengths, self.schema = partition_rows, lengths, schema
+
+    def column_metadata(self, name):
+        """Unit and description of a column of the input, as far as its files tell them."""
+        field = None
+        if self.schema is not None and name in self.schema.names:
+            field = self.schema.field(name)
+        told = {k.decode(): v.decode() for k, v in ((field and field.metadata) or {}).items()}
+        return {
+            "unit": told.get("unit", "as in the input, which does not tell it"),
+            "description": told.get("description", "As in the input"),
+        }
 
 
-def open_catalogue(path, *, positions=None, identifier=None, images=None, partition_rows=None):
+def open_catalogue(
+    path,
+    *,
+    positions=None,
+    identifier=None,
+    images=None,
+    partition_rows=None,
+    bands=None,
+    unit=None,
+    pixel_scale=None,
+):
     """Open a catalogue of images of any kind.
 
     Parameters
     ----------
     path : path-like
-        A HATS catalogue; a Parquet file or folder of them; a pairs file; a folder of FITS
-        cutouts; or, with `positions`, a folder of SDSS frames or of cutouts.
+        A HATS catalogue; a Parquet file or folder of them; a pairs file; a Zarr group laid out
+        as one; a file or folder of the Multimodal Universe (HDF5); a folder of FITS cutouts; or,
+        with `positions`, a folder of SDSS frames or of cutouts.
     positions : path-like, optional
         Table with columns ``ra`` and ``dec`` (degrees) and the names of the images, in the
         first of ``image``, ``identifier``, ``name``, ``id``, ``objid`` there is.
     identifier : str, optional
         Column of identifiers of a HATS or Parquet catalogue.
     images : str, optional
-        Column of images of such a catalogue, ``pixels`` by default; or a folder or a pairs
-        file that they come from.
+        Column of images of such a catalogue, ``pixels`` by default; or what they come from, by
+        identifier: a folder of FITS files, frames, a pairs file, Zarr, the Multimodal Universe.
     partition_rows : int, optional
-        Most rows of a partition, 1000 by default; HATS catalogues keep theirs.
+        Most rows of a partition, 1000 by default. HATS catalogues keep theirs, and are worked on
+        in pieces of so many rows.
+    bands, unit, pixel_scale : str, str, float, optional
+        Of a column of images whose metadata do not tell: names of the bands, their flux unit,
+        arcsec.
 
     Returns
     -------
@@ -156,12 +219,23 @@ def open_catalogue(path, *, positions=None, identifier=None, images=None, partit
     """
     path = Path(path)
     rows = partition_rows or PARTITION_ROWS
+    told = {"bands": bands, "unit": unit, "pixel_scale": pixel_scale}
+    told = {name: value for name, value in told.items() if value is not None}
     if not path.exists():
         raise InputError(f"catalogue: expected a file or a folder, got {path}, which is not there")
     if path.is_dir() and any((path / n).is_file() for n in _HATS_FILES):
-        return _from_hats(path, identifier, images)
+        return _from_hats(path, identifier, images, told, rows)
     if path.suffix in (".parquet", ".parq") or (path.is_dir() and any(path.glob("*.parq*"))):
-        return _from_parquet(path, identifier, images, rows)
+        return _from_parquet(path, identifier, images, told, rows)
+    if told:
+        raise InputError(
+            f"{next(iter(told))}: expected it only with a column of images (HATS or Parquet), got "
+            f"{path}, whose images tell it themselves"
+        )
+    if _is_zarr(path):
+        return _from_zarr(path, rows)
+    if _is_multimodal(path):
+        return _from_multimodal(path, rows)
     if path.is_file():
         return _from_pairs(path, rows)
     if positions is not None and any(path.glob("**/frame-*.fits*")):
@@ -172,20 +246,69 @@ def open_catalogue(path, *, positions=None, identifier=None, images=None, partit
 _HATS_FILES = ("hats.properties", "properties", "collection.properties")
 
 
-def _from_hats(path, identifier, images):
+def _is_zarr(path):
+    return any((path / name).is_file() for name in ("zarr.json", ".zgroup"))
+
+
+def _is_multimodal(path):
+    """Whether a path is HDF5 in the layout of the Multimodal Universe."""
+    import h5py
+
+    from photospec.archive.multimodal import multimodal_files
+
+    files = multimodal_files(path)
+    try:
+        with h5py.File(files[0], "r") as data:
+            return "object_id" in data
+    except (IndexError, OSError):
+        return False
+
+
+def _from_hats(path, identifier, images, told, rows):
+    import hats
     import lsdb
 
     try:
-        catalog = lsdb.open_catalog(path, columns="all")
+        found = hats.read_hats(path)
+        found = getattr(found, "main_catalog", found)  # of a collection
+        columns = list(found.schema.names)
+        identifier = _identifier(columns, identifier, path)
+        source = _source(path, identifier, images, columns, found.schema, told)
+        if isinstance(source, ImageColumn):
+            # Images stay in the files, of which each may be larger than the memory.
+            columns.remove(source.column)
+            source = HatsSource(str(found.catalog_path), source, identifier)
+        catalog = lsdb.open_catalog(path, columns=columns)
+        if isinstance(source, FrameSource):
+            info = catalog.hc_structure.catalog_info
+            source = FrameSource(source.folder, info.ra_column, info.dec_column)
+        lengths = partition_lengths(catalog)
+    except InputError:
+        raise
     except Exception as error:  # LSDB raises many kinds for what is no catalogue
         text = " ".join(str(error).split())[:200]
         raise InputError(f"catalogue: expected a HATS catalogue, got {path} ({text})") from None
-    columns = list(map(str, catalog.columns))
-    identifier = _identifier(columns, identifier, path)
-    source = _source(path, images, columns, catalog.hc_structure.schema)
     compare_identifiers(catalog, identifier)
-    total = catalog.hc_structure.catalog_info.total_rows
-    return Catalogue(catalog, source, identifier, f"HATS {path.resolve()} of {total} rows")
+    description = f"HATS {path.resolve()} of {sum(lengths)} rows"
+    return Catalogue(catalog, source, identifier, description, rows, lengths, found.schema)
+
+
+def partition_lengths(catalog):
+    """Rows of each partition of a HATS catalogue on disk, from the ends of its files."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import hats
+    import pyarrow.dataset as ds
+
+    info = catalog.hc_structure.catalog_info
+    place, suffix = catalog.hc_structure.catalog_path, info.npix_suffix or ".parquet"
+
+    def length(pixel):
+        file = hats.io.paths.pixel_catalog_file(place, pixel, None, suffix)
+        return ds.dataset(str(file), format="parquet", partitioning=None).count_rows()
+
+    with ThreadPoolExecutor(16) as pool:  # of large catalogues on disks far away
+        return list(pool.map(length, catalog.get_healpix_pixels()))
 
 
 def compare_identifiers(catalog, identifier):
@@ -193,7 +316,7 @@ def compare_identifiers(catalog, identifier):
     total = catalog.hc_structure.catalog_info.total_rows
     if total and total > _MAX_COMPARED:
         return
-    found = catalog[[identifier]].compute()[identifier]
+    found = catalog[[identifier]].compute(progress_bar=False)[identifier]
     _refuse_duplicates(found.astype(str))
 
 
@@ -226,29 +349,35 @@ def _identifier(columns, wanted, path):
     )
 
 
-def _source(path, images, columns, schema):
+def _source(path, identifier, images, columns, schema, told):
     """Where the images of a HATS or Parquet catalogue come from."""
     if images is not None and images not in columns and Path(images).exists():
         place = Path(images)
+        where = str(place.resolve())
+        if _is_zarr(place):
+            return ZarrSource(where, identifier)
+        if _is_multimodal(place):
+            return MultimodalSource(where, identifier)
         if place.is_file():
-            return PairsSource(str(place.resolve()))
+            return PairsSource(where, identifier)
         if any(place.glob("**/frame-*.fits*")):
-            return FrameSource(str(place.resolve()))
-        return FileSource(str(place.resolve()))
+            return FrameSource(where)
+        return FileSource(where, identifier)
     column = images or "pixels"
     if column not in columns:
         raise InputError(
             f"catalogue: expected a column {column!r} of images in {path}, got "
             f"{', '.join(columns[:20])}; name it, or a folder of cutouts, by --images"
         )
-    return _image_column(column, schema)
+    return _image_column(column, schema, told)
 
 
-def _image_column(column, schema):
-    """Unit, bands and scale from the column's metadata, where they are."""
-    meta = {}
-    if schema is not None and column in schema.names:
-        meta = {k.decode(): v.decode() for k, v in (schema.field(column).metadata or {}).items()}
+def _image_column(column, schema, told):
+    """Unit, bands and scale from the column's metadata or as told."""
+    import pyarrow as pa
+
+    field = schema.field(column) if schema is not None and column in schema.names else None
+    meta = {k.decode(): v.decode() for k, v in ((field and field.metadata) or {}).items()}
     options = {}
     if "bands" in meta:
         options["bands"] = tuple(meta["bands"].replace(",", " ").split())
@@ -260,10 +389,33 @@ def _image_column(column, schema):
         options["pixel_scale"] = float(meta["pixel_scale"])
     if "shape" in meta:
         options["shape"] = tuple(int(n) for n in json.loads(meta["shape"]))
+    if field is not None and isinstance(field.type, pa.FixedShapeTensorType):
+        options["shape"] = tuple(field.type.shape)
+    options |= told
+    if "bands" in told:
+        options["bands"] = band_names(told["bands"])
+    missing = [name for name in ("bands", "unit", "pixel_scale") if name not in options]
+    if missing and not _is_structure(field):
+        raise InputError(
+            f"images: expected {', '.join(missing)} in the metadata of column {column!r}, got "
+            "none; give --bands, --unit and --pixel-scale"
+        )
     return ImageColumn(column, **options)
 
 
-def _from_parquet(path, identifier, images, partition_rows):
+def _is_structure(field):
+    """Whether a column holds structures of bands, which tell bands and scale themselves."""
+    import pyarrow as pa
+
+    if field is None:
+        return False
+    kind = field.type
+    return pa.types.is_struct(kind) or (
+        pa.types.is_list(kind) and pa.types.is_struct(kind.value_type)
+    )
+
+
+def _from_parquet(path, identifier, images, told, partition_rows):
     import pyarrow.dataset as ds
 
     try:
@@ -271,7 +423,7 @@ def _from_parquet(path, identifier, images, partition_rows):
         schema = data.schema
         columns = list(schema.names)
         identifier = _identifier(columns, identifier, path)
-        source = _source(path, images, columns, schema)
+        source = _source(path, identifier, images, columns, schema, told)
         # Images stay in the file: what each row's are is read where it is worked on.
         light = [name for name in columns if name not in source.columns]
         frame = data.to_table(columns=light).to_pandas()
@@ -283,7 +435,9 @@ def _from_parquet(path, identifier, images, partition_rows):
     if source.columns:
         frame[SOURCE_ROW] = np.arange(len(frame))
         source = ParquetSource(str(path.resolve()), source)
-    return _made(frame, source, identifier, f"Parquet {path.resolve()}", partition_rows)
+    made = _made(frame, source, identifier, f"Parquet {path.resolve()}", partition_rows)
+    made.schema = schema
+    return made
 
 
 def _from_pairs(path, partition_rows):
@@ -295,7 +449,7 @@ def _from_pairs(path, partition_rows):
     frame = pd.DataFrame({name: np.asarray(table[name]) for name in names})
     if len(frame) != n:
         frame = pd.DataFrame(index=range(n))
-    found = next((name for name in ("identifier", "objid", "id") if name in frame.columns), None)
+    found = identifier_column(frame.columns)
     # A row of a pairs file is its own identifier where none is given.
     frame["image"] = (
         [f"{path.stem}-{row}" for row in range(n)] if found is None else frame[found].astype(str)
@@ -304,6 +458,28 @@ def _from_pairs(path, partition_rows):
     keep = [n for n in ("image", "ra", "dec", "galactic_ebv", SOURCE_ROW) if n in frame.columns]
     source = PairsSource(str(path.resolve()))
     return _made(frame[keep], source, "image", f"pairs {path.resolve()}", partition_rows)
+
+
+def _from_zarr(path, partition_rows):
+    group = open_zarr(path.resolve())
+    frame = pd.DataFrame(
+        {n: group.columns[n][:] for n in ("ra", "dec", "galactic_ebv") if n in group.columns},
+        index=range(len(group)),
+    )
+    frame["image"] = group.identifiers or [f"{path.stem}-{row}" for row in range(len(group))]
+    frame[SOURCE_ROW] = np.arange(len(frame))
+    source = ZarrSource(str(path.resolve()))
+    return _made(frame, source, "image", f"Zarr {path.resolve()}", partition_rows)
+
+
+def _from_multimodal(path, partition_rows):
+    from photospec.archive.multimodal import MultimodalImages
+
+    found = MultimodalImages(path)
+    frame = pd.DataFrame({"image": found.identifiers, "ra": found.ra, "dec": found.dec})
+    frame[SOURCE_ROW] = np.arange(len(frame))
+    source = MultimodalSource(str(path.resolve()))
+    return _made(frame, source, "image", f"Multimodal Universe {path.resolve()}", partition_rows)
 
 
 def _from_frames(path, positions, partition_rows):
@@ -365,4 +541,5 @@ def _made(frame, source, identifier, description, partition_rows):
             margin_threshold=None,
             catalog_name="photospec",
         )
-    return Catalogue(catalog, source, identifier, f"{description} of {len(frame)} rows")
+    description = f"{description} of {len(frame)} rows"
+    return Catalogue(catalog, source, identifier, description, partition_rows)

@@ -3,10 +3,18 @@
 import hashlib
 import os
 from importlib.metadata import version
+from importlib.util import find_spec
 
 from photospec.errors import InputError, PhotospecError
 
-__all__ = ["Connected", "check_workers", "weights_digest", "worker_state"]
+__all__ = [
+    "Connected",
+    "check_state",
+    "check_threads",
+    "check_workers",
+    "weights_digest",
+    "worker_state",
+]
 
 _CONNECT = 20  # seconds to wait for a scheduler
 
@@ -70,7 +78,8 @@ class Connected:
                     "there memory for them?"
                 ) from None
             self.client = Client(self.cluster)
-        self.say(f"dashboard: {self.client.dashboard_link}")
+        bokeh = "" if find_spec("bokeh") else " (pip install bokeh to see more there)"
+        self.say(f"dashboard: {self.client.dashboard_link}{bokeh}")
         return self.client
 
     def __exit__(self, *exception):
@@ -103,7 +112,7 @@ def worker_state(path):
     return {"photospec": version("photospec"), "weights": digest}
 
 
-def check_workers(client, spectrograph, run):
+def check_workers(client, spectrograph, run, *, wait=True):
     """Make sure that workers are there, of this version, and find the same weights.
 
     Parameters
@@ -112,6 +121,8 @@ def check_workers(client, spectrograph, run):
     spectrograph : PhotoSpectrograph
     run : dict
         What the run is: ``photospec``, the version, and ``weights``, their digest.
+    wait : bool
+        Whether there must be a worker; clusters that grow have none before there is work.
 
     Returns
     -------
@@ -122,6 +133,8 @@ def check_workers(client, spectrograph, run):
     ------
     InputError
     """
+    if not wait and not client.scheduler_info()["workers"]:
+        return 0
     try:
         client.wait_for_workers(1, timeout=60)
     except TimeoutError:
@@ -129,15 +142,57 @@ def check_workers(client, spectrograph, run):
     path = spectrograph.loaded_path
     states = client.run(worker_state, path, on_error="return")
     for address, found in states.items():
-        if not isinstance(found, dict):
-            text = " ".join(str(found).split())[:150]
-            raise InputError(f"workers: expected photospec on {address}, got {text}")
-        if "problem" in found:
-            raise InputError(f"workers: expected the weights on {address}, got: {found['problem']}")
-        for key in ("photospec", "weights"):
-            if found[key] != run[key]:
-                raise InputError(
-                    f"workers: expected {key} {run[key]} on {address}, got {found[key]}; install "
-                    "the same everywhere"
-                )
+        check_state(address, found, run["photospec"], run["weights"])
+    for address, worker in client.scheduler_info(n_workers=-1)["workers"].items():
+        check_threads(address, worker["nthreads"])
     return len(states)
+
+
+def check_threads(address, n):
+    """Refuse a worker that works on several tasks at once: they change each other's threads.
+
+    Parameters
+    ----------
+    address : str
+        How it is called.
+    n : int
+        Threads of the worker.
+
+    Raises
+    ------
+    InputError
+    """
+    if n != 1:
+        raise InputError(
+            f"workers: expected one thread in each, got {n} on {address}; start more processes "
+            "with --nthreads 1"
+        )
+
+
+def check_state(address, found, photospec, weights):
+    """Refuse a worker of another version or with other weights.
+
+    Parameters
+    ----------
+    address : str
+        How it is called.
+    found : dict or object
+        Of `worker_state`; anything else is why it could not answer.
+    photospec, weights : str
+        Version and digest that are expected.
+
+    Raises
+    ------
+    InputError
+    """
+    if not isinstance(found, dict):
+        text = " ".join(str(found).split())[:150]
+        raise InputError(f"workers: expected photospec on {address}, got {text}")
+    if "problem" in found:
+        raise InputError(f"workers: expected the weights on {address}, got: {found['problem']}")
+    for key, wanted in (("photospec", photospec), ("weights", weights)):
+        if found[key] != wanted:
+            raise InputError(
+                f"workers: expected {key} {wanted} on {address}, got {found[key]}; install the "
+                "same everywhere"
+            )

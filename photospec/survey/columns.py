@@ -191,7 +191,7 @@ def all_columns(settings):
         Column("image", pa.string(), "", "Identifier of the image: its file's name, or as given"),
         Column(settings.ra, number, "deg", "Right ascension, ICRS"),
         Column(settings.dec, number, "deg", "Declination, ICRS"),
-        *(Column(name, pa.null(), "", "As in the input") for name in settings.keep),
+        *(Column(name, pa.null(), "as in the input", "As in the input") for name in settings.keep),
         *new_columns(settings),
     ]
 

@@ -1,6 +1,7 @@
 """The folder of a survey's output: what is done in it, and partitions that are written whole."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,11 @@ from photospec.errors import InputError, PhotospecError
 from photospec.survey.columns import all_columns
 from photospec.utils.files import replacing
 
-__all__ = ["SurveyOutput", "mark_done", "name_of", "write_partition"]
+__all__ = ["SurveyOutput", "mark_done", "merge_pieces", "name_of", "write_partition", "write_piece"]
 
 _RUN_FILE = "photospec_run.json"
+# Folder of pieces of partitions that are too long to be worked on at once.
+_PIECES = "pieces"
 
 
 def name_of(pixel):
@@ -79,6 +82,10 @@ class SurveyOutput:
         self._repair()
         self.n_before = len(self.done())
 
+    def piece(self, pixel, first, last):
+        """Parquet file of some rows of a partition, until all of them are done."""
+        return self.path / _PIECES / name_of(pixel) / f"{first}-{last}.parquet"
+
     def _repair(self):
         """Make markers and histograms agree: a process may be killed between the two."""
         done = self.done()
@@ -115,6 +122,8 @@ class SurveyOutput:
 
         # A worker of an earlier start may have lived a little longer than its client.
         self._repair()
+        if not failed:
+            shutil.rmtree(self.path / _PIECES, ignore_errors=True)
         done = self.done()
         pixels = [pixel for pixel in self.pixels if name_of(pixel) in done]
         if not pixels:
@@ -170,23 +179,73 @@ def write_partition(frame, path, pixel, order, metadata, root):
     int
         Rows.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-    from hats.io.file_io.file_io import get_parquet_write_table_kwargs
-
     if len(frame):
-        table = frame.to_pyarrow(list_struct=False, large_list=False)
-        fields = [
-            field.with_metadata(metadata[field.name]) if field.name in metadata else field
-            for field in table.schema
-        ]
-        table = table.cast(pa.schema(fields, metadata=table.schema.metadata))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        options = get_parquet_write_table_kwargs(table.schema, write_table_kwargs={})
-        with replacing(path) as temporary:
-            pq.write_table(table, temporary, **options)
+        write_piece(frame, path, metadata)
     mark_done(path if len(frame) else None, root, pixel, order)
     return len(frame)
+
+
+def write_piece(frame, path, metadata):
+    """Write some rows whole.
+
+    Parameters
+    ----------
+    frame : NestedFrame
+    path : pathlib.Path
+    metadata : dict
+        Unit and description of each column.
+
+    Returns
+    -------
+    int
+        Rows.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = frame.to_pyarrow(list_struct=False, large_list=False)
+    fields = [
+        field.with_metadata(metadata[field.name]) if field.name in metadata else field
+        for field in table.schema
+    ]
+    table = table.cast(pa.schema(fields, metadata=table.schema.metadata))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary, **_parquet_options(table.schema))
+    return len(frame)
+
+
+def _parquet_options(schema):
+    from hats.io.file_io.file_io import get_parquet_write_table_kwargs
+
+    return get_parquet_write_table_kwargs(schema, write_table_kwargs={})
+
+
+def merge_pieces(pieces, path, pixel, order, root):
+    """Make a partition of its pieces, one in memory at a time, and mark it as done.
+
+    Parameters
+    ----------
+    pieces : list of pathlib.Path
+        In the order of their rows.
+    path, pixel, order, root
+        As of `write_partition`.
+    """
+    import pyarrow.parquet as pq
+
+    schema = pq.read_schema(pieces[0])
+    options = _parquet_options(schema)
+    n_rows = options.pop("row_group_size", None)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        replacing(path) as temporary,
+        pq.ParquetWriter(temporary, schema, **options) as writer,
+    ):
+        for piece in pieces:
+            writer.write_table(pq.read_table(piece, schema=schema, partitioning=None), n_rows)
+    mark_done(path, root, pixel, order)
+    for piece in pieces:
+        piece.unlink(missing_ok=True)
 
 
 def mark_done(path, root, pixel, order):

@@ -9,24 +9,41 @@ by its missing marker, and nobody knows how many galaxies are done.
 import errno
 import hashlib
 import os
-import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from photospec.errors import InputError
-from photospec.survey.cluster import Connected, check_workers, weights_digest
+from photospec.survey.cluster import (
+    Connected,
+    check_state,
+    check_threads,
+    check_workers,
+    weights_digest,
+)
 from photospec.survey.columns import all_columns
-from photospec.survey.output import SurveyOutput, name_of, write_partition
+from photospec.survey.output import (
+    SurveyOutput,
+    merge_pieces,
+    name_of,
+    write_partition,
+    write_piece,
+)
+from photospec.survey.partition import predict_partition
+from photospec.survey.progress import Progress, to_stderr
 
 __all__ = ["SurveyReport", "run_survey"]
 
-_ATTEMPTS = 3
-# Partitions in flight per worker: one that runs, one that waits.
+_ATTEMPTS = 3  # of a partition: two failures may be a machine's, three are the partition's
+# Pieces of work in flight per worker: one that runs, one that waits.
 _IN_FLIGHT = 2
+# Seconds between two messages of a worker: thousands of workers have one scheduler.
+_TELL = 5.0
 
 
 class SurveyReport:
@@ -103,11 +120,11 @@ def run_survey(
     OSError
         If the disk is full. What is done stays done.
     """
-    from photospec.survey.catalogue import open_catalogue, predict_catalogue
+    from photospec.survey.catalogue import needed, open_catalogue, predict_catalogue
     from photospec.survey.columns import SurveySettings
 
     start = time.monotonic()
-    say = say or _to_stderr
+    say = say or to_stderr
     if isinstance(catalogue, str | os.PathLike):
         catalogue = open_catalogue(catalogue)
     if spectrograph is None:
@@ -129,21 +146,20 @@ def run_survey(
         n = len(predicted.get_healpix_pixels())
         return SurveyReport(output, state.n_rows, n, n, {}, time.monotonic() - start)
     state.prepare()
+    frames = needed(catalogue.catalog, spectrograph, catalogue.source, settings)
+    predict = partial(
+        predict_partition, spectrograph=spectrograph, source=catalogue.source, settings=settings
+    )
     with Connected(client, scheduler, n_workers, say) as connected:
-        n_workers = check_workers(connected, spectrograph, run)
+        n_workers = check_workers(connected, spectrograph, run, wait=client is None)
         n_left = len(state.pixels) - state.n_before
         say(f"{n_workers} workers ready, {n_left} of {len(state.pixels)} partitions to do")
-        total = catalogue.catalog.hc_structure.catalog_info.total_rows or 0
-        failed = _work(connected, predicted, state, settings, total, say)
+        failed = _Work(connected, catalogue, frames, predict, state, run, say).run()
     state.finish(failed)
     n_rows = state.n_rows
     return SurveyReport(
         output, n_rows, len(state.pixels), state.n_before, failed, time.monotonic() - start
     )
-
-
-def _to_stderr(line):
-    print(line, file=sys.stderr, flush=True)  # noqa: T201 - progress of a long run
 
 
 def _describe(catalogue, spectrograph, settings, predicted):
@@ -160,60 +176,179 @@ def _describe(catalogue, spectrograph, settings, predicted):
     }
 
 
-def _work(client, predicted, state, settings, total, say):
-    """Run all partitions that are not done; reasons of those that failed."""
-    from distributed import as_completed
+@dataclass(frozen=True)
+class _Job:
+    """What one task does: all of a partition, some of its rows, or the merging of those."""
 
-    done = state.done()
-    parts = dict(zip(map(name_of, state.pixels), predicted.to_delayed(), strict=True))
-    waiting = [pixel for pixel in state.pixels if name_of(pixel) not in done]
-    shown = _Progress(say, total, len(state.pixels), len(done), state)
-    metadata = {column.name: column.metadata for column in all_columns(settings)}
-    attempts, failed, running = {}, {}, as_completed()
-    queue = list(reversed(waiting))
+    pixel: object
+    first: int | None = None
+    last: int | None = None
+    merge: bool = False
 
-    def submit(pixel):
+
+class _Work:
+    """All that is not done yet, task by task."""
+
+    def __init__(self, client, catalogue, frames, predict, state, run, say):
+        self.client, self.state, self.say = client, state, say
+        self.predict, self.expected = predict, (run["photospec"], run["weights"])
+        self.frames = dict(zip(map(name_of, state.pixels), frames.to_delayed(), strict=True))
+        self.metadata = {column.name: column.metadata for column in all_columns(state.settings)}
+        for name in state.settings.keep:
+            self.metadata[name] = catalogue.column_metadata(name)
+        self.topic = f"photospec-{time.time_ns()}"
+        self.attempts, self.failed = {}, {}
+        # Rows of pieces of a partition, in order, and how many of them are not done.
+        self.pieces, self.open_pieces = {}, {}
+        self.queue = self._plan(catalogue)
+        total = catalogue.catalog.hc_structure.catalog_info.total_rows or 0
+        self.progress = Progress(say, total, self._rows_before())
+
+    def _plan(self, catalogue):
+        """Jobs that are left, the last one first."""
+        done, jobs = self.state.done(), []
+        lengths = catalogue.lengths or [0] * len(self.state.pixels)
+        for pixel, n in zip(self.state.pixels, lengths, strict=True):
+            if name_of(pixel) in done:
+                continue
+            if n <= catalogue.partition_rows:
+                jobs.append(_Job(pixel))
+                continue
+            edges = np.linspace(0, n, -(-n // catalogue.partition_rows) + 1).astype(int).tolist()
+            rows = list(pairwise(edges))
+            left = [one for one in rows if not self.state.piece(pixel, *one).is_file()]
+            self.pieces[pixel], self.open_pieces[pixel] = rows, len(left)
+            jobs += [_Job(pixel, *one) for one in left] or [_Job(pixel, merge=True)]
+        return jobs[::-1]
+
+    def _rows_before(self):
+        import pyarrow.parquet as pq
+
+        done = self.state.done()
+        files = [self.state.file(pixel) for pixel in self.state.pixels if name_of(pixel) in done]
+        for pixel, rows in self.pieces.items():
+            files += [self.state.piece(pixel, *one) for one in rows]
+        return sum(pq.ParquetFile(file).metadata.num_rows for file in files if file.is_file())
+
+    def run(self):
+        """Do it; reasons of partitions that failed."""
+        from distributed import as_completed
+
+        self.running, self.jobs = as_completed(), {}
+        self.client.subscribe_topic(self.topic, self.progress.hear)
+        try:
+            self._top_up()
+            while self.jobs:
+                self.progress.maybe()
+                try:
+                    future = next(self.running)
+                except StopIteration:
+                    break
+                self._ended(future, self.jobs.pop(future.key))
+                future.release()
+                self._top_up()
+        finally:
+            if self.client.status == "running":
+                self.client.unsubscribe_topic(self.topic)
+        self.progress.maybe(last=True)
+        return self.failed
+
+    def _top_up(self):
+        # Counted again each time: workers may come and go, and clusters grow by what waits.
+        n_workers = max(1, len(self.client.scheduler_info(n_workers=-1)["workers"]))
+        while self.queue and len(self.jobs) < _IN_FLIGHT * n_workers:
+            self._submit(self.queue.pop())
+
+    def _submit(self, job):
         from dask import delayed
 
-        task = delayed(write_partition, pure=False)(
-            parts[name_of(pixel)], state.file(pixel), pixel, state.order, metadata, state.path
-        )
-        future = client.compute(task, allow_other_workers=True, retries=0)
-        names[future.key] = pixel
-        running.add(future)
-
-    names = {}
-    n_workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
-    for _ in range(min(len(queue), _IN_FLIGHT * n_workers)):
-        submit(queue.pop())
-    while names:
-        shown.maybe()
-        try:
-            future = next(running)
-        except StopIteration:
-            break
-        pixel = names.pop(future.key)
-        if future.status == "finished":
-            shown.add(future.result())
+        state, pixel = self.state, job.pixel
+        where = (state.file(pixel), pixel, state.order)
+        if job.merge:
+            pieces = [state.piece(pixel, *rows) for rows in self.pieces[pixel]]
+            task = delayed(merge_pieces, pure=False)(pieces, *where, state.path)
         else:
-            _lost_scheduler(client, state)
-            error = future.exception() if future.status == "error" else None
-            reason = _one_line(error)
-            if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-                raise error
-            attempts[pixel] = attempts.get(pixel, 0) + 1
-            # Dask gives a partition whose worker dies to four workers before that counts as one
-            # attempt: workers are also killed by what has nothing to do with it.
-            if attempts[pixel] < _ATTEMPTS:
-                submit(pixel)
-                continue
-            failed[name_of(pixel)] = reason
-            say(f"partition {name_of(pixel)} failed {_ATTEMPTS} times: {reason}")
-        future.release()
-        if queue:
-            submit(queue.pop())
-    shown.maybe(last=True)
-    return failed
+            rows = None if job.first is None else slice(job.first, job.last)
+            write = partial(write_partition, path=where[0], pixel=pixel, order=state.order)
+            write = partial(write, metadata=self.metadata, root=state.path)
+            if rows is not None:
+                path = state.piece(pixel, job.first, job.last)
+                write = partial(write_piece, path=path, metadata=self.metadata)
+            task = delayed(_predict_and_write, pure=False)(
+                self.frames[name_of(pixel)], rows, self.predict, write, self.expected, self.topic
+            )
+        future = self.client.compute(task, allow_other_workers=True, retries=0)
+        self.jobs[future.key] = job
+        self.running.add(future)
+
+    def _ended(self, future, job):
+        """Count what is done, and find out what becomes of what is not."""
+        self.progress.ended(future.key)
+        name = name_of(job.pixel)
+        if future.status == "finished":
+            return self._done(job, future.result() or 0)
+        _lost_scheduler(self.client, self.state)
+        error = future.exception() if future.status == "error" else None
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            raise error
+        if isinstance(error, InputError) and str(error).startswith("workers:"):
+            raise error
+        if job.merge and name in self.state.done():  # by a worker that was given up too early
+            return None
+        self.attempts[job] = self.attempts.get(job, 0) + 1
+        # Dask gives a task whose worker dies to four workers before that counts as one attempt:
+        # workers are also killed by what has nothing to do with it.
+        if self.attempts[job] < _ATTEMPTS:
+            return self._submit(job)
+        reason = _one_line(error)
+        rows = "" if job.first is None else f", rows {job.first} to {job.last - 1},"
+        self.say(f"partition {name}{rows} failed {_ATTEMPTS} times: {reason}")
+        self.failed[name] = reason
+        return None
+
+    def _done(self, job, n):
+        self.progress.add(n)
+        if job.first is None:
+            return
+        self.open_pieces[job.pixel] -= 1
+        if not self.open_pieces[job.pixel]:
+            self.queue.append(_Job(job.pixel, merge=True))
+
+
+def _predict_and_write(frame, rows, predict, write, expected, topic):
+    """Work on a partition, or some of its rows: the task that workers run."""
+    _check_this_worker(predict.keywords["spectrograph"].loaded_path, *expected)
+    frame = frame if rows is None else frame.iloc[rows]
+    return write(predict(frame, progress=_teller(topic)))
+
+
+@lru_cache(maxsize=8)
+def _check_this_worker(path, photospec, weights):
+    """Refuse to work with another version or other weights: workers may join late."""
+    from distributed import get_worker
+
+    from photospec.survey.cluster import worker_state
+
+    check_threads("a worker that joined", get_worker().state.nthreads)
+    check_state("a worker that joined", worker_state(path), photospec, weights)
+
+
+def _teller(topic):
+    """Function that tells the client how many rows of the task that runs here are done."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    key = worker.get_current_task()
+    count, last = 0, time.monotonic()
+
+    def tell(n):
+        nonlocal count, last
+        count += n
+        if time.monotonic() - last > _TELL:
+            last = time.monotonic()
+            worker.log_event(topic, [key, count])
+
+    return tell
 
 
 def _one_line(error):
@@ -229,45 +364,3 @@ def _lost_scheduler(client, state):
             f"scheduler: expected one that stays, lost the connection; {len(state.done())} of "
             f"{len(state.pixels)} partitions are done, start the same command again"
         )
-
-
-class _Progress:
-    """Galaxies done, rate, time left: rewritten on a terminal, seldom lines in a log."""
-
-    def __init__(self, say, total, n_partitions, n_before, state):
-        self.say, self.total, self.n_partitions = say, total, n_partitions
-        self.start = self.last = time.monotonic()
-        self.before = 0
-        if n_before:
-            import pyarrow.parquet as pq
-
-            done = state.done()
-            for pixel in state.pixels:
-                if name_of(pixel) in done and state.file(pixel).is_file():
-                    self.before += pq.ParquetFile(state.file(pixel)).metadata.num_rows
-            say(f"{self.before} of {total} galaxies are done already")
-        self.n = 0
-        self.interval = 2.0 if sys.stderr.isatty() else 30.0
-
-    def add(self, n):
-        self.n += n
-
-    def maybe(self, last=False):
-        now = time.monotonic()
-        if not last and now - self.last < self.interval:
-            return
-        self.last = now
-        rate = self.n / max(now - self.start, 1e-9)
-        left = (self.total - self.before - self.n) / rate if rate else float("nan")
-        text = f"{self.before + self.n} of {self.total} galaxies, {rate:.3g} per second"
-        if not last and np.isfinite(left):
-            text += f", {_duration(left)} left"
-        self.say(text)
-
-
-def _duration(seconds):
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

@@ -8,6 +8,8 @@ joins three finished runs to a spectrograph.
 
 from importlib import import_module
 
+from photospec.utils.optional import optional_imports
+
 __all__ = [
     "DataSettings",
     "FineTuning",
@@ -41,7 +43,8 @@ _HOME = {name: module for module, names in _LAZY.items() for name in names}
 
 def __getattr__(name):
     if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
+        with optional_imports():
+            return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -18,7 +18,13 @@ from photospec.networks.scaling import NORMALISATION
 from photospec.pairs import PairsFile
 from photospec.spectrum import WAVELENGTH
 from photospec.training.distributed import local_rows
-from photospec.training.extinction import correct_flux, correct_image, galactic_ebv, told_ebv
+from photospec.training.extinction import (
+    correct_flux,
+    correct_image,
+    file_extinction,
+    galactic_ebv,
+    told_ebv,
+)
 
 __all__ = [
     "PairsBatch",
@@ -28,6 +34,7 @@ __all__ = [
     "batches",
     "bridge",
     "fill_images",
+    "hide_bands",
     "select",
     "shift",
     "split",
@@ -114,6 +121,11 @@ class PairsStream:
         config, first = self.config, self.files[0]
         for file in self.files:
             _check(file, first, config.target)
+        if len(config.data.missing_bands) not in (0, len(first.bands)):
+            raise InputError(
+                f"data.missing_bands: expected one number for each of {', '.join(first.bands)}, "
+                f"got {len(config.data.missing_bands)}"
+            )
         self.bands, self.pixel_scale = first.bands, first.pixel_scale
         self.image_size = first.image(0).shape[-1] if len(first) else 0
         self._starts = np.cumsum([0, *map(len, self.files)])
@@ -170,11 +182,26 @@ class PairsStream:
         if self.config.augment:
             rng = np.random.default_rng((self.config.seed, epoch, place, 1))
             batch = batch._replace(image=augment(batch.image, rng, self.config))
-        return batch
+        return self.without_bands(batch, epoch, place, 3)
+
+    def without_bands(self, batch, *numbers):
+        """The same `PairsBatch` with bands taken away at random, as the settings say.
+
+        Parameters
+        ----------
+        batch : PairsBatch
+        *numbers : int
+            With the seed of the run they decide which.
+        """
+        often = self.config.data.missing_bands
+        if not any(often):
+            return batch
+        rng = np.random.default_rng((self.config.seed, *numbers))
+        return batch._replace(image=hide_bands(batch.image, often, rng))
 
     def validation(self, limit=None):
-        """All validation pairs, or the first `limit` of them."""
-        return self._read_rows(self.rows.validation[:limit])
+        """All validation pairs, or the first `limit` of them; the same bands missing each time."""
+        return self.without_bands(self._read_rows(self.rows.validation[:limit]), 4)
 
     def read(self, index):
         """Training pairs by their running numbers, increasing, as a `PairsBatch`."""
@@ -216,7 +243,8 @@ class PairsStream:
         if self._ebv[number] is None:
             return (image, flux) if ivar is None else (image, flux, ivar)
         ebv = self._ebv[number][index]
-        image, flux = correct_image(image, ebv, self.bands), correct_flux(flux, ebv)
+        extinction = file_extinction(self.files[number])
+        image, flux = correct_image(image, ebv, extinction), correct_flux(flux, ebv)
         if ivar is None:
             return image, flux
         return image, flux, correct_flux(correct_flux(ivar, -ebv), -ebv)
@@ -518,6 +546,25 @@ def turn(image, swap, flip_x, flip_y):
             # A flip of an even number of pixels moves that pixel by one; rolling puts it back.
             image = image.flip(axis).roll(1 - image.shape[axis] % 2, dims=axis)
     return image
+
+
+def hide_bands(image, often, rng):
+    """Images of which bands are missing at random, NaN throughout.
+
+    Parameters
+    ----------
+    image : tensor (n, n_bands, ny, nx)
+    often : sequence of float
+        How often each band is missing, independently of the others; never all of them.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    tensor (n, n_bands, ny, nx)
+    """
+    missing = rng.random((len(image), len(often))) < np.asarray(often)
+    missing &= ~missing.all(axis=1, keepdims=True)
+    return image.masked_fill(torch.from_numpy(missing)[..., None, None], torch.nan)
 
 
 def shift(image, y, x):

@@ -17,7 +17,7 @@ from photospec.errors import InputError
 
 __all__ = ["density_features", "refine_density"]
 
-_AT_ONCE = 256
+_AT_ONCE = 256  # images whose features are computed together
 
 
 @torch.no_grad()
@@ -88,8 +88,8 @@ def refine_density(
     redshift = []
 
     def images():
-        for part in numbers:
-            batch = stream.read(part)
+        for number, part in enumerate(numbers):
+            batch = stream.without_bands(stream.read(part), number, 5)
             redshift.append(batch.redshift)
             yield batch.image
 

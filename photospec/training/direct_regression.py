@@ -62,8 +62,8 @@ class RegressionSettings:
 
 #: Settings of the trainings: 192,000 and 96,000 images.
 SETTINGS = {"redshift": RegressionSettings(3000), "spectrum": RegressionSettings(1500)}
-_AT_ONCE = 256
-_N_SCALING = 4096
+_AT_ONCE = 256  # images predicted together
+_N_SCALING = 4096  # pairs that means and standard deviations are taken from
 
 
 class ImageRegressor(nn.Module):

@@ -8,11 +8,18 @@ that observed.
 
 import numpy as np
 
-from photospec.dust import ASSUMED_EBV, band_extinction, galactic_extinction
+from photospec.dust import ASSUMED_EBV, band_extinction, galactic_extinction, response_extinction
 from photospec.errors import InputError
 from photospec.spectrum import WAVELENGTH
 
-__all__ = ["correct_flux", "correct_image", "corrected_images", "galactic_ebv", "told_ebv"]
+__all__ = [
+    "correct_flux",
+    "correct_image",
+    "corrected_images",
+    "file_extinction",
+    "galactic_ebv",
+    "told_ebv",
+]
 
 
 def galactic_ebv(file):
@@ -53,9 +60,24 @@ def told_ebv(ebv, data, rng):
     return np.where(unknown, ASSUMED_EBV, np.maximum(told, 0.0))
 
 
-def correct_image(image, ebv, bands):
-    """Images (n, n_bands, ny, nx) without the Milky Way's dust of E(B-V) (n,)."""
-    factor = 10 ** (0.4 * np.asarray(ebv)[:, None] * band_extinction(bands))
+def file_extinction(file):
+    """A_band / E(B-V) (n_bands,) of the bands of a pairs file.
+
+    What the survey said that its pairs were simulated with, else that of SDSS bands.
+    """
+    survey = file.provenance.get("survey")
+    if not isinstance(survey, dict) or "responses" not in survey:
+        return band_extinction(file.bands)
+    known = survey.get("extinction") or [response_extinction(r) for r in survey["responses"]]
+    return np.array(known, float)
+
+
+def correct_image(image, ebv, extinction):
+    """Images (n, n_bands, ny, nx) without the Milky Way's dust of E(B-V) (n,).
+
+    `extinction` (n_bands,) is that of each band over E(B-V), see `file_extinction`.
+    """
+    factor = 10 ** (0.4 * np.asarray(ebv)[:, None] * extinction)
     return image * factor[..., None, None].astype(np.float32)
 
 
@@ -67,4 +89,4 @@ def correct_flux(flux, ebv):
 
 def corrected_images(file, index):
     """Images of a pairs file, without the Milky Way's dust."""
-    return correct_image(file.image(index), galactic_ebv(file)[index], file.bands)
+    return correct_image(file.image(index), galactic_ebv(file)[index], file_extinction(file))

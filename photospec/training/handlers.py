@@ -34,7 +34,7 @@ __all__ = [
 
 # Candidates of a galaxy, and galaxies of a matrix of similarities, in a picture.
 _CANDIDATES = 5
-_SIMILARITIES = 64
+_SIMILARITIES = 64  # more cells than these are smaller than a pixel of the picture
 _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
 
 

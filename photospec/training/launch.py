@@ -32,7 +32,7 @@ __all__ = ["launch", "worker"]
 
 # Seconds that the others may take once one has ended with an error.
 _GRACE = 20
-_FAILED = 2
+_FAILED = 2  # exit status of a worker that has written down its error
 _CODE = "from photospec.training.launch import worker; worker()"
 
 

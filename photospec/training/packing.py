@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from safetensors import safe_open
 
+from photospec.dust import response_camera, response_extinction
 from photospec.errors import InputError
 from photospec.networks.ood import ImageDomain
 from photospec.pairs import PairsFile
+from photospec.photometry.filters import effective_wavelength
 from photospec.spectrum import SMOOTHING, WAVELENGTH
-from photospec.training.data import PairsStream
+from photospec.training.data import PairsStream, hide_bands
 from photospec.training.density import refine_density
 from photospec.training.extensions import PACKERS
 from photospec.training.extinction import corrected_images
@@ -33,6 +35,8 @@ __all__ = ["describe", "fit_domain", "pack", "pack_transformer"]
 
 # Images per file behind the `ImageDomain`, and how many are looked at together.
 _N_DOMAIN, _AT_ONCE = 8192, 256
+# Middle of the spectra, Angstrom: the band nearest to it sets their flux where there is no r.
+_SCALE = 6250.0
 
 
 def line_spread(provenance):
@@ -69,8 +73,46 @@ def describe(pairs):
             pixel_scale=file.pixel_scale,
             image_size=file.image(0).shape[-1],
             galactic_ebv=0.0,
+            **describe_survey(file.provenance, file.bands),
             **lsf,
         )
+
+
+def describe_survey(provenance, bands):
+    """What a spectrograph says of the survey that pairs were simulated of, by name of setting.
+
+    Parameters
+    ----------
+    provenance : dict
+        Of a pairs file; pairs that do not say their survey are taken for those of the SDSS.
+    bands : tuple of str
+
+    Returns
+    -------
+    dict
+    """
+    survey = provenance.get("survey")
+    if not isinstance(survey, dict) or "responses" not in survey:
+        return {}
+    responses = tuple(survey["responses"])
+    cameras = {response_camera(response) for response in responses}
+    [camera] = cameras if len(cameras) == 1 else [None]
+    scale_band = "r"
+    if "r" not in bands:
+        distance = [abs(effective_wavelength(response) - _SCALE) for response in responses]
+        scale_band = bands[int(np.argmin(distance))]
+    found = {
+        "survey": survey["name"],
+        # Of any other camera there is no name that images go by.
+        "camera": camera or "",
+        "responses": responses,
+        "extinction": tuple(map(float, survey.get("extinction") or ())),
+        "scale_band": scale_band,
+        "fibre_radius": float(survey["spectrograph"]["fibre_radius"]),
+    }
+    if not (found["extinction"] or camera):
+        found["extinction"] = tuple(round(response_extinction(r), 4) for r in responses)
+    return found
 
 
 def pack(
@@ -174,7 +216,10 @@ def pack_transformer(runs, config, sizes, *, pairs, domain_pairs=None, sampling=
     Cascade
     SpectrographConfig
     """
-    config = replace(config, **sizes, sampling=sampling or default_sampling(sizes))
+    often = TrainConfig.read(Path(runs["base"]) / SETTINGS).data.missing_bands
+    without = tuple(b for b, p in zip(config.bands, often, strict=False) if p > 0)
+    sampling = sampling or default_sampling(sizes)
+    config = replace(config, **sizes, sampling=sampling, trained_without=without)
     stages = {
         stage: load_module(config.build(stage), Path(runs[stage]) / WEIGHTS) for stage in FILES
     }
@@ -183,7 +228,7 @@ def pack_transformer(runs, config, sizes, *, pairs, domain_pairs=None, sampling=
         with closing(PairsStream(pairs, base_run)) as stream:
             refine_density(stages["base"], stream, seed=base_run.seed)
     cascade = assemble(stages, config)
-    cascade.domain = fit_domain(cascade.base.encoder, domain_pairs or pairs)
+    cascade.domain = fit_domain(cascade.base.encoder, domain_pairs or pairs, often)
     return cascade, config
 
 
@@ -208,15 +253,20 @@ def _pairs_hashes(path):
     return ", ".join(f"{one['file']} sha256:{one['sha256']}" for one in files)
 
 
-def fit_domain(encoder, paths):
-    """`ImageDomain` of the images in pairs files, some thousands of each."""
-    features, redshift = [], []
+def fit_domain(encoder, paths, missing_bands=()):
+    """`ImageDomain` of the images in pairs files, some thousands of each.
+
+    Bands are missing as often as in the training, `missing_bands`.
+    """
+    features, redshift, rng = [], [], np.random.default_rng(0)
     for path in paths:
         with PairsFile(path) as file:
             n = min(len(file), _N_DOMAIN)
             for start in range(0, n, _AT_ONCE):
                 rows = slice(start, min(start + _AT_ONCE, n))
                 image = torch.from_numpy(corrected_images(file, rows))
+                if any(missing_bands):
+                    image = hide_bands(image, missing_bands, rng)
                 features.append(encoder.standardised(image))
             if "redshift" in file.object.colnames:
                 redshift.append(torch.tensor(file.object["redshift"][:n], dtype=torch.float64))

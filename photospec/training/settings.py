@@ -239,6 +239,13 @@ class DataSettings:
     ebv_unknown: float = setting(
         0.1, "Part of the pairs where none is known and the default is assumed.", min=0, max=1
     )
+    missing_bands: tuple[float, ...] = setting(
+        (),
+        "How often each band is taken away, so that the weights can do without it; empty: never.\n"
+        "Needs image.masked_bands of the network.",
+        min=0,
+        max=0.95,
+    )
 
     def __post_init__(self):
         validate(self)
@@ -257,6 +264,11 @@ class FineTuning:
         "density; contrastive: image_encoder, spectrum_encoder, image_head, spectrum_head.\n"
         "Other architectures have others; an unknown one is an error that lists them.",
     )
+    other_survey: bool = setting(
+        False,
+        "They are of another survey: what belongs to bands of the same names is kept, the\n"
+        "scalings are fitted to the pairs.",
+    )
     keep_scaling: bool = setting(
         True, "Keep the scalings of images and spectra, too; else they are fitted to the pairs."
     )
@@ -270,6 +282,12 @@ class FineTuning:
             ", ".join(self.frozen),
         )
         require(len(set(self.frozen)) == len(self.frozen), "frozen", "every part once", self.frozen)
+        require(
+            self.init or not self.other_survey,
+            "other_survey",
+            "false without weights to begin with (init)",
+            self.other_survey,
+        )
 
 
 # Parts of the networks, and how the names of their tensors begin.
@@ -396,6 +414,14 @@ class TrainConfig:
         )
         if contrastive:
             self._require_no_process("for the contrastive network, which has no diffusion")
+        if any(self.data.missing_bands):
+            image = getattr(self.size, "image", None)
+            require(
+                getattr(image, "masked_bands", False),
+                "data.missing_bands",
+                "none for a network without image.masked_bands",
+                self.data.missing_bands,
+            )
         parts, frozen = self.parts, self.fine_tuning.frozen
         for name in frozen:
             require(name in parts, "fine_tuning.frozen", f"parts among {', '.join(parts)}", name)

@@ -17,8 +17,9 @@ from photospec.training.data import usable_batch
 from photospec.training.distributed import gather
 from photospec.training.extensions import TRAININGS
 from photospec.training.line_weights import line_weights
+from photospec.training.other_survey import take_over
 from photospec.training.settings import WEIGHTS, TrainConfig, describe_weights
-from photospec.weights import FILES, load_module
+from photospec.weights import load_module, load_stage
 
 __all__ = [
     "ContrastiveTraining",
@@ -102,7 +103,30 @@ class StageTraining(torch.nn.Module, ABC):
         config = self.config
         if weights.size(config.stage) != config.size:
             raise _other_network(config)
-        load_module(self.network, folder / FILES[config.stage])
+        load_stage(self.network, folder, config.stage)
+
+    def load_other_survey(self, folder, weights, bands):
+        """Fill what can be filled of the network from a spectrograph of another survey.
+
+        Parameters
+        ----------
+        folder : pathlib.Path
+        weights : photospec.weights.WeightsConfig
+        bands : tuple of str
+            Of the pairs.
+
+        Raises
+        ------
+        InputError
+            Weights of a run, which do not say their bands; of another architecture.
+        """
+        if isinstance(weights, TrainConfig):
+            raise InputError(
+                f"init: expected the spectrograph of another survey, got a run, {folder}; pack it"
+            )
+        stage = self.config.stage
+        theirs = load_stage(weights.build(stage), folder, stage)
+        take_over(self.network, theirs, bands, weights.bands)
 
     def train(self, mode=True):
         """As of any module; what is frozen stays in evaluation mode."""
@@ -288,7 +312,8 @@ def make_training(config, stream):
         )
     if config.fine_tuning.init:
         start_from(training, stream)
-    if not (config.fine_tuning.init and config.fine_tuning.keep_scaling):
+    tuning = config.fine_tuning
+    if not (tuning.init and tuning.keep_scaling and not tuning.other_survey):
         step = max(1, stream.n_train // _N_SCALING)
         chosen = np.arange(0, stream.n_train, step)
         batch = stream.read(chosen)
@@ -330,6 +355,9 @@ def start_from(training, stream):
     found = describe_weights(folder, config.stage)
     if found.architecture != config.architecture:
         raise _other_network(config)
+    if config.fine_tuning.other_survey:
+        training.load_other_survey(folder, found, stream.bands)
+        return
     if isinstance(found, TrainConfig):
         if found.size != config.size:
             raise _other_network(config)

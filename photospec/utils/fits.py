@@ -1,6 +1,7 @@
 """The one door for FITS files."""
 
 import io
+import re
 import warnings
 from pathlib import Path
 
@@ -10,6 +11,13 @@ from photospec.errors import InputError
 from photospec.utils.reading import one_line, unpack
 
 __all__ = ["open_fits"]
+
+# Longest header, in bytes: 200,000 cards. Where no header ends within this there is none: astropy
+# would look through all that follows, a minute for each gigabyte of zeros.
+LONGEST_HEADER = 2**24
+_END = b"END" + b" " * 77
+# astropy makes a list of so many axes or columns before it looks at the data.
+_COUNTS = re.compile(rb"(NAXIS   |TFIELDS )= *0*([0-9]+)")
 
 
 def open_fits(path):
@@ -51,9 +59,7 @@ def open_fits(path):
             # In memory: astropy would leave a damaged file open, and seeking in a
             # compressed stream would unpack it anew each time.
             source = unpack(path.read_bytes(), path)
-            with fits.open(io.BytesIO(source), memmap=False, lazy_load_hdus=False) as hdus:
-                for hdu in hdus:
-                    _ = hdu.data
+            hdus = _read_all(source)
     except InputError:
         raise
     except Exception as error:  # astropy raises many kinds on damaged files
@@ -65,3 +71,30 @@ def open_fits(path):
             f"path: expected a FITS file, got {path} which cannot be read ({reason}); {cause}"
         ) from None
     return hdus
+
+
+def _read_all(source):
+    """HDUs of a file in memory, with their data; what follows the last header is left alone."""
+    found, position = [], 0
+    if not _header_at(source, position):
+        raise OSError("no SIMPLE card, or a header without end")
+    with fits.open(io.BytesIO(source), memmap=False, lazy_load_hdus=True) as hdus:
+        while _header_at(source, position):
+            try:
+                hdu = hdus[len(found)]
+            except IndexError:
+                break
+            _ = hdu.data
+            found.append(hdu)
+            place = hdu.fileinfo()
+            position = place["datLoc"] + place["datSpan"]
+    return fits.HDUList(found)
+
+
+def _header_at(source, position):
+    """Whether a header of bounded length begins there; OSError where it declares too much."""
+    end = source.find(_END, position, position + LONGEST_HEADER)
+    for name, number in _COUNTS.findall(source, position, max(end, position)):
+        if len(number) > 3:
+            raise OSError(f"{name.decode().strip()} is more than 999, the most that FITS has")
+    return end >= 0

@@ -2,8 +2,8 @@
 
 Each worker is a fresh interpreter with one numerical thread that takes one chunk at a
 time over a pipe. It never imports the caller's script, so a script needs no
-``if __name__ == "__main__"`` guard. No more than one chunk per worker is ever in flight:
-memory stays bounded.
+``if __name__ == "__main__"`` guard. Only a few chunks are ever in flight or waiting to be taken:
+memory stays bounded, also when whoever takes the results is slow.
 
 Why not loky: there a worker that dies (short of memory, a crash in compiled code) breaks the
 executor and takes all chunks in flight with it, where here it costs its own chunk; and its
@@ -13,6 +13,7 @@ workers share the terminal's process group, so that Ctrl-C makes each of them pr
 import os
 import subprocess
 import sys
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from multiprocessing.connection import Connection, Pipe
@@ -21,6 +22,9 @@ from queue import SimpleQueue
 from threadpoolctl import ThreadpoolController
 
 __all__ = ["map_in_processes", "one_thread", "serve"]
+
+# Chunks per worker that are asked for ahead: enough that a slow one does not leave others idle.
+_AHEAD = 4
 
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -88,11 +92,11 @@ def map_in_processes(function, tasks, n_processes, on_death):
     ----------
     function : callable
         Importable by name; must not raise.
-    tasks : list of tuple
+    tasks : iterable of tuple
         Arguments of each call.
     n_processes : int
     on_death : callable
-        Given the arguments of a call whose worker died, returns the result to put there.
+        Given the arguments of a call whose worker died, returns the result to put there, or raises.
 
     Yields
     ------
@@ -121,7 +125,13 @@ def map_in_processes(function, tasks, n_processes, on_death):
 
     pool = ThreadPoolExecutor(n_processes)
     try:
-        yield from pool.map(run, tasks)
+        waiting = deque()
+        for task in tasks:
+            waiting.append(pool.submit(run, task))
+            if len(waiting) >= _AHEAD * n_processes:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
         for worker in workers:

@@ -2,9 +2,13 @@
 
 import numpy as np
 from astropy.stats import mad_std
-from scipy.stats import kstest
+from scipy.stats import kstest, norm
 
-__all__ = ["ks_distance", "pit", "robust_std"]
+__all__ = ["MAD_TO_STD", "ks_distance", "pit", "robust_std"]
+
+#: Standard deviation of a Gaussian over its median absolute deviation, 1.4826. For medians that
+#: are not taken about the median of the same numbers; `robust_std` is for those that are.
+MAD_TO_STD = float(1 / norm.ppf(0.75))
 
 
 def robust_std(values, axis=None):

@@ -11,7 +11,7 @@ from specutils import Spectrum
 
 from photospec.analysis import fit_populations
 from photospec.analysis.populations.kinematics import losvd_convolve
-from photospec.analysis.populations.resolution import N_PAD, match_templates
+from photospec.analysis.populations.resolution import match_templates
 from photospec.analysis.populations.templates import TemplateSet, bc03_templates
 from photospec.analysis.populations.weights import build_system, smoothness_rows
 from photospec.dust import calzetti00
@@ -99,7 +99,7 @@ def test_velocity_distribution_shifts_and_broadens():
     wave = np.exp(np.log(4000) + SDSS_STEP * np.arange(2300))
     matched = match_templates(library, wave, None, np.ones(wave.size, bool))
     stars = np.array([250.0, 200.0, np.nan, np.nan])
-    before = _width(wave, matched.basis[N_PAD:-N_PAD, 0])
+    before = _width(wave, matched.basis[matched.n_pad : -matched.n_pad, 0])
     after = _width(wave, losvd_convolve(matched, stars)[:, 0])
     assert after[0] / before[0] == pytest.approx(np.exp(250 / LIGHT), abs=2e-6)
     want = np.sqrt(before[1] ** 2 + (5500 * 200 / LIGHT) ** 2)
@@ -171,6 +171,33 @@ def test_dispersion_does_not_depend_on_the_resolution():
     assert hidden.velocity_dispersion > 165
     unknown = fit_populations(replace(sharp, lsf=None))
     assert any("line-spread" in flag for flag in unknown.flags)
+
+
+@pytest.mark.parametrize("pixel", [1 / 3, 1.7])
+def test_pixels_finer_and_coarser_than_those_of_sdss(pixel):
+    """On the grid of the templates itself, too: 23 km/s, a third of a pixel of SDSS."""
+    library = bc03_templates()
+    first, last = 3000, 3000 + int(2600 / pixel)
+    if pixel == 1 / 3:
+        stretch = 1.0
+        wave = library.wavelength[first : first + 7800]
+    else:
+        stretch = 1.07
+        wave = 3900.0 * np.exp(SDSS_STEP * pixel * np.arange(last - first))
+    rest = library.spectra[:, -6, 4]
+    broad = smooth(
+        rest, library.wavelength, 180 / LIGHT * wave / stretch, new_wavelength=wave / stretch
+    )
+    sigma = np.full(wave.size, np.median(broad) / 40.0)
+    noise = sigma * np.random.default_rng(3).standard_normal(wave.size)
+    spectrum = SpectrumArrays(
+        wavelength=wave, flux=(broad + noise)[None], sigma=sigma[None],
+        mask=np.zeros((1, wave.size), bool),
+    )  # fmt: skip
+    fit = fit_populations(spectrum, stretch - 1)
+    assert fit.velocity == pytest.approx(0, abs=5)
+    assert fit.velocity_dispersion == pytest.approx(180, rel=0.04)
+    assert fit.chi2 == pytest.approx(1, abs=0.1)
 
 
 def test_linear_pixels_and_air_give_the_same():

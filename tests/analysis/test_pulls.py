@@ -5,9 +5,19 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.ndimage import median_filter
 
 from photospec.analysis import fit_populations, measure_lines, measure_properties, measure_redshift
-from photospec.analysis.emission.fit import Residual, _inflation, fit_lines
+from photospec.analysis.emission.fit import (
+    BACKGROUND,
+    Residual,
+    _inflation,
+    fit_groups,
+    fit_lines,
+    gauss_newton,
+    median_variance,
+    minimise,
+)
 from photospec.analysis.emission.model import GROUPS
 from photospec.analysis.populations.errors import full_error
 from photospec.analysis.populations.kinematics import _named as named_kinematics
@@ -113,7 +123,82 @@ def test_equivalent_widths_where_the_continuum_decides(template_fit):
         values.append(lines.ew[i])
         errors.append(lines.ew_error[i])
     width = _width(values, errors)
-    assert np.all((width > 0.6) & (width < 1.35)), width
+    assert np.all((width > 0.75) & (width < 1.15)), width
+
+
+BROAD = {"halpha": 1.0, "hbeta": 0.3}
+
+
+def _with_broad_lines(fit, width, strength):
+    flux = fit.flux.copy()
+    for name, share in BROAD.items():
+        centre = LINES[name].wavelength * (1 + fit.redshift)
+        spread = np.hypot(1.4, centre * width / LIGHT)
+        profile = np.exp(-0.5 * ((fit.wavelength - centre) / spread) ** 2) / spread
+        flux += share * strength * profile / np.sqrt(2 * np.pi)
+    return replace(fit, flux=flux)
+
+
+@pytest.mark.parametrize(("width", "strength"), [(900.0, 1500.0), (4000.0, 6000.0)])
+def test_broad_fluxes_and_widths(template_fit, width, strength):
+    """Width below one: the error holds a twentieth of the stars under the line, too."""
+    values, errors = [], []
+    for seed in range(24):
+        made = _bare(template_fit, continuum=3.0, sigma=1.0, seed=seed, scale=3.0)
+        lines = measure_lines(_with_broad_lines(made, width, strength))
+        assert lines.broad_line
+        rows = [lines.index(name) for name in BROAD]
+        values.append([*lines.broad_flux[rows], lines.broad_width, *lines.flux[rows]])
+        errors.append([*lines.broad_flux_error[rows], lines.broad_width_error])
+        errors[-1] += list(lines.flux_error[rows])
+    truth = [strength, 0.3 * strength, width, 3 * FLUXES["halpha"], 3 * FLUXES["hbeta"]]
+    spread = _width(values, errors, truth)
+    assert np.all((spread > 0.5) & (spread < 1.25)), spread
+
+
+def test_noise_of_a_running_median():
+    """Most at the ends of the row, where reflected pixels count twice."""
+    noise = np.random.default_rng(4).standard_normal((1500, 400))
+    scatter = median_filter(noise, (1, BACKGROUND), mode="reflect").std(axis=0)
+    error = np.sqrt(median_variance(400))
+    assert error[200] == pytest.approx(np.sqrt(np.pi / 2 / BACKGROUND))
+    np.testing.assert_allclose(scatter, error, rtol=0.12)
+    assert scatter[0] > 1.3 * scatter[200]
+
+
+def minimise_closely(problem, kinematics, own, limits, tied=True):
+    """To the minimum, further than measurements need."""
+    for _ in range(8):
+        kinematics = minimise(problem, kinematics, own, limits, tied)
+    return gauss_newton(problem, kinematics, own, limits, tied)
+
+
+def test_level_under_the_lines_is_in_flux_and_equivalent_width(template_fit):
+    """A level too high by b: fluxes are lower by the response times b, the continuum higher."""
+    made = _bare(template_fit, continuum=6.0, sigma=1.0, seed=0, scale=30.0)
+    groups = tuple(g for g in GROUPS if Residual.of(made).coverage(g) > 0.9)
+    names = [group.names[0] for group in groups]
+    residual, found = fit_lines(made, groups, (0.0, 100.0), minimise_closely)
+    rows = [names.index(n) for n in ("sii_6716", "sii_6731", "halpha", "oii_3729")]
+    higher, lower = (
+        fit_groups(
+            replace(residual, flux=residual.flux + step), groups, (0.0, 100.0), minimise_closely
+        )
+        for step in (0.2, -0.2)
+    )
+    change = (higher.flux - lower.flux)[rows] / 0.4
+    np.testing.assert_allclose(found.level_response[rows], change, rtol=0.05)
+    # Neighbours have the same level, lines far apart do not.
+    level = residual.level_covariance(np.array([6718.3, 6732.7, 3729.9]))
+    assert level[0, 1] > 0.85 * level[0, 0]
+    assert level[0, 2] == 0
+    lines = measure_lines(made, nonlinear=minimise_closely)
+    i, stretch = lines.index("sii_6731"), 1 + made.redshift
+    response = found.level_response[names.index("sii_6731")] * stretch
+    variance = residual.level_covariance(lines.wavelength)[i, i] * found.inflation**2
+    flux, error, level = lines.flux[i], lines.flux_error[i], lines.continuum[i]
+    square = error**2 + (flux / level) ** 2 * variance + 2 * flux / level * response * variance
+    assert lines.ew_error[i] == pytest.approx(np.sqrt(square) / level / stretch, rel=1e-6)
 
 
 def test_redshifts_of_lines_and_of_stars(clean):
@@ -207,9 +292,11 @@ def test_error_of_the_continuum_beside_a_line(template_fit):
         rest = np.sqrt(lines.ew_error[rows] ** 2 - own)
         errors.append(rest * level**2 * (1 + Z) / flux)
         continuum.append(level)
-    # A hundred pixels of noise one, whatever the scatter in line-free places adds.
+    # The median of 151 pixels of noise one, whatever the scatter in line-free places adds; [S II]
+    # lies near the end of the spectrum.
     errors = np.array(errors)
-    assert np.all((errors > 0.099) & (errors < 0.13)), errors
+    assert np.all((errors > 0.099) & (errors < 0.14)), errors
+    assert np.all(errors[:, 1] > 1.2 * errors[:, 0])
     scatter = np.sqrt(np.mean((np.array(continuum) - 6.0) ** 2))
     assert 0.5 < scatter / errors.mean() < 1.6
 

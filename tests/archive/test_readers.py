@@ -185,6 +185,23 @@ def test_legacy_image(serve, quick, tmp_path):
     assert server.log["/viewer/fits-cutout"]["ok"] == 1
 
 
+@pytest.mark.parametrize("invvar", [True, False])
+def test_legacy_maskbits(tmp_path, invvar):
+    path = tmp_path / "bits.fits"
+    path.write_bytes(legacy_bytes(tmp_path, invvar=invvar))
+    bits = np.zeros((64, 64), np.int32)
+    bits[10, 10] = 1 << 3  # saturated in r
+    bits[11, 11] = 1 << 15  # bad in every exposure of i
+    bits[12, 12] = (1 << 1) | (1 << 12)  # near a bright star, in a large galaxy: still data
+    with fits.open(path, mode="append") as hdus:
+        hdus.append(fits.ImageHDU(bits))
+    image = read_legacy(path)
+    assert image.mask[:, 10, 10].tolist() == [False, True, False, False]
+    assert image.mask[:, 11, 11].tolist() == [False, False, True, False]
+    assert not image.mask[:, 12, 12].any()
+    assert (image.uncertainty is not None) == invvar
+
+
 def test_legacy_bad_input(serve, tmp_path):
     with pytest.raises(InputError, match="size: expected 8 to 512"):
         legacy_image((1, 2), size=4000)

@@ -67,3 +67,20 @@ def oracle(pairs):
 @pytest.fixture
 def make_oracle(pairs):
     return lambda **options: Oracle(pairs, **options)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """``browser(path, widths)``: what Chromium sees of a page, and the errors it met."""
+    import importlib.util
+    from pathlib import Path
+
+    pytest.importorskip("aiohttp")
+    path = Path(__file__).with_name("browser.py")
+    spec = importlib.util.spec_from_file_location("browser", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    program = module.find()
+    if program is None:
+        pytest.skip(f"no browser: none of {', '.join(module.NAMES)} is installed")
+    return lambda page, widths: module.look(program, page.as_uri(), widths)

@@ -7,7 +7,7 @@ import pytest
 from astropy.table import Table
 
 from photospec.errors import InputError
-from photospec.evaluation import Settings, model_card, pairs_card
+from photospec.evaluation import Settings, compare_pairs, model_card
 from photospec.simulation import Survey, simulate_pairs
 
 pytest.importorskip("sklearn")
@@ -18,6 +18,7 @@ SETTINGS = Settings(
     n_measured=3,
     n_set=1,
     n_training_measured=4,
+    n_unusual=4,
     redshift_range=(0.02, 0.3),
     skip_last=4,
 )
@@ -81,7 +82,7 @@ def test_who_knows_the_truth_wins(make_oracle, pairs_path, training, short, tmp_
 def test_no_galaxies_in_the_range(oracle, pairs, training):
     nowhere = replace(SETTINGS, redshift_range=(0.9, 1.0))
     with pytest.raises(InputError, match=r"pairs: expected galaxies at 0.9 < z < 1.0"):
-        pairs_card(oracle, pairs, [training], nowhere)
+        compare_pairs({"oracle": oracle}, pairs, [training], nowhere)
 
 
 def test_real_photometry(oracle, training, tmp_path):

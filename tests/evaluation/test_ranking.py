@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from photospec.evaluation.draws import Draws
-from photospec.evaluation.ranking import medoid, ranking_rows
+from photospec.evaluation.ranking import choice_names, choices, medoid, ranking_rows
 from photospec.evaluation.redshift_table import density_mode, redshift_rows
+from photospec.evaluation.spectra import pixel_errors
 from photospec.spectrum import WAVELENGTH
 
 
@@ -30,7 +31,14 @@ def test_medoid_is_the_middle_one():
 
 
 def test_more_candidates_help_a_ranking_that_knows(made):
-    rows = ranking_rows(*made)
+    draws, z, truth = made
+    answers = choices(draws)
+    assert list(answers) == choice_names(8)
+    values = [
+        np.stack([redshift, *(pixel_errors(flux, truth, z)[m] for m in ("continuum", "line"))], 1)
+        for redshift, flux in answers.values()
+    ]
+    rows = ranking_rows(np.stack(values, axis=1), 8, z)
     found = {(row["candidates"], row["rule"]): row for row in rows}
     assert {n for n, _ in found} == {1, 2, 4, 8}
     one = found[1, "the only one"]["sigma_mad"].value

@@ -12,8 +12,9 @@ import tempfile
 import warnings
 from pathlib import Path
 
-# Seconds for one file; a reader that takes longer hangs, and SIGALRM ends the program.
-TIME_BOUND = 20
+# Seconds of processor time for one file; a reader that takes longer hangs, and SIGPROF ends the
+# program. Whoever waits without computing is ended by SIGALRM.
+TIME_BOUND, WAIT_BOUND = 20, 300
 # A reader that takes more memory than this believes what a file claims.
 MEMORY = 6 * 2**30
 
@@ -37,7 +38,8 @@ def main(room, seed, start, stop, sound):
             path.unlink()
         path = mutators.make_mutant(room, seed, number, sound, folder)
         say(number=number)
-        signal.alarm(TIME_BOUND)
+        signal.setitimer(signal.ITIMER_PROF, TIME_BOUND)
+        signal.alarm(WAIT_BOUND)
         try:
             mutators.read(room, path, sound)
         except PhotospecError as error:
@@ -50,6 +52,7 @@ def main(room, seed, start, stop, sound):
                 place = place.tb_next
             where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}"
             say(number=number, file=path.name, fault=kind, where=where)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
     shutil.rmtree(folder)
     say(number=None)

@@ -29,7 +29,8 @@ def read_mutants(room, n, sound):
         assert lines, done.stderr[-2000:]
         # It died at its last file: say how, and go on behind it.
         last = lines[-1]["number"]
-        how = "hangs" if done.returncode == -signal.SIGALRM else f"status {done.returncode}"
+        hangs = -done.returncode in (signal.SIGPROF, signal.SIGALRM)
+        how = "hangs" if hangs else f"status {done.returncode}"
         faults.append({"number": last, "fault": how})
         start = last + 1
     return faults
@@ -70,8 +71,8 @@ def test_faults_are_seen(tmp_path, monkeypatch):
         "start = int(sys.argv[3])\n"
         "print(json.dumps({'number': start}), flush=True)\n"
         "if start == 0: print(json.dumps({'number': 0, 'fault': 'KeyError'}), flush=True)\n"
-        "os.kill(os.getpid(), [signal.SIGALRM, signal.SIGSEGV][start])\n"
+        "os.kill(os.getpid(), [signal.SIGPROF, signal.SIGALRM, signal.SIGSEGV][start])\n"
     )
     monkeypatch.setattr(sys.modules[__name__], "PROGRAM", program)
-    faults = read_mutants("image", 2, tmp_path)
-    assert [fault["fault"] for fault in faults] == ["KeyError", "hangs", "status -11"]
+    faults = read_mutants("image", 3, tmp_path)
+    assert [fault["fault"] for fault in faults] == ["KeyError", "hangs", "hangs", "status -11"]

@@ -2,7 +2,6 @@
 
 import hashlib
 import multiprocessing
-import os
 import shutil
 import signal
 import time
@@ -14,6 +13,7 @@ import pytest
 from photospec.errors import InputError
 from photospec.pairs import PairsFile, PairsWriter
 from photospec.simulation import Survey, simulate_pairs
+from photospec.utils.parallel import _Worker
 
 SURVEY = Survey.sdss_main(seed=21)
 
@@ -188,12 +188,13 @@ def test_disk_that_fills_up_leaves_whole_pairs(reference, tmp_path, monkeypatch)
         np.testing.assert_array_equal(pairs.image(), whole.image())
 
 
-def _die(survey, indices):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-@pytest.mark.slow
 def test_a_worker_that_dies_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr("photospec.simulation.write._start_worker", _die)
+    work = _Worker.__call__
+
+    def die(self, task):
+        self.process.kill()
+        return work(self, task)
+
+    monkeypatch.setattr(_Worker, "__call__", die)
     with pytest.raises(InputError, match="got one that died"):
         simulate_pairs(150, tmp_path / "pairs.h5", SURVEY, n_processes=2)

@@ -212,9 +212,63 @@ def test_many_spectra_in_a_table(tmp_path):
 
 def test_tables_without_units_are_refused(tmp_path):
     Table({"wave": LINEAR, "flux": FLUX}).write(tmp_path / "a.fits")
-    refused(tmp_path / "a.fits", "a unit .TUNIT. for column wave, got none")
+    refused(tmp_path / "a.fits", "expected the units of wave and flux, got none")
     QTable({"wave": LINEAR * u.AA, "flux": FLUX}).write(tmp_path / "b.fits")
-    refused(tmp_path / "b.fits", "a unit .TUNIT or BUNIT. for column flux, got none")
+    refused(tmp_path / "b.fits", "expected the units of flux, got none; .* flux_unit='1e-17 erg")
+
+
+def test_units_may_be_given(tmp_path):
+    Table({"wave": LINEAR / 10, "flux": FLUX, "ivar": IVAR}).write(tmp_path / "a.fits")
+    given = {"flux_unit": UNIT, "wavelength_unit": "nm"}
+    check(read_spectrum(tmp_path / "a.fits", **given), LINEAR)
+    path = save(tmp_path / "image.fits", image(unit=None, CUNIT1=None, CRVAL1=400.0, CDELT1=1.0))
+    check(read_spectrum(path, **given), LINEAR, sigma=False, mask=0 * BAD)
+    # Where the file says another one somebody is wrong.
+    QTable({"wave": LINEAR * u.AA, "flux": FLUX * FLUX_UNIT}).write(tmp_path / "b.fits")
+    for name, units in (("b.fits", given), ("image.fits", {**given, "flux_unit": "mJy"})):
+        path = save(tmp_path / "image.fits", image()) if name == "image.fits" else tmp_path / name
+        with pytest.raises(InputError, match=r"_unit: expected none, got .* says"):
+            read_spectrum(path, **units)
+    path = save(tmp_path / "plate.fits", *plate())
+    with pytest.raises(InputError, match="flux_unit, wavelength_unit: expected neither"):
+        read_spectrum(path, flux_unit="mJy")
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "cards"),
+    [
+        ("good", ~BAD, {}),
+        ("GoodPix", (~BAD).astype("i2"), {}),
+        ("dq", np.where(BAD, 4, 0), {}),
+        ("mask", (~BAD).astype("i2"), {"DMODCLS": "OneSpec"}),  # of PypeIt
+    ],
+)
+def test_columns_that_say_bad_or_good(tmp_path, name, values, cards):
+    columns = {"wave": LINEAR * u.AA, "flux": FLUX * FLUX_UNIT, "err": SIGMA * FLUX_UNIT}
+    hdu = fits.BinTableHDU(QTable({**columns, name: values}))
+    hdu.header.update(cards)
+    check(read_spectrum(save(tmp_path / "a.fits", fits.PrimaryHDU(), hdu)), LINEAR)
+
+
+def test_every_mask_counts(tmp_path):
+    first, second = BAD.copy(), BAD.copy()
+    first[200] = second[5] = False
+    columns = {"wave": LINEAR * u.AA, "flux": FLUX * FLUX_UNIT, "err": SIGMA * FLUX_UNIT}
+    QTable({**columns, "mask": first, "dq": second}).write(tmp_path / "a.fits")
+    check(read_spectrum(tmp_path / "a.fits"), LINEAR)
+
+
+def test_every_table_of_spectra_is_read(tmp_path):
+    def table(name, scale, start=0.0):
+        columns = {"wave": (LINEAR + start) * u.AA, "flux": scale * FLUX * FLUX_UNIT}
+        return fits.BinTableHDU(QTable({**columns, "ivar": IVAR / FLUX_UNIT**2}), name=name)
+
+    hdus = [table("BLUE", 1), table("RED", 1, 1.0), table("SKY", 9)]
+    found = read_spectrum(save(tmp_path / "a.fits", fits.PrimaryHDU(), *hdus))
+    assert isinstance(found, SpectrumList)
+    assert len(found) == 2
+    check(found[0], LINEAR)
+    check(found[1], LINEAR + 1)
 
 
 @pytest.mark.parametrize(
@@ -248,6 +302,8 @@ def image(data=FLUX, *, unit=UNIT, **cards):
         {"CTYPE1": "LINEAR", "CUNIT1": None},
         {"CTYPE1": None, "CUNIT1": None, "WAT1_001": "wtype=linear units=angstroms"},
         {"CDELT1": None, "CD1_1": 10.0},
+        {"CDELT1": 1.0, "CD1_1": 10.0},
+        {"CDELT1": 2.0, "PC1_1": 5.0},
         {"CUNIT1": "nm", "CRVAL1": 400.0, "CDELT1": 1.0},
         {"CUNIT1": "m", "CRVAL1": 4e-7, "CDELT1": 1e-9},
         {"CUNIT1": None, "CRVAL1": 4e-7, "CDELT1": 1e-9},  # SI, as the FITS standard has it
@@ -433,6 +489,79 @@ def test_files_that_specutils_wrote(tmp_path, name, kind):
     else:
         spectrum.write(tmp_path / name, format="tabular-fits")
     check(read_spectrum(tmp_path / name), LINEAR, mask=0 * BAD)
+
+
+AXIS = {"CRVAL1": 4000.0, "CRPIX1": 1.0, "CUNIT1": "Angstrom"}
+
+
+def test_gama(tmp_path):
+    """Rows of spectrum, error, both without flux calibration, and sky."""
+    rows = ("Spectrum", "Error", "Spectrum_nofluxcal", "Error_nofluxcal", "Sky")
+    cards = {"ORIGIN": "GAMA", "GAMANAME": "GAMAJ1", "CTYPE1": "Wavelength", "CD1_1": 10.0, **AXIS}
+    cards |= {f"ROW{i}": name for i, name in enumerate(rows, 1)}
+    data = np.stack([FLUX, np.where(BAD, 0.0, SIGMA), 50 * FLUX, 50 * SIGMA, 3 + FLUX])
+    check(
+        read_spectrum(save(tmp_path / "a.fits", fits.PrimaryHDU(data, fits.Header(cards)))), LINEAR
+    )
+    cards["CTYPE1"] = "AWAV"
+    found = read_spectrum(save(tmp_path / "a.fits", fits.PrimaryHDU(data, fits.Header(cards))))
+    check(found, air_to_vacuum(LINEAR))
+
+
+def test_the_combination_of_exposures_is_the_spectrum(tmp_path):
+    """OzDES: combined spectrum, variance, bad pixels; then the same of every exposure."""
+    cards = {"CTYPE1": "WAVE", "CDELT1": 10.0, "BUNIT": UNIT, **AXIS}
+    variance = {**cards, "BUNIT": "1e-34 erg2/(s2 cm4 Angstrom2)"}
+    hdus = []
+    for scale in (1.0, 1.1, 0.9):
+        for data, header in ((scale * FLUX, cards), (SIGMA**2, variance), (0 * FLUX, {})):
+            hdus.append(fits.ImageHDU(data, fits.Header(header)))
+    primary = fits.PrimaryHDU(FLUX, fits.Header({**cards, "REFERENC": "ozdes DR2"}))
+    path = save(tmp_path / "a.fits", primary, *hdus[1:])
+    check(read_spectrum(path), LINEAR, mask=0 * BAD)
+
+
+@pytest.mark.parametrize("kind", ["6dF", "2SLAQ", "2dFGRS"])
+def test_counts_of_surveys_are_refused_in_one_line(tmp_path, kind):
+    """Read, but not measured: their fluxes are not calibrated."""
+    if kind == "6dF":
+        cards = dict.fromkeys(("OBSRA", "OBSDEC", "Z", "Z_HELIO", "QUALITY"), 1.0)
+        header = fits.Header({**cards, "CDELT1": 10.0, **AXIS, "CUNIT1": "Angstroms"})
+        hdus = [fits.PrimaryHDU(np.stack([FLUX, SIGMA**2, FLUX]), header)]
+    elif kind == "2SLAQ":
+        header = fits.Header({"MSTITLE": "2dF-SDSS LRG/QSO survey", "CD1_1": 10.0, **AXIS})
+        hdus = [fits.PrimaryHDU(np.stack([FLUX, 9 * FLUX])[:, None], header)]
+    else:
+        header = fits.Header({"IMAGE": "SPECTRUM", "CDELT1": 10.0, **AXIS})
+        hdus = [
+            fits.PrimaryHDU(np.zeros((5, 5)), fits.Header({"IMAGE": "SKYCHART"})),
+            fits.ImageHDU(np.stack([FLUX, SIGMA**2, FLUX]), header),
+        ]
+    found = read_spectrum(save(tmp_path / "a.fits", *hdus))
+    found = found[0] if isinstance(found, SpectrumList) else found  # 2SLAQ gives its sky, too
+    np.testing.assert_allclose(found.flux.value, FLUX)
+    with pytest.raises(InputError, match=r"expected a flux density such as .*, got ct"):
+        to_arrays(found)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_jwst(tmp_path, n):
+    density = u.spectral_density(LINEAR * u.AA)
+    flux, sigma = (FLUX * FLUX_UNIT).to(u.Jy, density), (SIGMA * FLUX_UNIT).to(u.Jy, density)
+    columns = {"WAVELENGTH": (LINEAR * u.AA).to(u.um), "FLUX": flux, "FLUX_ERROR": sigma}
+    columns["FLUX"][BAD] = np.nan
+    hdus = [fits.BinTableHDU(QTable(columns), name="EXTRACT1D") for _ in range(n)]
+    for hdu in hdus:
+        hdu.header["SRCTYPE"] = "POINT"
+    primary = fits.PrimaryHDU(header=fits.Header({"TELESCOP": "JWST"}))
+    path = save(tmp_path / "x1d.fits", primary, *hdus, fits.ImageHDU(np.zeros(3), name="ASDF"))
+    found = read_spectrum(path)
+    for spectrum in found if n == 2 else [found]:
+        arrays = to_arrays(spectrum)
+        np.testing.assert_allclose(arrays.wavelength, LINEAR)
+        np.testing.assert_array_equal(arrays.mask[0], BAD)
+        np.testing.assert_allclose(arrays.flux[0, ~BAD], FLUX[~BAD])
+        np.testing.assert_allclose(arrays.sigma[0, ~BAD], SIGMA[~BAD])
 
 
 def test_formats_that_are_lists_only(tmp_path):

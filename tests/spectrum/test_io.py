@@ -99,7 +99,7 @@ def test_bad_files(tmp_path):
     (tmp_path / "text.fits").write_text("no FITS " * 1000)
     refused("text.fits", "cannot be read")
     (tmp_path / "text.txt").write_text("no spectrum")
-    refused("text.txt", "that specutils can read")
+    refused("text.txt", "columns of numbers")
     table = fits.BinTableHDU.from_columns([fits.Column("flux", "E", array=[1.0])])
     table.header["FORMAT"] = "photospec-spectra-1"
     table.writeto(tmp_path / "part.fits")

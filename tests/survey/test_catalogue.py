@@ -218,11 +218,10 @@ def test_hats_with_images(parquet, spectrograph, tmp_path):
     lsdb.from_dataframe(frame, margin_threshold=None).write_catalog(
         tmp_path / "hats", catalog_name="hats", progress_bar=False, default_columns=["objid"]
     )
-    opened = open_catalogue(tmp_path / "hats", images="stamp")
-    options = {"bands": tuple("rugiz"), "unit": "uJy"}
-    source = type(opened.source)("stamp", **options)
+    told = {"bands": "rugiz", "unit": "uJy", "pixel_scale": 0.396}
+    opened = open_catalogue(tmp_path / "hats", images="stamp", **told)
     predicted = predict_catalogue(
-        opened.catalog, spectrograph, source=source, identifier="objid", keep=("extra",)
+        opened.catalog, spectrograph, source=opened.source, identifier="objid", keep=("extra",)
     )
     found = rows(predicted)
     assert list(found["extra"]) == [5, 6, 7, 8]

@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import psutil
+import pyarrow.parquet as pq
 import pytest
 
 from photospec.cli import main
@@ -55,8 +56,6 @@ def opened(pairs_path):
 
 
 def test_written_and_opened_again(opened, spectrograph, inline, tmp_path):
-    import pyarrow.parquet as pq
-
     said = []
     options = {"spectrograph": spectrograph, "client": inline, "say": said.append, "what": "photoz"}
     report = run_survey(opened, tmp_path / "out", **options)
@@ -101,12 +100,12 @@ def test_failing_partitions_are_told_and_tried_again(
     write = run.write_partition
     first = opened.catalog.get_healpix_pixels()[0]
 
-    def fails(frame, path, pixel, *more):
+    def fails(frame, path, pixel, **more):
         if pixel == first:
             with attempts.open("a") as file:
                 file.write("x")
             raise MemoryError("no memory for this one")
-        return write(frame, path, pixel, *more)
+        return write(frame, path, pixel, **more)
 
     said = []
     options = {"spectrograph": spectrograph, "client": inline, "say": said.append, "what": "photoz"}
@@ -127,10 +126,10 @@ def test_full_disk_ends_the_run(opened, spectrograph, inline, tmp_path, monkeypa
 
     write = run.write_partition
 
-    def full(frame, path, pixel, *more):
+    def full(frame, path, pixel, **more):
         if len(list(tmp_path.rglob("*_done"))) >= 2:
             raise OSError(28, "No space left on device", str(path))
-        return write(frame, path, pixel, *more)
+        return write(frame, path, pixel, **more)
 
     options = {"spectrograph": spectrograph, "client": inline, "say": print, "what": "photoz"}
     monkeypatch.setattr(run, "write_partition", full)
@@ -140,6 +139,71 @@ def test_full_disk_ends_the_run(opened, spectrograph, inline, tmp_path, monkeypa
     report = run_survey(opened, tmp_path / "out", **options)
     assert report.n_done_before >= 2
     assert len(read(tmp_path / "out")) == 60
+
+
+def test_long_partitions_in_pieces(pairs_path, spectrograph, inline, tmp_path, monkeypatch):
+    """A HATS partition is worked on in pieces; those of an interrupted run stay done."""
+    import lsdb
+
+    from photospec.survey import run
+
+    whole = open_catalogue(pairs_path, partition_rows=1000)
+    frame = whole.catalog.compute(progress_bar=False)
+    frame = frame.reset_index(drop=True).assign(magnitude=17.5)
+    hats = lsdb.from_dataframe(frame, margin_threshold=None)
+    hats.write_catalog(tmp_path / "hats", catalog_name="hats", progress_bar=False)
+    opened = open_catalogue(tmp_path / "hats", images=str(pairs_path), partition_rows=25)
+    assert opened.lengths == [60]
+    write, said = run.write_piece, []
+    out = tmp_path / "out"
+
+    def full(frame, path, **more):
+        if path.name == "20-40.parquet":
+            raise OSError(28, "No space left on device", str(path))
+        return write(frame, path, **more)
+
+    options = {"spectrograph": spectrograph, "client": inline, "say": said.append, "what": "photoz"}
+    options["keep"] = ("magnitude",)
+    monkeypatch.setattr(run, "write_piece", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        run_survey(opened, out, **options)
+    wait_for(lambda: list((out / "pieces").rglob("*-*.parquet")))
+    kept = {p.name: p.stat().st_mtime_ns for p in (out / "pieces").rglob("[0-9]*.parquet")}
+    assert "20-40.parquet" not in kept
+
+    def late(frame, path, **more):
+        assert path.name not in kept, "a piece that was done is done again"
+        return write(frame, path, **more)
+
+    monkeypatch.setattr(run, "write_piece", late)
+    report = run_survey(opened, out, **options)
+    assert not report.failed
+    assert report.n_rows == 60
+    assert any("0 of 60 galaxies are done already" in line for line in said)
+    assert not (out / "pieces").exists()
+    wanted = predict_catalogue(whole.catalog, spectrograph, source=whole.source, what="photoz")
+    found = read(out)
+    assert (found["magnitude"] == 17.5).all()
+    assert_same(found.drop(columns="magnitude"), rows(wanted))
+    [file] = out.rglob("Npix=*.parquet")
+    field = pq.read_schema(file).field("magnitude")
+    assert field.metadata[b"unit"] == b"as in the input, which does not tell it"
+
+
+def test_progress_in_galaxies(capsys):
+    from photospec.survey.progress import Progress, duration, to_stderr
+
+    progress = Progress(to_stderr, 1000, before=100)
+    progress.add(200)
+    progress.hear((0.0, ["a", 64]))
+    progress.hear((0.0, ["a", 128]))
+    progress.hear((0.0, ["b", 72]))
+    assert progress.text(10.0) == "500 of 1000 galaxies, 40 per second, 12 s left"
+    progress.ended("b")
+    assert progress.text(10.0).startswith("428 of 1000 galaxies, 32.8 per second")
+    assert progress.text(10.0, last=True) == "300 of 1000 galaxies, 20 per second"
+    assert capsys.readouterr().err == "100 of 1000 galaxies are done already\n"
+    assert [duration(s) for s in (90, 600, 86400)] == ["90 s", "10 min", "24.0 h"]
 
 
 def test_half_done_states_are_mended(opened, spectrograph, inline, tmp_path):
@@ -180,6 +244,28 @@ def test_workers_of_another_kind(opened, spectrograph, inline, tmp_path, monkeyp
         monkeypatch.setattr(cluster, "worker_state", lambda path, state=state: state)
         with pytest.raises(InputError, match=message):
             run_survey(opened, tmp_path / "out", **options)
+    with pytest.raises(InputError, match=r"workers: expected one thread in each, got 4 on tcp:"):
+        cluster.check_threads("tcp://far:1", 4)
+
+
+def test_workers_that_join_late(opened, spectrograph, inline, tmp_path, monkeypatch):
+    """Each worker is asked once more when its first task comes."""
+    from photospec.survey import cluster, run
+
+    run._check_this_worker.cache_clear()
+    state = {"photospec": cluster.version("photospec"), "weights": "x"}
+    monkeypatch.setattr(run, "check_workers", lambda *_, **more: 0)
+    monkeypatch.setattr(cluster, "worker_state", lambda path: state)
+    with pytest.raises(InputError, match=r"workers: expected weights .* on a worker that"):
+        run_survey(
+            opened,
+            tmp_path / "out",
+            spectrograph=spectrograph,
+            client=inline,
+            say=print,
+            what="photoz",
+        )
+    run._check_this_worker.cache_clear()
 
 
 def test_no_scheduler(opened, spectrograph, tmp_path, monkeypatch):
@@ -204,7 +290,7 @@ def workers_of(process):
     return found
 
 
-def wait_for(condition, seconds=300):  # starts take minutes on a machine that is busy
+def wait_for(condition, seconds=900):  # starts take minutes on a machine that is busy
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:

@@ -1,13 +1,21 @@
 """Spectra without noise in a tenth of the time: populations, kinematics and gas by linear algebra.
 
-In the order of their work: `library` broadens the templates once for all spectra; `frames`
-brings spectra to the pixels of the library; `kinematics` finds velocities and dispersions;
-`populations` finds dust and weights, with errors. Redshift, emission lines and indices are
-measured by the same functions as on the exact path, which stays the judge of all of it
+In the order of their work: `redshift` looks at chi2 where it is low; `library` broadens the
+templates once for all spectra; `frames` brings spectra to the pixels of the library;
+`kinematics` finds velocities and dispersions; `populations` finds dust and weights, with errors;
+`emission` fits the lines that are left, and `indices` integrates over bands.
+The exact path stays the judge of all of it
 (``benchmarks/analysis_bulk.py``).
 """
 
+from photospec.analysis.bulk.emission import measure_lines_bulk
 from photospec.analysis.bulk.frames import reason_not_bulk
 from photospec.analysis.bulk.populations import fit_populations_bulk
+from photospec.analysis.bulk.redshift import measure_redshift_bulk
 
-__all__ = ["fit_populations_bulk", "reason_not_bulk"]
+__all__ = [
+    "fit_populations_bulk",
+    "measure_lines_bulk",
+    "measure_redshift_bulk",
+    "reason_not_bulk",
+]

@@ -16,7 +16,7 @@ __all__ = ["Columns", "nearest", "solve_screened"]
 
 ADDED = 20  # columns added at a time: the steepest first
 TOLERANCE = 1e-9  # of |column| |data|: gradients below are rounding
-ROUNDS = 30
+ROUNDS = 30  # of adding columns at most: a guard against columns that come and go
 
 
 @dataclass(frozen=True, eq=False)

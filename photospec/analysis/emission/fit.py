@@ -37,7 +37,9 @@ __all__ = [
 ]
 
 LINE_ZONE = 1200.0  # km/s on either side of a line that belong to it
-BROAD_ZONE = 8000.0  # the same for broad Balmer lines: 3 sigma of a full width of 6000 km/s
+BROAD_ZONE = (
+    8000.0  # the same for broad Balmer lines: 3 sigma of 2700 km/s; more if they are broader
+)
 BACKGROUND = 151  # pixels of the running median that levels the residuals
 COVERED = 0.9  # part of a line that must lie on good pixels
 FREE_SNR = 5.0  # lines of a kind must have this much for their own kinematics
@@ -49,7 +51,7 @@ SHAPE_FACTOR, SHAPE_ERROR, SHAPE_ERROR_OIII = 1.05, 0.005, 0.02
 STARS_ERROR, STARS_ERROR_BALMER = 0.02, 0.065
 DISPERSION_RANGE = (5.0, 700.0)  # km/s
 VELOCITY_RANGE = 600.0  # km/s
-GAUSS_NEWTON_STEPS = 20
+GAUSS_NEWTON_STEPS = 20  # at most: a fit that wanders is stopped here
 LARGEST_STEP, SMALLEST_STEP = 80.0, 1.0  # km/s; the next would be far smaller still
 CHI2_GAIN = 1e-4  # of chi2, by one step: no more is to be had
 # Broad-line regions have full widths at half maximum of 1000 km/s and more, which no
@@ -85,6 +87,12 @@ class Residual:
     good : ndarray of bool, shape (n_pixels,)
     lsf_sigma : ndarray, shape (n_pixels,)
         Rest Angstrom.
+    level_place : ndarray, shape (n_pixels,)
+        Position in the row of line-free pixels: the running median at two pixels shares
+        1 - distance / `BACKGROUND` of its pixels.
+    level_variance : ndarray, shape (n_pixels,)
+        Of the running median that was taken off, in units of the variance of a pixel; zero
+        where there was none.
     """
 
     wavelength: np.ndarray
@@ -93,6 +101,8 @@ class Residual:
     continuum: np.ndarray
     good: np.ndarray
     lsf_sigma: np.ndarray
+    level_place: np.ndarray
+    level_variance: np.ndarray
 
     @classmethod
     def of(cls, fit, groups=GROUPS, broad_zone=0.0):
@@ -111,16 +121,40 @@ class Residual:
         calm = good & ~near_lines(wavelength, groups=groups)
         if broad_zone:
             calm &= ~near_lines(wavelength, broad_zone, BROAD_GROUPS)
+        pixels = np.arange(flux.size)
+        place, variance = pixels.astype(float), np.zeros(flux.size)
         if calm.sum() > BACKGROUND:
             # The median over line-free pixels only, carried across the lines.
             index = np.flatnonzero(calm)
             # Reflected at the ends: a repeated last pixel would decide the median there.
             level = median_filter(flux[index], BACKGROUND, mode="reflect")
-            background = np.interp(np.arange(flux.size), index, level)
+            background = np.interp(pixels, index, level)
             flux = flux - background
+            place = np.interp(pixels, index, np.arange(index.size))
+            variance = np.interp(pixels, index, median_variance(index.size))
             continuum = np.where(np.isfinite(fit.continuum), continuum + background, 0.0)
         sigma = np.where(good, fit.sigma, np.inf)
-        return cls(wavelength, np.where(good, flux, 0.0), sigma, continuum, good, lsf)
+        flux = np.where(good, flux, 0.0)
+        return cls(wavelength, flux, sigma, continuum, good, lsf, place, variance)
+
+    def level_covariance(self, at):
+        """Covariance of the running median at some wavelengths, in units of flux squared.
+
+        Parameters
+        ----------
+        at : ndarray, shape (n,)
+            Rest Angstrom.
+
+        Returns
+        -------
+        ndarray, shape (n, n)
+        """
+        place = np.interp(at, self.wavelength, self.level_place)
+        shared = (1 - np.abs(place[:, None] - place) / BACKGROUND).clip(0)
+        variance = np.interp(at, self.wavelength, self.level_variance)
+        noise = np.interp(at, self.wavelength[self.good], self.sigma[self.good])
+        error = np.sqrt(variance) * noise
+        return shared * error[:, None] * error
 
     def coverage(self, group):
         """Part of a group's flux on good pixels, at rest and a common width."""
@@ -129,6 +163,25 @@ class Residual:
         )[:, 0]
         step = np.log(self.wavelength[1] / self.wavelength[0])
         return float((profile * step * self.wavelength * self.good).sum() / sum(group.ratios))
+
+
+def median_variance(n_pixels):
+    """Variance of a running median over `BACKGROUND` pixels, at each of a row of pixels.
+
+    pi / 2n of that of a pixel (Kendall & Stuart 1977, The Advanced Theory of Statistics, vol. 1,
+    sec. 14.6) in the middle of the row; more at its ends, where reflected pixels count twice.
+
+    Parameters
+    ----------
+    n_pixels : int
+
+    Returns
+    -------
+    ndarray, shape (n_pixels,)
+    """
+    place = np.arange(n_pixels)
+    twice = (BACKGROUND // 2 - np.minimum(place, n_pixels - 1 - place)).clip(0)
+    return 0.5 * np.pi * (BACKGROUND + 2 * twice) / BACKGROUND**2
 
 
 def _least_lsf(wavelength):
@@ -181,6 +234,8 @@ class GroupFit:
         the start otherwise.
     inflation : float
         Factor that the covariance holds already, from line-free places.
+    level_response : ndarray, shape (n_groups,)
+        Change of the fluxes where the level under the lines is raised by one.
     chi2 : float
         Not divided by anything, over the pixels of `_Problem.use`.
     misfit : float
@@ -195,6 +250,7 @@ class GroupFit:
     kinematics_error: np.ndarray
     own: tuple
     inflation: float
+    level_response: np.ndarray
     chi2: float = np.nan
     misfit: float = 0.0
     broad: BroadLines | None = None
@@ -268,10 +324,15 @@ def fit_lines(fit, groups, start, nonlinear=None, broad_snr=BROAD_SNR):
                 "lines are narrower than the line-spread function; is it a standard deviation "
                 "in Angstrom?",
             )
-    wide = replace(Residual.of(fit, groups, BROAD_ZONE), lsf_sigma=residual.lsf_sigma)
-    broad = _with_broad_lines(wide, groups, start, lines, nonlinear, broad_snr)
-    if broad is not None:
-        residual, lines = wide, broad
+    zone, single = BROAD_ZONE, lines
+    while zone:
+        wide = replace(Residual.of(fit, groups, zone), lsf_sigma=residual.lsf_sigma)
+        broad = _with_broad_lines(wide, groups, start, single, nonlinear, broad_snr, zone)
+        # Of a line broader than the zone the running median takes the wings away: once more.
+        again = broad is not None and 3 * broad.broad.width > zone == BROAD_ZONE
+        zone = 3 * broad.broad.width if again else 0.0
+        if broad is not None:
+            residual, lines = wide, broad
     if lines.misfit > MISFIT_TRIED:
         two = _with_two_components(residual, groups, lines, nonlinear)
         if two is not None:
@@ -314,16 +375,16 @@ def fit_groups(residual, groups, start, nonlinear=None):
             break
         kinematics, own = np.array([start, start], float), again
         flux, covariance, chi2 = problem.solve(kinematics)
-    covariance, error = _full_covariance(problem, kinematics, own, flux)
-    covariance = covariance * (SHAPE_FACTOR * inflation) ** 2
-    covariance += np.diag(_model_variance(residual, groups, flux))
+    errors = _propagate(problem, kinematics, own, flux, inflation)
+    covariance = errors.covariance + np.diag(_model_variance(residual, groups, flux))
     return GroupFit(
         flux,
         covariance,
         kinematics,
-        error * inflation,
+        errors.kinematics_error,
         tuple(map(bool, own)),
         inflation,
+        errors.level_response,
         chi2,
         _misfit(problem, kinematics, flux, inflation),
     )
@@ -357,7 +418,7 @@ def _chi2_of_lines(residual, groups, lines):
     return float(np.sum(model**2)) / lines.inflation**2
 
 
-def _with_broad_lines(residual, groups, start, single, nonlinear, broad_snr):
+def _with_broad_lines(residual, groups, start, single, nonlinear, broad_snr, zone=BROAD_ZONE):
     """Fit of narrow and broad lines, or None where the data do not ask for it."""
     seen = tuple(group for group in BROAD_GROUPS if residual.coverage(group) > COVERED)
     if not seen or seen[0].names[0] not in ("halpha", "hbeta"):
@@ -366,8 +427,7 @@ def _with_broad_lines(residual, groups, start, single, nonlinear, broad_snr):
     balmer = np.array([group.balmer for group in groups])
     component = np.concatenate([balmer.astype(int), np.full(len(seen), 2)])
     use = residual.good & (
-        near_lines(residual.wavelength, groups=groups)
-        | near_lines(residual.wavelength, BROAD_ZONE, seen)
+        near_lines(residual.wavelength, groups=groups) | near_lines(residual.wavelength, zone, seen)
     )
     problem = _Problem(residual, (*groups, *seen), component, use)
     one = _Problem(residual, groups, component[:n_groups], use)
@@ -398,8 +458,8 @@ def _with_broad_lines(residual, groups, start, single, nonlinear, broad_snr):
     kinematics = nonlinear(problem, trial, own, (low, high))
     flux, covariance, after = problem.solve(kinematics)
     gain = (before - after) / inflation**2 - price
-    bare, error = _full_covariance(problem, kinematics, own, flux)
-    covariance = bare * (SHAPE_FACTOR * inflation) ** 2
+    errors = _propagate(problem, kinematics, own, flux, inflation)
+    covariance, error = errors.covariance.copy(), errors.kinematics_error
     covariance[:n_groups, :n_groups] += np.diag(_model_variance(residual, groups, flux[:n_groups]))
     centre = np.array([group.wavelengths[0] for group in seen])
     stars = np.interp(centre, residual.wavelength, residual.continuum)
@@ -413,7 +473,6 @@ def _with_broad_lines(residual, groups, start, single, nonlinear, broad_snr):
         return None
     flux, broad_flux = flux[:n_groups], flux[n_groups:]
     scale = np.array([True, bool(single.own[1])])
-    error = error * inflation
     return GroupFit(
         flux,
         covariance[:n_groups, :n_groups],
@@ -421,6 +480,7 @@ def _with_broad_lines(residual, groups, start, single, nonlinear, broad_snr):
         np.array([error[0], error[0]]),
         tuple(map(bool, scale)),
         inflation,
+        errors.level_response[:n_groups],
         after,
         _misfit(problem, kinematics, np.append(flux, broad_flux), inflation),
         BroadLines(
@@ -465,16 +525,17 @@ def _with_two_components(residual, groups, single, nonlinear):
     price = n_groups * np.log(use.sum())
     if (before - after) / inflation**2 < LEVEL_CHI2 + price:
         return None
-    covariance, _ = _full_covariance(problem, kinematics, own, flux, tied=False)
+    errors = _propagate(problem, kinematics, own, flux, inflation, tied=False)
     both = np.hstack([np.eye(n_groups), np.eye(n_groups)])
     total = both @ flux
-    covariance = both @ covariance @ both.T * (SHAPE_FACTOR * inflation) ** 2
+    covariance = both @ errors.covariance @ both.T
     covariance += np.diag(_model_variance(residual, groups, total))
     apart = abs(kinematics[1, 0] - kinematics[0, 0])
     return replace(
         single,
         flux=total,
         covariance=covariance,
+        level_response=both @ errors.level_response,
         chi2=after,
         misfit=_misfit(problem, kinematics, flux, inflation),
         broad=None,
@@ -588,8 +649,27 @@ def _slopes(problem, matrix, free, kinematics, own, flux, tied):
     return slopes
 
 
-def _full_covariance(problem, kinematics, own, flux, tied=True):
-    """Covariance of fluxes with free kinematics marginalised, and errors of the latter."""
+@dataclass(frozen=True, eq=False)
+class _Propagated:
+    """Linear propagation of errors at a solution, the kinematics free.
+
+    Attributes
+    ----------
+    covariance : ndarray, shape (n_groups, n_groups)
+        Of the fluxes: noise of the pixels, scaled, and of the level that was taken off.
+    kinematics_error : ndarray, shape of the kinematics
+        NaN where they were not free.
+    level_response : ndarray, shape (n_groups,)
+        Change of the fluxes where the level under all lines is raised by one.
+    """
+
+    covariance: np.ndarray
+    kinematics_error: np.ndarray
+    level_response: np.ndarray
+
+
+def _propagate(problem, kinematics, own, flux, inflation, tied=True):
+    """Errors of fluxes with free kinematics marginalised, and of the latter."""
     matrix = problem.columns(kinematics)
     derivatives = _slopes(problem, matrix, kinematics[own].ravel(), kinematics, own, flux, tied)
     jacobian = np.column_stack([matrix, *derivatives])
@@ -597,9 +677,21 @@ def _full_covariance(problem, kinematics, own, flux, tied=True):
     norm[norm == 0] = 1.0
     scaled = jacobian / norm
     covariance = np.linalg.pinv(scaled.T @ scaled, rcond=1e-10) / np.outer(norm, norm)
+    response = covariance @ (jacobian.T @ (1 / problem.residual.sigma[problem.use]))
+    n_groups = flux.size
+    strongest = np.array([group.wavelengths[0] for group in problem.groups])
+    level = problem.residual.level_covariance(strongest)
+    of_level = response[:n_groups, None] * level * response[:n_groups] * inflation**2
+    # The level under the kinematics is that under the strongest of their lines.
     error = np.full(kinematics.shape, np.nan)
-    error[own] = np.sqrt(np.diag(covariance)[flux.size :]).reshape(-1, 2)
-    return covariance[: flux.size, : flux.size], error
+    signal = np.abs(flux) / np.sqrt(np.diag(covariance)[:n_groups])
+    strong = np.flatnonzero(own)
+    main = [np.argmax(np.where(problem.component == row, signal, -1.0)) for row in strong]
+    variance = np.diag(covariance)[n_groups:].reshape(-1, 2)
+    shifted = response[n_groups:].reshape(-1, 2) ** 2 * np.diag(level)[main, None]
+    error[own] = inflation * np.sqrt(variance + shifted)
+    noise = covariance[:n_groups, :n_groups] * (SHAPE_FACTOR * inflation) ** 2
+    return _Propagated(noise + of_level, error, response[:n_groups])
 
 
 def _model_variance(residual, groups, flux):

@@ -30,8 +30,8 @@ ABSORPTION_ERROR = 0.2
 # Of the flux of the weaker line of a doublet: dust dims the bluer one by one per cent more per
 # magnitude of A_V, and transition probabilities are not known better either.
 TIED_ERROR = 0.01
-# Pixels whose noise the continuum beside a line averages over: the side bands have 80 pixels of
-# SDSS, and the stellar fit and the running median that levels it reach further.
+# Pixels whose noise the continuum beside a line averages over where no running median levels it:
+# the side bands have 80 pixels of SDSS, and the stellar fit reaches further.
 CONTINUUM_PIXELS = 100
 # Lines that the best model misses by more than this share are no Gaussians: no class from them.
 MISFIT_MAX = 0.25
@@ -270,12 +270,16 @@ def _named(fit, residual, groups, lines, names, wavelength, by_name):
     stars = np.where(residual.continuum != 0, residual.continuum, np.nan)
     continuum = continuum_beside(residual.wavelength, stars, wavelength)
     continuum = np.where(measured, continuum, np.nan)
-    continuum_error = lines.inflation * np.interp(
-        wavelength, residual.wavelength[residual.good], residual.sigma[residual.good]
-    ) / np.sqrt(CONTINUUM_PIXELS)  # fmt: skip
-    positive = np.where(continuum > 3 * continuum_error, continuum, np.nan)
+    good = residual.good
+    noise = np.interp(wavelength, residual.wavelength[good], residual.sigma[good])
+    variance = np.diag(residual.level_covariance(wavelength))
+    variance = lines.inflation**2 * np.maximum(variance, noise**2 / CONTINUUM_PIXELS)
+    positive = np.where(continuum > 3 * np.sqrt(variance), continuum, np.nan)
     ew = flux / positive / stretch
-    ew_error = np.hypot(error / positive, flux * continuum_error / positive**2) / stretch
+    # A level that is too high is in the continuum and missing in the flux.
+    together = 2 * ew * (share @ lines.level_response) * variance / positive**2
+    ew_error = (error / positive) ** 2 + (flux / positive**2) ** 2 * variance
+    ew_error = np.sqrt(ew_error / stretch**2 + np.maximum(together, 0.0))
     for row in np.flatnonzero(measured & np.isin(names, BALMER)):
         absorption = _absorption(residual, wavelength[row])
         ew_error[row] = np.hypot(ew_error[row], ABSORPTION_ERROR * absorption)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
-from photospec.analysis.populations.resolution import N_PAD
 from photospec.analysis.populations.templates import FWHM
 from photospec.dust import CALZETTI_RV
 from photospec.utils.constants import SPEED_OF_LIGHT
+from photospec.utils.optional import optional_imports
 
 __all__ = ["Kinematics", "PPXFSettings", "fit_kinematics", "losvd_convolve"]
 
@@ -116,8 +116,9 @@ def fit_kinematics(data, chosen, settings, dispersion=150.0):
     stars = matched.basis @ data.coefficients[:, chosen]
     template_wavelength, floor = matched.wavelength, matched.floor
     with contextlib.redirect_stdout(io.StringIO()):
-        from ppxf import ppxf_util
-        from ppxf.ppxf import ppxf
+        with optional_imports():
+            from ppxf import ppxf_util
+            from ppxf.ppxf import ppxf
 
         step = np.log(wavelength[-1] / wavelength[0]) / (wavelength.size - 1)
         names, gas = (), np.zeros((len(stars), 0))
@@ -132,7 +133,7 @@ def fit_kinematics(data, chosen, settings, dispersion=150.0):
                 vacuum=True,
             )
             # A line that no good pixel sees would only be a column of zeros.
-            used = np.sum(gas[N_PAD : N_PAD + wavelength.size][good], 0) > 0.3
+            used = np.sum(gas[matched.n_pad : matched.n_pad + wavelength.size][good], 0) > 0.3
             gas, names = gas[:, used], tuple(np.asarray(names)[used])
         second = np.array([name not in BALMER for name in names], bool)
         n_gas = min(settings.n_gas, 1 + (second.any() and not second.all())) if names else 0
@@ -214,7 +215,8 @@ def losvd_convolve(matched, stars):
     ndarray, shape (n_pixels, n_basis)
         On the pixels of the spectrum.
     """
-    from ppxf.ppxf import losvd_rfft
+    with optional_imports():
+        from ppxf.ppxf import losvd_rfft
 
     n_pixels = len(matched.basis)
     step = np.log(matched.wavelength[-1] / matched.wavelength[0]) / (n_pixels - 1)
@@ -226,4 +228,4 @@ def losvd_convolve(matched, stars):
     n = fft.next_fast_len(n_pixels, real=True)
     kernel = losvd_rfft(moments, 1, [4], n // 2 + 1, 1, 0.0, 1, 0.0)[:, 0, 0]
     columns = fft.irfft(fft.rfft(matched.basis, n, axis=0) * kernel[:, None], n, axis=0)
-    return columns[N_PAD : n_pixels - N_PAD]
+    return columns[matched.n_pad : n_pixels - matched.n_pad]

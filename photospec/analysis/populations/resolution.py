@@ -24,7 +24,10 @@ from photospec.utils.constants import SPEED_OF_LIGHT
 
 __all__ = ["MatchedTemplates", "match_templates", "resampling_matrix"]
 
-N_PAD = 40  # pixels beyond the spectrum at either end, for shifts
+# Templates reach beyond the spectrum at either end: pPXF shifts them by up to 800 km/s (`V_RANGE`
+# of `kinematics`) and asks for 900 km/s more for their convolution.
+PAD_VELOCITY = 1700.0
+LEAST_PAD = 40  # pixels
 
 
 @dataclass(frozen=True)
@@ -35,18 +38,21 @@ class MatchedTemplates:
     ----------
     templates : TemplateSet
         What they were made of.
-    wavelength : ndarray, shape (n_pixels + 2 N_PAD,)
+    wavelength : ndarray, shape (n_pixels + 2 n_pad,)
         Rest vacuum wavelength of the pixels, Angstrom.
-    basis : ndarray, shape (n_pixels + 2 N_PAD, n_basis)
+    basis : ndarray, shape (n_pixels + 2 n_pad, n_basis)
         ``basis @ templates.coefficients`` are the spectra.
     floor : float
         Dispersion already in the templates beyond the instrument's, km/s.
+    n_pad : int
+        Pixels beyond the spectrum at either end.
     """
 
     templates: TemplateSet
     wavelength: np.ndarray
     basis: np.ndarray
     floor: float
+    n_pad: int = LEAST_PAD
 
 
 def match_templates(templates, wavelength, lsf_sigma, fitted):
@@ -68,7 +74,8 @@ def match_templates(templates, wavelength, lsf_sigma, fitted):
     MatchedTemplates
     """
     step = np.log(wavelength[-1] / wavelength[0]) / (wavelength.size - 1)
-    ln_wave = np.log(wavelength[0]) + step * np.arange(-N_PAD, wavelength.size + N_PAD)
+    n_pad = max(LEAST_PAD, int(np.ceil(PAD_VELOCITY / SPEED_OF_LIGHT / step)) + 1)
+    ln_wave = np.log(wavelength[0]) + step * np.arange(-n_pad, wavelength.size + n_pad)
     wave = np.exp(ln_wave)
     if lsf_sigma is None:
         kernel, floor = np.zeros(wave.size), 0.0
@@ -77,11 +84,11 @@ def match_templates(templates, wavelength, lsf_sigma, fitted):
         difference = (np.interp(wave, wavelength, lsf_sigma) ** 2 - own**2) * (
             SPEED_OF_LIGHT / wave
         ) ** 2
-        lowest = difference[N_PAD:-N_PAD][fitted].min() if fitted.any() else 0.0
+        lowest = difference[n_pad:-n_pad][fitted].min() if fitted.any() else 0.0
         floor = np.sqrt(max(0.0, -lowest))
         kernel = np.sqrt((difference + floor**2).clip(0))
     matrix = resampling_matrix(ln_wave, step, kernel / SPEED_OF_LIGHT, templates.wavelength)
-    return MatchedTemplates(templates, wave, matrix @ templates.basis, float(floor))
+    return MatchedTemplates(templates, wave, matrix @ templates.basis, float(floor), n_pad)
 
 
 def resampling_matrix(ln_wave, step, kernel, fine_wavelength):

@@ -37,11 +37,12 @@ __all__ = [
     "smoothness_rows",
 ]
 
+# A fit has some forty unknowns: weights that are not zero, polynomial and lines.
 LEAST_PIXELS = 200
 CLIP = 4.0  # residuals beyond so many robust sigmas are left out
 LINE_ZONE = 800.0  # km/s around lines where nothing is clipped
 AGE_SLACK = 1.05  # templates may be so much older than the universe
-EBV_MAX = 1.5
+EBV_MAX = 1.5  # mag, 6 in A_V: redder galaxies are too faint to be in optical samples
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ __all__ = ["CORRELATED", "jackknife_error", "residual_correlation"]
 
 BLOCK = 20  # pixels, 1400 km/s: residuals are summed over so many
 CORRELATED = 3.0  # residuals of noise have a correlation near one, of predicted spectra 5 to 14
-N_PARTS = 8
-NEAR, FAR = 8, 50  # pixels searched to either side: the second where the first is not enough
+N_PARTS = 8  # of the jackknife, some 500 Angstrom each
+REACHES = (4, 8, 50)  # pixels searched to either side: more where fewer are not enough
 
 
 def residual_correlation(flux, model, weight):
@@ -61,7 +61,7 @@ def jackknife_error(spectra, row, shift):
     float
         Standard error in pixels.
     """
-    for reach in (NEAR, FAR):
+    for reach in REACHES:
         shifts = shift + np.arange(-reach, reach + 1)
         lowest = _without_each_part(spectra, row, shifts)
         if np.all(np.abs(lowest - shift) < reach - 1):

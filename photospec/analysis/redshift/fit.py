@@ -32,7 +32,7 @@ from photospec.analysis.redshift.templates import (
 )
 from photospec.utils.constants import SPEED_OF_LIGHT
 
-__all__ = ["Solutions", "find_solutions"]
+__all__ = ["Solutions", "find_solutions", "separate_minima"]
 
 COARSE = 3  # template pixels per pixel of the coarse scan: 207 km/s
 MODEL_ERROR = 0.01  # what the templates miss, as a share of the smooth flux
@@ -42,7 +42,7 @@ RESAMPLED_CHI2, MIN_ERROR_SCALE = 0.72, 0.6  # so that errors cover on simulated
 SEPARATION = 1500.0  # km/s between two solutions that count as different
 REFINE = 60.0  # solutions within this scaled delta chi2 of the best get a fine fit
 MARGIN = 0.12  # of ln(1 + z), searched beyond the range asked for, but not far below zero
-N_REFINED = 3
+N_REFINED = 3  # solutions that get a fine fit, the best of the scan first
 COARSE_PIXEL = 1.5  # template pixels, 104 km/s: wider ones get a last fit on themselves
 _OII = [i for i, group in enumerate(LINE_GROUPS) if group.startswith("oii_")]
 # [O II] of such a signal-to-noise may decide the redshift: the width of lines is fitted then.
@@ -142,7 +142,7 @@ def _with_model_error(spectra):
     return type(spectra)(spectra.first, spectra.factor, spectra.flux, weight)
 
 
-def find_solutions(block, usable, redshift_range, found, indices):
+def find_solutions(block, usable, redshift_range, found, indices, scan=chi2_scan):
     """Fill `found` at `indices` for the `usable` spectra of one block.
 
     Parameters
@@ -155,6 +155,9 @@ def find_solutions(block, usable, redshift_range, found, indices):
         Of all spectra; written to.
     indices : ndarray (n,) of int
         Rows of `found` that belong to this block.
+    scan : callable
+        Chi-square of LogSpectra over a range of shifts, as `chi2_scan`; infinite where it is not
+        worth knowing.
 
     Returns
     -------
@@ -177,7 +180,7 @@ def find_solutions(block, usable, redshift_range, found, indices):
         coverage[batch] = np.mean(ivar > 0, axis=1)
         shifts = _shift_range(redshift_range)
         coarse, fine = (_log_spectra(wavelength, flux, ivar, factor) for factor in (COARSE, 1))
-        chi2 = chi2_scan(coarse, *shifts)
+        chi2 = scan(coarse, *shifts)
         # Without errors, as in predicted spectra, lines that disagree are no cosmic rays.
         clean = ivar if bare else _without_outliers(wavelength, flux, ivar, fine, chi2, shifts)
         changed = np.any(clean != ivar, axis=1)
@@ -216,7 +219,7 @@ def _without_outliers(wavelength, flux, ivar, fine, chi2, shifts):
     _, overlaps = log_overlaps(wavelength, 1)
     clean = ivar.copy()
     for row, other in zip(rows, without, strict=True):
-        minima = [_minima(scan)[:N_RIVALS] for scan in (chi2[row], other)]
+        minima = [separate_minima(scan)[:N_RIVALS] for scan in (chi2[row], other)]
         tried = np.unique(np.concatenate(minima))
         if not tried.size:
             continue
@@ -253,7 +256,7 @@ def _shift_range(redshift_range):
     return int(np.floor(low / step)), int(np.ceil(high / step)) + 1
 
 
-def _minima(chi2):
+def separate_minima(chi2):
     """Interior local minima, lowest first, more than `SEPARATION` apart: pixel indices."""
     inner = np.flatnonzero((chi2[1:-1] <= chi2[:-2]) & (chi2[1:-1] < chi2[2:])) + 1
     kept = []
@@ -278,7 +281,7 @@ def _parabola(values):
 
 def _refine(coarse, fine, row, chi2, shift_low, found, out, bare):
     """Best solutions of one spectrum into row `out` of `found`; the reason if there is none."""
-    minima = _minima(chi2)
+    minima = separate_minima(chi2)
     if minima.size == 0:
         return "no minimum of chi-square inside the redshift range"
     n_free = np.count_nonzero(coarse.weight[row]) - N_PARAMETERS
@@ -429,15 +432,14 @@ def _fine_fit(fine, row, start, line_width=None):
     and model and lines there.
     """
     centre = int(np.rint(start))
-    for _ in range(4):
-        shifts = centre + np.arange(-2, 3)
+    for _ in range(8):
+        shifts = centre + np.arange(-1, 2)
         chi2, model, lines = chi2_at_shifts(
             fine, row, shifts, with_lines=True, line_width=line_width
         )
         lowest = int(np.argmin(chi2))
-        if 0 < lowest < 4:
+        if lowest == 1:
             break
         centre = shifts[lowest]
-    lowest = min(max(lowest, 1), 3)
-    offset, value, curvature = _parabola(chi2[lowest - 1 : lowest + 2])
-    return shifts[lowest] + offset, value, curvature, model[lowest], lines[lowest]
+    offset, value, curvature = _parabola(chi2)
+    return shifts[1] + offset, value, curvature, model[1], lines[1]

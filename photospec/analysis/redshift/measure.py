@@ -17,13 +17,15 @@ from specutils import Spectrum
 
 from photospec.analysis.gate import gather, reason_unusable
 from photospec.analysis.redshift.fit import Solutions, find_solutions
+from photospec.analysis.redshift.scan import chi2_scan
 from photospec.errors import InputError
 from photospec.utils.parallel import one_thread
 
 __all__ = ["RedshiftFit", "RedshiftWarning", "measure_redshift"]
 
-DENSITY_STEP = 0.001
-N_SOLUTIONS = 5
+DELTA_CHI2_MIN = 50.0
+DENSITY_STEP = 0.001  # 300 km/s, of the default grid of redshift densities
+N_SOLUTIONS = 5  # kept in a fit, the best first
 # Reduced chi-square, 1 % of model error included, where lines may have any width. Galaxies of high
 # signal-to-noise stay below 2; residual sky and wrong errors begin above.
 POOR_GOODNESS = 4.0
@@ -138,7 +140,7 @@ def measure_redshift(
     spectrum: Spectrum | Iterable[Spectrum],
     *,
     redshift_range: tuple[float, float] = (0.0, 0.8),
-    delta_chi2_min: float = 50.0,
+    delta_chi2_min: float = DELTA_CHI2_MIN,
 ) -> RedshiftFit:
     """Measure the redshift of galaxies from their spectra.
 
@@ -172,8 +174,25 @@ def measure_redshift(
     >>> print(f"{fit.redshift:.3f}")
     0.100
     """
+    return search_redshift(gather(spectrum), redshift_range, delta_chi2_min)
+
+
+def search_redshift(rows, redshift_range, delta_chi2_min=DELTA_CHI2_MIN, scan=chi2_scan):
+    """`measure_redshift` of spectra that have passed the gate.
+
+    Parameters
+    ----------
+    rows : Rows
+    redshift_range, delta_chi2_min
+        As of `measure_redshift`.
+    scan : callable
+        As of `photospec.analysis.redshift.fit.find_solutions`.
+
+    Returns
+    -------
+    RedshiftFit
+    """
     low, high = checked_range(redshift_range)
-    rows = gather(spectrum)
     n = len(rows)
     found = Solutions.empty(n, N_SOLUTIONS)
     reasons, warning = [""] * n, np.zeros(n, int)
@@ -186,7 +205,7 @@ def measure_redshift(
         usable = np.array([not reasons[i] for i in indices])
         if usable.any():
             with one_thread():
-                reason, coverage = find_solutions(block, usable, (low, high), found, indices)
+                reason, coverage = find_solutions(block, usable, (low, high), found, indices, scan)
             for i, text in zip(indices[usable], reason, strict=True):
                 reasons[i] = text
             warning[indices[usable]] |= RedshiftWarning.LITTLE_COVERAGE * (coverage < 0.6)

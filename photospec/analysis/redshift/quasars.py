@@ -21,7 +21,7 @@ from photospec.utils.constants import SPEED_OF_LIGHT
 
 __all__ = ["quasar_chi2"]
 
-REDSHIFT_MAX = 4.5
+REDSHIFT_MAX = 4.5  # Lyman-alpha lies at 6700 Angstrom there: below it is forest
 FACTOR = 15  # template pixels per pixel here: 1035 km/s
 # Vacuum wavelength and standard deviation, both in Angstrom at rest: the stronger lines and
 # the humps of iron and the Balmer continuum (Vanden Berk et al. 2001, AJ 122, 549, table 2).

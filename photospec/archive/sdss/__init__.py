@@ -8,6 +8,8 @@ out, `store` remembers how far it is, `assemble` makes pairs, and `download` run
 
 from importlib import import_module
 
+from photospec.utils.optional import optional_imports
+
 __all__ = [
     "IDENTIFIERS",
     "MEASUREMENTS",
@@ -30,7 +32,8 @@ _LAZY = {
 
 def __getattr__(name):
     if name in _LAZY:
-        return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+        with optional_imports():
+            return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

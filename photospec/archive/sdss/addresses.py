@@ -8,6 +8,8 @@ after another, and has no ``lite`` spectra; so its patterns are used here, not i
 from contextlib import ExitStack, contextmanager
 from pathlib import PurePosixPath
 
+from photospec.utils.optional import optional_imports
+
 __all__ = [
     "PIXEL_SCALE",
     "cutout_path",
@@ -31,7 +33,8 @@ def servers(config):
     config : DownloadConfig
         ``skyserver_url`` and ``sas_url``; empty leaves astroquery's setting.
     """
-    from astroquery.sdss import conf
+    with optional_imports():
+        from astroquery.sdss import conf
 
     with ExitStack() as stack:
         if config.skyserver_url:
@@ -56,7 +59,8 @@ def frame_url(release, run, rerun, camcol, field, band):
     str
         Address of a ``.fits.bz2`` file of about 3.5 MB.
     """
-    from astroquery.sdss import SDSS, conf
+    with optional_imports():
+        from astroquery.sdss import SDSS, conf
 
     if release > 17:
         instrument = "prior-surveys/sdss4-dr17-eboss"
@@ -85,7 +89,8 @@ def spectrum_url(release, run2d, plate, mjd, fiberid):
     str
         Address of a FITS file of about 0.2 MB.
     """
-    from astroquery.sdss import SDSS, conf
+    with optional_imports():
+        from astroquery.sdss import SDSS, conf
 
     redux = "spectro/sdss/redux" if release > 17 else "sdss/spectro/redux"
     return SDSS.SPECTRA_URL_SUFFIX.format(

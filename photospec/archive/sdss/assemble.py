@@ -19,7 +19,7 @@ __all__ = ["assemble", "training_spectrum"]
 # Bits of and_mask (bad in every exposure) that make a sample no measurement of the object:
 # 18 FULLREJECT, 22 NOSKY, 23 BRIGHTSKY, 24 NODATA.
 _BAD = (1 << 18) | (1 << 22) | (1 << 23) | (1 << 24)
-BATCH = 64
+BATCH = 64  # pairs per append to the file
 COLUMNS = (*IDENTIFIERS, *PHOTOMETRY, *(n for group in MEASUREMENTS.values() for n in group))
 
 

@@ -21,6 +21,7 @@ import requests
 
 from photospec.archive.transfer import html_summary, is_unreachable, short_reason
 from photospec.errors import InputError
+from photospec.utils.optional import optional_imports
 
 __all__ = [
     "IDENTIFIERS",
@@ -323,7 +324,8 @@ class SkyServer:
 
     def _ask(self, sql):
         """Return the text of one answer, keeping to the number of queries per minute."""
-        from astroquery.sdss import SDSS
+        with optional_imports():
+            from astroquery.sdss import SDSS
 
         wait = self._next - time.monotonic()
         if wait > 0:

@@ -29,6 +29,7 @@ from photospec.archive.sdss.settings import DownloadConfig
 from photospec.archive.sdss.store import Store
 from photospec.archive.transfer import Client
 from photospec.errors import InputError
+from photospec.utils.optional import optional_imports
 
 try:
     import fcntl
@@ -38,8 +39,8 @@ except ImportError:  # Windows: two downloads in one folder are not kept apart t
 __all__ = ["DownloadReport", "Estimate", "Progress", "download", "estimate"]
 
 # Typical sizes on the server (frames of runs 1043 and 1992: 3.2 to 3.8 MB).
-FRAME = 3.6e6
-SPECTRUM = 1.8e5
+FRAME = 3.6e6  # bytes
+SPECTRUM = 1.8e5  # bytes, the "lite" file
 CATALOGUE_ROW = 6e3  # a galaxy with all its measurements in the state file
 
 
@@ -352,7 +353,8 @@ class _Download:
 
     def _reach(self):
         """Say at once when there is no network, before a week of attempts."""
-        from astroquery.sdss import conf
+        with optional_imports():
+            from astroquery.sdss import conf
 
         self.client.reach(conf.sas_baseurl)
 
@@ -439,7 +441,8 @@ def _dry_run(folder, rows, config):
         places = {(r["run"], r["rerun"], r["camcol"], r["field"]) for r in rows}
         n_galaxies, n_fields = len(rows), len(places)
     else:
-        from astroquery.sdss import conf
+        with optional_imports():
+            from astroquery.sdss import conf
 
         Client(config).reach(conf.skyserver_baseurl)
         n_galaxies, n_fields = SkyServer(config).count()

@@ -18,7 +18,7 @@ from photospec.image.frames import Grid, combine, cut
 __all__ = ["sdss_image"]
 
 SEARCH_RADIUS = 2.0  # arcmin; wherever the SDSS looked it found something closer
-MOST_FIELDS = 3
+MOST_FIELDS = 3  # the nearest ones are tried; a target near an edge lies in two
 KINDS = {"run": "int", "rerun": "int", "camcol": "int", "field": "int", "distance": "float"}
 
 

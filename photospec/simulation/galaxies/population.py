@@ -163,9 +163,9 @@ _SUN_R = 4.65  # absolute r magnitude of the Sun (Willmer 2018, ApJS 236, 47)
 # redshift are younger, and their r band is bluer in the rest frame.
 _LOWEST_ML = {False: 0.25, True: 0.2}
 
-_BLOCK = 512
+_BLOCK = 512  # galaxies drawn between two looks at how many were kept
 _PATIENCE = 100  # blocks without one galaxy before giving up
-_GYR = 1e9
+_GYR = 1e9  # yr
 
 
 def draw_galaxies(config, rng, n) -> Galaxies:

@@ -62,6 +62,7 @@ AGE_EDGES = 1e6 * np.array(
 BIRTH_CLOUD_AGE = 1e7
 """Stars younger than this sit in birth clouds and ionise them, yr (Charlot & Fall 2000)."""
 
+# Ionisation parameter of the grid's gas, of which the continuum is used here; lines are `gas`'s.
 _NEBULAR_LOG_U = -3.0
 
 

@@ -25,7 +25,7 @@ from photospec.utils.constants import SPEED_OF_LIGHT
 
 __all__ = ["InstrumentConfig", "band_basis", "fibre_spectra", "observe"]
 
-_LOG_STEP = 1e-4
+_LOG_STEP = 1e-4  # of log10(wavelength) per pixel: the grid of SDSS spectra
 
 # Strong airglow lines of OH, vacuum Angstrom, to about 1 A (Hanuschik 2003, A&A 407, 1157).
 _OH_LINES = np.array(

@@ -19,7 +19,7 @@ from photospec.simulation.instrument.psf import quadratic_form
 
 __all__ = ["BULGE", "DISK", "OTHER", "Sources", "render_images"]
 
-BULGE, DISK, OTHER = 0, 1, 2
+BULGE, DISK, OTHER = 0, 1, 2  # kinds of a source: the target's two, neighbours and stars
 
 
 @dataclass(frozen=True)

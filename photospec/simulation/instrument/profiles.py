@@ -14,6 +14,8 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.special import gamma, jn, kv
 
+from photospec.utils.optional import optional_imports
+
 __all__ = ["POINT", "RadialTable", "moffat_table", "sersic_table", "spiral_tables"]
 
 POINT = -1.0
@@ -94,7 +96,8 @@ def sersic_table(indices):
     -------
     RadialTable
     """
-    import galsim
+    with optional_imports():
+        import galsim
 
     k = np.exp(0.5 * np.linspace(*_LOG_K2, 700))
     curves = np.ones((len(indices), k.size))

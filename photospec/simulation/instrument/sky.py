@@ -19,7 +19,7 @@ from photospec.utils.stats import robust_std
 
 __all__ = ["place_sky", "sky_patches"]
 
-_PER_FIELD = 48
+_PER_FIELD = 48  # patches of a field; each also turned and mirrored
 _TRIES = 8  # places looked at per patch kept
 _BRIGHT = 20.0  # nanomaggies in one pixel: a star that blinds its surroundings
 
@@ -129,6 +129,5 @@ def place_sky(images, survey, rng):
         patch = np.rot90(pool[number], turn[i] % 4, axes=(1, 2))
         patch = patch[:, ::-1] if turn[i] >= 4 else patch
         observed[i] += patch
-        middle = np.median(patch, axis=(1, 2), keepdims=True)
-        sky_rms[i] = 1.4826 * np.median(np.abs(patch - middle), axis=(1, 2))
+        sky_rms[i] = robust_std(patch, axis=(1, 2))
     return observed, sky_rms

@@ -1,0 +1,93 @@
+"""
+An observed spectrum, step by step
+==================================
+
+Measuring needs no image and no network. This page takes a spectrum through the analysis as
+`~photospec.analysis.measure_properties` does: redshift, stars, kinematics, emission lines, indices.
+"""
+
+# %%
+# A spectrum
+# ----------
+#
+# Simulated as the SDSS takes it, with noise; yours is read by
+# `~photospec.spectrum.read_spectrum` from files of the SDSS, DESI, or whatever specutils reads.
+
+import numpy as np
+
+from photospec.simulation import Survey
+from photospec.spectrum import WAVELENGTH, from_arrays
+
+batch = Survey.sdss_main(seed=5).simulate(4)
+galaxy = 2
+ivar = batch.ivar[galaxy]
+sigma = np.where(ivar > 0, 1 / np.sqrt(np.where(ivar > 0, ivar, 1)), np.inf)
+spectrum = from_arrays(WAVELENGTH, batch.flux[galaxy], sigma=sigma, mask=ivar <= 0)
+
+# %%
+# Redshift
+# --------
+#
+# A coarse scan of all redshifts with templates, then a fine fit around its best minima.
+
+from photospec.analysis import measure_redshift
+
+redshift = measure_redshift(spectrum)
+print(f"{redshift.redshift:.5f} ± {redshift.error:.5f}; ", redshift.reason)
+print(f"put in {batch.truth['redshift'][galaxy]:.5f}")
+
+# %%
+# Stars
+# -----
+#
+# Old and young populations, rich and poor in metals, behind dust and blurred by the velocities of
+# the stars, as pPXF fits them.
+
+from photospec.analysis import fit_populations
+
+fit = fit_populations(spectrum, float(redshift.redshift))
+fit
+
+# %%
+# Gas
+# ---
+
+from photospec.analysis import classify_bpt, measure_lines
+
+lines = measure_lines(fit)
+for name in ("halpha", "nii_6584", "hbeta", "oiii_5007"):
+    flux, error = lines[name]
+    print(
+        f"{name:10} {flux:7.1f} ± {error:4.1f}   put in {batch.truth[name + '_flux'][galaxy]:7.1f}"
+    )
+classify_bpt(lines)
+
+# %%
+# Indices
+# -------
+
+from photospec.analysis import measure_indices
+
+indices = measure_indices(spectrum, float(redshift.redshift), indices=["dn4000", "hdelta_a", "mgb"])
+indices.names, indices.value, indices.error
+
+# %%
+# What was fitted
+# ---------------
+
+from matplotlib import pyplot as plt
+
+from photospec.figures import plot_spectrum
+
+figure, axes = plt.subplots(figsize=(9, 3.4), layout="constrained")
+plot_spectrum(
+    axes,
+    WAVELENGTH,
+    batch.flux[galaxy],
+    redshift=float(redshift.redshift),
+    truth=batch.truth_flux[galaxy],
+    label="observed",
+)
+axes.set_xlabel("Observed wavelength in vacuum [Å]")
+axes.set_ylabel(r"Flux [$10^{-17}$ erg s$^{-1}$ cm$^{-2}$ Å$^{-1}$]")
+plt.show()

@@ -1,0 +1,65 @@
+"""The recipe that makes weights: what it asks for, and the whole way in small."""
+
+import importlib.util
+import math
+from dataclasses import replace
+
+import pytest
+
+from photospec import PhotoSpectrograph
+from photospec.simulation import Survey
+
+
+@pytest.fixture(scope="module")
+def recipes(repository):
+    path = repository / "recipes" / "default_weights.py"
+    spec = importlib.util.spec_from_file_location("default_weights", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("stage", ["base", "super-resolution", "contrastive"])
+def test_what_a_survey_asks_for(recipes, stage):
+    survey = Survey.named("desi_legacy")
+    recipe = recipes.recipe_of(survey)
+    config = recipes.stage_config(stage, survey, recipe, "default", 1.0)
+    assert config.max_steps == recipe.steps[stage]
+    assert config.data.missing_bands == (0.06, 0.0, 0.55, 0.06)
+    assert config.size.image.masked_bands
+    assert config.fine_tuning.other_survey
+    if stage != "contrastive":
+        assert config.size.max_redshift == 0.8
+    sdss = Survey.named("sdss_main")
+    config = recipes.stage_config(stage, sdss, recipes.recipe_of(sdss), "", 0.01)
+    assert not config.data.missing_bands
+    assert not config.fine_tuning.init
+    assert config.max_steps >= 10
+
+
+def test_a_survey_without_a_recipe(recipes, tmp_path):
+    Survey.named("lsst").replace(name="mine").write(tmp_path / "mine.toml")
+    survey = recipes.find_survey(str(tmp_path / "mine.toml"))
+    recipe = recipes.recipe_of(survey)
+    assert set(recipe.pairs) == {"main", "test"}
+    assert math.isclose(recipe.max_redshift, 0.8)
+    assert recipes.find_survey("lsst") == Survey.named("lsst")
+
+
+@pytest.mark.slow
+def test_the_whole_way_in_small(recipes, tmp_path, monkeypatch):
+    """And again, which does nothing over: files and runs are there."""
+    monkeypatch.setattr(recipes, "PRESET", "tiny")
+    survey = Survey.named("desi_legacy").replace(name="mine")
+    survey.write(tmp_path / "mine.toml")
+    pairs = {"main": {"n": 1, "seed": 1}, "test": {"n": 1, "seed": 2, "r_limit": 20.0}}
+    recipe = recipes.Recipe(pairs=pairs, missing={"i": 0.5}, least=640)
+    recipe = replace(recipe, steps=dict.fromkeys(recipes.STAGES, 20))
+    for _ in range(2):
+        recipes.run(
+            tmp_path / "work", "", 1, "cpu", 1.0, survey=str(tmp_path / "mine.toml"), recipe=recipe
+        )
+    made = PhotoSpectrograph.load(tmp_path / "work" / "spectrograph")
+    assert made.config.survey == "mine"
+    assert made.config.may_miss == ("i",)
+    assert (tmp_path / "work" / "card" / "card.txt").exists()

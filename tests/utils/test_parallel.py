@@ -1,0 +1,32 @@
+"""Work in several processes: order, bounded look-ahead, workers that die."""
+
+import math
+
+from photospec.utils.parallel import _AHEAD, _Worker, map_in_processes
+
+
+def test_results_come_in_order_and_tasks_are_not_taken_far_ahead():
+    taken = []
+
+    def tasks():
+        for i in range(40):
+            taken.append(i)
+            yield (i,)
+
+    results = map_in_processes(math.factorial, tasks(), 2, None)
+    assert next(results) == 1
+    assert len(taken) <= 2 * _AHEAD  # what nobody took yet stays unmade: memory is bounded
+    assert [1, *results] == [math.factorial(i) for i in range(40)]
+
+
+def test_a_worker_that_dies_costs_its_own_task_only(monkeypatch):
+    work = _Worker.__call__
+
+    def die_at_three(self, task):
+        if task[1] == (3,):
+            self.process.kill()
+        return work(self, task)
+
+    monkeypatch.setattr(_Worker, "__call__", die_at_three)
+    results = map_in_processes(math.factorial, [(i,) for i in range(6)], 2, lambda i: f"lost {i}")
+    assert list(results) == [1, 1, 2, "lost 3", 24, 120]
