@@ -23,6 +23,7 @@ release = version = _version("photospec")
 extensions = [
     "numpydoc",
     "references",
+    "tables_of_files",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.doctest",  # testsetup; tests/test_docs.py runs the code

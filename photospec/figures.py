@@ -361,16 +361,10 @@ def _title(table, row):
     if "bpt_class" in table.colnames and not np.ma.is_masked(table["bpt_class"][row]):
         probability = _number(table, "bpt_class_probability", row)
         share = f" ({probability:.0%})" if np.isfinite(probability) else ""
-        parts.append(f"{_class_name(table['bpt_class'][row])}{share}")
+        parts.append(f"{str(table['bpt_class'][row]).replace('_', ' ').lower()}{share}")
     if flags := _flags(table, row):
         parts.append(f"[{flags}]")
     return _GAP.join(parts)
-
-
-def _class_name(name):
-    """Name of a class as people write it: "LINER", "Seyfert", "star-forming"."""
-    names = {"LINER": "LINER", "SEYFERT": "Seyfert", "STAR_FORMING": "star-forming"}
-    return names.get(str(name), str(name).replace("_", " ").lower())
 
 
 def _error(error, digits):

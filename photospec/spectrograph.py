@@ -342,14 +342,8 @@ class PhotoSpectrograph:
         CandidateSpectra
             For a sequence, a list of them; `sample_each` gives them one after the other.
         """
-        images, single = as_list(image)
-        if single and not isinstance(image, NDData | ImageArray):
-            raise InputError(
-                f"image: expected NDData, or a sequence of NDData, got {type(image).__name__}"
-            )
         n_candidates = check_draws(n_candidates, seed, self.config.sampling.n_candidates)
-        identifiers = identifier if identifier is None or not single else [identifier]
-        images, *_ = self._prepare_all(image if single else images, identifiers)
+        images, single, *_ = self._prepare_all(image, identifier)
         found = list(self._candidates(images, n_candidates, seed, intrinsic))
         return found[0] if single else found
 

@@ -15,7 +15,7 @@ from photospec.figures import (
     save_figure,
 )
 from photospec.lines import LINES
-from photospec.spectrum import WAVELENGTH, from_arrays
+from photospec.spectrum import FLUX_UNIT, WAVELENGTH, from_arrays
 
 FLUX = np.linspace(1, 3, WAVELENGTH.size)
 
@@ -89,6 +89,51 @@ def test_titles_tell_the_error_of_a_prediction_from_that_of_a_measurement():
     first, second = galaxy_rows(from_arrays(WAVELENGTH, np.stack([FLUX, FLUX])), table)
     assert first.title == "z = 0.1295 ± 0.0140"
     assert second.title == "z = 0.12953 ± 0.00001 (measurement only)"
+
+
+def test_titles_have_the_class_with_its_probability_and_the_flags():
+    table = QTable({"redshift": [0.1], "redshift_error": [1e-7], "bpt_class": ["LINER"]})
+    table["bpt_class_probability"] = [0.625]
+    table["image_flags"] = ["out_of_distribution; masked_core"]
+    (row,) = galaxy_rows(from_arrays(WAVELENGTH, FLUX), table)
+    expected = "z = 0.10000 ± <0.00001   liner (62%)   [out of distribution, masked core]"
+    assert row.title == expected
+
+
+def test_long_titles_are_broken_between_their_parts():
+    parts = ["a long name of a file.fits", "z = 0.1 ± 0.01", "Dn4000 = 1.5", "[" + 50 * "x" + "]"]
+    rows = [GalaxyRow(WAVELENGTH, FLUX, title="   ".join(parts))]
+    (figure,) = galaxy_figures(rows)
+    title = figure.axes[0].get_title(loc="left")
+    assert title.split("\n") == ["   ".join(parts[:3]), parts[3]]
+
+
+def test_the_spread_of_the_candidates_is_drawn_with_a_legend():
+    spectra = from_arrays(WAVELENGTH, FLUX, meta={"spread": 0.5 * FLUX * FLUX_UNIT})
+    (row,) = galaxy_rows(spectra, QTable({"redshift": [0.1]}))
+    np.testing.assert_allclose(row.spread, 0.5 * FLUX)
+    (figure,) = galaxy_figures([row])
+    (axes,) = figure.axes
+    (band,) = axes.collections
+    edges = band.get_paths()[0].vertices[:, 1]
+    assert edges.min() == pytest.approx(0.5 * FLUX.min(), rel=1e-2)
+    assert edges.max() == pytest.approx(1.5 * FLUX.max(), rel=1e-2)
+    texts = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert "± standard deviation of the candidates" in texts
+    assert axes.get_ylim()[1] > edges.max()
+
+
+def test_noise_does_not_rule_the_axes_and_lines_do():
+    rng = np.random.default_rng(1)
+    noisy = FLUX + rng.normal(0, 0.1, FLUX.size)
+    noisy[4300:] += rng.normal(0, 20, 200)  # residuals of the sky
+    noisy[2000:2010] += 8  # a line
+    for sigma in (None, np.where(np.arange(FLUX.size) < 4300, 0.1, 20)):
+        axes = Figure().add_subplot()
+        plot_spectrum(axes, WAVELENGTH, noisy, sigma=sigma)
+        low, high = axes.get_ylim()
+        assert 9 < high < 16
+        assert -4 < low <= 0
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,21 @@ from scipy.stats import kstest
 from specutils import Spectrum
 
 import photospec
+from photospec.candidates import read_candidates, write_candidates
 from photospec.dust import band_extinction, galactic_extinction
 from photospec.errors import InputError
 from photospec.image import NANOMAGGY
 from photospec.photometry.apertures import aperture_flux
 from photospec.photometry.filters import band_flux
 from photospec.spectrograph import PhotoSpectrograph
-from photospec.spectrum import FIBRE_RADIUS, WAVELENGTH, from_arrays, smooth, to_arrays
+from photospec.spectrum import (
+    FIBRE_RADIUS,
+    WAVELENGTH,
+    from_arrays,
+    smooth,
+    to_arrays,
+    write_spectra,
+)
 from photospec.weights import FILES, assemble
 
 
@@ -294,6 +302,47 @@ def test_bad_arguments(spectrograph, images, options, message):
         spectrograph.sample(images[0], **options)
 
 
+def test_candidates_of_many_images(spectrograph, images):
+    found = spectrograph.sample(images[:2], 4, seed=3, identifier=["a", "b"])
+    assert [len(candidates) for candidates in found] == [4, 4]
+    alone = spectrograph.sample(images[1], 4, seed=3, identifier="b")
+    np.testing.assert_allclose(found[1].spectra.flux.value, alone.spectra.flux.value, rtol=1e-4)
+    with pytest.raises(InputError, match="one for each of 2 images"):
+        spectrograph.sample(images[:2], identifier="a")
+
+
+def test_predictions_carry_the_spread_of_their_candidates(spectrograph, images):
+    many = spectrograph.predict(images[:2], n_candidates=4, seed=1)
+    candidates = spectrograph.sample(images[0], 4, seed=1)
+    assert many.meta["spread"].shape == many.flux.shape
+    np.testing.assert_allclose(
+        many.meta["spread"][0].value, candidates.spread.value, rtol=1e-3, atol=1e-20
+    )
+    assert candidates.best.meta["spread"].unit == many.flux.unit
+    assert many.meta["weights"] == spectrograph.name
+    one = spectrograph.predict(images[0], n_candidates=1)
+    assert "spread" not in one.meta
+
+
+def test_candidates_go_to_a_file_and_back(spectrograph, images, tmp_path):
+    drawn = spectrograph.sample(images[:2], 3)
+    write_candidates(tmp_path / "c.fits", drawn, images=["a", "b"])
+    back = read_candidates(tmp_path / "c.fits")
+    assert list(back) == ["a", "b"]
+    for one, other in zip(drawn, back.values(), strict=True):
+        np.testing.assert_allclose(other.spectra.flux.value, one.spectra.flux.value, rtol=1e-6)
+        np.testing.assert_allclose(other.similarity, one.similarity)
+        assert other.best_index == one.best_index
+        assert (other.redshift is None) == (one.redshift is None)
+        assert other.spectra.meta["flags"] == one.spectra.meta["flags"]
+        assert other.spectra.meta["lsf_sigma"].shape == (4500,)
+    with pytest.raises(InputError, match="a name of its own for each of 2 images"):
+        write_candidates(tmp_path / "d.fits", drawn, images=["a", "a"])
+    write_spectra(tmp_path / "s.fits", drawn[0].best)
+    with pytest.raises(InputError, match="expected a file of candidates"):
+        read_candidates(tmp_path / "s.fits")
+
+
 def test_bad_images(spectrograph, images):
     cases = [
         ([], "expected at least one image, got an empty sequence"),
@@ -306,8 +355,8 @@ def test_bad_images(spectrograph, images):
         with pytest.raises(InputError, match=message) as error:
             spectrograph.predict(image)
         assert "\n" not in str(error.value)
-    with pytest.raises(InputError, match="sample takes one image"):
-        spectrograph.sample(images)
+        with pytest.raises(InputError, match=message):
+            spectrograph.sample(image)
     dark = NDData(-images[0].data, unit=NANOMAGGY, meta=images[0].meta)
     with pytest.raises(InputError, match=r"expected light within 1\.5 arcsec"):
         spectrograph.predict(dark)

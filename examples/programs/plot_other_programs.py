@@ -50,17 +50,28 @@ back = read_spectrum(folder / "spectra.fits")
 back.flux.shape, back.spectral_axis[:3]
 
 # %%
+# specutils
+# ---------
+#
+# One spectrum per galaxy, with the spread of the candidates as uncertainty:
+
+from specutils import SpectrumList
+
+for spectrum in SpectrumList.read(folder / "spectra.fits"):
+    print(spectrum.flux.shape, spectrum.uncertainty[3000], spectrum.meta["flags"])
+
+# %%
 # Jdaviz
 # ------
 #
-# Specviz opens the file, or takes the spectra from Python:
+# Specviz opens the file:
 #
 # .. code-block:: text
 #
 #     from jdaviz import Specviz
 #
 #     specviz = Specviz()
-#     specviz.load(spectra, data_label="predicted")
+#     specviz.load("spectra.fits", extension="*")
 #     specviz.show()
 #
 # (A notebook's widgets do not work on this page: these lines did not run here.)
@@ -69,15 +80,15 @@ back.flux.shape, back.spectral_axis[:3]
 # The table, for TOPCAT
 # ---------------------
 #
-# Units and descriptions of columns go with it. ECSV keeps all; FITS and VOTable are what TOPCAT and
-# STILTS read fastest. ``photospec predict --table table.fits`` writes them from the command line.
+# Units and descriptions of columns go with it. The ending chooses the format; ``photospec predict
+# --table table.fits`` writes the same from the command line.
 
 from astropy.table import Table
 
-columns = ["redshift", "redshift_error", "dn4000", "halpha_flux", "halpha_ew", "bpt_class", "flags"]
-for name in ("table.ecsv", "table.vot"):
-    kind = {"ecsv": "ascii.ecsv", "vot": "votable"}[name.partition(".")[2]]
-    Table(table[columns]).write(folder / name, format=kind, overwrite=True)
-    read = Table.read(folder / name, format=kind)
-    print(name, len(read), "rows,", read["halpha_flux"].unit)
+from photospec.utils.tables import write_table
+
+for name in ("table.ecsv", "table.vot", "table.fits"):
+    write_table(folder / name, table)
+    read = Table.read(folder / name)
+    print(name, len(read), "rows,", len(read.colnames), "columns,", read["halpha_flux"].unit)
 print((folder / "table.ecsv").read_text()[:700])

@@ -25,16 +25,6 @@ _LABELS = {
     "bpt_class_probability": "fraction of the candidates with a class that have this one",
     "n_candidates": "number of spectra that the errors come from",
     "flags": "what was odd, and why columns are masked",
-    # What the command line adds.
-    "file": "file of the spectrum",
-    "image": "image that the spectrum was predicted from",
-    "ra": "right ascension of the target, ICRS",
-    "dec": "declination of the target, ICRS",
-    "image_flags": "what was odd about the image",
-    "similarity": "cosine of the embeddings of image and spectrum",
-    "galactic_ebv": "E(B-V) of the Milky Way before the galaxy, scale of the SFD map",
-    "drawn_redshift": "redshift at which the networks drew the spectrum",
-    "expected_redshift": "mean of the density that the redshifts are drawn from",
 }
 _GREEK = {"alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta"}
 

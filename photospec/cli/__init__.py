@@ -25,6 +25,7 @@ from photospec.cli import (
     train,
 )
 from photospec.cli.console import guarded
+from photospec.errors import MissingPackageError
 
 __all__ = ["build_parser", "main"]
 
@@ -79,9 +80,15 @@ class _Completion(argparse.Action):
 
         try:
             print(completion(parser, values))
-        except ModuleNotFoundError:
-            parser.error("needs the package shtab: pip install 'photospec[completion]'")
+        except MissingPackageError as exception:
+            parser.error(str(exception))
         parser.exit()
+
+
+def _shell(text):
+    if text not in ("bash", "zsh", "tcsh"):
+        raise argparse.ArgumentTypeError(f"expected bash, zsh or tcsh, got {text!r}")
+    return text
 
 
 def build_parser():
@@ -111,8 +118,9 @@ def build_parser():
     parser.add_argument(
         "--print-completion",
         action=_Completion,
-        choices=("bash", "zsh", "tcsh"),
-        help="print a script that completes verbs and arguments in a shell, and exit",
+        metavar="SHELL",
+        type=_shell,
+        help="print a script that completes verbs and arguments in bash, zsh or tcsh, and exit",
     )
     verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB", required=True)
     for module in (

@@ -171,16 +171,15 @@ def weights_folder(text):
 
     Returns
     -------
-    pathlib.Path or str
-        A path where there is a folder or file of this name; the finished spectrograph where it
-        is the folder of a run. Otherwise the text, for `PhotoSpectrograph.load` to understand or
-        refuse.
+    str
+        The finished spectrograph where it is the folder of a run; otherwise the same text, for
+        `PhotoSpectrograph.load` to understand or refuse.
     """
     path = Path(text)
     finished = path / "spectrograph"
     if not (path / "config.toml").is_file() and (finished / "config.toml").is_file():
-        return finished
-    return path if path.exists() else text
+        return str(finished)
+    return text
 
 
 def add_weights(parser):
@@ -195,7 +194,8 @@ def add_weights(parser):
         "--weights",
         type=weights_folder,
         metavar="W",
-        help="folder of trained weights, or of the run that trained them (default: bundled)",
+        help="folder of trained weights or of the run that trained them, or a name of weights in "
+        "the package (default: those for SDSS)",
     )
     parser.add_argument("--device", metavar="D", help="cpu, cuda or cuda:N (default: cpu)")
 

@@ -7,6 +7,7 @@ Python at each TAB.
 from pathlib import Path
 
 from photospec.cli.arguments import existing_file, weights_folder
+from photospec.utils.optional import optional_imports
 
 __all__ = ["completion"]
 
@@ -26,10 +27,11 @@ def completion(parser, shell):
 
     Raises
     ------
-    ModuleNotFoundError
+    MissingPackageError
         Without the package shtab.
     """
-    import shtab
+    with optional_imports():
+        import shtab
 
     for one in _parsers(parser):
         if getattr(one, "declare", None):

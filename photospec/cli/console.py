@@ -160,7 +160,7 @@ class LineProgress:
         self._said = self.n
         # A step is counted in parts, whose sum is a little off.
         share = min(round(self.n / self.total, 6), 1.0) if self.total else 1.0
-        text = f"photospec: {self._description}: {share:.0%}, {self.n:.4g} of {self.total}"
+        text = f"photospec: {self._description}: {share:.0%}, {self.n:.4g}/{self.total}"
         passed = now - self._begin
         text += f", {_duration(passed)}"
         if 0 < share < 1:

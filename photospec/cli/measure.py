@@ -23,19 +23,6 @@ the measurement alone, and 'flags' says so.
 
 # What is said of predicted spectra whose other candidates are not there.
 _ONE = "one candidate: errors are of the measurement only"
-_NOT_MEASURED = (
-    "file",
-    "image",
-    "ra",
-    "dec",
-    "image_flags",
-    "similarity",
-    "galactic_ebv",
-    "drawn_redshift",
-    "expected_redshift",
-    "n_candidates",
-    "flags",
-)
 
 
 def add_parser(verbs, parents=()):
@@ -131,9 +118,13 @@ def _measured(table, given):
     """Whether anything was measured, for each row; a redshift that was given does not count."""
     import numpy as np
 
+    from photospec.cli.tables import ORIGIN_COLUMNS
+
+    others = {name for name, *_ in ORIGIN_COLUMNS} | {"n_candidates", "flags"}
+    others |= {"redshift"} if given else set()
     found = np.zeros(len(table), bool)
     for name in table.colnames:
-        if name not in (*_NOT_MEASURED, *(("redshift",) if given else ())):
+        if name not in others:
             found |= ~np.broadcast_to(getattr(table[name], "mask", False), len(table))
     return found.tolist()
 

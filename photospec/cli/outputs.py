@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 from photospec.errors import InputError
+from photospec.utils.optional import optional_imports
 
 __all__ = ["check_folder", "check_outputs"]
 
@@ -27,6 +28,8 @@ def check_outputs(outputs, *, suffixes=None, overwrite=False, inputs=()):
     InputError
         If an output exists, is a folder, has an ending of another format, is
         named twice or is an input, or if its folder is missing or not writable.
+    MissingPackageError
+        If its format needs a package that is not installed.
     """
     seen = {Path(path).resolve(): f"the input {path}" for path in inputs}
     for option, path in outputs.items():
@@ -38,6 +41,9 @@ def check_outputs(outputs, *, suffixes=None, overwrite=False, inputs=()):
             raise InputError(
                 f"{option}: expected a file name ending in {' or '.join(endings)}, got {path}"
             )
+        if path.suffix.lower() == ".parquet":
+            with optional_imports():
+                import pyarrow as pa  # noqa: F401 - what is missing is told before the work
         other = seen.setdefault(path.resolve(), option)
         if other != option:
             raise InputError(f"{option}: {path} is also {other}; give it another name")

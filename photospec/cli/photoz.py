@@ -13,7 +13,7 @@ from photospec.cli.arguments import (
 )
 from photospec.cli.console import BAD_INPUT, PARTIAL, error, say
 
-__all__ = ["add_parser", "run"]
+__all__ = ["COLUMNS", "add_parser", "run"]
 
 _DESCRIPTION = """\
 Photometric redshifts of the galaxies in images: the density that the spectra of
@@ -31,6 +31,26 @@ The exit status is 1 if some of the images failed; the others are written.
 # Images that are read together: enough for the networks, few enough to hold.
 _CHUNK = 64
 _QUANTILES = {"q025": 0.025, "q16": 0.16, "q84": 0.84, "q975": 0.975}
+# Column -> meaning, in the order of the table.
+_REDSHIFTS = {
+    "redshift": "mean of the density of the redshift",
+    "redshift_error": "standard deviation of the density",
+    "redshift_median": "median of the density",
+    "redshift_mode": "where the density is highest",
+    **{
+        f"redshift_{name}": f"{q:g} of the probability is below it"
+        for name, q in _QUANTILES.items()
+    },
+}
+#: Columns of the table: (name, unit, meaning).
+COLUMNS = (
+    ("image", "", "name of the image"),
+    ("ra", "deg", "right ascension of the target, ICRS"),
+    ("dec", "deg", "declination of the target, ICRS"),
+    *((name, "", text) for name, text in _REDSHIFTS.items()),
+    ("galactic_ebv", "mag", "E(B-V) of the Milky Way before the galaxy, scale of the SFD map"),
+    ("image_flags", "", "what was odd about the image"),
+)
 _QP_SUFFIXES = (".hdf5", ".fits", ".pq")
 
 
@@ -160,7 +180,6 @@ def _table(found):
     from astropy import units as u
     from astropy.table import QTable
 
-    from photospec.analysis.columns import describe
     from photospec.analysis.properties import masked_column
 
     density, table = found.density, QTable({"image": found.names})
@@ -169,20 +188,15 @@ def _table(found):
         if np.isfinite(values).any():
             table[name] = masked_column(values, u.deg)
             table[name].info.format = ".6f"
-    columns = {
-        "redshift": (density.mean, "mean of the density of the redshift"),
-        "redshift_error": (density.std, "standard deviation of the density"),
-        "redshift_median": (density.median, "median of the density"),
-        "redshift_mode": (density.mode, "where the density is highest"),
-    }
     quantiles = density.quantile(list(_QUANTILES.values())).T
-    for (name, q), values in zip(_QUANTILES.items(), quantiles, strict=True):
-        columns[f"redshift_{name}"] = values, f"redshift with a probability of {q:g} below it"
-    for name, (values, text) in columns.items():
-        table[name] = values
-        table[name].info.format, table[name].info.description = ".5f", text
+    values = [density.mean, density.std, density.median, density.mode, *quantiles]
+    for name, one in zip(_REDSHIFTS, values, strict=True):
+        table[name] = one
+        table[name].info.format = ".5f"
     table["galactic_ebv"] = found.ebv * u.mag
     table["image_flags"] = ["; ".join(flags) for flags in density.flags]
-    describe(table)
+    for name, _, text in COLUMNS:
+        if name in table.colnames:
+            table[name].info.description = text
     table.meta["weights"] = found.weights
     return table

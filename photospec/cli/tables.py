@@ -22,10 +22,26 @@ _ORIGIN = {
     "drawn_redshift": "drawn_redshift",
     "expected_redshift": "expected_redshift",
 }
-_UNITS = {"ra": "deg", "dec": "deg", "galactic_ebv": "mag"}
 _FORMATS = {"ra": ".6f", "dec": ".6f", "similarity": ".5f", "galactic_ebv": ".5g"}
 # Entries of ``meta`` that go into that of the table.
 _OF_ALL = ("weights", "seed", "galactic_extinction")
+
+
+#: What the columns of `add_origin`, and ``file``, are: (name, unit, meaning), for the reference.
+ORIGIN_COLUMNS = (
+    ("file", "", "file of the spectrum (measure)"),
+    ("image", "", "image that the spectrum was predicted from"),
+    ("ra", "deg", "right ascension of the target, ICRS"),
+    ("dec", "deg", "declination of the target, ICRS"),
+    ("image_flags", "", "what was odd about the image"),
+    ("similarity", "", "cosine of the embeddings of image and spectrum"),
+    ("galactic_ebv", "mag", "E(B-V) of the Milky Way before the galaxy, scale of the SFD map"),
+    ("drawn_redshift", "", "redshift at which the networks drew the spectrum"),
+    ("expected_redshift", "", "mean of the density that the redshifts are drawn from"),
+)
+
+_UNITS = {name: unit for name, unit, _ in ORIGIN_COLUMNS}
+_MEANING = {name: text for name, _, text in ORIGIN_COLUMNS}
 
 
 def add_origin(table, spectra, best=None):
@@ -46,8 +62,6 @@ def add_origin(table, spectra, best=None):
     from astropy import units as u
     from astropy.table import Column, MaskedColumn
 
-    from photospec.analysis.columns import describe
-
     place = 0
     for key, name in _ORIGIN.items():
         values = _per_row(spectra, key, len(table), best)
@@ -61,12 +75,12 @@ def add_origin(table, spectra, best=None):
             numbers = np.array([np.nan if v is None else v for v in values], float)
             column = MaskedColumn(numbers, mask=~np.isfinite(numbers), format=_FORMATS.get(name))
             column.format = column.format or ".6f"
-        if name in _UNITS:
+        if _UNITS[name]:
             column.unit = u.Unit(_UNITS[name])
         front = name in ("image", "ra", "dec")
+        column.description = _MEANING[name]
         table.add_column(column, name=name, index=place if front else None)
         place += front
-    describe(table)
     for key in _OF_ALL:
         if key in spectra.meta:
             table.meta[key] = spectra.meta[key]

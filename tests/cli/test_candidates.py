@@ -7,6 +7,7 @@ from astropy.table import QTable
 
 from photospec.analysis import combine_candidates, measure_properties
 from photospec.cli import _candidates, main
+from photospec.cli._predictions import best_row
 from photospec.image import read_image
 from photospec.spectrograph import PhotoSpectrograph
 from photospec.spectrum import read_spectrum, to_arrays
@@ -59,7 +60,7 @@ def test_table_holds_the_spread_of_the_candidates(images, tiny_weights, monkeypa
 def test_one_image_gives_the_bits_of_predict(images, tiny_weights):
     image = read_image(images[1])
     spectrograph = PhotoSpectrograph.load(tiny_weights)
-    drawn = _candidates.best_row(spectrograph.sample(image, None, seed=5))
+    drawn = best_row(spectrograph.sample(image, None, seed=5))
     predicted = spectrograph.predict([image], seed=5)
     np.testing.assert_array_equal(drawn.flux.value, predicted.flux.value)
     for name in ("similarity", "flags", "n_candidates", "seed"):

@@ -1,16 +1,18 @@
 """The command line: what it writes, what it says, and how it ends."""
 
 import errno
+import os
 import warnings
 
 import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import QTable
+from specutils import SpectrumList
 
 import photospec
 import photospec.analysis
-from photospec.candidates import CandidateSpectra
+from photospec.candidates import CandidateSpectra, read_candidates
 from photospec.cli import build_parser, main
 from photospec.errors import InputError
 from photospec.image import prepare_image
@@ -27,21 +29,20 @@ class FakeSpectrograph:
         cls.settings = {"path": path, "device": device}
         return cls()
 
-    def predict(self, images, **settings):
-        self.settings.update(settings)
-        level = [prepare_image(image).data[2].sum() for image in images]
-        flux = np.array(level)[:, None] * np.linspace(1, 2, WAVELENGTH.size)
-        return from_arrays(
-            WAVELENGTH, flux, lsf=2.0, meta={"flags": [["padded", "resampled"]] * len(images)}
-        )
+    def prepare(self, image):
+        return prepare_image(image)
 
-    def sample(self, image, n_candidates, **settings):
-        spectrum = self.predict([image], n_candidates=n_candidates, **settings)
-        meta = spectrum.meta | {"flags": spectrum.meta["flags"][0]}
+    def sample_each(self, images, n_candidates, **settings):
+        self.settings.update(settings, n_candidates=n_candidates)
         n = n_candidates or 3
-        flux = np.repeat(to_arrays(spectrum).flux, n, axis=0)
-        spectra = from_arrays(WAVELENGTH, flux, lsf=2.0, meta=meta)
-        return CandidateSpectra(spectra, np.arange(n) / n)
+        for image in images:
+            level = image.data[2].sum() * np.linspace(0.9, 1.1, n)
+            flux = level[:, None] * np.linspace(1, 2, WAVELENGTH.size)
+            meta = {"flags": ["padded", "resampled"], "seed": 4, "weights": "fake", "nfe": 1}
+            meta |= {"n_candidates": n, "galactic_ebv": 0.03}
+            spectra = from_arrays(WAVELENGTH, flux, lsf=2.0, meta=meta)
+            redshift = np.linspace(0.1, 0.12, n)
+            yield CandidateSpectra(spectra, np.arange(n) / n, redshift, n // 2, 0.11)
 
 
 def fake_measure(spectrum, **settings):
@@ -117,6 +118,74 @@ def test_predict_writes_spectra_table_and_figure(fakes, in_folder, capsys):
     assert "s.fits: 3 spectra" in printed.out
     assert "predict: 100%" in printed.err
     assert [path.name for path in in_folder.glob("*partial*")] == []
+
+
+def test_predict_writes_all_candidates_and_products(fakes, in_folder):
+    os.mkdir("images")
+    for name in "ab":
+        save(f"images/{name}.fits", galaxy())
+    outputs = ["--candidates", "c.fits", "--products", "products", "--table", "t.fits"]
+    assert main(["predict", "images", *outputs, "--n-candidates", "4", "--quiet"]) == 0
+    candidates = read_candidates("c.fits")
+    assert list(candidates) == ["images/a.fits", "images/b.fits"]
+    one = candidates["images/b.fits"]
+    assert (len(one), one.best_index, one.expected_redshift) == (4, 2, 0.11)
+    assert one.spectra.meta["flags"] == ["padded", "resampled"]
+    np.testing.assert_allclose(one.redshift, np.linspace(0.1, 0.12, 4))
+    products = sorted(path.name for path in (in_folder / "products").iterdir())
+    assert products == ["a.fits", "b.fits"]
+    table = QTable.read("t.fits", character_as_bytes=False)
+    assert table.meta["WEIGHTS"] == "fake"
+    assert main(["predict", "images", "--products", "products", "--quiet"]) == 2
+
+
+def test_products_of_images_of_one_name_are_refused(fakes, in_folder, capsys):
+    for folder in ("a", "b"):
+        os.mkdir(folder)
+        save(f"{folder}/x.fits")
+    assert main(["predict", "a", "b", "--products", "p", "--quiet"]) == 2
+    one_error(capsys, "--products", "different names")
+    assert main(["predict", "a", "-o", "s.fits", "--observed", "x.fits", "--quiet"]) == 2
+    one_error(capsys, "--observed", "--products")
+
+
+def test_rows_say_where_the_galaxy_is(fakes, in_folder):
+    path = save("image.fits", scale=None)
+    header = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 150.0, "CRVAL2": 2.0}
+    header |= {"CRPIX1": 49.0, "CRPIX2": 49.0, "CDELT1": -0.396 / 3600, "CDELT2": 0.396 / 3600}
+    with fits.open(path, mode="update") as hdus:
+        hdus[0].header.update(header)
+    assert main(["predict", path, "--table", "t.ecsv", "-o", "s.fits", "--quiet"]) == 0
+    table = QTable.read("t.ecsv")
+    assert table.colnames[:3] == ["image", "ra", "dec"]
+    assert table["ra"][0].to_value("deg") == pytest.approx(150, abs=1e-5)
+    assert table["dec"][0].to_value("deg") == pytest.approx(2, abs=1e-5)
+    (spectrum,) = SpectrumList.read("s.fits")
+    assert spectrum.meta["image"] == "image.fits"
+    assert spectrum.meta["ra"] == pytest.approx(150, abs=1e-5)
+    assert spectrum.uncertainty.array.min() > 0
+
+
+def test_measure_says_that_errors_are_not_those_of_the_prediction(fakes, in_folder, capsys):
+    images = [save(f"{name}.fits") for name in "ab"]
+    outputs = ["-o", "s.fits", "--candidates", "c.fits"]
+    assert main(["predict", *images, *outputs, "--n-candidates", "4", "--quiet"]) == 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", photospec.errors.PhotospecWarning)
+        assert main(["measure", "s.fits", "-o", "t.ecsv", "--quiet"]) == 0
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("photospec: warning: s.fits holds predicted spectra")
+    table = QTable.read("t.ecsv")
+    assert list(table["image"]) == images
+    assert list(table["file"]) == ["s.fits"] * 2
+    assert all("errors are of the measurement only" in text for text in table["flags"])
+
+    assert main(["measure", "c.fits", "-o", "u.ecsv", "--figure", "u.png", "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+    table = QTable.read("u.ecsv")
+    assert list(table["image"]) == images
+    assert list(table["n_candidates"]) == [4, 4]
+    assert all(text == "errors from 4 candidates" for text in table["flags"])
 
 
 def test_more_images_than_one_chunk_are_joined_in_order(fakes, in_folder):

@@ -58,7 +58,7 @@ def test_table_and_densities(weights, cutouts, tmp_path, capsys):
     np.testing.assert_allclose(table["redshift_error"], density.std, rtol=1e-5)
     np.testing.assert_allclose(table["redshift_q84"], density.quantile(0.84), rtol=1e-5)
     assert (table["redshift_q16"] < table["redshift_median"]).all()
-    assert (table["galactic_ebv"] == 0.1).all()
+    assert (table["galactic_ebv"].to_value("mag") == 0.1).all()
     flags = np.ma.filled(np.ma.asarray(table["image_flags"]), "").tolist()
     assert flags == ["; ".join(one) for one in density.flags]
     ensemble = qp.read(str(outputs[1]))
