@@ -58,14 +58,14 @@ def model_card(
     images : sequence of path-like
         Real images.
     catalogue : path-like, optional
-        Real photometry and redshifts, see `photospec.evaluation.photometry.read_catalogue`.
+        Real photometry and redshifts, see ``photospec.evaluation.photometry.read_catalogue``.
     real : dict of str to (RealGalaxies, RealGalaxies), optional
         By the sample's name: galaxies never trained on, and others of the same catalogue, see
-        `photospec.evaluation.real_redshifts`. Their tables come first.
+        ``photospec.evaluation.real_redshifts``. Their tables come first.
     classes : (RealGalaxies, RealGalaxies), optional
-        With kinds, never trained on and others, see `photospec.evaluation.real_agn`.
+        With kinds, never trained on and others, see ``photospec.evaluation.real_agn``.
     known, strange : dict, optional
-        See `photospec.evaluation.real_images.known_card` and `flagged_card`.
+        See ``photospec.evaluation.real_images.known_card`` and ``flagged_card``.
     settings : Settings, optional
         By default `Settings.of_card`.
     report : callable

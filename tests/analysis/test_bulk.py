@@ -7,7 +7,12 @@ import pytest
 from scipy.optimize import nnls
 
 from photospec.analysis import fit_populations, measure_candidates, measure_properties
-from photospec.analysis.bulk import fit_populations_bulk, reason_not_bulk
+from photospec.analysis.bulk import (
+    fit_populations_bulk,
+    measure_lines_bulk,
+    measure_redshift_bulk,
+    reason_not_bulk,
+)
 from photospec.analysis.bulk.frames import Sources
 from photospec.analysis.bulk.indices import indices_of_block
 from photospec.analysis.bulk.kinematics import Lines, fit_kinematics
@@ -19,10 +24,11 @@ from photospec.analysis.emission.measure import measure_lines
 from photospec.analysis.emission.model import GROUPS, group_profiles
 from photospec.analysis.gate import take
 from photospec.analysis.indices.measure import indices_of_row
-from photospec.analysis.populations.log_spectrum import to_log_spectrum
+from photospec.analysis.populations.log_spectrum import SDSS_STEP, to_log_spectrum
 from photospec.analysis.populations.resolution import resampling_matrix
 from photospec.analysis.populations.templates import bc03_templates
 from photospec.analysis.properties import COLUMNS, INDEX_COLUMNS
+from photospec.analysis.redshift import measure_redshift
 from photospec.errors import InputError
 from photospec.lines import LINES
 from photospec.spectrum import WAVELENGTH, from_arrays, to_arrays
@@ -213,6 +219,33 @@ def test_broad_lines_are_left_to_the_exact_path(make_galaxy, width, strength):
     assert np.isnan(_values(bulk, "halpha_broad_flux")[1])
 
 
+@pytest.mark.parametrize("apart", [350])
+def test_two_velocity_components_are_left_to_the_exact_path(make_galaxy, apart):
+    """Lines with two peaks, `apart` km/s to either side: every number is that of the exact path."""
+    stars = make_galaxy(0.08, lines=0.0, dispersion=120.0, wavelength=WAVELENGTH).flux.value
+    flux = stars.copy()
+    for name, strength in (("hbeta", 40.0), ("oiii_4959", 20.0), ("oiii_5007", 60.0),
+                           ("halpha", 140.0), ("nii_6548", 16.0), ("nii_6584", 48.0)):  # fmt: skip
+        for side in (-1, 1):
+            centre = LINES[name].wavelength * 1.08 * np.exp(side * apart / SPEED_OF_LIGHT)
+            sigma = np.hypot(centre * 80.0 / SPEED_OF_LIGHT, 2.3)
+            profile = np.exp(-0.5 * ((WAVELENGTH - centre) / sigma) ** 2)
+            flux += 0.5 * strength * profile / sigma / np.sqrt(2 * np.pi)
+    spectra = from_arrays(WAVELENGTH, np.array([flux, stars]), lsf=2.3)
+    bulk, exact = (
+        measure_properties(spectra, redshift=0.08, method=method) for method in ("bulk", "ppxf")
+    )
+    assert bulk.meta["method"] == "bulk"
+    assert bulk["flags"][0] == exact["flags"][0]
+    assert bulk["bpt_class"][0] == exact["bpt_class"][0]
+    assert "two velocity components" in exact["flags"][0]
+    for name in ("halpha_flux", "nii_6584_flux", "oiii_5007_ew", "log_nii_ha", "ebv", "dn4000"):
+        for column in (name, f"{name}_error"):
+            np.testing.assert_allclose(
+                _values(bulk, column)[0], _values(exact, column)[0], rtol=1e-9, err_msg=column
+            )
+
+
 def test_masked_samples_and_extinction(spectra):
     """As on the exact path: a masked line is not measured, foreground dust is taken off."""
     row = _rows(spectra)[1]
@@ -364,6 +397,40 @@ def test_screened_non_negative_least_squares_is_scipys(start):
         assert set(np.flatnonzero(weights)) <= set(kept)
 
 
+def test_lines_fitted_together_are_those_fitted_one_by_one(spectra):
+    fits = fit_populations_bulk(_rows(spectra)[:4], np.array(REDSHIFTS[:4]))
+    together = measure_lines_bulk(fits)
+    assert sum(one is not None for one in together) >= 2
+    for fit, one in zip(fits, together, strict=True):
+        if one is None:  # perhaps broad: left to the other
+            continue
+        judge = measure_lines(fit, nonlinear=gauss_newton)
+        assert one.names == judge.names
+        assert one.reason == judge.reason
+        assert one.flags == judge.flags
+        seen = ~judge.mask
+        assert np.all(np.abs(one.flux - judge.flux)[seen] < 0.1 * judge.flux_error[seen])
+        np.testing.assert_allclose(one.flux_error, judge.flux_error, rtol=0.05)
+        np.testing.assert_allclose(one.continuum, judge.continuum, rtol=1e-9)
+        known = np.isfinite(judge.ew)
+        assert np.all(np.abs(one.ew - judge.ew)[known] < 0.1 * judge.ew_error[known])
+        assert np.median(np.abs(one.ew_error / judge.ew_error - 1)[known]) < 0.05
+        np.testing.assert_array_equal(np.isfinite(one.width), np.isfinite(judge.width))
+        np.testing.assert_allclose(one.width, judge.width, atol=5.0)
+
+
+def test_redshifts_near_minima_are_those_of_the_whole_scan(spectra):
+    arrays = to_arrays(spectra)
+    mask = np.zeros(arrays.flux.shape, bool)
+    mask[2, 1500:1600] = True  # a gap: scanned in full
+    arrays = replace(arrays, mask=mask)
+    fit, judge = measure_redshift_bulk(arrays, (0.0, 0.8)), measure_redshift(arrays)
+    np.testing.assert_allclose(fit.redshift, REDSHIFTS, atol=3e-4)
+    np.testing.assert_array_equal(fit.redshift, judge.redshift)
+    np.testing.assert_array_equal(fit.warning, judge.warning)
+    np.testing.assert_allclose(fit.solutions.spread(), judge.solutions.spread(), rtol=0.05)
+
+
 def test_indices_are_those_of_the_exact_path(spectra):
     arrays = to_arrays(spectra)
     rng = np.random.default_rng(1)
@@ -389,3 +456,14 @@ def test_indices_are_those_of_the_exact_path(spectra):
 def test_copies_of_a_template_set_share_one_library(library):
     copy = replace(library.templates, basis=library.templates.basis.copy())
     assert library_of(copy) is library
+
+
+def test_pixels_of_a_logarithmic_grid_add_no_error(library):
+    """As on the exact path, which does not resample them."""
+    wavelength = 3900 * np.exp(SDSS_STEP * np.arange(3600))
+    flux = np.interp(wavelength / 1.05, library.wavelength, np.ones(library.wavelength.size))
+    for grid, expected in ((wavelength, 0.0), (np.arange(3900.0, 8900.0), 14.0)):
+        row = to_arrays(from_arrays(grid, np.interp(grid, wavelength, flux), lsf=2.3))
+        frames = Sources.of([row]).at(np.arange(1), np.array([0.05]), library)
+        assert frames.pixel_box == pytest.approx(expected, rel=0.05)
+        assert frames.pixel_box == to_log_spectrum(row, 0.05).pixel_box
