@@ -40,7 +40,20 @@ def test_what_is_imported_is_declared(project):
     extras = project["optional-dependencies"]
     groups = [
         project["dependencies"],
-        *(extras[name] for name in ("archive", "measure", "qp", "simulate", "survey", "train")),
+        *(
+            extras[name]
+            for name in (
+                "archive",
+                "hub",
+                "measure",
+                "qp",
+                "report",
+                "search",
+                "simulate",
+                "survey",
+                "train",
+            )
+        ),
     ]
     declared = {name_of(text) for group in groups for text in group} | {"photospec"}
     declared |= CHOSEN_BY_USERS

@@ -11,7 +11,7 @@ __all__ = ["MAD_TO_STD", "ks_distance", "pit", "robust_std"]
 MAD_TO_STD = float(1 / norm.ppf(0.75))
 
 
-def robust_std(values, axis=None):
+def robust_std(values, axis=None, *, about=None):
     """Return the standard deviation that a Gaussian of the same MAD has, ignoring NaN.
 
     Parameters
@@ -19,19 +19,26 @@ def robust_std(values, axis=None):
     values : array_like
     axis : int or None
         Along which; None takes all values together.
+    about : float, optional
+        Deviations are taken from this number, and an offset from it counts as scatter;
+        by default from the median.
 
     Returns
     -------
     float or ndarray
-        1.4826 times the median absolute deviation from the median
-        (`astropy.stats.mad_std`).
+        1.4826 times the median absolute deviation (`astropy.stats.mad_std`).
 
     Examples
     --------
     >>> round(float(robust_std([1.0, 2.0, 3.0, 4.0, 100.0])), 4)
     1.4826
     """
-    return mad_std(np.asarray(values, float), axis=axis, ignore_nan=True)
+    values = np.asarray(values, float)
+    if about is None:
+        return mad_std(values, axis=axis, ignore_nan=True)
+    # The median of deviations and their mirror images is zero.
+    both = np.concatenate([values - about, about - values], axis=axis)
+    return mad_std(both, axis=axis, ignore_nan=True)
 
 
 def pit(draws, truth, *, counts=None, seed=0):

@@ -219,6 +219,33 @@ def test_broad_lines_are_left_to_the_exact_path(make_galaxy, width, strength):
     assert np.isnan(_values(bulk, "halpha_broad_flux")[1])
 
 
+@pytest.mark.parametrize("apart", [350])
+def test_two_velocity_components_are_left_to_the_exact_path(make_galaxy, apart):
+    """Lines with two peaks, `apart` km/s to either side: every number is that of the exact path."""
+    stars = make_galaxy(0.08, lines=0.0, dispersion=120.0, wavelength=WAVELENGTH).flux.value
+    flux = stars.copy()
+    for name, strength in (("hbeta", 40.0), ("oiii_4959", 20.0), ("oiii_5007", 60.0),
+                           ("halpha", 140.0), ("nii_6548", 16.0), ("nii_6584", 48.0)):  # fmt: skip
+        for side in (-1, 1):
+            centre = LINES[name].wavelength * 1.08 * np.exp(side * apart / SPEED_OF_LIGHT)
+            sigma = np.hypot(centre * 80.0 / SPEED_OF_LIGHT, 2.3)
+            profile = np.exp(-0.5 * ((WAVELENGTH - centre) / sigma) ** 2)
+            flux += 0.5 * strength * profile / sigma / np.sqrt(2 * np.pi)
+    spectra = from_arrays(WAVELENGTH, np.array([flux, stars]), lsf=2.3)
+    bulk, exact = (
+        measure_properties(spectra, redshift=0.08, method=method) for method in ("bulk", "ppxf")
+    )
+    assert bulk.meta["method"] == "bulk"
+    assert bulk["flags"][0] == exact["flags"][0]
+    assert bulk["bpt_class"][0] == exact["bpt_class"][0]
+    assert "two velocity components" in exact["flags"][0]
+    for name in ("halpha_flux", "nii_6584_flux", "oiii_5007_ew", "log_nii_ha", "ebv", "dn4000"):
+        for column in (name, f"{name}_error"):
+            np.testing.assert_allclose(
+                _values(bulk, column)[0], _values(exact, column)[0], rtol=1e-9, err_msg=column
+            )
+
+
 def test_masked_samples_and_extinction(spectra):
     """As on the exact path: a masked line is not measured, foreground dust is taken off."""
     row = _rows(spectra)[1]

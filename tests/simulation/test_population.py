@@ -156,3 +156,16 @@ def test_joining_and_choosing(galaxies):
     columns = parts.to_columns()
     assert columns["magnitude_r"][12] == galaxies.magnitude[40, 2]
     assert "disk_weights" not in columns
+
+
+def test_shares_of_active_nuclei_are_those_of_massive_galaxies():
+    """The settings hold at 10.8 dex, where the sigmoid over mass is 0.77; half at 10.5 is less."""
+    u = (np.arange(20_000) + 0.5) / 20_000
+    for mass, rise in ((10.8, 1.0), (10.5, 0.5 / 0.77), (12.5, 1 / 0.77)):
+        for quiescent, green, share in ((0, 0, 1.0), (1, 1, 1.0), (1, 0, 0.2)):
+            flags = np.full(u.size, bool(quiescent)), np.full(u.size, bool(green))
+            kind = relations.agn_type(CONFIG, np.full(u.size, mass), *flags, u)
+            seyfert = CONFIG.seyfert_fraction * rise * share
+            assert np.mean(kind == 1) == pytest.approx(seyfert, abs=2e-3)
+            liner = CONFIG.liner_fraction * rise
+            assert np.mean(kind == 2) == pytest.approx(liner, abs=2e-3)

@@ -20,3 +20,11 @@ def test_robust_std_along_an_axis_ignores_nan():
 def test_ks_distance_of_uniform_and_of_one_value():
     assert ks_distance((np.arange(1000) + 0.5) / 1000) == pytest.approx(0.0005)
     assert ks_distance(np.full(100, 0.5)) == pytest.approx(0.5)
+
+
+def test_robust_std_about_a_number_counts_an_offset():
+    values = np.random.default_rng(0).normal(5.0, 0.1, (2, 5001))
+    assert robust_std(values) < 0.12
+    assert robust_std(values, about=0.0) == pytest.approx(5 * 1.4826, rel=0.01)
+    mirrored = robust_std(np.append(values[0], -values[0]))
+    assert robust_std(values, axis=1, about=0.0)[0] == pytest.approx(mirrored)

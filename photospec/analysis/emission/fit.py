@@ -720,4 +720,4 @@ def _inflation(residual, dispersion, groups=GROUPS):
     flux = (profile * weight * residual.flux[pixel]).sum(1)
     flux_over_error = flux / np.sqrt((profile**2 * weight).sum(1))
     # About zero, not about the median: an offset is an error too.
-    return float(max(1.0, robust_std(np.append(flux_over_error, -flux_over_error))))
+    return float(max(1.0, robust_std(flux_over_error, about=0.0)))

@@ -231,6 +231,9 @@ def finish(data, kinematics, weights, draw):
     dispersion, floor = kinematics.stars[1], data.matched.floor
     if np.sqrt(max(dispersion**2 - floor**2, 0)) < 0.1 * spectrum.step * SPEED_OF_LIGHT:
         flags.append(f"velocity dispersion unresolved, below about {max(floor, 30):.0f} km/s")
+        # A limit: what lies below is as likely.
+        error = max(numbers["velocity_dispersion_error"], dispersion)
+        numbers["velocity_dispersion_error"] = error
     return _assemble(data, weights, light, numbers, gas, flags, float(ratio))
 
 

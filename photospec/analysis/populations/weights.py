@@ -22,6 +22,7 @@ from photospec.analysis.populations.resolution import MatchedTemplates, match_te
 from photospec.dust import calzetti00
 from photospec.lines import LINES
 from photospec.utils.constants import SPEED_OF_LIGHT
+from photospec.utils.stats import robust_std
 
 __all__ = [
     "FitData",
@@ -260,11 +261,11 @@ def near_lines(wavelength):
 def clip_outliers(data, model):
     """Data without pixels that no model of a galaxy explains, and with errors if it had none.
 
-    Residuals beyond `CLIP` times their robust spread (1.48 times the median absolute
-    deviation, at least the given errors) go, except near emission lines.
+    Residuals beyond `CLIP` times their robust spread about zero (at least the given errors) go,
+    except near emission lines.
     """
     residual = (data.flux - model) / data.sigma
-    spread = 1.4826 * np.median(np.abs(residual[data.good]))
+    spread = robust_std(residual[data.good], about=0.0)
     if not data.spectrum.has_sigma:
         # The fit's own residuals are the only measure of the noise.
         spread = max(spread, 1e-5)
