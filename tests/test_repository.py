@@ -34,8 +34,8 @@ def name_of(requirement):
 
 # Either reads the map of Milky Way dust, where a user has installed it and the map.
 CHOSEN_BY_USERS = {"dustmaps", "sfdmap2"}
-# Distributions of the extras that the tests do without, by what is imported.
-NOT_INSTALLED = {"rail": "pz-rail-base", "ceci": "pz-rail-base"}
+# Packages whose distribution has another name, for where they are not installed.
+DISTRIBUTION = {"faiss": "faiss-cpu", "rail": "pz-rail-base", "ceci": "pz-rail-base"}
 
 
 def test_what_is_imported_is_declared(project):
@@ -56,8 +56,9 @@ def test_what_is_imported_is_declared(project):
             else:
                 continue
             for root in {name.split(".")[0] for name in names} - sys.stdlib_module_names:
-                known = distributions.get(root, [NOT_INSTALLED.get(root, root)])
-                providers = {normal(name) for name in known}
+                providers = {
+                    normal(name) for name in distributions.get(root, [DISTRIBUTION.get(root, root)])
+                }
                 if not providers & declared:
                     undeclared.setdefault(root, path.name)
     assert undeclared == {}
