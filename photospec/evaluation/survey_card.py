@@ -50,6 +50,7 @@ def survey_card(
     Parameters
     ----------
     spectrograph : PhotoSpectrograph
+        Of weights that draw no redshifts only the spectra are judged.
     pairs : sequence of path-like
         Simulated pairs of the survey, never trained on. Those of one magnitude count alike, from
         whichever file they are.
@@ -79,10 +80,10 @@ def survey_card(
     sets = [bands, *(tuple(b for b in bands if b != gone) for gone in config.may_miss)]
     estimates, sections = {}, []
     for these in sets:
-        density = spectrograph.redshift_density(known.images(these))
-        z = known.redshift
-        name = f"networks, {''.join(these)}"
-        estimates[name] = density.mean, density.std, density.pit(z)
+        if spectrograph.draws_redshifts:
+            density = spectrograph.redshift_density(known.images(these))
+            own = density.mean, density.std, density.pit(known.redshift)
+            estimates[f"networks, {''.join(these)}"] = own
         trees = boosted_trees(
             learnt.features(these), learnt.redshift, merit=redshift_merit, tune=False, seed=seed
         )
