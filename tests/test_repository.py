@@ -34,14 +34,15 @@ def name_of(requirement):
 
 # Either reads the map of Milky Way dust, where a user has installed it and the map.
 CHOSEN_BY_USERS = {"dustmaps", "sfdmap2"}
-# Packages whose distribution has another name, for where they are not installed.
-DISTRIBUTION = {"faiss": "faiss-cpu", "rail": "pz-rail-base"}
+# Distributions of the extras that the tests do without, by what is imported.
+NOT_INSTALLED = {"rail": "pz-rail-base", "ceci": "pz-rail-base"}
 
 
 def test_what_is_imported_is_declared(project):
     extras = project["optional-dependencies"]
-    tools = {"all", "dev", "docs", "test"}
-    groups = [project["dependencies"], *(extras[name] for name in set(extras) - tools)]
+    # Those of development hold what only tests, documentation and maintainers import.
+    used = set(extras) - {"all", "dev", "docs", "test"}
+    groups = [project["dependencies"], *(extras[name] for name in used)]
     declared = {name_of(text) for group in groups for text in group} | {"photospec"}
     declared |= CHOSEN_BY_USERS
     distributions = packages_distributions()
@@ -55,9 +56,8 @@ def test_what_is_imported_is_declared(project):
             else:
                 continue
             for root in {name.split(".")[0] for name in names} - sys.stdlib_module_names:
-                providers = {
-                    normal(name) for name in distributions.get(root, [DISTRIBUTION.get(root, root)])
-                }
+                known = distributions.get(root, [NOT_INSTALLED.get(root, root)])
+                providers = {normal(name) for name in known}
                 if not providers & declared:
                     undeclared.setdefault(root, path.name)
     assert undeclared == {}
@@ -248,4 +248,4 @@ def test_both_papers_are_cited(repository):
 
 
 def test_entry_point(project):
-    assert project["scripts"] == {"photospec": "photospec.cli:main"}
+    assert project["scripts"] == {"photospec": "photospec.__main__:main"}

@@ -293,6 +293,9 @@ class _Work:
             return self._done(job, future.result() or 0)
         _lost_scheduler(self.client, self.state)
         error = future.exception() if future.status == "error" else None
+        # Before it is tried again: what its tasks read has the same key, and is kept as failed
+        # for as long as somebody asks for it.
+        future.release()
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
             raise error
         if isinstance(error, InputError) and str(error).startswith("workers:"):
