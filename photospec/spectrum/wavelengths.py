@@ -20,6 +20,7 @@ __all__ = [
     "WAVELENGTH",
     "air_to_vacuum",
     "fill_gaps",
+    "pixel_edges",
     "rebin",
     "smooth",
     "to_base_grid",
@@ -99,10 +100,28 @@ def _convert(wavelength, function):
     return wavelength
 
 
-def _edges(wavelength):
-    middle = (wavelength[1:] + wavelength[:-1]) / 2
-    first = wavelength[0] - (middle[0] - wavelength[0])
-    last = wavelength[-1] + (wavelength[-1] - middle[-1])
+def pixel_edges(wavelength):
+    """Return the borders of pixels, half-way between their centres.
+
+    Parameters
+    ----------
+    wavelength : ndarray, shape (n_wave,)
+        Increasing, Angstrom; at least two.
+
+    Returns
+    -------
+    ndarray, shape (n_wave + 1,)
+        The first and last pixel reach as far outwards as inwards.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from photospec.spectrum.wavelengths import pixel_edges
+    >>> pixel_edges(np.array([5000.0, 5001.0, 5003.0]))
+    array([4999.5, 5000.5, 5002. , 5004. ])
+    """
+    middle = 0.5 * (wavelength[1:] + wavelength[:-1])
+    first, last = 2 * wavelength[0] - middle[0], 2 * wavelength[-1] - middle[-1]
     return np.concatenate([[first], middle, [last]])
 
 
@@ -216,7 +235,7 @@ def _gaussian(wavelength, centre, sigma, bridge_gaps=False):
     """Sparse (n_wave, n_centre) matrix whose columns are Gaussians of area ~1 on `wavelength`."""
     # A sample beside a gap stands for itself only.
     filled, place = (wavelength, slice(None)) if bridge_gaps else fill_gaps(wavelength)
-    width = np.diff(_edges(filled))[place]
+    width = np.diff(pixel_edges(filled))[place]
     sigma = np.broadcast_to(np.asarray(sigma, dtype=float), centre.shape)
     # A Gaussian much narrower than a pixel falls between the samples: it is the pixel itself.
     sigma = np.maximum(sigma, 1e-3 * np.interp(centre, wavelength, width))
@@ -354,7 +373,7 @@ def rebin(flux, wavelength, new_wavelength, *, bridge_gaps=False):
 
 
 def _rebin(flux, wavelength, new_wavelength):
-    old, new = _edges(wavelength), _edges(new_wavelength)
+    old, new = pixel_edges(wavelength), pixel_edges(new_wavelength)
     # Mean over a bin = difference of the running integral, linear inside each old bin.
     integral = np.zeros((*flux.shape[:-1], old.size))
     np.cumsum(flux * np.diff(old), axis=-1, out=integral[..., 1:])

@@ -11,17 +11,11 @@ from functools import lru_cache
 import numpy as np
 
 from photospec.spectrum import air_to_vacuum
+from photospec.spectrum.wavelengths import pixel_edges
 
 __all__ = ["BAD_SHARE", "index_value", "pixel_edges", "vacuum_bands"]
 
 BAD_SHARE = 0.2  # of a band that may be bad, and is interpolated, before the index is refused
-
-
-def pixel_edges(wavelength):
-    """Borders (n_wave + 1,) half-way between the samples."""
-    middle = 0.5 * (wavelength[1:] + wavelength[:-1])
-    first, last = 2 * wavelength[0] - middle[0], 2 * wavelength[-1] - middle[-1]
-    return np.concatenate([[first], middle, [last]])
 
 
 @lru_cache(maxsize=256)

@@ -13,6 +13,7 @@ import numpy as np
 from scipy import fft, sparse
 
 from photospec.analysis.redshift.templates import redshift_templates, with_line_width
+from photospec.spectrum.wavelengths import pixel_edges
 
 __all__ = [
     "LogSpectra",
@@ -62,10 +63,7 @@ def _overlaps(wavelength_bytes, factor):
     """Sparse matrix (n_pixels, n_wave): share of each input pixel inside each log pixel."""
     wavelength = np.frombuffer(wavelength_bytes)
     templates = redshift_templates()
-    log_wavelength = np.log(wavelength)
-    middle = 0.5 * (log_wavelength[1:] + log_wavelength[:-1])
-    edges = np.concatenate([[2 * log_wavelength[0] - middle[0]], middle])
-    edges = np.append(edges, 2 * log_wavelength[-1] - middle[-1])
+    edges = pixel_edges(np.log(wavelength))
     origin = templates.log_wavelength[0] - 0.5 * templates.step
     edges = (edges - origin) / (templates.step * factor)
     low, high = np.maximum(edges[:-1], 0), np.maximum(edges[1:], 0)
@@ -105,8 +103,10 @@ def resample_log(wavelength, flux, ivar, factor):
     LogSpectra
     """
     first, matrix = log_overlaps(wavelength, factor)
-    weight = (matrix @ ivar.T).T
-    weighted = (matrix @ (ivar * flux).T).T
+    # Row by row in memory: sums over pixels then do not depend on how many spectra there are.
+    weight, weighted = (
+        np.ascontiguousarray((matrix @ values.T).T) for values in (ivar, ivar * flux)
+    )
     mean = np.divide(weighted, weight, out=np.zeros_like(weighted), where=weight > 0)
     return LogSpectra(first, factor, mean, weight)
 
@@ -375,11 +375,7 @@ def templates_on_pixels(wavelength, log1z, line_width):
     line_width : float
         km/s.
     """
-    middle = 0.5 * (wavelength[1:] + wavelength[:-1])
-    edges = np.concatenate(
-        [[2 * wavelength[0] - middle[0]], middle, [2 * wavelength[-1] - middle[-1]]]
-    )
-    edges = edges * np.exp(-log1z)
+    edges = pixel_edges(wavelength) * np.exp(-log1z)
     borders, integral = _template_integrals(line_width)
     at = np.array([np.interp(edges, borders, one) for one in integral])
     return np.diff(at, axis=1) / np.diff(edges)
