@@ -10,8 +10,8 @@ finds spectra, a spectrum finds images, and both their likes.
 # An index
 # --------
 #
-# Vectors of length one, of all images. An index can be saved, and knows the weights that made it. In
-# the shell: ``photospec search cutouts/*.fits --build galaxies.safetensors``.
+# Vectors of length one, of all images. An index can be saved, and knows the weights that made it.
+# In the shell: ``photospec search cutouts/*.fits --build galaxies.safetensors``.
 
 import numpy as np
 from astropy import units as u
