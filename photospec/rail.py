@@ -17,7 +17,7 @@ try:
 except ImportError:
     CatEstimator = None
 
-__all__ = ["PhotospecEstimator"]
+__all__ = [] if CatEstimator is None else ["PhotospecEstimator"]  # noqa: PLE0605
 __doctest_requires__ = {"PhotospecEstimator": ["rail"]}
 
 

@@ -468,7 +468,7 @@ def load_cascade(folder):
     Raises
     ------
     InputError
-        No such folder; `config.toml` or a file of weights missing, broken, or not of the other.
+        No such folder; ``config.toml`` or a file of weights missing, broken, or not of the other.
     """
     folder = Path(folder)
     if not folder.is_dir():

@@ -239,10 +239,11 @@ def evaluate(folder, spectrograph, survey, files, simulated, catalogues, n_proce
         }
         survey_card(spectrograph, tests, simulated, folder, **share)
         return
-    settings = Settings(
-        n_galaxies=max(64, round(scale * Settings.n_galaxies)),
-        n_measured=max(32, round(scale * Settings.n_measured)),
-        n_training_measured=max(64, round(scale * Settings.n_training_measured)),
+    full = Settings.of_card()
+    settings = Settings.of_card(
+        n_galaxies=max(64, round(scale * full.n_galaxies)),
+        n_measured=max(32, round(scale * full.n_measured)),
+        n_training_measured=max(64, round(scale * full.n_training_measured)),
         n_processes=n_processes,
     )
     real = None if catalogues is None else real_samples(catalogues, settings.n_galaxies)

@@ -33,6 +33,7 @@ FLOORS = {
     "published": 3,
     "evaluation": 3,
     "figures": 3,
+    "rail": 3,
     "search": 3,
     "survey": 3,
     "cli": 4,

@@ -23,7 +23,15 @@ def listing(repository):
 def test_every_column_of_properties_is_listed_with_its_meaning(listing):
     rows = {name: (unit, text) for name, unit, text in listing.property_columns()}
     others = {"file", "image", "ra", "dec", "bpt_class", "bpt_class_probability", "broad_line"}
-    others |= {"n_candidates", "flags", "image_flags", "similarity", "galactic_ebv"}
+    others |= {
+        "agn_score",
+        "agn",
+        "n_candidates",
+        "flags",
+        "image_flags",
+        "similarity",
+        "galactic_ebv",
+    }
     assert set(rows) == set(COLUMNS) | others | {"drawn_redshift", "expected_redshift"}
     assert all(text for _, text in rows.values())
     for name, unit in COLUMNS.items():

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
+import photospec.rail
 from photospec import PhotoSpectrograph
 from photospec.errors import InputError
-
-import photospec.rail
 
 needs_rail = pytest.mark.skipif(
     photospec.rail.CatEstimator is None, reason="RAIL is not installed (the extra rail)"

@@ -37,26 +37,29 @@ def resolve(app, env, node, contnode):
 
 
 def _documented(objects, target):
-    """Full name of the one documented object that is meant, or None."""
+    """Full name of the documented object that is meant, or None."""
     if target in objects:
         return target
+    last = target.rpartition(".")[2]
+    named = {name for name in objects if name == last or name.endswith(f".{last}")}
     if target.startswith("photospec."):
+        # The same object under the name by which it is documented.
         found = _import(target)
-        home = getattr(found, "__module__", None)
-        name = f"{home}.{getattr(found, '__qualname__', '')}"
-        if name in objects:
-            return name
-        # Constants know no home: it is the place where they are documented.
-        target = target.rpartition(".")[2]
-        if not target.isupper():
+        named = {name for name in named if found is not None and _import(name) is found}
+    else:
+        named = {name for name in named if name == target or name.endswith(f".{target}")}
+        if "." not in target:
+            named = {n for n in named if objects[n].objtype in ("class", "function", "data")}
+        things = {id(_import(name)) for name in named}
+        if len(things) > 1:
             return None
-    named = {name for name in objects if name.endswith(f".{target}")}
-    # One object under several names is one object.
-    homes = {name for name in named if not objects[name].aliased}
-    named = homes or named
-    if len(named) > 1 and "." not in target:
-        named = {name for name in named if objects[name].objtype in ("class", "function", "data")}
-    return named.pop() if len(named) == 1 else None
+    if named:
+        return min(named, key=len)
+    # A field of a documented class is described in the docstring of the class.
+    owner = _documented(objects, target.rpartition(".")[0]) if "." in target else None
+    if owner and objects[owner].objtype == "class" and _belongs_to([_import(owner)], last):
+        return owner
+    return None
 
 
 def _described(node):

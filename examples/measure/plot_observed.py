@@ -68,7 +68,8 @@ classify_bpt(lines)
 
 from photospec.analysis import measure_indices
 
-indices = measure_indices(spectrum, float(redshift.redshift), indices=["dn4000", "hdelta_a", "mgb"])
+names = ["dn4000", "hdelta_a", "mgb"]
+indices = measure_indices(spectrum, redshift=float(redshift.redshift), indices=names)
 indices.names, indices.value, indices.error
 
 # %%

@@ -91,12 +91,13 @@ def combine_candidates(table, best_index, *, agn_threshold=None):
         ``<column>_error`` is its measurement error and half the range from the 16th to the 84th
         percentile of the candidates in quadrature, masked where fewer than three candidates
         could be measured. ``bpt_class_probability`` is the fraction of the candidates with a
-        class that are of this class. ``agn_score`` is the mean over the candidates of the height of
-        their lines above the SDSS pipeline's curve for AGN, dex (`~photospec.analysis.bpt.agn_height`),
-        masked where fewer than three candidates have all four lines; ``agn`` (with an
-        `agn_threshold`) whether it is above the threshold. A single candidate is a draw, and its
-        ``bpt_class`` is one; whether a galaxy is an AGN is said by all of them. ``n_candidates`` says how many there are, and so does
-        ``flags``; with one, errors are of the measurement only.
+        class that are of this class. ``agn_score`` is the mean over the candidates of the height
+        of their lines above the SDSS pipeline's curve for AGN, dex
+        (`~photospec.analysis.bpt.agn_height`), masked where fewer than three candidates have all
+        four lines; ``agn``, with an `agn_threshold`, whether it is above that. One candidate is a
+        draw, and its ``bpt_class`` is one too: whether the galaxy is an AGN is better told by
+        all. ``n_candidates`` says how many there are, and so does ``flags``; with one, errors are
+        of the measurement only.
 
     Raises
     ------

@@ -23,6 +23,8 @@ _LABELS = {
     "log_oi_ha": "log10 [O I] 6300 / H alpha",
     "bpt_class": "class by the lines of the diagram of Baldwin, Phillips & Terlevich",
     "bpt_class_probability": "fraction of the candidates with a class that have this one",
+    "agn_score": "mean height of the candidates' lines above the SDSS curve for AGN",
+    "agn": "whether agn_score is above the threshold of the weights",
     "n_candidates": "number of spectra that the errors come from",
     "flags": "what was odd, and why columns are masked",
 }

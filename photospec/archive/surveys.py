@@ -21,7 +21,7 @@ def register_survey(name: str, fetch: Callable | None = None):
         What users call it.
     fetch : callable, optional
         ``fetch(coord, **options)`` gives an NDData ``(n_bands, ny, nx)`` with a flux unit,
-        ``meta["bands"]`` and a WCS, as `photospec.image.prepare_image` takes it. `coord` is a
+        ``meta["bands"]`` and a WCS, as `photospec.image.prepare_image` takes it. ``coord`` is a
         SkyCoord or a pair of degrees; `photospec.image.sky_position` reads both.
 
     Returns

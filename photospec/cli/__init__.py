@@ -25,7 +25,6 @@ from photospec.cli import (
     train,
 )
 from photospec.cli.console import guarded
-from photospec.errors import MissingPackageError
 
 __all__ = ["build_parser", "main"]
 
@@ -77,6 +76,7 @@ class _Completion(argparse.Action):
 
     def __call__(self, parser, namespace, values, option_string=None):
         from photospec.cli.completion import completion
+        from photospec.errors import MissingPackageError
 
         try:
             print(completion(parser, values))

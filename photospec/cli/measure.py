@@ -149,7 +149,7 @@ def _rows(read, table):
         meta = one.spectrum.meta
         if one.best is not None:
             best = one.best
-            part = combine_candidates(part, best)
+            part = combine_candidates(part, best, agn_threshold=meta.get("agn_threshold"))
         elif _is_predicted(meta):
             best = None
             part["flags"] = [f"{text}; {_ONE}".removeprefix("; ") for text in part["flags"]]

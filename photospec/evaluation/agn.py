@@ -57,9 +57,9 @@ def kauffmann_height(x):
 def sdss_height(x):
     """How far above the SDSS pipeline's curve points (..., 2) lie, dex; within -2 and 2.
 
-    `photospec.analysis.bpt.agn_height` of the coordinates of `ratios`. The mean over the candidates
-    of a galaxy, against ``agn_threshold`` of the weights' configuration, tells AGN from star-forming
-    galaxies.
+    `photospec.analysis.bpt.agn_height` of the coordinates of `ratios`. Its mean over the
+    candidates of a galaxy, against ``agn_threshold`` of the weights' configuration, tells AGN from
+    star-forming galaxies.
 
     Parameters
     ----------

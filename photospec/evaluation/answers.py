@@ -84,13 +84,13 @@ class Answer:
         The spectrograph's name, or ``"baseline"``.
     redshift : ndarray (n,), optional
     errors : dict of ndarray (n,), optional
-        ``"all"``, ``"continuum"``, ``"line"``: as of `photospec.evaluation.spectra.pixel_errors`.
+        ``"all"``, ``"continuum"``, ``"line"``: as of ``photospec.evaluation.spectra.pixel_errors``.
     bins : ndarray (n, n_bins), optional
         The same within bins of wavelength.
     colours : dict of ndarray (n,), optional
         ``g_r``, ``r_i`` (mag) and ``dn4000`` of the spectrum.
     measured : dict of ndarray (n_measured,), optional
-        As of `photospec.evaluation.measured.measure_spectra`, of the first galaxies.
+        As of ``photospec.evaluation.measured.measure_spectra``, of the first galaxies.
     density : Mixture, optional
     main : bool
         Whether it is drawn in figures that have no room for all.

@@ -94,7 +94,7 @@ def card_of(found, true_dn4000, true_redshift):
     Parameters
     ----------
     found : dict of ndarray
-        From `photospec.evaluation.predicted.measure_predictions`.
+        From ``photospec.evaluation.predicted.measure_predictions``.
     true_dn4000, true_redshift : ndarray (n,)
 
     Returns

@@ -173,7 +173,7 @@ def plot_bpt(axes, log_ratio, log_oiii_hb, *, diagram="nii", agn=None):
     ----------
     axes : matplotlib.axes.Axes
     log_ratio, log_oiii_hb : array_like (n,)
-        As of `photospec.analysis.classify_ratios`.
+        As of ``photospec.analysis.bpt.classify_ratios``.
     diagram : {"nii", "sii", "oi"}
     agn : array_like of bool (n,), optional
         True class, which gives the points their colours.

@@ -8,7 +8,8 @@ from photospec.evaluation.ood import ood_card
 from photospec.evaluation.page import write_page
 from photospec.evaluation.parts import Chapter
 from photospec.evaluation.photometry import photometry_card, read_catalogue
-from photospec.evaluation.real_images import images_card
+from photospec.evaluation.real_agn import real_agn
+from photospec.evaluation.real_images import flagged_card, images_card, known_card
 from photospec.evaluation.real_redshifts import real_redshifts
 from photospec.evaluation.reporting import chapters_of, provenance_of
 from photospec.evaluation.value import write_sections
@@ -32,6 +33,9 @@ def model_card(
     images=(),
     catalogue=None,
     real=None,
+    classes=None,
+    known=None,
+    strange=None,
     settings=None,
     report=print,
 ):
@@ -54,10 +58,14 @@ def model_card(
     images : sequence of path-like
         Real images.
     catalogue : path-like, optional
-        Real photometry and redshifts, see `photospec.evaluation.photometry.read_catalogue`.
+        Real photometry and redshifts, see ``photospec.evaluation.photometry.read_catalogue``.
     real : dict of str to (RealGalaxies, RealGalaxies), optional
         By the sample's name: galaxies never trained on, and others of the same catalogue, see
-        `photospec.evaluation.real_redshifts`. Their tables come first.
+        ``photospec.evaluation.real_redshifts``. Their tables come first.
+    classes : (RealGalaxies, RealGalaxies), optional
+        With kinds, never trained on and others, see ``photospec.evaluation.real_agn``.
+    known, strange : dict, optional
+        See ``photospec.evaluation.real_images.known_card`` and ``flagged_card``.
     settings : Settings, optional
         By default `Settings.of_card`.
     report : callable
@@ -89,6 +97,13 @@ def model_card(
                 name=f"real_redshift_{number}",
             )
         )
+    if known:
+        of_real += add(known_card(spectrograph, known))
+    if strange:
+        of_real += add(flagged_card(spectrograph, strange))
+    if classes is not None:
+        n_candidates = settings.n_candidates
+        of_real += add(real_agn(spectrograph, *classes, n_candidates=n_candidates, folder=cache))
     unusual = []
     with PairsFile(pairs, bands=spectrograph.config.bands) as file:
         comparison = compare_pairs({"photospec": spectrograph}, file, training, settings,

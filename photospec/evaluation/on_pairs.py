@@ -57,7 +57,7 @@ class Settings:
     skip_last : int
         Pairs at the end of the first training file that were kept for validation.
     method : {"auto", "bulk", "ppxf"}
-        How spectra are measured, see `photospec.evaluation.measured.measure_spectra`.
+        How spectra are measured, see ``photospec.evaluation.measured.measure_spectra``.
     seed, n_processes : int
     progress : bool
     """
@@ -111,11 +111,11 @@ class Comparison:
         Columns of the pairs, and ``magnitude``, ``colour`` as measured on the images.
     colour_name : str
     observed : dict of ndarray
-        Of the pairs' own spectra, see `photospec.evaluation.observed.measure_observed`.
+        Of the pairs' own spectra, see ``photospec.evaluation.observed.measure_observed``.
     answers : list of Answer
         Of the spectrographs, then of the baselines.
     predicted : dict of str to dict of ndarray
-        All that was kept of each spectrograph, see `photospec.evaluation.predicted`.
+        All that was kept of each spectrograph, see ``photospec.evaluation.predicted``.
     examples : dict of str to ndarray
         Spectra of the first galaxies, to be drawn.
     rivals : Rivals
@@ -214,6 +214,8 @@ def compare_pairs(spectrographs, pairs, training=(), settings=None, *, folder=No
         jinja2, qp or scikit-learn is not installed: the extra ``report`` brings them.
     """
     settings = settings or Settings()
+    if settings.n_measured < 3:
+        raise InputError(f"n_measured: expected at least 3, got {settings.n_measured}")
     _check_packages()
     check_pairs(pairs)
     store, index = Store(folder), select(pairs, settings)
@@ -221,8 +223,10 @@ def compare_pairs(spectrographs, pairs, training=(), settings=None, *, folder=No
     lsf = first.line_spread()
     size = settings.n_candidates, settings.seed, settings.redshift_range
     full = settings.n_measured, settings.method, QUANTITIES
-    chosen = key_of(pairs.provenance, len(pairs), index[0], index[-1], settings.redshift_range,
-                    settings.r_limit)  # fmt: skip
+    # Not of how many galaxies are used: with more of them, those that were drawn are kept.
+    first_ones = np.asarray(pairs.object["redshift"][:64], float)
+    ranges = settings.redshift_range, settings.r_limit
+    chosen = key_of(pairs.provenance, len(pairs), first_ones, ranges)
     mine = store.within(f"pairs-{chosen}")
     observed = measure_observed(
         pairs, index, lsf, settings, mine.within(f"observed-{key_of(lsf, full)}")

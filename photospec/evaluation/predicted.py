@@ -26,7 +26,7 @@ _MEASURES = ("all", "continuum", "line")
 
 
 def weights_key(spectrograph, image):
-    """Short name of a spectrograph's weights: of their files, or of what they make of an image."""
+    """Short name of weights and precision: of the files, or of what they make of an image."""
     try:
         folder = spectrograph.folder
     except (AttributeError, InputError):
@@ -35,6 +35,7 @@ def weights_key(spectrograph, image):
     digest = hashlib.sha256()
     for path in sorted(folder.glob("*.*")):
         digest.update(path.name.encode() + path.read_bytes())
+    digest.update(str(spectrograph.dtype).encode())
     return digest.hexdigest()[:12]
 
 

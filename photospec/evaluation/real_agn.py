@@ -1,8 +1,8 @@
-"""AGN or not, real galaxies with the class of the SDSS pipeline, beside trees that learnt from such.
+"""AGN or not: real galaxies with the SDSS pipeline's class, beside trees that learnt from such.
 
 Images have the galaxies' real fluxes with the noise that is missing to the survey's, as in
-`photospec.evaluation.real_redshifts`. What is judged is what users get: ``agn_score`` and ``agn`` of
-`photospec.analysis.measure_candidates`, with the threshold of the weights.
+`photospec.evaluation.real_redshifts`. What is judged is what users get: ``agn_score`` and ``agn``
+of `photospec.analysis.measure_candidates`, with the threshold of the weights.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ from photospec.evaluation.value import Section, bootstrap
 __all__ = ["area", "real_agn"]
 
 _ORDINARY = ("starforming", "starburst")
-_AT_ONCE = 32
+_AT_ONCE = 16
 
 
 def area(score, truth):
@@ -48,24 +48,26 @@ def _told(galaxies):
     return galaxies[known], galaxies.kind[known] == "agn"
 
 
-def _scores(spectrograph, galaxies, n_candidates, seed, threshold):
+def _scores(spectrograph, galaxies, n_candidates, seed, threshold, store):
     """``agn_score`` (n,), NaN where there is none."""
     images = render_noisy(galaxies, MISSING, size=spectrograph.config.image_size, seed=seed)
     images = [image_of(image, tuple("ugriz"), 0.396, 0.0) for image in images]
-    found = []
-    for start in range(0, len(images), _AT_ONCE):
-        drawn = list(
-            spectrograph.sample_each(images[start : start + _AT_ONCE], n_candidates, seed=seed)
-        )
-        # Redshifts are known: what is judged is the lines. No indices: they cost time.
+
+    def scores(some):
+        drawn = list(spectrograph.sample_each(some, n_candidates, seed=seed))
+        # At the redshifts they were drawn at, and without indices: what is judged is the lines.
         redshift = np.concatenate([one.redshift for one in drawn])
-        table = measure_properties(
-            [one.spectra for one in drawn], redshift=redshift, indices=(), n_processes=1
-        )
+        spectra = [one.spectra for one in drawn]
+        table = measure_properties(spectra, redshift=redshift, indices=(), n_processes=1)
         best = [one.best_index for one in drawn]
         row = combine_candidates(table, best, agn_threshold=threshold)["agn_score"]
-        found.append(np.ma.filled(np.ma.asarray(row, float), np.nan))
-    return {"score": np.concatenate(found)}
+        return {"score": np.ma.filled(np.ma.asarray(row, float), np.nan)}
+
+    found = [
+        store.get(f"{start:05d}", lambda start=start: scores(images[start : start + _AT_ONCE]))
+        for start in range(0, len(images), _AT_ONCE)
+    ]
+    return np.concatenate([part["score"] for part in found])
 
 
 def real_agn(spectrograph, galaxies, others, *, n_candidates=8, seed=0, folder=None):
@@ -96,10 +98,8 @@ def real_agn(spectrograph, galaxies, others, *, n_candidates=8, seed=0, folder=N
         )
     threshold = spectrograph.config.agn_threshold
     key = key_of(galaxies.flux, n_candidates, seed, spectrograph.config.provenance)
-    score = Store(folder).get(
-        f"real-agn-{key}",
-        lambda: _scores(spectrograph, galaxies, n_candidates, seed, threshold),
-    )["score"]
+    store = Store(folder).within(f"real-agn-{key}")
+    score = _scores(spectrograph, galaxies, n_candidates, seed, threshold, store)
     # Without lines there is nothing to call an AGN by.
     ordered = np.where(np.isfinite(score), score, -2.0)
     trees = boosted_trees(

@@ -1,14 +1,14 @@
-"""Real images: colours of the predicted spectra, flags, and whether spectra are physical."""
+"""Real images: colours of the predicted spectra, flags, known redshifts, and what is no galaxy."""
 
 import numpy as np
 
 from photospec.analysis import measure_redshift
 from photospec.evaluation.colours import compare_colours
-from photospec.evaluation.value import Section, bootstrap
+from photospec.evaluation.value import Section, Value, bootstrap
 from photospec.image import read_image
 from photospec.spectrum import FLUX_UNIT
 
-__all__ = ["images_card"]
+__all__ = ["flagged_card", "images_card", "known_card"]
 
 
 def images_card(spectrograph, paths, *, seed=0):
@@ -62,3 +62,61 @@ def images_card(spectrograph, paths, *, seed=0):
         "Spectrum minus image, within the fibre. The spectrum ends at 4000 Angstrom and the g "
         "band does not.",
     )
+
+
+def known_card(spectrograph, images):
+    """Redshifts of single real images beside the spectroscopic ones.
+
+    Parameters
+    ----------
+    spectrograph : PhotoSpectrograph
+    images : dict of str to (path-like, float)
+        Name -> image and redshift.
+
+    Returns
+    -------
+    Section
+    """
+    density = spectrograph.redshift_density([read_image(path) for path, _ in images.values()])
+    low, high = density.quantile([0.16, 0.84]).T
+    truth = np.array([redshift for _, redshift in images.values()])
+    rows = [
+        {
+            "image": name,
+            "redshift": f"{truth[i]:.4f}",
+            "mean of the density": Value(density.mean[i], density.std[i]),
+            "68 %": f"{low[i]:.4f} to {high[i]:.4f}",
+            "rank of the truth": round(float(density.pit(truth)[i]), 2),
+            "flags": ", ".join(density.flags[i]) or "none",
+        }
+        for i, name in enumerate(images)
+    ]
+    note = "Rank: probability below the spectroscopic redshift."
+    return Section("real_known", "Real images of known redshift", rows, note)
+
+
+def flagged_card(spectrograph, kinds):
+    """How many images of each kind are flagged as unlike those of the training.
+
+    Parameters
+    ----------
+    spectrograph : PhotoSpectrograph
+    kinds : dict of str to sequence of path-like
+        Kind -> images.
+
+    Returns
+    -------
+    Section
+    """
+    rows = []
+    for kind, paths in kinds.items():
+        score = np.asarray(spectrograph.ood_score([read_image(path) for path in paths]), float)
+        rows.append(
+            {
+                "images": kind,
+                "flagged": int((score > 1).sum()),
+                "of": len(score),
+                "smallest score": round(float(score.min()), 2),
+            }
+        )
+    return Section("real_flagged", "Real images that are no galaxies", rows)

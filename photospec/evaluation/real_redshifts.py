@@ -114,7 +114,9 @@ def real_redshifts(
     predict = boosted_trees(
         catalogue_photometry(others), others.redshift, merit=redshift_merit, seed=seed, tune=False
     )
-    rows.append(redshift_row("trees, catalogue", predict(catalogue_photometry(galaxies)), galaxies.redshift))
+    rows.append(
+        redshift_row("trees, catalogue", predict(catalogue_photometry(galaxies)), galaxies.redshift)
+    )
     note = (
         f"{len(galaxies)} real galaxies, none of them trained on; trees learnt from {len(others)} "
         "others. Negative log-density of ln(1 + z) per 0.05; PIT: "

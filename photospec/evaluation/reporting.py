@@ -78,6 +78,7 @@ def report(
     >>> comparison = report(spectrograph, "test.h5", "report.html")  # doctest: +SKIP
     """
     path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     folder = path.with_suffix("") if folder is None else Path(folder)
     if not isinstance(spectrographs, Mapping):
         spectrographs = {_name(spectrographs): spectrographs}
@@ -143,7 +144,7 @@ def chapters_of(comparison, *, subsets=(), unusual=()):
     subsets : sequence of str
         Columns of the pairs.
     unusual : sequence of Section
-        See `photospec.evaluation.chapters.ood`.
+        See ``photospec.evaluation.chapters.ood``.
     """
     made = [
         redshift.chapter(comparison),

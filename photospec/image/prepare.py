@@ -9,6 +9,7 @@ pixels (`photospec.utils.validity.usable`), cutting or resampling, filling, flag
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 from astropy import units as u
@@ -21,6 +22,7 @@ from photospec.errors import InputError, PhotospecWarning
 from photospec.image.extinction import EBV_ASSUMED, image_ebv
 from photospec.image.resample import crop, fill_bad, resample, sky_noise, sky_noise_limit
 from photospec.image.units import (
+    NANOMAGGY,
     band_label,
     band_names,
     sigma_to_nanomaggies,
@@ -241,7 +243,6 @@ def prepare_image(
     wcs = celestial(image.wcs)
     center = target_pixel(data.shape, wcs, meta, position)
     scale = pixel_scales(wcs, meta, center)
-    area = scale[0] * scale[1] * u.arcsec**2
     factor = max(max(value / pixel_scale, pixel_scale / value) for value in scale)
     if max_resampling is not None and factor > max_resampling:
         raise InputError(
@@ -253,6 +254,9 @@ def prepare_image(
     def to_flux(data, sigma):
         if counts is not None:
             return data * counts, None if sigma is None else sigma * counts
+        if sigma is None and image.unit is NANOMAGGY:  # most images: no units are compared
+            return data, None
+        area = scale[0] * scale[1] * u.arcsec**2
         flux = to_nanomaggies(data, image.unit, bands, area)
         if sigma is not None:
             sigma = sigma_to_nanomaggies(sigma, sigma_unit, flux, bands, area)
@@ -484,8 +488,8 @@ def _good_flux(data, mask, sigma, to_flux):
 
     Fill values are known in the unit in which they came, so pixels are judged before.
     """
-    bad = ~usable(data, sigma, mask, axis=(-2, -1))
     broken = ~usable(data)
+    bad = broken | mask if sigma is None else ~usable(data, sigma, mask, axis=(-2, -1))
     with np.errstate(over="ignore", invalid="ignore"):
         data, sigma = to_flux(data, sigma)
         broken |= ~(np.abs(data) < _OVERFLOW)
@@ -539,6 +543,18 @@ def _resample(data, mask, sigma, to_flux, center, step, size, bands, may_miss):
     )
 
 
+@lru_cache(maxsize=64)
+def _surroundings(shape, center, pixel_scale):
+    """Where the target and what lies around it are: a box, and which of its pixels are which."""
+    reach = int(np.ceil(_NEIGHBOUR_RADIUS / pixel_scale))
+    x, y = (round(value) for value in center)
+    box = np.s_[max(y - reach, 0) : y + reach + 1, max(x - reach, 0) : x + reach + 1]
+    rows, columns = np.indices(np.empty(shape)[box].shape)
+    distance = np.hypot(rows + box[0].start - center[1], columns + box[1].start - center[0])
+    target = distance <= _TARGET_RADIUS / pixel_scale
+    return box, target, ~target & (distance <= reach)
+
+
 def _quality(data, mask, center, pixel_scale, bands):
     """Flags of an image in its final form."""
     flags = []
@@ -561,15 +577,10 @@ def _quality(data, mask, center, pixel_scale, bands):
     # Is there something brighter than the target close by, in the band that sees it best?
     noise = 1.0 if "r" in bands else np.maximum(sky_noise(data, mask) * width, 1e-30)
     best = bands.index("r") if "r" in bands else int(np.argmax(flux / noise))
-    reach = int(np.ceil(_NEIGHBOUR_RADIUS / pixel_scale))
-    x, y = (round(value) for value in center)
-    box = np.s_[max(y - reach, 0) : y + reach + 1, max(x - reach, 0) : x + reach + 1]
+    box, target, around = _surroundings(shape, tuple(map(float, center)), float(pixel_scale))
     smooth = gaussian_filter(data[best][box], 1.0, mode="nearest")
-    rows, columns = np.indices(smooth.shape)
-    distance = np.hypot(rows + box[0].start - center[1], columns + box[1].start - center[0])
-    target = distance <= _TARGET_RADIUS / pixel_scale
     near = smooth[target].max()
-    far = smooth[~target & (distance <= reach)].max(initial=-np.inf)
+    far = smooth[around].max(initial=-np.inf)
     if far > _BRIGHTER * max(near, 0):
         flags.append("target_off_centre")
     return flags

@@ -174,6 +174,8 @@ def to_nanomaggies(data, unit, bands, pixel_area=None):
             "unit: expected a flux unit such as nanomaggy or Jy, got none; "
             "give it as NDData(data, unit=...) or as BUNIT in the file"
         )
+    if unit is NANOMAGGY:
+        return data
     unit = u.Unit(unit)
     if isinstance(unit, u.function.FunctionUnitBase):
         with np.errstate(over="ignore", invalid="ignore"):

@@ -112,7 +112,7 @@ def load_spectrograph(
     Returns
     -------
     photospec.PhotoSpectrograph
-        `predict`, `sample`, `save` and the rest work as for other weights.
+        ``predict``, ``sample``, ``save`` and the rest work as for other weights.
 
     Raises
     ------

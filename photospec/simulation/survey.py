@@ -228,7 +228,8 @@ class Survey:
             Number of the first galaxy.
         indices : sequence, optional
             Spectral indices for the truth table, such as those of `photospec.analysis`; any
-            objects with `name`, `kind` and the air-wavelength limits `blue`, `band`, `red`.
+            objects with ``name``, ``kind`` and the air-wavelength limits ``blue``, ``band``,
+            ``red``.
 
         Returns
         -------

@@ -255,7 +255,11 @@ class _Work:
 
     def _top_up(self):
         # Counted again each time: workers may come and go, and clusters grow by what waits.
-        n_workers = max(1, len(self.client.scheduler_info(n_workers=-1)["workers"]))
+        try:
+            n_workers = max(1, len(self.client.scheduler_info(n_workers=-1)["workers"]))
+        except (OSError, TimeoutError):
+            _lost_scheduler(self.client, self.state)
+            n_workers = 1
         while self.queue and len(self.jobs) < _IN_FLIGHT * n_workers:
             self._submit(self.queue.pop())
 
@@ -289,6 +293,9 @@ class _Work:
             return self._done(job, future.result() or 0)
         _lost_scheduler(self.client, self.state)
         error = future.exception() if future.status == "error" else None
+        # Before it is tried again: what its tasks read has the same key, and is kept as failed
+        # for as long as somebody asks for it.
+        future.release()
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
             raise error
         if isinstance(error, InputError) and str(error).startswith("workers:"):

@@ -31,6 +31,7 @@ EXTRAS = {
     "nested_pandas": "survey",
     "pandas": "survey",
     "pyarrow": "survey",
+    "zarr": "survey",
     "shtab": "completion",
 }
 

@@ -7,7 +7,12 @@ import pytest
 from scipy.optimize import nnls
 
 from photospec.analysis import fit_populations, measure_candidates, measure_properties
-from photospec.analysis.bulk import fit_populations_bulk, reason_not_bulk
+from photospec.analysis.bulk import (
+    fit_populations_bulk,
+    measure_lines_bulk,
+    measure_redshift_bulk,
+    reason_not_bulk,
+)
 from photospec.analysis.bulk.frames import Sources
 from photospec.analysis.bulk.indices import indices_of_block
 from photospec.analysis.bulk.kinematics import Lines, fit_kinematics
@@ -19,10 +24,11 @@ from photospec.analysis.emission.measure import measure_lines
 from photospec.analysis.emission.model import GROUPS, group_profiles
 from photospec.analysis.gate import take
 from photospec.analysis.indices.measure import indices_of_row
-from photospec.analysis.populations.log_spectrum import to_log_spectrum
+from photospec.analysis.populations.log_spectrum import SDSS_STEP, to_log_spectrum
 from photospec.analysis.populations.resolution import resampling_matrix
 from photospec.analysis.populations.templates import bc03_templates
 from photospec.analysis.properties import COLUMNS, INDEX_COLUMNS
+from photospec.analysis.redshift import measure_redshift
 from photospec.errors import InputError
 from photospec.lines import LINES
 from photospec.spectrum import WAVELENGTH, from_arrays, to_arrays
@@ -391,6 +397,40 @@ def test_screened_non_negative_least_squares_is_scipys(start):
         assert set(np.flatnonzero(weights)) <= set(kept)
 
 
+def test_lines_fitted_together_are_those_fitted_one_by_one(spectra):
+    fits = fit_populations_bulk(_rows(spectra)[:4], np.array(REDSHIFTS[:4]))
+    together = measure_lines_bulk(fits)
+    assert sum(one is not None for one in together) >= 2
+    for fit, one in zip(fits, together, strict=True):
+        if one is None:  # perhaps broad: left to the other
+            continue
+        judge = measure_lines(fit, nonlinear=gauss_newton)
+        assert one.names == judge.names
+        assert one.reason == judge.reason
+        assert one.flags == judge.flags
+        seen = ~judge.mask
+        assert np.all(np.abs(one.flux - judge.flux)[seen] < 0.1 * judge.flux_error[seen])
+        np.testing.assert_allclose(one.flux_error, judge.flux_error, rtol=0.05)
+        np.testing.assert_allclose(one.continuum, judge.continuum, rtol=1e-9)
+        known = np.isfinite(judge.ew)
+        assert np.all(np.abs(one.ew - judge.ew)[known] < 0.1 * judge.ew_error[known])
+        assert np.median(np.abs(one.ew_error / judge.ew_error - 1)[known]) < 0.05
+        np.testing.assert_array_equal(np.isfinite(one.width), np.isfinite(judge.width))
+        np.testing.assert_allclose(one.width, judge.width, atol=5.0)
+
+
+def test_redshifts_near_minima_are_those_of_the_whole_scan(spectra):
+    arrays = to_arrays(spectra)
+    mask = np.zeros(arrays.flux.shape, bool)
+    mask[2, 1500:1600] = True  # a gap: scanned in full
+    arrays = replace(arrays, mask=mask)
+    fit, judge = measure_redshift_bulk(arrays, (0.0, 0.8)), measure_redshift(arrays)
+    np.testing.assert_allclose(fit.redshift, REDSHIFTS, atol=3e-4)
+    np.testing.assert_array_equal(fit.redshift, judge.redshift)
+    np.testing.assert_array_equal(fit.warning, judge.warning)
+    np.testing.assert_allclose(fit.solutions.spread(), judge.solutions.spread(), rtol=0.05)
+
+
 def test_indices_are_those_of_the_exact_path(spectra):
     arrays = to_arrays(spectra)
     rng = np.random.default_rng(1)
@@ -416,3 +456,14 @@ def test_indices_are_those_of_the_exact_path(spectra):
 def test_copies_of_a_template_set_share_one_library(library):
     copy = replace(library.templates, basis=library.templates.basis.copy())
     assert library_of(copy) is library
+
+
+def test_pixels_of_a_logarithmic_grid_add_no_error(library):
+    """As on the exact path, which does not resample them."""
+    wavelength = 3900 * np.exp(SDSS_STEP * np.arange(3600))
+    flux = np.interp(wavelength / 1.05, library.wavelength, np.ones(library.wavelength.size))
+    for grid, expected in ((wavelength, 0.0), (np.arange(3900.0, 8900.0), 14.0)):
+        row = to_arrays(from_arrays(grid, np.interp(grid, wavelength, flux), lsf=2.3))
+        frames = Sources.of([row]).at(np.arange(1), np.array([0.05]), library)
+        assert frames.pixel_box == pytest.approx(expected, rel=0.05)
+        assert frames.pixel_box == to_log_spectrum(row, 0.05).pixel_box

@@ -114,6 +114,37 @@ def test_class_and_its_probability():
     assert names.index("bpt_class_probability") == names.index("bpt_class") + 1
 
 
+def with_lines(table, oiii):
+    """Candidates with [N II]/Halpha of 0.4, Halpha/Hbeta of 3 and given [O III]/Hbeta."""
+    n = len(table)
+    for name, flux in (("halpha", 3.0), ("hbeta", 1.0), ("nii_6584", 1.2)):
+        table[f"{name}_flux"] = masked(np.full(n, flux))
+    table["oiii_5007_flux"] = masked(np.asarray(oiii, float))
+    return table
+
+
+def test_an_agn_is_told_by_the_mean_of_all_candidates():
+    oiii = [0.5, 10, 10, 10, np.nan]
+    table = with_lines(table_of([0.1] * 5), oiii)
+    height = np.log10(oiii[:4]) - (0.7 - 1.2 * (np.log10(0.4) + 0.4))
+    assert height[0] < 0 < height[1]
+    row = combine_candidates(table, 0, agn_threshold=-0.1)
+    assert row["agn_score"][0] == pytest.approx(height.mean())
+    assert row["agn"][0]
+    assert not combine_candidates(table, 0, agn_threshold=0.0)["agn"][0]
+    assert "agn" not in combine_candidates(table, 0).colnames
+    # Lines that are not there, or negative, make no ratio; two ratios are too few.
+    few = combine_candidates(with_lines(table_of([0.1] * 5), [1, 1, -1, 0, np.nan]), 0,
+                             agn_threshold=0.1)  # fmt: skip
+    assert few["agn_score"].mask[0]
+    assert few["agn"].mask[0]
+    # One absurd ratio counts no more than two dex.
+    faint = with_lines(table_of([0.1] * 3), [1e-9, 10, 10])
+    expected = (2 * height[1] - 2) / 3
+    assert combine_candidates(faint, 0)["agn_score"][0] == pytest.approx(expected)
+    assert "agn_score" not in combine_candidates(table_of([0.1] * 3), 0).colnames
+
+
 def test_galaxies_together_as_alone(tmp_path):
     rng = np.random.default_rng(3)
     tables = []

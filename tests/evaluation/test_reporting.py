@@ -123,6 +123,7 @@ def test_command_line_refuses_before_it_works(
 def test_command_line_writes_tables_and_figures(tiny_weights, pairs_path, tmp_path, capsys):
     given = ["evaluate", "pairs", str(pairs_path), "-o", str(tmp_path / "out"), "--quiet"]
     given += ["--weights", str(tiny_weights), "--n-candidates", "2", "--n-measured", "3"]
+    given += ["-n", "12", "--n-set", "1"]
     assert main(given) == 0
     assert "redshift, best candidate" in capsys.readouterr().out
     assert (tmp_path / "out" / "report.html").is_file()

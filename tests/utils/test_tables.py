@@ -59,7 +59,8 @@ def test_every_format_is_read_back_without_a_warning(suffix, table, tmp_path):
         assert missing or np.isnan(column[1]), name
         if suffix != ".csv" and name != "redshift":
             assert isinstance(column, u.Quantity), name
-            assert column.unit == table[name].unit, name
+            # The standard of VOTable has no dex: astropy keeps it as a name.
+            assert str(column.unit) == str(table[name].unit), name
     if suffix != ".csv":
         assert [back[n].info.description for n in back.colnames] == [
             f"what {name} is" for name in table.colnames

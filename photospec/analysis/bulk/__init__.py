@@ -1,11 +1,10 @@
-"""Spectra without noise in a tenth of the time: populations, kinematics and gas by linear algebra.
+"""Spectra without noise in a fraction of the time: all that is measured, by linear algebra.
 
 In the order of their work: `redshift` looks at chi2 where it is low; `library` broadens the
 templates once for all spectra; `frames` brings spectra to the pixels of the library;
 `kinematics` finds velocities and dispersions; `populations` finds dust and weights, with errors;
-`emission` fits the lines that are left, and `indices` integrates over bands.
-The exact path stays the judge of all of it
-(``benchmarks/analysis_bulk.py``).
+`emission` fits the lines that are left, and `indices` integrates over bands. The exact path
+stays the judge of all of it (``benchmarks/analysis_bulk.py``).
 """
 
 from photospec.analysis.bulk.emission import measure_lines_bulk

@@ -35,6 +35,7 @@ from photospec.analysis.emission.fit import (
     STARS_ERROR,
     STARS_ERROR_BALMER,
     VELOCITY_RANGE,
+    median_variance,
     near_lines,
 )
 from photospec.analysis.emission.measure import (
@@ -131,6 +132,8 @@ class _Residuals:
         Groups that can be measured.
     reason : ndarray (n, n_groups) of str
         Why a group cannot.
+    level_place, level_variance : ndarray (n, n_pixels)
+        As of `photospec.analysis.emission.fit.Residual`.
     """
 
     pixels: _Pixels
@@ -142,6 +145,8 @@ class _Residuals:
     good: np.ndarray
     seen: np.ndarray
     reason: np.ndarray
+    level_place: np.ndarray
+    level_variance: np.ndarray
 
     @classmethod
     def of(cls, fits, pixels):
@@ -159,16 +164,16 @@ class _Residuals:
         reason = _why_not(pixels, good, lsf)
         seen = reason == ""
         broad = near_lines(pixels.wavelength, BROAD_ZONE, BROAD_GROUPS)
-        wide = flux.copy()
+        wide, place, variance = flux.copy(), np.empty(flux.shape), np.empty(flux.shape)
         for i, one in enumerate(seen):
             calm = good[i] & ~pixels.near[one].any(axis=0)
-            wide[i] -= _level(flux[i], calm & ~broad)
-            level = _level(flux[i], calm)
+            wide[i] -= _level(flux[i], calm & ~broad)[0]
+            level, place[i], variance[i] = _level(flux[i], calm)
             flux[i] -= level
             continuum[i] += np.where(known[i], level, 0.0)
         return cls(
             pixels, np.where(good, flux, 0.0), np.where(good, wide, 0.0),
-            np.where(good, sigma, np.inf), continuum, lsf, good, seen, reason,
+            np.where(good, sigma, np.inf), continuum, lsf, good, seen, reason, place, variance,
         )  # fmt: skip
 
     def at(self, values, wavelength):
@@ -179,14 +184,32 @@ class _Residuals:
         low = np.minimum(place.astype(int), self.pixels.wavelength.size - 2)
         return values[:, low] * (1 + low - place) + values[:, low + 1] * (place - low)
 
+    def noise(self, wavelength):
+        """Errors of pixels (n, n_wave) at some wavelengths."""
+        return np.array(
+            [
+                np.interp(wavelength, self.pixels.wavelength[good], one[good])
+                for good, one in zip(self.good, self.sigma, strict=True)
+            ]
+        )
+
+    def level_covariance(self, wavelength):
+        """Covariance (n, n_wave, n_wave) of the running median: `Residual.level_covariance`."""
+        place = self.at(self.level_place, wavelength)
+        shared = (1 - np.abs(place[:, :, None] - place[:, None]) / BACKGROUND).clip(0)
+        error = np.sqrt(self.at(self.level_variance, wavelength)) * self.noise(wavelength)
+        return shared * error[:, :, None] * error[:, None]
+
 
 def _level(flux, calm):
-    """Slow undulation (n_pixels,) of a residual: `Residual.of`."""
+    """Slow undulation (n_pixels,) of a residual, its `level_place` and `level_variance`."""
+    pixels = np.arange(flux.size)
     if calm.sum() <= BACKGROUND:
-        return np.zeros(flux.size)
+        return np.zeros(flux.size), pixels, np.zeros(flux.size)
     index = np.flatnonzero(calm)
     level = median_filter(flux[index], BACKGROUND, mode="reflect")
-    return np.interp(np.arange(flux.size), index, level)
+    parts = level, np.arange(index.size), median_variance(index.size)
+    return tuple(np.interp(pixels, index, part) for part in parts)
 
 
 def _why_not(pixels, good, lsf):
@@ -403,6 +426,7 @@ class _Groups:
     error: np.ndarray
     own: np.ndarray
     inflation: np.ndarray
+    level_response: np.ndarray
     misfit: np.ndarray
 
 
@@ -428,18 +452,29 @@ def _fit_groups(residuals, start):
     norm[norm == 0] = 1.0
     scaled = jacobian / norm[:, None]
     covariance = _inverse(scaled.swapaxes(1, 2) @ scaled) / (norm[:, :, None] * norm[:, None])
-    n_groups = len(pixels.groups)
-    variance = np.diagonal(covariance, axis1=1, axis2=2)[:, n_groups:]
-    error = np.where(follows.any(axis=1), np.sqrt(variance), np.nan) * inflation[:, None]
-    covariance = (
-        covariance[:, :n_groups, :n_groups] * (SHAPE_FACTOR * inflation)[:, None, None] ** 2
-    )
+    n_groups, scale = len(pixels.groups), inflation[:, None]
+    # How fluxes and kinematics follow the level that was taken off.
+    response = (covariance @ (jacobian.swapaxes(1, 2) @ problem.weight[..., None]))[..., 0]
+    variance = np.diagonal(covariance, axis1=1, axis2=2)
+    level = residuals.level_covariance(pixels.first)
+    signal = np.abs(solution.flux) / np.sqrt(variance[:, :n_groups])
+    error = np.full(kinematics.shape, np.nan)
+    for kind in (0, 1):  # the level under the kinematics is that under the strongest line
+        main = np.where(pixels.balmer == kind, signal, -1.0).argmax(axis=1)
+        under = np.take_along_axis(np.diagonal(level, axis1=1, axis2=2), main[:, None], 1)
+        part = slice(n_groups + 2 * kind, n_groups + 2 * kind + 2)
+        found = scale * np.sqrt(variance[:, part] + response[:, part] ** 2 * under)
+        error[:, 2 * kind : 2 * kind + 2] = np.where(own[:, kind, None], found, np.nan)
+    response = response[:, :n_groups]
+    covariance = covariance[:, :n_groups, :n_groups] * SHAPE_FACTOR**2
+    covariance += response[:, :, None] * level * response[:, None]
+    covariance *= scale[..., None] ** 2
     stars = residuals.at(residuals.continuum, pixels.first)
     stars_error = np.where(pixels.balmer, STARS_ERROR_BALMER, STARS_ERROR)
     k = np.arange(n_groups)
     covariance[:, k, k] += (pixels.shape_error * solution.flux) ** 2 + (stars_error * stars) ** 2
     misfit = _misfit(problem, solution, inflation)
-    return _Groups(solution.flux, covariance, kinematics, error, own, inflation, misfit)
+    return _Groups(solution.flux, covariance, kinematics, error, own, inflation, response, misfit)
 
 
 def _misfit(problem, solution, inflation):
@@ -480,7 +515,7 @@ def _inflation(residuals, dispersion):
         profile *= weight
         ratio = (profile * weight * residuals.flux[i, pixel]).sum(axis=1)
         ratio /= np.sqrt((profile**2).sum(axis=1))
-        inflation[i] = max(1.0, robust_std(np.append(ratio, -ratio)))
+        inflation[i] = max(1.0, robust_std(ratio, about=0.0))
     return inflation
 
 
@@ -640,16 +675,15 @@ def _named(fits, residuals, fitted, names):
     stars = np.where(residuals.continuum != 0, residuals.continuum, np.nan)
     continuum = continuum_beside(pixels.wavelength, stars, np.broadcast_to(rest, flux.shape))
     continuum = np.where(measured, continuum, np.nan)
-    sigma = np.array(
-        [
-            np.interp(rest, pixels.wavelength[good], one[good])
-            for good, one in zip(residuals.good, residuals.sigma, strict=True)
-        ]
-    )
-    continuum_error = fitted.inflation[:, None] * sigma / np.sqrt(CONTINUUM_PIXELS)
-    positive = np.where(continuum > 3 * continuum_error, continuum, np.nan)
+    variance = np.diagonal(residuals.level_covariance(rest), axis1=1, axis2=2)
+    variance = np.maximum(variance, residuals.noise(rest) ** 2 / CONTINUUM_PIXELS)
+    variance = fitted.inflation[:, None] ** 2 * variance
+    positive = np.where(continuum > 3 * np.sqrt(variance), continuum, np.nan)
     ew = flux / positive / stretch
-    ew_error = np.hypot(error / positive, flux * continuum_error / positive**2) / stretch
+    # A level that is too high is in the continuum and missing in the flux.
+    together = 2 * ew * (fitted.level_response @ share.T) * variance / positive**2
+    ew_error = (error / positive) ** 2 + (flux / positive**2) ** 2 * variance
+    ew_error = np.sqrt(ew_error / stretch**2 + np.maximum(together, 0.0))
     for row in np.flatnonzero(np.isin(names, BALMER)):
         absorption = ABSORPTION_ERROR * _absorption(residuals, rest[row])
         ew_error[:, row] = np.hypot(ew_error[:, row], absorption)

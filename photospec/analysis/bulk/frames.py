@@ -6,7 +6,7 @@ import numpy as np
 
 from photospec.analysis.gate import good_pixels
 from photospec.analysis.indices.bands import pixel_edges
-from photospec.analysis.populations.log_spectrum import SDSS_STEP, LogSpectrum
+from photospec.analysis.populations.log_spectrum import SDSS_STEP, LogSpectrum, is_logarithmic
 from photospec.analysis.populations.weights import LEAST_PIXELS
 from photospec.utils.constants import SPEED_OF_LIGHT
 
@@ -106,10 +106,15 @@ class Sources:
             lsf_sigma=lsf,
             difference=difference,
             floor=np.sqrt(np.clip(-lowest, 0, None)),
-            pixel_box=float(np.median(np.diff(np.log(self.wavelength))))
-            * SPEED_OF_LIGHT
-            / np.sqrt(12),
+            pixel_box=self._pixel_box(),
         )
+
+    def _pixel_box(self):
+        """Standard deviation of the pixels, km/s; zero for logarithmic ones, as `LogSpectrum`."""
+        if is_logarithmic(self.wavelength):
+            return 0.0
+        step = float(np.median(np.diff(np.log(self.wavelength))))
+        return step * SPEED_OF_LIGHT / np.sqrt(12)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +138,8 @@ class Frames:
         Dispersion in the templates beyond the instrument's, km/s: see
         `photospec.analysis.populations.resolution`.
     pixel_box : float
-        Standard deviation of the pixels that the spectra were shared out from, km/s.
+        Standard deviation of the pixels that the spectra were shared out from, km/s; zero where
+        they came on logarithmic pixels.
     """
 
     library: object

@@ -31,8 +31,8 @@ from photospec.analysis.redshift.scan import (
 
 __all__ = ["chi2_near_minima", "measure_redshift_bulk"]
 
-N_MINIMA = 6  # looked at closely; the search keeps five
-LOW_SHARE = 0.4  # of all shifts, by a bound on chi2: minima are looked for among these
+N_MINIMA = 4  # looked at closely
+LOW_SHARE = 0.2  # of all shifts, by a bound on chi2: minima are looked for among these
 
 
 def measure_redshift_bulk(arrays, redshift_range):

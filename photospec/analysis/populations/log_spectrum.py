@@ -10,7 +10,7 @@ from photospec.errors import InputError
 from photospec.spectrum import SpectrumArrays, fill_missing, rebin, to_arrays
 from photospec.utils.constants import SPEED_OF_LIGHT
 
-__all__ = ["LogSpectrum", "one_spectrum", "to_log_spectrum"]
+__all__ = ["LogSpectrum", "is_logarithmic", "one_spectrum", "to_log_spectrum"]
 
 SDSS_STEP = 1e-4 * np.log(10)  # of ln(wavelength): 69 km/s
 
@@ -72,6 +72,14 @@ def one_spectrum(spectrum):
     return arrays
 
 
+def is_logarithmic(wavelength):
+    """Whether pixels (n_wave,) are even in the logarithm, to 2 % of a pixel."""
+    ln_wave = np.log(wavelength)
+    uniform = np.linspace(ln_wave[0], ln_wave[-1], ln_wave.size)
+    off = np.abs(ln_wave - uniform).max()
+    return bool(ln_wave.size <= 2 or off <= 0.02 * np.median(np.diff(ln_wave)))
+
+
 def to_log_spectrum(arrays, redshift, galactic_ebv=0.0):
     """Rest frame, logarithmic pixels, Galactic extinction removed.
 
@@ -103,8 +111,7 @@ def to_log_spectrum(arrays, redshift, galactic_ebv=0.0):
         sigma = sigma * brighter if has_sigma else sigma
     ln_wave, pixel_box = np.log(wavelength), 0.0
     steps = np.diff(ln_wave)
-    uniform = np.linspace(ln_wave[0], ln_wave[-1], ln_wave.size)
-    if ln_wave.size > 2 and np.abs(ln_wave - uniform).max() > 0.02 * np.median(steps):
+    if not is_logarithmic(wavelength):
         step = max(float(np.median(steps)), SDSS_STEP)
         count = int((ln_wave[-1] - ln_wave[0]) / step) - 1
         new = np.exp(ln_wave[0] + step * (1 + np.arange(count)))
@@ -124,7 +131,7 @@ def to_log_spectrum(arrays, redshift, galactic_ebv=0.0):
             )
         wavelength = new
     else:
-        wavelength = np.exp(uniform)
+        wavelength = np.exp(np.linspace(ln_wave[0], ln_wave[-1], ln_wave.size))
     mask = mask | ~np.isfinite(flux) | ~np.isfinite(sigma) | (sigma <= 0)
     level = float(np.median(flux[~mask])) if not mask.all() else np.nan
     scale = level if np.isfinite(level) and level > 0 else 1.0

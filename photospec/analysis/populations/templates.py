@@ -222,7 +222,7 @@ def load_templates(
     Parameters
     ----------
     source : str or path
-        ``"bc03"``, the path of an ``.npz`` file in the format of pPXF's `sps_lib`
+        ``"bc03"``, the path of an ``.npz`` file in the format of pPXF's ``sps_lib``
         (arrays templates, lam, fwhm, ages, metals, masses), or one of the keys of
         `PPXF_TEMPLATES`, fetched when `allow_download` is set and cached by astropy.
     allow_download : bool

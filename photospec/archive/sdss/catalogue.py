@@ -36,7 +36,7 @@ __all__ = [
     "measurement_sql",
 ]
 
-# name here -> (expression in SQL, kind)
+#: Name of an identifier here -> (expression in SQL, kind).
 IDENTIFIERS = {
     "specobjid": ("s.specObjID", "id"),
     "objid": ("p.objID", "id"),

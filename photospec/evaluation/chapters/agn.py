@@ -98,8 +98,13 @@ def _told(found):
     mean_height = np.mean(np.where(np.isfinite(height), height, 2.0), axis=1)
     above = ~(height <= 0)
     share = above.mean(axis=1)
+    best = np.where(np.isfinite(height), height, 2.0)[:, 0]
+    # Of images that could not be used nothing is known.
+    unusable = ~np.asarray(found["usable"][: len(height)], bool)
+    for score in (mean_height, share, best):
+        score[unusable] = np.nan
     return {
-        "best candidate": (np.where(np.isfinite(height), height, 2.0)[:, 0], above[:, 0]),
+        "best candidate": (best, above[:, 0]),
         "share of the candidates above the curve, half": (share, share > 0.5),
         "mean height of the candidates above the curve, zero": (mean_height, mean_height > 0),
         "share, threshold from other galaxies": (share, None),

@@ -10,6 +10,7 @@ from astropy.nddata import NDData
 
 from photospec.errors import InputError
 from photospec.survey.sources.column import SOURCE_ROW
+from photospec.utils.optional import optional_imports
 
 __all__ = ["FileSource", "MultimodalSource", "PairsSource", "ZarrSource", "open_zarr"]
 
@@ -168,12 +169,8 @@ class _ZarrGroup:
     """A Zarr group of images that is open."""
 
     def __init__(self, path):
-        try:
+        with optional_imports():
             import zarr
-        except ImportError:
-            raise InputError(
-                f"images: expected the package zarr to read {path}, got none; pip install zarr"
-            ) from None
         from photospec.image.units import parse_unit
 
         try:
