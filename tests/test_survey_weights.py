@@ -108,9 +108,9 @@ def test_prepared_images_keep_what_is_missing(spectrograph):
         strict.predict(prepared)
 
 
-def test_weights_that_always_saw_all_bands_say_so():
+def test_weights_that_always_saw_all_bands_say_so(tiny_weights):
     with pytest.raises(InputError, match=r"no u; .*\(sdss_main\) .*at times \(none\)"):
-        PhotoSpectrograph.load().predict(galaxy(scale=0.396))
+        PhotoSpectrograph.load(tiny_weights).predict(galaxy(scale=0.396))
 
 
 @pytest.mark.parametrize(
@@ -207,3 +207,20 @@ def test_what_tells_of_missing_bands_may_come_from_a_file_of_its_own(spectrograp
     write_state(added, tmp_path / "apart" / MISSING_FILE)
     found = PhotoSpectrograph.load(tmp_path / "apart", dtype="float32").predict(galaxy("grz"))
     np.testing.assert_array_equal(found.flux, wanted.flux)
+
+
+@pytest.mark.parametrize(
+    ("name", "bands", "scale", "without"),
+    [(None, "ugriz", 0.396, "uiz"), ("legacy", "griz", 0.262, "giz")],
+)
+def test_bundled_weights_do_without_a_band(name, bands, scale, without):
+    """The error grows, the fluxes stay those of the image, and the flag says why."""
+    bundled = PhotoSpectrograph.load(name)
+    assert bundled.config.may_miss == tuple(without)
+    whole = galaxy(bands, scale)
+    for gone in without:
+        part = NDData(whole.data.copy(), unit=whole.unit, meta=whole.meta)
+        part.data[bands.index(gone)] = np.nan
+        found = bundled.predict(part, n_candidates=1)
+        assert np.isfinite(found.flux.value).all()
+        assert f"missing_band_{gone}" in found.meta["flags"]

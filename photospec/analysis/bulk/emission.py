@@ -515,7 +515,7 @@ def _inflation(residuals, dispersion):
         profile *= weight
         ratio = (profile * weight * residuals.flux[i, pixel]).sum(axis=1)
         ratio /= np.sqrt((profile**2).sum(axis=1))
-        inflation[i] = max(1.0, robust_std(np.append(ratio, -ratio)))
+        inflation[i] = max(1.0, robust_std(ratio, about=0.0))
     return inflation
 
 

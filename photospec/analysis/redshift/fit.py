@@ -246,8 +246,12 @@ def _scaled(arrays, inside):
     scale = np.abs(flux).max(axis=1, keepdims=True)
     sigma = None if arrays.sigma is None else arrays.sigma / scale
     arrays = replace(arrays, flux=arrays.flux / scale, sigma=sigma)
-    ivar = _inverse_variance(arrays)[:, inside]
-    flux = np.where(ivar > 0, arrays.flux[:, inside], 0.0)
+    # Row by row in memory: sums over pixels then do not depend on how many spectra there are.
+    ivar, flux = (
+        np.ascontiguousarray(values[:, inside])
+        for values in (_inverse_variance(arrays), arrays.flux)
+    )
+    flux = np.where(ivar > 0, flux, 0.0)
     level = np.sqrt(np.mean(flux**2, axis=1, keepdims=True))
     level = np.where(level > 0, level, 1.0)
     return arrays.wavelength[inside], flux / level, ivar * level**2

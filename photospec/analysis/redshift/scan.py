@@ -103,8 +103,10 @@ def resample_log(wavelength, flux, ivar, factor):
     LogSpectra
     """
     first, matrix = log_overlaps(wavelength, factor)
-    weight = (matrix @ ivar.T).T
-    weighted = (matrix @ (ivar * flux).T).T
+    # Row by row in memory: sums over pixels then do not depend on how many spectra there are.
+    weight, weighted = (
+        np.ascontiguousarray((matrix @ values.T).T) for values in (ivar, ivar * flux)
+    )
     mean = np.divide(weighted, weight, out=np.zeros_like(weighted), where=weight > 0)
     return LogSpectra(first, factor, mean, weight)
 
