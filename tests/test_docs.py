@@ -21,6 +21,7 @@ PAGES = [REPOSITORY / "README.rst", *sorted((REPOSITORY / "docs").glob("*.rst"))
 
 # First line of a block -> why it cannot run here.
 NOT_RUN = {
+    "from photospec.rail import PhotospecEstimator": "needs RAIL",
     "from photospec import PhotoSpectrograph\nfrom photospec.archive": "asks a real archive",
     "from photospec.archive import download": "asks a real archive",
     "from photospec.archive import sdss_image": "asks a real archive",

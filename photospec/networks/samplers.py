@@ -105,7 +105,7 @@ class Sampler(ABC):
     Parameters
     ----------
     denoiser : Denoiser
-        Called as ``denoiser(x_t, t, condition)``; has `schedule` and `evaluations`.
+        Called as ``denoiser(x_t, t, condition)``; has `schedule` and ``evaluations``.
     n_steps : int
         Number of steps, the last one to the clean spectrum included.
     times : Tensor (n_steps,), optional

@@ -253,7 +253,7 @@ def register_survey(survey: Survey, *, overwrite: bool = False) -> Survey:
     Parameters
     ----------
     survey : Survey
-        Its `name` is the name.
+        Its ``name`` is the name.
     overwrite : bool
         Replace a registered survey.
 
