@@ -4,7 +4,7 @@ Bring your own survey
 
 A made-up camera with three bands of its own, another pixel scale and another depth than any
 survey that photospec knows: described in one place, simulated, trained on, and its weights
-used, with and without one of the bands. Ten minutes on two processor cores are more than enough
+used, with and without one of the bands. A minute on one processor core is enough
 for the small networks here; the recipe at the end does the same with those that the package ships.
 """
 

@@ -2,7 +2,7 @@
 Train a spectrograph of your own
 ================================
 
-From nothing to a working spectrograph in ten minutes on two processor cores: pairs of image and
+From nothing to a working spectrograph in a minute on one processor core: pairs of image and
 spectrum are simulated, three small networks learn from them, and the result predicts the
 spectra of galaxies that it has never seen. The same steps, with more of everything, made the
 bundled weights; :doc:`/training` tells all about them.
@@ -13,7 +13,7 @@ bundled weights; :doc:`/training` tells all about them.
 # -----
 #
 # Training takes pairs files. These are simulated; `photospec.archive` downloads observed ones.
-# In the shell: ``photospec simulate -n 640 -o pairs.h5 --seed 1``.
+# In the shell: ``photospec simulate -n 480 -o pairs.h5 --seed 1``.
 
 import tempfile
 from pathlib import Path
@@ -22,7 +22,7 @@ from photospec.pairs import PairsFile
 from photospec.simulation import Survey, simulate_pairs
 
 folder = Path(tempfile.mkdtemp())
-simulate_pairs(640, folder / "pairs.h5", survey=Survey.sdss_main(seed=1), n_processes=1)
+simulate_pairs(480, folder / "pairs.h5", survey=Survey.sdss_main(seed=1), n_processes=1)
 PairsFile(folder / "pairs.h5")
 
 # %%
@@ -42,8 +42,8 @@ settings = {stage: TrainConfig.preset("tiny", stage) for stage in stages}
 base = settings["base"]
 settings["base"] = replace(
     base,
-    max_steps=240,
-    run=replace(base.run, log_every=10, score_every=120, score_pairs=32, picture_every=240),
+    max_steps=180,
+    run=replace(base.run, log_every=10, score_every=90, score_pairs=32, picture_every=180),
 )
 write_toml(settings["base"], folder / "base.toml")
 print((folder / "base.toml").read_text()[:900], "...")
