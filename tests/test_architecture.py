@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -150,6 +151,18 @@ def test_no_code_from_data_and_no_global_random_state():
 
 def test_floors_name_rooms_that_exist():
     assert [room for room in FLOORS if not exists(room)] == []
+
+
+def test_the_page_of_the_architecture_names_what_there_is(repository):
+    """Each file that it names exists, and each room has a line in it."""
+    page = (repository / "docs" / "architecture.rst").read_text()
+    where = page.partition("Where to look")[2].partition("\nWhy\n")[0]
+    named = re.findall(r"``([a-z_/]+\.py)``", where)
+    assert len(named) >= 8
+    assert [path for path in named if not (PACKAGE / path).is_file()] == []
+    rooms = {path.name for path in PACKAGE.iterdir() if not path.name.startswith(("_", "."))}
+    drawn = {name.rstrip("/") for name in re.findall(r"^      ([a-z_]+(?:\.py|/))", page, re.M)}
+    assert drawn - {"__init__.py"} == rooms - {"data", "py.typed"}
 
 
 def test_checker_sees_imports_inside_functions_and_relative_ones(tmp_path):

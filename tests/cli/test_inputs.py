@@ -8,6 +8,7 @@ from astropy.table import Table
 from photospec.cli._images import expanded, image_sources, sources_at
 from photospec.cli.arguments import weights_folder
 from photospec.errors import InputError
+from photospec.image.wcs import header_wcs
 
 NAMES = ("b.fits", "a.fits.gz", "c.FIT", "d.fits.bz2")
 
@@ -58,9 +59,9 @@ def test_positions_on_frames_that_are_named(shared, tmp_path):
     frames = sorted((shared / "real" / "fields").glob("**/frame-*.fits*"))
     one = [path for path in frames if path.name[8:] == frames[0].name[8:]]
     from astropy.io import fits
-    from astropy.wcs import WCS
 
-    middle = WCS(fits.getheader(next(p for p in one if "-r-" in p.name))).pixel_to_world(900, 700)
+    header = fits.getheader(next(p for p in one if "-r-" in p.name))
+    middle = header_wcs(header).pixel_to_world(900, 700)
     table = tmp_path / "positions.ecsv"
     Table({"ra": [middle.ra.deg], "dec": [middle.dec.deg], "image": ["x"]}).write(table)
     (given,) = sources_at(list(map(str, one)), table)

@@ -568,11 +568,10 @@ def _broad_line(residuals, groups, centre, profiles):
     explained = _inverse(narrow @ narrow.swapaxes(1, 2)) @ narrow
     crossed = narrow @ (weight[..., None] * broad)
     left = data - ((explained @ data[..., None]).swapaxes(1, 2) @ narrow)[:, 0]
-    norm = (weight**2) @ broad**2 - (crossed * (explained @ (weight[..., None] * broad))).sum(
-        axis=1
-    )
+    taken = (crossed * (explained @ (weight[..., None] * broad))).sum(axis=1)
+    norm = _each_row(weight**2, broad**2) - taken
     norm = np.where(norm > 0, norm, np.inf)
-    flux = ((left * weight) @ broad / norm).clip(0)
+    flux = (_each_row(left * weight, broad) / norm).clip(0)
     stars = residuals.at(residuals.continuum, centre)[:, None]
     extent = np.sqrt(2 * np.pi) * centre * width / SPEED_OF_LIGHT
     error = np.hypot(
@@ -665,7 +664,7 @@ def _named(fits, residuals, fitted, names):
                      for k, name in zip(group, names, strict=True)])  # fmt: skip
     stretch = 1 + np.array([fit.redshift for fit in fits])[:, None]
     measured = residuals.seen[:, group]
-    flux = np.where(measured, fitted.flux @ share.T * stretch, np.nan)
+    flux = np.where(measured, _each_row(fitted.flux, share.T) * stretch, np.nan)
     covariance = share @ fitted.covariance @ share.T * stretch[..., None] ** 2
     k = np.arange(n_lines)
     covariance[:, k, k] += (np.array(tied) * TIED_ERROR * flux) ** 2
@@ -681,7 +680,7 @@ def _named(fits, residuals, fitted, names):
     positive = np.where(continuum > 3 * np.sqrt(variance), continuum, np.nan)
     ew = flux / positive / stretch
     # A level that is too high is in the continuum and missing in the flux.
-    together = 2 * ew * (fitted.level_response @ share.T) * variance / positive**2
+    together = 2 * ew * _each_row(fitted.level_response, share.T) * variance / positive**2
     ew_error = (error / positive) ** 2 + (flux / positive**2) ** 2 * variance
     ew_error = np.sqrt(ew_error / stretch**2 + np.maximum(together, 0.0))
     for row in np.flatnonzero(np.isin(names, BALMER)):
@@ -717,6 +716,15 @@ def _named(fits, residuals, fitted, names):
     ]
 
 
+def _each_row(rows, matrix):
+    """Multiply rows (n, k) by a matrix (k, m), each as if it were alone.
+
+    A product of many rows is added up in another order than that of one, and the last digits
+    would depend on which spectra are measured together.
+    """
+    return (rows[:, None, :] @ matrix)[:, 0]
+
+
 def _absorption(residuals, centre):
     """Equivalent width (n,) of stellar absorption at a Balmer line, Angstrom, not negative."""
     wavelength = residuals.pixels.wavelength
@@ -727,8 +735,8 @@ def _absorption(residuals, centre):
     enough = (sides.sum(axis=1) >= 5) & ((known & inside).sum(axis=1) >= 10)
     # Straight line through the sides, by its normal equations.
     powers = distance ** np.arange(3)[:, None]
-    zero, one, two = (sides @ powers.T).T
-    level, slope = ((sides * stars) @ powers[:2].T).T
+    zero, one, two = _each_row(sides.astype(float), powers.T).T
+    level, slope = _each_row(sides * stars, powers[:2].T).T
     determinant = np.where(enough, zero * two - one**2, 1.0)
     at_centre = (two * level - one * slope) / determinant
     slope = (zero * slope - one * level) / determinant
@@ -736,4 +744,4 @@ def _absorption(residuals, centre):
     with np.errstate(divide="ignore", invalid="ignore"):
         depth = np.where(known & inside, 1 - stars / line, 0.0)
     width = residuals.pixels.step * wavelength[near]
-    return np.where(enough, (depth @ width).clip(0), 0.0)
+    return np.where(enough, (depth * width).sum(axis=1).clip(0), 0.0)

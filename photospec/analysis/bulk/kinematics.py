@@ -23,6 +23,7 @@ from photospec.analysis.populations.kinematics import SIGMA_MAX, V_RANGE
 from photospec.analysis.populations.log_spectrum import SDSS_STEP
 from photospec.analysis.populations.weights import CLIP
 from photospec.utils.constants import SPEED_OF_LIGHT
+from photospec.utils.stats import MAD_TO_STD
 
 __all__ = ["Lines", "Motion", "fit_kinematics", "seen_groups", "triangles"]
 
@@ -273,7 +274,7 @@ class _Pass:
         near = self.library.near_lines[self.pixels]
         for i, good in enumerate(self.good):
             residual = np.abs(self.residual[i])
-            spread[i] = max(1.4826 * np.median(residual[good]), 1e-5)
+            spread[i] = max(MAD_TO_STD * np.median(residual[good]), 1e-5)
             bad = good & ~near & (residual >= CLIP * spread[i])
             out = self.columns[i, bad]
             self.products[i] -= out.T @ out

@@ -22,7 +22,9 @@ __all__ = ["CORRELATED", "jackknife_error", "residual_correlation"]
 BLOCK = 20  # pixels, 1400 km/s: residuals are summed over so many
 CORRELATED = 3.0  # residuals of noise have a correlation near one, of predicted spectra 5 to 14
 N_PARTS = 8  # of the jackknife, some 500 Angstrom each
-REACHES = (4, 8, 50)  # pixels searched to either side: more where fewer are not enough
+# Pixels searched to either side: the second where the first is not enough. Within fewer than
+# eight, parts that disagree each stop at a minimum of their own beside the common one.
+REACHES = (8, 50)
 
 
 def residual_correlation(flux, model, weight):
