@@ -35,7 +35,7 @@ BAND_EXTINCTION = {
     "sdss": {"u": 4.239, "g": 3.303, "r": 2.285, "i": 1.698, "z": 1.263},
     "decam": {"g": 3.237, "r": 2.176, "i": 1.595, "z": 1.217, "Y": 1.058},
 }
-#: E(B-V) taken where nobody says, mag: the median over the SDSS footprint.
+#: E(B-V) assumed for images without one, mag: the median over the SDSS footprint.
 ASSUMED_EBV = 0.03
 #: Above this no galaxy is seen in the optical: a larger number is in another unit.
 MAX_EBV = 5.0

@@ -30,7 +30,7 @@ class ImageRedshiftDensity:
     flags : list of list of str
         Of each image, as in ``meta["flags"]`` of predicted spectra.
     ood_score : ndarray (n,)
-        Of each image, as of `PhotoSpectrograph.ood_score`; None where nobody asked the networks.
+        Of each image, as of `PhotoSpectrograph.ood_score`; None where it was not computed.
 
     Examples
     --------

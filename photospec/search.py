@@ -111,7 +111,7 @@ class EmbeddingIndex:
     >>> from photospec.search import EmbeddingIndex
     >>> index = EmbeddingIndex([[1, 0], [0, 1], [0.6, 0.8]], ["a", "b", "c"], "image")
     >>> found = index.query([[0.0, 2.0]], n=2)
-    >>> found.identifier[0].tolist(), found.similarity[0].round(2).tolist()
+    >>> found.identifier[0].tolist(), found.similarity[0].astype(float).round(2).tolist()
     (['b', 'c'], [1.0, 0.8])
     """
 

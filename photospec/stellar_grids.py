@@ -126,7 +126,7 @@ def _window(wavelength, limits):
 
 
 def _freeze(*arrays):
-    # The grids are cached and shared: nobody may write into them.
+    # The grids are cached and shared, so they are made read-only.
     for array in arrays:
         array.flags.writeable = False
     return arrays

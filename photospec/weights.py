@@ -172,7 +172,7 @@ class WeightsConfig(ABC):
     provenance: dict[str, str] = field(
         default_factory=dict, metadata={"help": "Where the weights come from."}
     )
-    #: Precision of the networks where nobody asks for one; None leaves it to the device.
+    #: Default precision of the networks; None leaves it to the device.
     default_dtype: ClassVar[str | None] = None
     #: Architecture in training whose networks these are; empty where none can train them on.
     architecture: ClassVar[str] = ""
@@ -347,7 +347,7 @@ def write_state(state, path, metadata=None):
     """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     try:
-        # Safetensors' own way to write a file leaves it readable by nobody else.
+        # safetensors writes files that only their owner may read.
         with replacing(path) as temporary:
             temporary.write_bytes(save(state, metadata))
     except (OSError, SafetensorError) as error:

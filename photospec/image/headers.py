@@ -37,7 +37,7 @@ def text_card(header, card):
     """
     try:
         value = header.get(card)
-    except Exception:  # astropy parses a card when asked: a broken one says nothing
+    except Exception:  # astropy parses cards lazily: a broken one counts as absent
         return ""
     return value.strip() if isinstance(value, str) else ""
 

@@ -136,7 +136,7 @@ class ImageArray:
             if extinction is None:
                 extinction = band_extinction(self.bands, camera)
         except InputError:
-            if EBV_ASSUMED in self.flags:  # nobody said what dust there is, or how it acts
+            if EBV_ASSUMED in self.flags:  # neither E(B-V) nor the bands' coefficients are known
                 return self
             raise
         factor = 10 ** (0.4 * (self.remaining_ebv - ebv) * extinction)

@@ -133,7 +133,7 @@ class ImageDomain(nn.Module):
         numbers = self._numbers(features)
         self.middle.copy_(numbers.median(dim=0).values)
         limit = numbers.quantile(1 - _OUTSIDE / 2, dim=0)
-        # A number that is the same for all says nothing, and must never be the largest.
+        # A number that is the same for all images tells nothing: its score stays the lowest.
         self.limit.copy_(torch.where(limit > self.middle, limit, 1e9))
         largest = self._largest(features)
         self.outside.copy_(largest.quantile(1 - _OUTSIDE))

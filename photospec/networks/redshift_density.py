@@ -12,7 +12,7 @@ from torch import nn
 
 __all__ = ["MAX_REDSHIFT", "RedshiftDensity"]
 
-#: Redshifts are drawn between zero and this, where nobody says otherwise.
+#: Default upper limit of the redshifts that are drawn; the lower one is zero.
 MAX_REDSHIFT = 0.6
 _N_GRID = 4096  # steps of 1.5e-4 in redshift, far below the width of any component
 # Narrowest component, in units of the training redshifts' standard deviation.

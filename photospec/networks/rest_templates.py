@@ -71,7 +71,7 @@ class RestTemplates(nn.Module):
         return rows.unflatten(1, (-1, self.patch_size)).transpose(2, 3)
 
     def tokens(self, templates, patches):
-        """What tokens ``(n, n_tokens, width)`` are told of patches without halo.
+        """Projection of patches without halo on the templates, as tokens ``(n, n_tokens, width)``.
 
         Parameters
         ----------

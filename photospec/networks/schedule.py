@@ -54,7 +54,7 @@ class Schedule(ABC):
         return torch.sigmoid(-self.log_snr(t)).sqrt()
 
     def noise_level(self, t):
-        """What a network is told about the time: log(sigma_t / alpha_t) / 4.
+        """Noise level as the networks take it: log(sigma_t / alpha_t) / 4.
 
         It is of order one and the same for all schedules (c_noise of Karras et al. 2022).
         """

@@ -63,7 +63,7 @@ class SpectrumTransformer(nn.Module):
     low_resolution : bool
         Whether a base-stage spectrum is a second input channel (super-resolution stage).
     redshift : bool
-        Whether tokens are told the rest wavelength of their centre.
+        Whether the rest wavelength of its centre is an input of each token.
     n_templates : int
         Rest-frame templates (`RestTemplates`); needs `redshift`.
     max_redshift : float

@@ -180,6 +180,6 @@ def _inverse_variance(flux):
     """Inverse variances (n, n_wave) from second differences (Stoehr et al. 2008, DER_SNR)."""
     second = 2 * flux[:, 2:-2] - flux[:, :-4] - flux[:, 4:]
     noise = MAD_TO_STD / np.sqrt(6) * np.nanmedian(np.abs(second), axis=1)
-    # A spectrum without scatter, or without numbers, says nothing of its errors.
+    # Without scatter, or without finite samples, there is no estimate of the noise: ivar is zero.
     ivar = np.divide(1, noise**2, out=np.zeros_like(noise), where=noise > 0)
     return np.where(np.isfinite(flux), ivar[:, None], 0)

@@ -46,7 +46,7 @@ def label_shift(posterior, prior, *, n_iterations=500, tolerance=1e-6):
 
     Examples
     --------
-    A classifier that knows nothing cannot tell that a class is rarer; a sure one can.
+    The less certain the classifier, the less the posterior moves from the prior.
 
     >>> import numpy as np
     >>> from photospec.simulation.galaxy_kinds import label_shift

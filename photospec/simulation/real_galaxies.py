@@ -38,7 +38,7 @@ from photospec.spectrum import WAVELENGTH
 
 __all__ = ["KINDS", "RealGalaxies", "line_kinds", "simulate_real_pairs"]
 
-#: What the SDSS pipeline calls galaxies by their emission lines; "" where nobody knows.
+#: What the SDSS pipeline calls galaxies by their emission lines; "" where there is no spectrum.
 KINDS = ("unclassified", "starforming", "starburst", "agn")
 #: Noise of an image over the survey's where the catalogue's fluxes hold the rest.
 MISSING_NOISE = 0.2

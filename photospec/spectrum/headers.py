@@ -85,7 +85,7 @@ def parse_unit(text, what="unit"):
 def angstrom_for_ampere(unit):
     """Read ampere as Angstrom in a unit of flux density or its powers.
 
-    ``A`` is ampere for astropy and for the FITS standard, but in ``erg/s/cm2/A`` nobody means it.
+    ``A`` is ampere for astropy and for the FITS standard, but ``erg/s/cm2/A`` is per Angstrom.
 
     Parameters
     ----------

@@ -3,7 +3,7 @@
 LSDB's ``to_hats(resume=True)`` knows which partitions of an output are done, from a marker and a
 histogram per partition, and finishes the catalogue. The loop over partitions is our own, because
 there one partition that fails ends the run, a file half written by a killed process is found only
-by its missing marker, and nobody knows how many galaxies are done.
+by its missing marker, and progress is not counted in galaxies.
 """
 
 import errno

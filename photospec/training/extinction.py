@@ -42,7 +42,7 @@ def galactic_ebv(file):
 
 
 def told_ebv(ebv, data, rng):
-    """What training is told of E(B-V) (n,): with errors, sometimes nothing.
+    """E(B-V) (n,) as the gate would know it: with errors, and missing for some.
 
     Parameters
     ----------

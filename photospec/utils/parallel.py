@@ -3,7 +3,7 @@
 Each worker is a fresh interpreter with one numerical thread that takes one chunk at a
 time over a pipe. It never imports the caller's script, so a script needs no
 ``if __name__ == "__main__"`` guard. Only a few chunks are ever in flight or waiting to be taken:
-memory stays bounded, also when whoever takes the results is slow.
+memory stays bounded, also when the results are taken slowly.
 
 Why not loky: there a worker that dies (short of memory, a crash in compiled code) breaks the
 executor and takes all chunks in flight with it, where here it costs its own chunk; and its
@@ -81,7 +81,7 @@ def serve(descriptor):
             try:
                 function, arguments = connection.recv()
                 connection.send(function(*arguments))
-            except (EOFError, ConnectionError):  # whoever asked is gone
+            except (EOFError, ConnectionError):  # the caller has ended
                 return
 
 

@@ -6,7 +6,7 @@ A package adds its own by an entry point in its ``pyproject.toml``::
     mine = "my_package"
 
 Importing ``my_package`` has to call ``register``. That import happens only when a name is
-asked for that nobody has registered yet.
+asked for that is not registered yet.
 """
 
 import pkgutil

@@ -80,7 +80,7 @@ def sdss_image(coord, *, size=96, bands="ugriz", folder=None, config=None):
         "run": run, "rerun": rerun, "camcol": camcol, "field": field,
         "date": reference.meta["date"], "url": url, "name": f"sdss-{run:06d}-{camcol}-{field:04d}",
     }  # fmt: skip
-    # The frames say nothing about dust; without a map nobody does.
+    # Frames have no E(B-V): without a map it is unknown.
     with contextlib.suppress(InputError):
         meta["galactic_ebv"] = galactic_ebv_at(*position)
     return combine(pieces, grid, reference.wcs, meta)
