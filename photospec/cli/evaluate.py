@@ -6,6 +6,7 @@ from pathlib import Path
 from photospec.cli.arguments import (
     add_method,
     add_seed,
+    add_verb,
     add_weights,
     bounded_float,
     bounded_int,
@@ -47,15 +48,14 @@ def add_parser(verbs, parents=()):
     parents : sequence of argparse.ArgumentParser
         Parsers with the arguments of all verbs.
     """
-    import argparse
-
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
+        parents,
         "evaluate",
-        parents=parents,
-        help="measure how good predictions are",
+        run,
+        summary="measure how good predictions are",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "what", metavar="{" + ",".join(_CHOICES) + "}", help="against what; may be left out"
@@ -134,7 +134,6 @@ def add_parser(verbs, parents=()):
         help="processes that measure (default: 1)",
     )  # fmt: skip
     add_method(card)
-    parser.set_defaults(run=run)
 
 
 def _names(text):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from photospec.cli.arguments import add_overwrite, add_weights, bounded_int, existing_file
+from photospec.cli.arguments import add_overwrite, add_verb, add_weights, bounded_int, existing_file
 from photospec.cli.console import BAD_INPUT, PARTIAL, error, say
 
 __all__ = ["add_parser", "run"]
@@ -31,15 +31,14 @@ def add_parser(verbs, parents=()):
     parents : sequence of argparse.ArgumentParser
         Parsers with the arguments of all verbs.
     """
-    import argparse
-
-    parser = verbs.add_parser(
+    parser = add_verb(
+        verbs,
+        parents,
         "search",
-        parents=parents,
-        help="find similar galaxies",
+        run,
+        summary="find similar galaxies",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("files", nargs="+", type=existing_file, help="images, or spectra")
     what = parser.add_mutually_exclusive_group(required=True)
@@ -58,7 +57,6 @@ def add_parser(verbs, parents=()):
     parser.add_argument("-o", "--output", type=Path, metavar="TABLE", help="write what was found")
     add_weights(parser)
     add_overwrite(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args):

@@ -1,5 +1,6 @@
 """Images that have a file each, or that one file or folder holds for many rows."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -44,7 +45,7 @@ class FileSource:
         return read_image(path)
 
 
-class _Numbered:
+class _Numbered(ABC):
     """Images that have a number: of the column ``source_row``, else that of the identifier.
 
     Sub-classes open their file once in each process, by ``_open``, which gives an object with
@@ -53,8 +54,9 @@ class _Numbered:
 
     columns = ()
 
+    @abstractmethod
     def _open(self):
-        raise NotImplementedError
+        """Open the file, or give what is open of it."""
 
     def order(self, frame):
         """Rows in the order in which they are read fastest."""
