@@ -19,6 +19,7 @@ from astropy.io import fits
 from astropy.nddata import NDData, StdDevUncertainty
 from astropy.wcs import WCS
 
+from photospec.config import whole_number
 from photospec.errors import InputError
 from photospec.image.bricks import bad_bits, brick_of, camera_at, read_brick
 from photospec.image.frames import read_frames
@@ -114,8 +115,8 @@ def read_image(
     >>> image.data.shape, image.meta["bands"], image.meta["pixel_scale"]
     ((3, 64, 64), ('g', 'r', 'z'), <Quantity 0.262 arcsec>)
     """
-    if size is not None and not (isinstance(size, int | np.integer) and size > 0):
-        raise InputError(f"size: expected a positive whole number of pixels, got {size!r}")
+    if size is not None:
+        size = whole_number("size", size, 1)
     paths = _list_files(path)
     with reading(paths[0], "an intact image"):
         if all(brick_of(item) for item in paths):

@@ -15,7 +15,7 @@ from typing import Self
 
 import numpy as np
 
-from photospec.config import read_toml, setting, write_toml
+from photospec.config import read_toml, setting, whole_number, write_toml
 from photospec.dust import response_extinction
 from photospec.errors import InputError
 from photospec.photometry.filters import effective_wavelength, load_band
@@ -88,8 +88,7 @@ class Survey:
     spectrograph: InstrumentConfig = field(default_factory=InstrumentConfig)
 
     def __post_init__(self):
-        if not isinstance(self.seed, int | np.integer) or self.seed < 0:
-            raise InputError(f"seed: expected an integer of at least 0, got {self.seed!r}")
+        whole_number("seed", self.seed, 0)
         _check_bands(self)
         if self.sky_frames and abs(self.pixel_scale / 0.396 - 1) > 0.01:
             raise InputError(
@@ -236,11 +235,7 @@ class Survey:
         SimulatedPairs
             Galaxies start to start + n - 1.
         """
-        whole = all(isinstance(value, int | np.integer) for value in (n, start))
-        if not whole or n < 1 or start < 0:
-            raise InputError(
-                f"n, start: expected whole numbers n >= 1 and start >= 0, got {n!r} and {start!r}"
-            )
+        n, start = whole_number("n", n, 1), whole_number("start", start, 0)
         blocks = range(start // BLOCK, (start + n - 1) // BLOCK + 1)
         pairs = SimulatedPairs.concatenate([simulate_block(self, b, indices) for b in blocks])
         first = start - blocks[0] * BLOCK
