@@ -28,6 +28,7 @@ __all__ = [
     "cardelli89",
     "check_ebv",
     "galactic_extinction",
+    "galactic_transmission",
     "response_camera",
     "response_extinction",
     "transmission",
@@ -316,6 +317,23 @@ def transmission(curve, ebv):
     array([0.698, 0.857])
     """
     return 10 ** (-0.4 * np.asarray(ebv)[..., None] * np.asarray(curve))
+
+
+def galactic_transmission(wavelength, ebv):
+    """Return what the Milky Way's dust leaves of the light, by `galactic_extinction`.
+
+    Parameters
+    ----------
+    wavelength : array_like (n_wave,)
+        Observed, Angstrom.
+    ebv : array_like (...)
+        E(B-V) on the scale of the SFD map, mag; negative to take the dust away.
+
+    Returns
+    -------
+    ndarray (..., n_wave)
+    """
+    return transmission(galactic_extinction(wavelength), ebv)
 
 
 def attenuation_curve(law, wavelength):

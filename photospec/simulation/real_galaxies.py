@@ -19,7 +19,7 @@ from astropy.table import Table
 from scipy.spatial import cKDTree
 
 from photospec.config import to_dict
-from photospec.dust import galactic_extinction, transmission
+from photospec.dust import galactic_transmission
 from photospec.errors import InputError
 from photospec.pairs import PairsWriter
 from photospec.photometry.filters import band_weights
@@ -332,7 +332,7 @@ def _render(real, galaxies, survey, rng, rendering, noise):
         scene = replace(scene, galaxy_density=0.0, star_density=0.0, merger_fraction=0.0)
     wavelength = np.ascontiguousarray(spectra.wavelength, float)
     if survey.galactic_extinction:
-        through = transmission(galactic_extinction(wavelength), galaxies.galactic_ebv)
+        through = galactic_transmission(wavelength, galaxies.galactic_ebv)
         through = through.astype(np.float32)
         spectra = replace(spectra, bulge=spectra.bulge * through, disk=spectra.disk * through)
     weights = band_weights(wavelength, responses)[0].astype(np.float32)

@@ -11,7 +11,7 @@ import numpy as np
 from photospec.dust import (
     ASSUMED_EBV,
     band_extinction,
-    galactic_extinction,
+    galactic_transmission,
     response_extinction,
     transmission,
 )
@@ -89,7 +89,7 @@ def correct_image(image, ebv, extinction):
 
 def correct_flux(flux, ebv):
     """Spectra (n, n_wave) on the training grid without it."""
-    factor = transmission(galactic_extinction(WAVELENGTH), -np.asarray(ebv))
+    factor = galactic_transmission(WAVELENGTH, -np.asarray(ebv))
     return flux * factor.astype(np.float32)
 
 

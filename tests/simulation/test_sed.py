@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from photospec.dust import attenuation_curve, galactic_extinction, transmission
+from photospec.dust import attenuation_curve, galactic_transmission
 from photospec.photometry.filters import band_flux
 from photospec.simulation.galaxies.cosmology import luminosity_distance
 from photospec.simulation.galaxies.gas import agn_ratios, line_index, star_forming_lines
@@ -122,9 +122,7 @@ def test_velocity_dispersion_broadens_the_stars():
 
 def test_galactic_extinction_is_an_option(galaxies, spectra):
     dimmed = render_spectra(galaxies, galactic_extinction=True)
-    expected = spectra.disk * transmission(
-        galactic_extinction(OBSERVED_WAVELENGTH), galaxies.galactic_ebv
-    )
+    expected = spectra.disk * galactic_transmission(OBSERVED_WAVELENGTH, galaxies.galactic_ebv)
     np.testing.assert_allclose(dimmed.disk, expected, rtol=1e-5)
     v = attenuation_curve("cardelli89", np.array([5500.0]))
     assert v == pytest.approx(1.0, abs=0.01)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.special import erf
 
-from photospec.dust import attenuation_curve, transmission
+from photospec.dust import attenuation_curve, galactic_transmission
 from photospec.errors import InputError
 from photospec.lines import continuum_beside
 from photospec.simulation.galaxies.cosmology import luminosity_distance
@@ -140,7 +140,7 @@ def render_spectra(
         _add_lines(spectra, line_flux, basis.line_wavelength * (1 + z[:, None]), width)
         out.append(spectra)
     if galactic_extinction:
-        through = transmission(galactic_extinction(OBSERVED_WAVELENGTH), g.galactic_ebv)
+        through = galactic_transmission(OBSERVED_WAVELENGTH, g.galactic_ebv)
         through = through.astype(np.float32)
         out = [spectra * through for spectra in out]
     return ComponentSpectra(OBSERVED_WAVELENGTH, *out, *flux, *continuum)
