@@ -36,7 +36,8 @@ from photospec.dust import galactic_transmission
 from photospec.errors import InputError
 from photospec.lines import Line
 from photospec.spectrum import FLUX_UNIT
-from photospec.utils.parallel import one_thread
+from photospec.utils.parallel import n_cores, one_thread
+from photospec.utils.reading import one_line
 
 if TYPE_CHECKING:
     from photospec.analysis.populations.templates import TemplateSet
@@ -270,17 +271,11 @@ def _per_spectrum(name, values, n):
 
 def _process_count(n_processes, n_tasks, n, serial):
     if n_processes is None:
-        n_processes = 1 if n < serial else _n_cores()
+        n_processes = 1 if n < serial else n_cores()
     n_processes = whole_number("n_processes", n_processes, 1)
     if os.name != "posix":
         return 1  # pipes to the workers are passed on as file descriptors
     return min(n_processes, n_tasks)
-
-
-def _n_cores():
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @contextmanager
@@ -453,10 +448,6 @@ def _begin(arrays, galactic_ebv):
     return _Measured(row, arrays)
 
 
-def _one_line(error):
-    return " ".join(f"{type(error).__name__} {error}".split())[:160]
-
-
 def _dereddened(arrays, galactic_ebv):
     brighter = galactic_transmission(arrays.wavelength, -galactic_ebv)
     sigma = None if arrays.sigma is None else arrays.sigma * brighter
@@ -497,7 +488,7 @@ def _search(alike, options):
         fit = search(_stacked(alike), redshift_range=options.redshift_range)
     except Exception as error:  # whatever happens to one spectrum must not stop the rest
         if len(alike) == 1:
-            alike[0].row["flags"].append(f"redshift: {_one_line(error)}")
+            alike[0].row["flags"].append(f"redshift: {type(error).__name__} {one_line(error, 140)}")
         else:
             for item in alike:
                 _search([item], options)
@@ -548,7 +539,7 @@ def _spectral_fits(measured, options):
         try:
             _spectral_fit(item, *found.get(id(item), (None, None)), options)
         except Exception as error:  # whatever happens to one spectrum must not stop the rest
-            item.row["flags"].append(f"spectral_fit: {_one_line(error)}")
+            item.row["flags"].append(f"spectral_fit: {type(error).__name__} {one_line(error, 140)}")
 
 
 def _spectral_fit(item, fit, lines, options):

@@ -14,7 +14,7 @@ __all__ = ["index_columns", "truth_columns"]
 
 
 @dataclass(frozen=True)
-class Index:
+class IndexBands:
     """Definition of a spectral index, as far as `index_columns` needs it."""
 
     name: str
@@ -24,7 +24,7 @@ class Index:
     kind: str
 
 
-_DN4000 = Index("dn4000", (3850.0, 3950.0), None, (4000.0, 4100.0), "break")
+_DN4000 = IndexBands("dn4000", (3850.0, 3950.0), None, (4000.0, 4100.0), "break")
 
 
 class _Means:

@@ -15,11 +15,11 @@ import numpy as np
 from astropy.cosmology import Planck18
 from scipy.sparse import csr_array
 
-from photospec.analysis.indices.bands import pixel_edges
 from photospec.analysis.populations.log_spectrum import SDSS_STEP
 from photospec.analysis.populations.resolution import resampling_matrix
 from photospec.analysis.populations.weights import AGE_SLACK, near_lines, polynomials
 from photospec.dust import calzetti00
+from photospec.spectrum.wavelengths import pixel_edges
 from photospec.utils.constants import SPEED_OF_LIGHT
 
 __all__ = ["DEGREE", "Library", "library_of"]

@@ -19,8 +19,9 @@ from photospec.analysis.emission.model import (
     GROUPS,
     group_profiles,
     line_windows,
-    pixel_edges,
+    log_pixel_edges,
 )
+from photospec.lines import near_centres
 from photospec.utils.constants import SPEED_OF_LIGHT
 from photospec.utils.stats import robust_std
 
@@ -191,11 +192,8 @@ def _least_lsf(wavelength):
 
 def near_lines(wavelength, zone=LINE_ZONE, groups=GROUPS):
     """True within `zone` km/s of any line of the groups."""
-    near = np.zeros(wavelength.size, bool)
-    for group in groups:
-        for centre in group.wavelengths:
-            near |= np.abs(np.log(wavelength / centre)) < zone / SPEED_OF_LIGHT
-    return near
+    centres = [centre for group in groups for centre in group.wavelengths]
+    return near_centres(wavelength, centres, zone)
 
 
 @dataclass(frozen=True, eq=False)
@@ -714,7 +712,7 @@ def _inflation(residual, dispersion, groups=GROUPS):
         return 1.0
     centre = residual.wavelength[index]
     sigma = np.hypot(residual.lsf_sigma[index], centre * dispersion / SPEED_OF_LIGHT)
-    pixel, profile = line_windows(pixel_edges(residual.wavelength), centre, sigma)
+    pixel, profile = line_windows(log_pixel_edges(residual.wavelength), centre, sigma)
     profile = profile * calm[pixel]
     weight = np.where(calm, residual.sigma, np.inf)[pixel] ** -2
     flux = (profile * weight * residual.flux[pixel]).sum(1)

@@ -18,8 +18,8 @@ __all__ = [
     "group_profiles",
     "line_groups",
     "line_windows",
+    "log_pixel_edges",
     "members",
-    "pixel_edges",
 ]
 
 
@@ -132,8 +132,8 @@ def line_groups(lines):
     return tuple(groups), tuple(sorted(dict.fromkeys(names), key=at.get))
 
 
-def pixel_edges(wavelength):
-    """Borders of log-uniform pixels, shape (n_pixels + 1,)."""
+def log_pixel_edges(wavelength):
+    """Return the borders of log-uniform pixels, half-way in the logarithm, (n_pixels + 1,)."""
     half = np.sqrt(wavelength[1] / wavelength[0])
     return np.append(wavelength / half, wavelength[-1] * half)
 
@@ -197,7 +197,7 @@ def group_profiles(wavelength, lsf_sigma, velocity, dispersion, groups=GROUPS, c
     centre = centre * np.exp(np.asarray(velocity)[which] / SPEED_OF_LIGHT)
     lsf = 0.0 if lsf_sigma is None else np.interp(centre, wavelength, lsf_sigma)
     sigma = np.hypot(lsf, centre * np.asarray(dispersion)[which] / SPEED_OF_LIGHT)
-    pixel, value = line_windows(pixel_edges(wavelength), centre, sigma)
+    pixel, value = line_windows(log_pixel_edges(wavelength), centre, sigma)
     np.add.at(columns, (pixel, column[:, None]), value * ratio[:, None])
     return columns
 

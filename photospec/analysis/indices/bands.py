@@ -11,9 +11,8 @@ from functools import lru_cache
 import numpy as np
 
 from photospec.spectrum import air_to_vacuum
-from photospec.spectrum.wavelengths import pixel_edges
 
-__all__ = ["BAD_SHARE", "index_value", "pixel_edges", "vacuum_bands"]
+__all__ = ["BAD_SHARE", "index_value", "vacuum_bands"]
 
 BAD_SHARE = 0.2  # of a band that may be bad, and is interpolated, before the index is refused
 

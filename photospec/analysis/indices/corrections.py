@@ -5,14 +5,14 @@ from functools import lru_cache
 import numpy as np
 from scipy.sparse import csr_array
 
-from photospec.analysis.indices.bands import index_value, pixel_edges, vacuum_bands
+from photospec.analysis.indices.bands import index_value, vacuum_bands
 from photospec.spectrum import smooth
+from photospec.spectrum.wavelengths import pixel_edges
 from photospec.stellar_grids import stellar_grid
-from photospec.utils.constants import SPEED_OF_LIGHT
+from photospec.utils.constants import FWHM, SPEED_OF_LIGHT
 
 __all__ = ["broadening_correction", "lick_smoothing"]
 
-FWHM = np.sqrt(8 * np.log(2))
 # Worthey & Ottaviani 1997, table 8: wavelength and full width at half maximum, Angstrom.
 LICK_WAVELENGTH = (4000.0, 4400.0, 4900.0, 5400.0, 6000.0)
 LICK_FWHM = (11.5, 9.2, 8.4, 8.4, 9.8)

@@ -13,10 +13,11 @@ from astropy.table import MaskedColumn, QTable
 from astropy.utils.masked import Masked
 
 from photospec.analysis.gate import gather, good_pixels, reason_unusable
-from photospec.analysis.indices.bands import index_value, pixel_edges
+from photospec.analysis.indices.bands import index_value
 from photospec.analysis.indices.corrections import broadening_correction, lick_smoothing
 from photospec.analysis.indices.definitions import BREAKS, LICK, index_definitions
 from photospec.errors import InputError
+from photospec.spectrum.wavelengths import pixel_edges
 
 __all__ = ["IndexFit", "measure_indices"]
 

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
-from photospec.analysis.populations.templates import FWHM
 from photospec.dust import CALZETTI_RV
-from photospec.utils.constants import SPEED_OF_LIGHT
+from photospec.utils.constants import FWHM, SPEED_OF_LIGHT
 from photospec.utils.optional import optional_imports
 
 __all__ = ["Kinematics", "PPXFSettings", "fit_kinematics", "losvd_convolve"]

@@ -26,6 +26,7 @@ from photospec.errors import InputError
 from photospec.photometry.filters import band_flux
 from photospec.spectrum import air_to_vacuum, rebin
 from photospec.stellar_grids import stellar_grid
+from photospec.utils.constants import FWHM
 
 __all__ = ["PPXF_TEMPLATES", "TemplateSet", "bc03_templates", "load_templates"]
 
@@ -33,7 +34,6 @@ __all__ = ["PPXF_TEMPLATES", "TemplateSet", "bc03_templates", "load_templates"]
 N_AGES = 30
 LOG_STEP = 1e-4 * np.log(10) / 3  # a third of an SDSS pixel
 NORM_RANGE = (5070.0, 5950.0)  # FWHM of the V band, as in pPXF's examples
-FWHM = 2 * np.sqrt(2 * np.log(2))  # of a Gaussian, in standard deviations
 COMPRESSION_LOSS = 1e-3  # root mean square, in units of the V-band flux
 MILES_FWHM = 2.50  # Angstrom; Falcon-Barroso et al. 2011, A&A 532, A95
 SOLAR_R = 4.65  # absolute AB magnitude of the Sun in SDSS r: Willmer 2018, ApJS 236, 47

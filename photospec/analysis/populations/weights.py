@@ -20,8 +20,7 @@ from photospec.analysis.populations.kinematics import losvd_convolve
 from photospec.analysis.populations.log_spectrum import LogSpectrum
 from photospec.analysis.populations.resolution import MatchedTemplates, match_templates
 from photospec.dust import calzetti00
-from photospec.lines import LINES
-from photospec.utils.constants import SPEED_OF_LIGHT
+from photospec.lines import LINES, near_centres
 from photospec.utils.stats import robust_std
 
 __all__ = [
@@ -251,11 +250,8 @@ def polynomials(n_pixels, degree):
 
 def near_lines(wavelength):
     """True where an emission line may be, so that nothing is clipped there."""
-    near = np.zeros(wavelength.size, bool)
-    for group in GROUPS:
-        for name in group.names:
-            near |= np.abs(np.log(wavelength / LINES[name].wavelength)) < LINE_ZONE / SPEED_OF_LIGHT
-    return near
+    centres = [LINES[name].wavelength for group in GROUPS for name in group.names]
+    return near_centres(wavelength, centres, LINE_ZONE)
 
 
 def clip_outliers(data, model):
