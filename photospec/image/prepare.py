@@ -351,7 +351,9 @@ def _take_away(data, mask, absent, bands):
 
 def _counts(image, bands, order):
     """Nanomaggies per count (n_bands, 1, 1), None for images in another unit."""
-    unit = None if image.unit is None else u.Unit(image.unit)
+    if image.unit is None or image.unit is NANOMAGGY:  # comparing units takes long
+        return None
+    unit = u.Unit(image.unit)
     if unit not in (u.adu, u.ct, u.electron):
         return None
     zero_point = image.meta.get("zero_point")
