@@ -493,9 +493,12 @@ def _good_flux(data, mask, sigma, to_flux):
     broken = ~usable(data)
     bad = broken | mask if sigma is None else ~usable(data, sigma, mask, axis=(-2, -1))
     with np.errstate(over="ignore", invalid="ignore"):
-        data, sigma = to_flux(data, sigma)
-        broken |= ~(np.abs(data) < _OVERFLOW)
-    return np.where(broken, 0, data), bad | broken, sigma, broken
+        given, (data, sigma) = data, to_flux(data, sigma)
+        if data is not given:
+            broken |= ~(np.abs(data) < _OVERFLOW)
+    if broken.any():
+        data, bad = np.where(broken, 0, data), bad | broken
+    return data, bad, sigma, broken
 
 
 def _cut(data, mask, sigma, to_flux, center, size, bands, may_miss):
