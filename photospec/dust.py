@@ -9,7 +9,10 @@ curve of Fitzpatrick (1999) right: `BAND_EXTINCTION` holds their coefficients fo
 `galactic_extinction` the curve for spectra that belongs to them.
 """
 
+import numbers
+
 import numpy as np
+from astropy import units as u
 from dust_extinction.parameter_averages import CCM89, F99
 
 from photospec.errors import InputError
@@ -22,6 +25,7 @@ __all__ = [
     "band_extinction",
     "calzetti00",
     "cardelli89",
+    "check_ebv",
     "galactic_extinction",
     "response_camera",
     "response_extinction",
@@ -44,6 +48,51 @@ MAX_EBV = 5.0
 _RECALIBRATION = 0.884
 # Groups of response curves whose coefficients are published.
 _PUBLISHED = {"sdss2010": "sdss", "decam2014": "decam"}
+
+
+def check_ebv(value, name="galactic_ebv"):
+    """E(B-V) as a float, mag.
+
+    Parameters
+    ----------
+    value : float or Quantity
+        Mag, on the scale of the map of Schlegel, Finkbeiner & Davis (1998).
+    name : str
+        What to call it in an error.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    InputError
+        If it is not one number from 0 to 5.
+
+    Examples
+    --------
+    >>> from photospec.dust import check_ebv
+    >>> check_ebv(0.12)
+    0.12
+    """
+    given = value
+    if isinstance(value, u.Quantity):
+        try:
+            value = value.to_value(u.mag)
+        except u.UnitConversionError:
+            raise InputError(f"{name}: expected E(B-V) in mag, got {given}") from None
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+        raise InputError(
+            f"{name}: expected one number, E(B-V) in mag, got {given!r}; give one per image"
+        )
+    if not 0 <= value <= MAX_EBV:
+        raise InputError(
+            f"{name}: expected E(B-V) from 0 to {MAX_EBV:g} mag, got {value:g}; is it another "
+            "quantity, or a mark for a missing one?"
+        )
+    return float(value)
 
 
 def _in_range(wavelength, low, high, paper):

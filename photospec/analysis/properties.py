@@ -31,6 +31,7 @@ from photospec.analysis.indices.definitions import INDICES, LICK, Index, index_d
 from photospec.analysis.redshift import RedshiftWarning, measure_redshift
 from photospec.analysis.redshift.fit import SURE_DELTA
 from photospec.analysis.redshift.measure import warning_names
+from photospec.config import whole_number
 from photospec.dust import galactic_extinction
 from photospec.errors import InputError
 from photospec.lines import Line
@@ -270,11 +271,10 @@ def _per_spectrum(name, values, n):
 def _process_count(n_processes, n_tasks, n, serial):
     if n_processes is None:
         n_processes = 1 if n < serial else _n_cores()
-    if not isinstance(n_processes, (int, np.integer)) or n_processes < 1:
-        raise InputError(f"n_processes: expected a positive whole number, got {n_processes!r}")
+    n_processes = whole_number("n_processes", n_processes, 1)
     if os.name != "posix":
         return 1  # pipes to the workers are passed on as file descriptors
-    return min(int(n_processes), n_tasks)
+    return min(n_processes, n_tasks)
 
 
 def _n_cores():
@@ -355,8 +355,7 @@ class Options:
         from photospec.analysis.redshift.measure import checked_range
 
         for name, value in (("n_bootstrap", n_bootstrap), ("seed", seed)):
-            if not isinstance(value, (int, np.integer)) or value < 0:
-                raise InputError(f"{name}: expected a whole number, not negative, got {value!r}")
+            whole_number(name, value, 0)
         if method not in METHODS:
             raise InputError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
         if method == "bulk" and n_bootstrap:

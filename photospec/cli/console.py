@@ -30,6 +30,9 @@ __all__ = [
 # The last two are what shells give for SIGINT and SIGPIPE: 128 and the number of the signal.
 PARTIAL, BAD_INPUT, DEFECT, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 130, 141
 
+# Of work that takes hours: often enough to see that it goes on, seldom enough for a log file.
+_SECONDS_BETWEEN_LINES = 10.0
+
 
 def _write_line(text):
     """Write one line to stderr without tearing a progress bar."""
@@ -123,13 +126,11 @@ class LineProgress:
         Number of steps.
     description : str
         Name of the work.
-    interval : float
-        Seconds between lines.
     """
 
-    def __init__(self, total, description, interval=10.0):
+    def __init__(self, total, description):
         self.total, self.n = total, 0.0
-        self._description, self._interval = description, interval
+        self._description = description
         self._begin = self._last = time.monotonic()
         self._said = None
 
@@ -147,7 +148,7 @@ class LineProgress:
         """Count `n` more steps."""
         self.n += n
         now = time.monotonic()
-        if now - self._last >= self._interval:
+        if now - self._last >= _SECONDS_BETWEEN_LINES:
             self._last = now
             self._say(now)
 

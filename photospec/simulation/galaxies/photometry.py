@@ -35,14 +35,12 @@ class PhotometryTable:
     ----------
     redshift_range : tuple of float
         Redshifts covered.
-    corrected : bool
-        Passed on to `stellar_basis`.
     epoch : tuple of float, optional
         `EvolutionConfig.template_magnitude` of a population that evolves.
     """
 
-    def __init__(self, redshift_range, corrected=True, epoch=None):
-        basis = stellar_basis(corrected, deep=epoch is not None)
+    def __init__(self, redshift_range, epoch=None):
+        basis = stellar_basis(deep=epoch is not None)
         self.basis = basis
         n_z = int(np.ceil((redshift_range[1] - redshift_range[0]) / 0.005)) + 1
         self.redshift = np.linspace(redshift_range[0], redshift_range[1], max(n_z, 2))
@@ -124,6 +122,6 @@ def _locate(grid, value):
 
 
 @lru_cache(maxsize=4)
-def photometry_table(redshift_range=(0.02, 0.3), corrected=True, epoch=None) -> PhotometryTable:
+def photometry_table(redshift_range=(0.02, 0.3), epoch=None) -> PhotometryTable:
     """Return the table for a redshift range, made once per process."""
-    return PhotometryTable(redshift_range, corrected, epoch)
+    return PhotometryTable(redshift_range, epoch)
