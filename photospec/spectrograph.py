@@ -17,7 +17,7 @@ from specutils import Spectrum
 
 from photospec.candidates import CandidateSpectra, best_candidate
 from photospec.config import whole_number
-from photospec.dust import galactic_extinction
+from photospec.dust import galactic_transmission
 from photospec.errors import InputError
 from photospec.hub import fetch_weights, is_hub_address, push_weights
 from photospec.image import ImageArray, band_names, prepare_image
@@ -586,7 +586,7 @@ class PhotoSpectrograph:
         """What the Milky Way's dust leaves (n, n_wave) of spectra as the networks draw them."""
         ebv = np.array([0.0 if intrinsic else image.galactic_ebv for image in images])
         added = ebv - self.config.galactic_ebv
-        return 10 ** (-0.4 * added[:, None] * galactic_extinction(WAVELENGTH))
+        return galactic_transmission(WAVELENGTH, added)
 
     def _scale_flux(self, flux):
         """Flux of spectra (..., n_wave) through the band that sets it, nanomaggies."""

@@ -19,11 +19,11 @@ from astropy.table import Table
 from scipy.spatial import cKDTree
 
 from photospec.config import to_dict
+from photospec.dust import galactic_transmission
 from photospec.errors import InputError
 from photospec.pairs import PairsWriter
 from photospec.photometry.filters import band_weights
 from photospec.simulation.galaxies.cosmology import luminosity_distance
-from photospec.simulation.galaxies.dust import galactic_transmission
 from photospec.simulation.galaxies.gas import halpha_continuum, line_index
 from photospec.simulation.galaxies.photometry import LUMINOSITY_TO_FLUX
 from photospec.simulation.galaxies.population import draw_galaxies
@@ -332,7 +332,8 @@ def _render(real, galaxies, survey, rng, rendering, noise):
         scene = replace(scene, galaxy_density=0.0, star_density=0.0, merger_fraction=0.0)
     wavelength = np.ascontiguousarray(spectra.wavelength, float)
     if survey.galactic_extinction:
-        through = galactic_transmission(wavelength, galaxies.galactic_ebv).astype(np.float32)
+        through = galactic_transmission(wavelength, galaxies.galactic_ebv)
+        through = through.astype(np.float32)
         spectra = replace(spectra, bulge=spectra.bulge * through, disk=spectra.disk * through)
     weights = band_weights(wavelength, responses)[0].astype(np.float32)
     totals = np.stack([spectra.bulge @ weights, spectra.disk @ weights])

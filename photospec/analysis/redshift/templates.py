@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from photospec.dust import calzetti00
+from photospec.dust import attenuate, calzetti00
 from photospec.lines import LINES
 from photospec.stellar_grids import nebular_grid, stellar_grid
 from photospec.utils.constants import SPEED_OF_LIGHT
@@ -96,7 +96,7 @@ def _galaxy_library(log_wavelength):
     )
     populations /= _level(populations, log_wavelength)
     reddening = calzetti00(np.clip(wavelength, 1300, 21000))
-    dusty = [populations * 10 ** (-0.4 * ebv * reddening) for ebv in (0.0, 0.2, 0.5)]
+    dusty = [attenuate(populations, reddening, ebv) for ebv in (0.0, 0.2, 0.5)]
     library = np.concatenate(dusty)
     return library / _level(library, log_wavelength)
 
