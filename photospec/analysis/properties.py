@@ -41,6 +41,8 @@ from photospec.utils.parallel import one_thread
 if TYPE_CHECKING:
     from photospec.analysis.populations.templates import TemplateSet
 
+from photospec.utils.progress import progress_bar
+
 __all__ = [
     "COLUMNS",
     "INDEX_COLUMNS",
@@ -289,9 +291,7 @@ def _reporting(n, progress):
     if callable(progress):
         yield progress
         return
-    from tqdm import tqdm
-
-    with tqdm(total=n, unit="spectrum", disable=not progress) as bar:
+    with progress_bar(n, "measure", show=progress) as bar:
         yield bar.update
 
 
