@@ -42,6 +42,8 @@ from photospec.utils.reading import one_line
 if TYPE_CHECKING:
     from photospec.analysis.populations.templates import TemplateSet
 
+from photospec.utils.progress import progress_bar
+
 __all__ = [
     "COLUMNS",
     "INDEX_COLUMNS",
@@ -284,9 +286,7 @@ def _reporting(n, progress):
     if callable(progress):
         yield progress
         return
-    from tqdm import tqdm
-
-    with tqdm(total=n, unit="spectrum", disable=not progress) as bar:
+    with progress_bar(n, "measure", show=progress) as bar:
         yield bar.update
 
 

@@ -83,13 +83,16 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Sequential):
-    """Two linear layers with a GELU between."""
+    """Two linear layers with a GELU between.
+
+    The weights that come with the package were trained with its approximation by a hyperbolic
+    tangent, which is within 5e-4 of it, a quarter of what bfloat16 rounds off at unity, and takes
+    five times as long on a processor.
+    """
 
     def __init__(self, width, ratio=4):
         hidden = int(width * ratio)
-        super().__init__(
-            nn.Linear(width, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, width)
-        )
+        super().__init__(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
 
 class Block(nn.Module):
@@ -113,7 +116,7 @@ class Block(nn.Module):
         self.table = nn.Parameter(torch.zeros(3 * self.n_branches, width)) if modulated else None
 
     def forward(self, x, *, modulation=None, key_value=None):
-        """``x`` (n, length, width); ``modulation`` (n, 3 * n_branches, width)."""
+        """``x`` (n, length, width); ``modulation`` (n or 1, 3 * n_branches, width)."""
         branches = [self.attention]
         if self.cross_attention is not None:
             branches.append(lambda y: self.cross_attention(y, key_value))
@@ -125,5 +128,13 @@ class Block(nn.Module):
         parts = (modulation + self.table)[:, :, None].unbind(dim=1)
         for i, (norm, branch) in enumerate(zip(self.norms, branches, strict=True)):
             shift, scale, gate = parts[3 * i : 3 * i + 3]
-            x = x + gate * branch(torch.addcmul(shift, norm(x), 1.0 + scale))
+            x = torch.addcmul(x, gate, branch(_modulated(norm, x, shift, scale)).to(x))
         return x
+
+
+def _modulated(norm, x, shift, scale):
+    """Normalised ``x``, scaled and shifted: in one pass where all rows share the noise level."""
+    if len(scale) > 1:
+        return torch.addcmul(shift, norm(x), 1.0 + scale)
+    shape = norm.normalized_shape
+    return nn.functional.layer_norm(x, shape, 1.0 + scale.view(-1), shift.view(-1), norm.eps)

@@ -131,7 +131,15 @@ class RealGalaxies:
         return cls(*map(np.concatenate, columns))
 
     @classmethod
-    def read(cls, path, *, rows=slice(None), redshift_range=(0.01, 0.5), r_range=(13.5, 20.5)):
+    def read(
+        cls,
+        path,
+        *,
+        rows=slice(None),
+        redshift_range=(0.01, 0.5),
+        r_range=(13.5, 20.5),
+        zero_points=(0.0,) * 5,
+    ):
         """Read a table with ``u_maggies`` to ``z_maggies``, ``redshift``, perhaps ``subclass``.
 
         Parameters
@@ -142,14 +150,22 @@ class RealGalaxies:
             Which rows of the table, such as ``slice(0, None, 2)``, to keep the others for tests.
         redshift_range, r_range : tuple of float
             Galaxies beyond are left out, and those without a positive flux in each band.
+        zero_points : tuple of float (5,)
+            Mag to add to u, g, r, i and z: what brings the catalogue to the zero points of the
+            images that are asked about later.
 
         Returns
         -------
         RealGalaxies
         """
+        if np.shape(zero_points) != (5,) or not np.isfinite(zero_points).all():
+            raise InputError(
+                f"zero_points: expected magnitudes of u, g, r, i and z, got {zero_points!r}"
+            )
         try:
             table = Table.read(path)[rows]
             flux = np.stack([np.asarray(table[f"{b}_maggies"], float) for b in _BANDS], axis=1)
+            flux = flux * 10 ** (-0.4 * np.asarray(zero_points, float))
             z = np.asarray(table["redshift"], float)
         except (KeyError, OSError, ValueError, TypeError) as error:
             raise InputError(
