@@ -136,7 +136,7 @@ def near_centres(wavelength, centres, zone):
 
 
 def continuum_beside(wavelength, flux, centre):
-    """Mean continuum in the side bands of lines, over which equivalent widths are taken.
+    """Return the mean continuum in the side bands of lines, over which equivalent widths are taken.
 
     Parameters
     ----------

@@ -207,7 +207,7 @@ class PhotoSpectrograph:
         )
 
     def line_spread(self) -> np.ndarray:
-        """Gaussian sigma (n_wave,) of the spectra's line-spread function, Angstrom."""
+        """Return the Gaussian sigma (n_wave,) of the spectra's line-spread function, Angstrom."""
         return np.interp(WAVELENGTH, self.config.lsf_wavelength, self.config.lsf_sigma)
 
     def prepare(self, image: NDData | ImageArray) -> ImageArray:
@@ -391,7 +391,7 @@ class PhotoSpectrograph:
         self,
         image: NDData | ImageArray | Sequence[NDData | ImageArray],
     ) -> ImageRedshiftDensity:
-        """Density of the redshift of each image, without drawing spectra.
+        """Return the density of the redshift of each image, without drawing spectra.
 
         What the candidates of `sample` draw their redshifts from, in closed form.
 
@@ -439,7 +439,7 @@ class PhotoSpectrograph:
         return getattr(base, "density", None) is not None
 
     def flags(self, image: NDData | ImageArray | Sequence[NDData | ImageArray]) -> list[list[str]]:
-        """Warnings of images, as in ``meta["flags"]`` of predicted spectra.
+        """Return warnings of images, as in ``meta["flags"]`` of predicted spectra.
 
         Parameters
         ----------
@@ -454,7 +454,7 @@ class PhotoSpectrograph:
         return self._flags(images)
 
     def embed_image(self, image: NDData | ImageArray | Sequence[NDData | ImageArray]) -> np.ndarray:
-        """Unit vectors of images.
+        """Embed images as unit vectors.
 
         Parameters
         ----------
@@ -471,7 +471,7 @@ class PhotoSpectrograph:
         return torch.cat(embedded).cpu().numpy()
 
     def embed_spectrum(self, spectrum: Spectrum) -> np.ndarray:
-        """Unit vectors of spectra.
+        """Embed spectra as unit vectors.
 
         Parameters
         ----------
@@ -501,7 +501,7 @@ class PhotoSpectrograph:
         image: NDData | ImageArray | Sequence[NDData | ImageArray],
         spectrum: Spectrum,
     ) -> np.ndarray:
-        """Cosine similarity (n_images, n_spectra) of every image with every spectrum."""
+        """Return the cosine similarity (n_images, n_spectra) of every image with every spectrum."""
         return self.embed_image(image) @ self.embed_spectrum(spectrum).T
 
     def rank(
@@ -558,7 +558,9 @@ class PhotoSpectrograph:
         return torch.from_numpy(data).to(self.device)
 
     def _draw(self, images, n_candidates, seed, intrinsic):
-        """Of each image flux (n_candidates, n_wave), similarity, redshifts, agn, best; the nfe."""
+        """Draw each image's flux (n_candidates, n_wave), similarity, redshifts, agn and best; count
+        the nfe.
+        """
         seeds = [image_seed(seed, image) for image in images]
         generators = [torch.Generator().manual_seed(own) for own in seeds]
         drawn = self.cascade.sample(self._tensor(images), n_candidates, generators)
@@ -583,17 +585,17 @@ class PhotoSpectrograph:
         return getattr(self.cascade, "line_classes", None) is not None
 
     def _dimming(self, images, intrinsic):
-        """What the Milky Way's dust leaves (n, n_wave) of spectra as the networks draw them."""
+        """Return what the Milky Way's dust leaves (n, n_wave) of spectra as networks draw them."""
         ebv = np.array([0.0 if intrinsic else image.galactic_ebv for image in images])
         added = ebv - self.config.galactic_ebv
         return galactic_transmission(WAVELENGTH, added)
 
     def _scale_flux(self, flux):
-        """Flux of spectra (..., n_wave) through the band that sets it, nanomaggies."""
+        """Return the flux of spectra (..., n_wave) through the band that sets it, nanomaggies."""
         return band_flux(WAVELENGTH, flux, [self.config.scale_response], partial=True)[..., 0]
 
     def _fibre_flux(self, image):
-        """Flux through the fibre aperture in the scale band, nanomaggies."""
+        """Return the flux through the fibre aperture in the scale band, nanomaggies."""
         name, radius = self.config.scale_band, self.config.fibre_radius
         pixels = image.data[image.bands.index(name)]
         flux = float(aperture_flux(pixels, radius, pixel_scale=image.pixel_scale))
@@ -618,7 +620,7 @@ class PhotoSpectrograph:
         }
 
     def _flags(self, images, scores=None):
-        """Flags of images, whose out-of-distribution scores may be known already."""
+        """Return flags of images, whose out-of-distribution scores may be known already."""
         if not images:
             return []
         scores = self._ood_scores(images) if scores is None else scores
@@ -630,7 +632,7 @@ class PhotoSpectrograph:
     def ood_score(
         self, image: NDData | ImageArray | Sequence[NDData | ImageArray]
     ) -> float | np.ndarray:
-        """How unlikely the photometry of images is among the training images.
+        """Return how unlikely the photometry of images is among the training images.
 
         Zero is the median training image. Above one, where 1.5 % of them lie, the prediction is
         flagged ``"out_of_distribution"``: a star, an artefact, a saturated core, or a galaxy
@@ -660,13 +662,13 @@ class PhotoSpectrograph:
 
 
 def _as_list(image):
-    """Images as a list, and whether it was one image; what is neither is left to the gate."""
+    """Return images as a list, and whether it was one; what is neither is left to the gate."""
     many = isinstance(image, Iterable) and not isinstance(image, NDData | np.ndarray | str)
     return (list(image), False) if many else ([image], True)
 
 
 def _parts(items, size):
-    """Slices of at most `size` items."""
+    """Cut a list into slices of at most `size` items."""
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
@@ -707,7 +709,7 @@ def _check_survey(image, config):
 
 
 def _bundled(name):
-    """Folder of weights in the package."""
+    """Return the folder of weights in the package."""
     return Path(str(_BUNDLED if name in (None, BUNDLED_WEIGHTS[0]) else _DATA / name))
 
 

@@ -220,7 +220,7 @@ def write_image(path: str | PathLike, image: NDData, *, overwrite: bool = False)
 
 
 def _floating(array):
-    """An array of floating point numbers in native byte order; float32 stays float32."""
+    """Return an array of floating point numbers in native byte order; float32 stays float32."""
     array = np.asarray(array)
     kind = array.dtype if array.dtype.kind == "f" and array.dtype.itemsize >= 4 else np.dtype(float)
     return array.astype(kind.newbyteorder("="), copy=False)
@@ -326,7 +326,7 @@ def _single(data):
 
 
 def _own_meta(hdus, header):
-    """Entries of meta that `write_image` put into the header and an extension."""
+    """Return entries of meta that `write_image` put into the header and an extension."""
     meta = {}
     if "META" in hdus:
         text = bytes(np.asarray(hdus["META"].data, dtype=np.uint8)).decode()
@@ -369,7 +369,9 @@ class _Planes:
         )
 
     def in_nanomaggies(self, area):
-        """Data, mask and standard deviations; the area of a pixel is for surface brightness."""
+        """Return the data, mask and standard deviations; the area of a pixel is for surface
+        brightness.
+        """
         data = to_nanomaggies(self.data, self.unit, self.bands, area)
         sigma = None
         if self.sigma is not None:

@@ -24,7 +24,7 @@ def network_threads(n):
 
 
 def check_device(device):
-    """The `torch.device` of a name, if this machine has it."""
+    """Return the `torch.device` of a name, or refuse one that this machine has not."""
     try:
         device = torch.device(device)
     except (RuntimeError, TypeError):
@@ -49,7 +49,7 @@ def check_dtype(dtype, device):
 
 
 def _has_bfloat16():
-    """Whether the processor multiplies matrices in bfloat16."""
+    """Tell whether the processor multiplies matrices in bfloat16."""
     try:
         return bool(torch.cpu.get_capabilities().get("avx512_bf16"))
     except AttributeError:  # torch < 2.8

@@ -22,7 +22,7 @@ _AT_ONCE = 256  # images whose features are computed together
 
 @torch.no_grad()
 def density_features(stage, images):
-    """Photometry (n, n_features) and mean tokens (n, 1, width) of images.
+    """Return the photometry (n, n_features) and mean tokens (n, 1, width) of images.
 
     Parameters
     ----------

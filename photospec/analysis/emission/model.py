@@ -84,7 +84,7 @@ LINE_NAMES = tuple(
 
 
 def line_groups(lines):
-    """Groups to fit and names to report for the lines asked for.
+    """Return groups to fit and names to report for the lines asked for.
 
     The default lines are fitted in any case, since a blend needs all of its lines.
 
@@ -139,7 +139,7 @@ def log_pixel_edges(wavelength):
 
 
 def line_windows(edges, centre, sigma):
-    """Gaussians of unit area averaged over the pixels around them.
+    """Return Gaussians of unit area averaged over the pixels around them.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ def line_windows(edges, centre, sigma):
 
 
 def group_profiles(wavelength, lsf_sigma, velocity, dispersion, groups=GROUPS, component=None):
-    """One column per line group.
+    """Return one column per line group.
 
     Parameters
     ----------
@@ -204,7 +204,7 @@ def group_profiles(wavelength, lsf_sigma, velocity, dispersion, groups=GROUPS, c
 
 @lru_cache(maxsize=64)
 def members(groups):
-    """Column, rest wavelength and ratio (n_lines,) of every line of some groups."""
+    """Return the column, rest wavelength and ratio (n_lines,) of every line of some groups."""
     lines = [
         (column, at, ratio)
         for column, group in enumerate(groups)

@@ -48,7 +48,7 @@ class IndexFit:
         return tuple(index.name for index in self.indices)
 
     def __getitem__(self, name):
-        """Values (n,) of one index."""
+        """Return values (n,) of one index."""
         return self.value[:, self._column(name)]
 
     def _column(self, name):
@@ -64,7 +64,7 @@ class IndexFit:
         )
 
     def to_table(self):
-        """One row per spectrum: ``<name>``, ``<name>_error`` (masked where NaN), ``flags``.
+        """Return one row per spectrum: ``<name>``, ``<name>_error`` (masked where NaN), ``flags``.
 
         Returns
         -------
@@ -153,7 +153,7 @@ def _per_spectrum(name, values, n):
 
 
 def indices_of_row(arrays, redshift, definitions, resolution="native", velocity_dispersion=np.nan):
-    """Indices of one spectrum.
+    """Return indices of one spectrum.
 
     Parameters
     ----------

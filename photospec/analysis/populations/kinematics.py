@@ -198,7 +198,7 @@ def _named(fit, n_gas, n_stars, names, floor):
 
 
 def losvd_convolve(matched, stars):
-    """Template basis convolved with a line-of-sight velocity distribution.
+    """Return the template basis convolved with a line-of-sight velocity distribution.
 
     Analytic Fourier transform of the Gauss-Hermite series
     (Cappellari 2017, MNRAS 466, 798, eq. 38), taken from pPXF.

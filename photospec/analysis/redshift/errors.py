@@ -28,7 +28,7 @@ REACHES = (8, 50)
 
 
 def residual_correlation(flux, model, weight):
-    """Variance of sums over `BLOCK` pixels over what independent pixels would have.
+    """Return the variance of sums over `BLOCK` pixels over what independent pixels would have.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def residual_correlation(flux, model, weight):
 
 
 def jackknife_error(spectra, row, shift):
-    """Error of a shift from leaving out parts of the spectrum.
+    """Return the error of a shift from leaving out parts of the spectrum.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def jackknife_error(spectra, row, shift):
 
 
 def _without_each_part(spectra, row, shifts):
-    """Best shift (n_parts,) without each part of the spectrum."""
+    """Return the best shift (n_parts,) without each part of the spectrum."""
     flux, weight = spectra.flux[row], spectra.weight[row]
     design = shifted_templates(spectra, shifts, N_COARSE)
     terms = polynomial_terms(flux.size)

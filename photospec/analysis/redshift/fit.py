@@ -96,13 +96,15 @@ class Solutions:
 
     @classmethod
     def empty(cls, n, n_solutions):
-        """Nothing found yet."""
+        """Make solutions in which nothing is found yet."""
         nothing = [np.full((n, n_solutions), np.nan) for _ in range(3)]
         unknown = [np.full(n, np.nan) for _ in range(5)]
         return cls(*nothing, unknown[0], np.zeros(n, bool), unknown[1], np.ones(n), *unknown[2:])
 
     def weight(self):
-        """Probability of each solution (n, n_solutions): Laplace's integral over its peak."""
+        """Return the probability of each solution (n, n_solutions): Laplace's integral over its
+        peak.
+        """
         with np.errstate(over="ignore"):
             delta = self.delta_chi2 / self.correlation[:, None]
             weight = np.nan_to_num(np.exp(-0.5 * delta) * self.error)
@@ -110,13 +112,17 @@ class Solutions:
         return np.divide(weight, total, out=np.zeros_like(weight), where=total > 0)
 
     def spread(self):
-        """Root mean square distance from the best (n,), over all solutions and their errors."""
+        """Return the root mean square distance from the best (n,), over all solutions and their
+        errors.
+        """
         square = self.error**2 + (self.redshift - self.redshift[:, :1]) ** 2
         return np.sqrt(np.nansum(self.weight() * square, axis=1))
 
 
 def _inverse_variance(arrays):
-    """Inverse variance (n, n_wave), zero on bad pixels; from the scatter if there are no errors."""
+    """Return the inverse variance (n, n_wave), zero on bad pixels; from the scatter if there are no
+    errors.
+    """
     good = good_pixels(arrays)
     if arrays.sigma is not None:
         sigma = np.where(good, arrays.sigma, 1.0)
@@ -214,7 +220,7 @@ def _log_spectra(wavelength, flux, ivar, factor):
 
 
 def _without_outliers(wavelength, flux, ivar, fine, chi2, shifts):
-    """Inverse variance with zero on cosmic rays and hot pixels."""
+    """Set the inverse variance to zero on cosmic rays and hot pixels."""
     doubtful = narrow_features(flux, ivar)
     rows = np.flatnonzero(doubtful.any(axis=1))
     if not rows.size:
@@ -241,7 +247,9 @@ def _vertex(chi2, index):
 
 
 def _scaled(arrays, inside):
-    """Wavelength, flux and inverse variance `inside`, scaled so that squares stay in range."""
+    """Return the wavelength, flux and inverse variance `inside`, scaled so that squares stay in
+    range.
+    """
     flux = np.where(good_pixels(arrays), arrays.flux, 0.0)
     scale = np.abs(flux).max(axis=1, keepdims=True)
     sigma = None if arrays.sigma is None else arrays.sigma / scale
@@ -258,7 +266,7 @@ def _scaled(arrays, inside):
 
 
 def _shift_range(redshift_range):
-    """Coarse shifts that span the range, with margins to see what lies outside."""
+    """Return coarse shifts that span the range, with margins to see what lies outside."""
     low, high = np.log1p(redshift_range) + [-MARGIN, MARGIN]
     low = max(low, min(np.log1p(redshift_range[0]), 0) - 0.01)
     step = COARSE * LOG_STEP
@@ -266,7 +274,7 @@ def _shift_range(redshift_range):
 
 
 def separate_minima(chi2):
-    """Interior local minima, lowest first, more than `SEPARATION` apart: pixel indices."""
+    """Return interior local minima, lowest first, more than `SEPARATION` apart: pixel indices."""
     inner = np.flatnonzero((chi2[1:-1] <= chi2[:-2]) & (chi2[1:-1] < chi2[2:])) + 1
     kept = []
     distance = SEPARATION / SPEED_OF_LIGHT / (COARSE * LOG_STEP)
@@ -279,7 +287,7 @@ def separate_minima(chi2):
 
 
 def _parabola(values):
-    """Vertex offset, vertex value and second derivative of three equidistant values."""
+    """Return the vertex offset, vertex value and second derivative of three equidistant values."""
     left, middle, right = values
     curvature = left - 2 * middle + right
     if curvature <= 0:
@@ -289,7 +297,9 @@ def _parabola(values):
 
 
 def _refine(coarse, fine, row, chi2, shift_low, found, out, bare):
-    """Best solutions of one spectrum into row `out` of `found`; the reason if there is none."""
+    """Refine the best solutions of one spectrum into row `out` of `found`; the reason if there is
+    none.
+    """
     minima = separate_minima(chi2)
     if minima.size == 0:
         return "no minimum of chi-square inside the redshift range"
@@ -358,7 +368,7 @@ def _inflate_error_by_jackknife(coarse, fine, row, model, found, out):
 
 
 def _polish(fit, found, out, pixel):
-    """Best redshift and its error once more, with lines of the width that they have.
+    """Fit the best redshift and its error once more, with lines of the width that they have.
 
     A doublet whose ratio is free and whose width is wrong makes up for it by another ratio,
     and the redshift pays: 20 km/s for [O II] of 130 km/s with templates of 165.
@@ -412,7 +422,9 @@ def _on_pixels(wavelength, flux, ivar, found, out):
     start = np.log1p(found.redshift[out, 0])
 
     def chi2_near(centre, line_width, step):
-        """Lowest chi-square (position, value, second derivative) and whether it is inside."""
+        """Return the lowest chi-square (position, value, second derivative) and whether it is
+        inside.
+        """
         trials = centre + step * np.arange(-2, 3)
         design = [templates_on_pixels(wavelength, trial, line_width) for trial in trials]
         equations = normal_equations(np.stack(design), flux, weight, polynomials)
@@ -436,13 +448,15 @@ def _on_pixels(wavelength, flux, ivar, found, out):
 
 
 def _error_scale(reduced_chi2):
-    """Factor on squared errors: resampling makes neighbours share noise, and chi-square small."""
+    """Return the factor on squared errors: resampling makes neighbours share noise, and chi-square
+    small.
+    """
     return max(reduced_chi2 / RESAMPLED_CHI2, MIN_ERROR_SCALE)
 
 
 def _fine_fit(fine, row, start):
-    """Shift in template pixels with the lowest chi-square near `start`, its chi2, its curvature,
-    and model and lines there.
+    """Return the shift in template pixels with the lowest chi-square near `start`, its chi2, its
+    curvature, and model and lines there.
     """
     centre = int(np.rint(start))
     for _ in range(8):

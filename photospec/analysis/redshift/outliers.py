@@ -25,7 +25,7 @@ LINE_SHAPE = 0.3
 
 
 def narrow_features(flux, ivar):
-    """Pixels that stand out of their neighbours, whatever they are.
+    """Return pixels that stand out of their neighbours, whatever they are.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def narrow_features(flux, ivar):
 
 
 def unexplained(spectra, row, doubtful, shifts):
-    """Doubtful pixels that the best of a few redshifts does not explain.
+    """Return doubtful pixels that the best of a few redshifts does not explain.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def unexplained(spectra, row, doubtful, shifts):
 
 
 def _bounded_chi2(spectra, row, doubtful, shift):
-    """Chi-square with at most `CUT` squared per pixel, and the pixels that reach it."""
+    """Return the chi-square with at most `CUT` squared per pixel, and the pixels that reach it."""
     flux, weight = spectra.flux[row], spectra.weight[row]
     # Doubtful pixels are fitted where a line of this redshift may explain them.
     use = weight * ~(doubtful & ~line_parts(spectra, shift).any(axis=0))
