@@ -23,6 +23,7 @@ from safetensors import safe_open
 from safetensors.numpy import save
 from specutils import Spectrum
 
+from photospec.config import whole_number
 from photospec.errors import InputError
 from photospec.image import ImageArray
 from photospec.spectrum import WAVELENGTH, from_arrays
@@ -204,10 +205,9 @@ class EmbeddingIndex:
         """
         if method not in METHODS:
             raise InputError(f"method: expected {' or '.join(METHODS)}, got {method!r}")
-        if not (isinstance(n, int | np.integer) and n > 0):
-            raise InputError(f"n: expected a positive whole number, got {n!r}")
+        n = whole_number("n", n, 1)
         vectors = self._vectors_of(what, spectrograph)
-        n = min(int(n), len(self))
+        n = min(n, len(self))
         row, similarity = self._faiss(vectors, n) if method == "faiss" else self._exact(vectors, n)
         names = np.where(row >= 0, self.identifiers[row], "")
         return SearchResult(row, similarity, names)

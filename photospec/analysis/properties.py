@@ -31,7 +31,8 @@ from photospec.analysis.indices.definitions import INDICES, LICK, Index, index_d
 from photospec.analysis.redshift import RedshiftWarning, measure_redshift
 from photospec.analysis.redshift.fit import SURE_DELTA
 from photospec.analysis.redshift.measure import warning_names
-from photospec.dust import galactic_extinction
+from photospec.config import whole_number
+from photospec.dust import galactic_transmission
 from photospec.errors import InputError
 from photospec.lines import Line
 from photospec.spectrum import FLUX_UNIT
@@ -39,6 +40,8 @@ from photospec.utils.parallel import one_thread
 
 if TYPE_CHECKING:
     from photospec.analysis.populations.templates import TemplateSet
+
+from photospec.utils.progress import progress_bar
 
 __all__ = [
     "COLUMNS",
@@ -270,11 +273,10 @@ def _per_spectrum(name, values, n):
 def _process_count(n_processes, n_tasks, n, serial):
     if n_processes is None:
         n_processes = 1 if n < serial else _n_cores()
-    if not isinstance(n_processes, (int, np.integer)) or n_processes < 1:
-        raise InputError(f"n_processes: expected a positive whole number, got {n_processes!r}")
+    n_processes = whole_number("n_processes", n_processes, 1)
     if os.name != "posix":
         return 1  # pipes to the workers are passed on as file descriptors
-    return min(int(n_processes), n_tasks)
+    return min(n_processes, n_tasks)
 
 
 def _n_cores():
@@ -289,9 +291,7 @@ def _reporting(n, progress):
     if callable(progress):
         yield progress
         return
-    from tqdm import tqdm
-
-    with tqdm(total=n, unit="spectrum", disable=not progress) as bar:
+    with progress_bar(n, "measure", show=progress) as bar:
         yield bar.update
 
 
@@ -355,8 +355,7 @@ class Options:
         from photospec.analysis.redshift.measure import checked_range
 
         for name, value in (("n_bootstrap", n_bootstrap), ("seed", seed)):
-            if not isinstance(value, (int, np.integer)) or value < 0:
-                raise InputError(f"{name}: expected a whole number, not negative, got {value!r}")
+            whole_number(name, value, 0)
         if method not in METHODS:
             raise InputError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
         if method == "bulk" and n_bootstrap:
@@ -459,7 +458,7 @@ def _one_line(error):
 
 
 def _dereddened(arrays, galactic_ebv):
-    brighter = 10 ** (0.4 * galactic_ebv * galactic_extinction(arrays.wavelength))
+    brighter = galactic_transmission(arrays.wavelength, -galactic_ebv)
     sigma = None if arrays.sigma is None else arrays.sigma * brighter
     return replace(arrays, flux=arrays.flux * brighter, sigma=sigma)
 

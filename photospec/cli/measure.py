@@ -157,6 +157,7 @@ def _rows(read, table):
     from astropy.table import vstack
 
     from photospec.analysis import combine_candidates
+    from photospec.analysis.candidates import said_of_agn
     from photospec.cli.tables import add_origin
     from photospec.errors import PhotospecWarning
 
@@ -167,7 +168,7 @@ def _rows(read, table):
         meta = one.spectrum.meta
         if one.best is not None:
             best = one.best
-            part = combine_candidates(part, best, agn_threshold=meta.get("agn_threshold"))
+            part = combine_candidates(part, best, **said_of_agn(one.spectrum, len(best)))
         elif _is_predicted(meta):
             best = None
             part["flags"] = [f"{text}; {_ONE}".removeprefix("; ") for text in part["flags"]]

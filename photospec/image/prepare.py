@@ -17,9 +17,8 @@ from astropy.coordinates import SkyCoord
 from astropy.nddata import NDData
 from scipy.ndimage import gaussian_filter
 
-from photospec.dust import ASSUMED_EBV, band_extinction
+from photospec.dust import ASSUMED_EBV, band_extinction, check_ebv
 from photospec.errors import InputError, PhotospecWarning
-from photospec.image.extinction import EBV_ASSUMED, image_ebv
 from photospec.image.resample import crop, fill_bad, resample, sky_noise, sky_noise_limit
 from photospec.image.units import (
     NANOMAGGY,
@@ -31,9 +30,9 @@ from photospec.image.units import (
 from photospec.image.wcs import celestial, moved_wcs, pixel_scales, target_pixel
 from photospec.photometry.apertures import aperture_weights
 from photospec.photometry.filters import SDSS_BANDS
-from photospec.utils.validity import SIGMA_RANGE, plain_numbers, standard_deviation, usable
+from photospec.utils.validity import HUGE, SIGMA_RANGE, plain_numbers, standard_deviation, usable
 
-__all__ = ["MISSING_BAND", "ImageArray", "prepare_image"]
+__all__ = ["EBV_ASSUMED", "MISSING_BAND", "ImageArray", "prepare_image"]
 
 # Pixel scales this close to the wanted one (relative) are taken as equal: over the 64 pixels
 # of a cutout that is a third of a pixel, and resampling would cost more than it mends.
@@ -55,6 +54,8 @@ _OVERFLOW = 1e30
 # Pixels around the crop that resampling looks at. The influence of a pixel on a cubic spline
 # falls by 3.7 with each pixel, so that of pixels further away is below 1e-18.
 _MARGIN = 32
+#: Flag of images that do not say how much dust of the Milky Way lies before them.
+EBV_ASSUMED = "galactic_ebv_assumed"
 #: Begins the flag of a band that is missing; its name follows.
 MISSING_BAND = "missing_band_"
 # A zero point beyond is a mark for a missing one.
@@ -145,6 +146,45 @@ class ImageArray:
         if self.uncertainty is not None:
             changes["uncertainty"] = self.uncertainty * factor
         return replace(self, **changes)
+
+    def check(self, bands, pixel_scale, size, may_miss=()):
+        """Make sure that the image was prepared for these networks.
+
+        Parameters
+        ----------
+        bands : tuple of str
+        pixel_scale : float
+            Arcsec.
+        size : int
+            Pixels.
+        may_miss : sequence of str
+            Bands without which the networks can do.
+
+        Raises
+        ------
+        InputError
+            If bands, shape or pixel scale differ, or pixels are not finite.
+        """
+        shape = (len(bands), size, size)
+        if tuple(self.bands) != tuple(bands) or self.data.shape != shape:
+            raise InputError(
+                f"image: expected bands {','.join(bands)} and shape {shape}, got "
+                f"{','.join(self.bands)} and {self.data.shape}; was it prepared for other weights?"
+            )
+        if not np.isclose(self.pixel_scale, pixel_scale, rtol=0.005):
+            raise InputError(
+                f"image: expected {pixel_scale} arcsec per pixel, got {self.pixel_scale}; was it "
+                "prepared for other weights?"
+            )
+        refused = [band for band in self.missing if band not in may_miss]
+        if refused:
+            raise InputError(
+                f"image: expected bands {','.join(bands)}, got one without {','.join(refused)}; "
+                "was it prepared for other weights?"
+            )
+        there = [band not in self.missing for band in bands]
+        if not np.isfinite(self.data[there]).all():
+            raise InputError("image: expected bad pixels to be filled, got some that are not")
 
     def __repr__(self):
         return (
@@ -239,7 +279,7 @@ def prepare_image(
         data, mask = _take_away(data, mask, absent, bands)
     meta = dict(image.meta)
     counts = _counts(image, bands, order)
-    ebv, assumed = image_ebv(meta)
+    ebv, assumed = _image_ebv(meta)
     wcs = celestial(image.wcs)
     center = target_pixel(data.shape, wcs, meta, position)
     scale = pixel_scales(wcs, meta, center)
@@ -281,8 +321,8 @@ def prepare_image(
         flags.append("masked_pixels")
     if put.repaired:
         _warn(
-            f"image{name} has pixels that are not finite: masked, and filled from the "
-            "pixels around them"
+            f"image{name} has pixels that are not finite, or marks such as -999: masked, and "
+            "filled from the pixels around them"
         )
     if sigma is not None:
         sigma = np.where(mask, np.inf, sigma).astype(np.float32)
@@ -298,6 +338,25 @@ def prepare_image(
     state = {"missing": put.missing, "extinction": extinction}
     made = ImageArray(data, mask, sigma, bands, scale, wcs, tuple(flags), meta, ebv, **state)
     return made if assumed else made.with_extinction(0.0)
+
+
+def _image_ebv(meta):
+    """E(B-V) (mag) of ``meta["galactic_ebv"]``, and whether it is only assumed.
+
+    Parameters
+    ----------
+    meta : mapping
+
+    Returns
+    -------
+    ebv : float
+    assumed : bool
+        True where there is none: then it is `photospec.dust.ASSUMED_EBV`.
+    """
+    value = meta.get("galactic_ebv")
+    if value is None:
+        return ASSUMED_EBV, True
+    return check_ebv(value, 'meta["galactic_ebv"]'), False
 
 
 def _warn(text):
@@ -351,7 +410,9 @@ def _take_away(data, mask, absent, bands):
 
 def _counts(image, bands, order):
     """Nanomaggies per count (n_bands, 1, 1), None for images in another unit."""
-    unit = None if image.unit is None else u.Unit(image.unit)
+    if image.unit is None or image.unit is NANOMAGGY:  # comparing units takes long
+        return None
+    unit = u.Unit(image.unit)
     if unit not in (u.adu, u.ct, u.electron):
         return None
     zero_point = image.meta.get("zero_point")
@@ -488,16 +549,22 @@ def _good_flux(data, mask, sigma, to_flux):
 
     Fill values are known in the unit in which they came, so pixels are judged before.
     """
-    broken = ~usable(data, axis=(-2, -1))
+    if sigma is None:
+        broken = ~usable(data, axis=(-2, -1))
+    else:
+        broken = ~(np.abs(data) < HUGE)
     bad = broken | mask
     if sigma is not None:  # which may be in another unit than the data
         bad = ~usable(np.where(broken, np.nan, 0.0), sigma, mask, axis=(-2, -1))
     with np.errstate(over="ignore", invalid="ignore"):
-        data, sigma = to_flux(data, sigma)
-        broken |= ~(np.abs(data) < _OVERFLOW)
+        given, (data, sigma) = data, to_flux(data, sigma)
+        if data is not given:
+            broken |= ~(np.abs(data) < _OVERFLOW)
         if sigma is not None:
             bad |= data < -SIGMA_RANGE * sigma
-    return np.where(broken, 0, data), bad | broken, sigma, broken
+    if broken.any():
+        data, bad = np.where(broken, 0, data), bad | broken
+    return data, bad, sigma, broken
 
 
 def _cut(data, mask, sigma, to_flux, center, size, bands, may_miss):

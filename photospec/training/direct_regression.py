@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from photospec.errors import InputError
 from photospec.networks.image_encoder import ImageEncoder
@@ -22,6 +21,7 @@ from photospec.networks.sizes import BASE
 from photospec.training.data import PairsStream
 from photospec.training.optimisers import learning_rate, make_optimiser
 from photospec.training.settings import Optimisation, TrainConfig
+from photospec.utils.progress import progress_bar
 from photospec.weights import load_module, save_module
 
 __all__ = ["TARGETS", "ImageRegressor", "predict_regressor", "train_regressor"]
@@ -182,18 +182,19 @@ def _fit(network, stream, progress):
     network.fit_scaling(sample.image, _truth(sample, target))
     optimiser = make_optimiser(network.parameters(), config)
     network.train()
-    steps = tqdm(range(config.max_steps), disable=not progress, desc=f"direct {target}")
-    for step in steps:
-        batch = stream.batch(step)
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, config)
-        loss = network.loss(batch.image, _truth(batch, target))
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), config.optimisation.gradient_clip)
-        optimiser.step()
-        if step % 20 == 0:
-            steps.set_postfix(loss=f"{loss.item():.4f}")
+    with progress_bar(config.max_steps, f"direct {target}", show=progress) as bar:
+        for step in range(config.max_steps):
+            batch = stream.batch(step)
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(step, config)
+            loss = network.loss(batch.image, _truth(batch, target))
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), config.optimisation.gradient_clip)
+            optimiser.step()
+            if step % 20 == 0:
+                bar.set_description(f"direct {target}, loss {loss.item():.4f}")
+            bar.update()
 
 
 @torch.no_grad()

@@ -571,8 +571,10 @@ def _broad_line(residuals, groups, centre, profiles):
     left = data - ((explained @ data[..., None]).swapaxes(1, 2) @ narrow)[:, 0]
     taken = (crossed * (explained @ (weight[..., None] * broad))).sum(axis=1)
     norm = _each_row(weight**2, broad**2) - taken
-    norm = np.where(norm > 0, norm, np.inf)
-    flux = (_each_row(left * weight, broad) / norm).clip(0)
+    # A trial without good samples, or one that narrow lines explain whole, gains nothing.
+    useful = norm > 0
+    norm = np.where(useful, norm, 1.0)
+    flux = np.where(useful, (_each_row(left * weight, broad) / norm).clip(0), 0.0)
     stars = residuals.at(residuals.continuum, centre)[:, None]
     extent = np.sqrt(2 * np.pi) * centre * width / SPEED_OF_LIGHT
     error = np.hypot(
