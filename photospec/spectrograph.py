@@ -64,7 +64,7 @@ class PhotoSpectrograph:
         ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
     dtype : {None, "bfloat16", "float32"}
         Precision inside the networks; by default what the weights ask for, else bfloat16 where
-        the processor has it.
+        the processor has matrix units for it (AMX).
 
     Examples
     --------
