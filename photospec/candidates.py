@@ -162,7 +162,7 @@ class CandidateSpectra:
 
 # Entries of ``meta`` with one value for each candidate of a file.
 _OF_CANDIDATES = ("images", "candidate", "best", "similarity", "drawn_redshift")
-_OF_IMAGES = ("expected_redshift", "flags", "galactic_ebv")
+_OF_IMAGES = ("expected_redshift", "flags", "galactic_ebv", "agn_score", "agn_probability")
 
 
 def write_candidates(
@@ -224,7 +224,7 @@ def write_candidates(
         meta["similarity"] += drawn.similarity.tolist()
         meta["drawn_redshift"] += [None] * n if drawn.redshift is None else drawn.redshift.tolist()
         meta["expected_redshift"] += [drawn.expected_redshift] * n
-        for key in ("flags", "galactic_ebv"):
+        for key in _OF_IMAGES[1:]:
             meta[key] += [drawn.spectra.meta.get(key)] * n
     meta = {key: value for key, value in meta.items() if key not in _OF_IMAGES or _said(value)}
     flux = np.concatenate([drawn.spectra.flux for drawn in candidates]).astype(np.float32)

@@ -44,6 +44,10 @@ __all__ = [
 ]
 
 
+# Names that an error about an unknown one lists; more would not fit on a line of a terminal.
+_MOST_NAMES = 8
+
+
 def setting(default, help="", *, min=None, max=None, choices=None):  # noqa: A002
     """Declare a field of a settings dataclass, with what it means and what is possible.
 
@@ -353,11 +357,11 @@ def _build(cls, data, keys, where):
         raise InputError(f"{where(keys)}: expected settings that agree, got: {error}") from None
 
 
-def _similar(name, names, n_most=8):
+def _similar(name, names):
     """Names to offer for one that is unknown: all where they are few, else the likeliest."""
-    if len(names) <= n_most:
+    if len(names) <= _MOST_NAMES:
         return ", ".join(names)
-    likely = difflib.get_close_matches(name, names, n_most, cutoff=0)
+    likely = difflib.get_close_matches(name, names, _MOST_NAMES, cutoff=0)
     return f"{', '.join(likely)} or {len(names) - len(likely)} others"
 
 

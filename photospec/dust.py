@@ -22,16 +22,20 @@ __all__ = [
     "BAND_EXTINCTION",
     "MAX_EBV",
     "attenuate",
+    "attenuation_curve",
     "band_extinction",
     "calzetti00",
     "cardelli89",
     "check_ebv",
     "galactic_extinction",
+    "galactic_transmission",
     "response_camera",
     "response_extinction",
+    "transmission",
 ]
 
 CALZETTI_RV = 4.05  # Calzetti et al. (2000, ApJ 533, 682), equation 5
+CARDELLI_RV = 3.1  # the mean of the diffuse medium: Cardelli et al. (1989, ApJ 345, 245)
 
 #: A_band / E(B-V)_SFD of each camera's bands: Schlafly & Finkbeiner (2011, ApJ 737, 103),
 #: table 6, R_V = 3.1; "decam" is their DES set.
@@ -132,7 +136,7 @@ def calzetti00(wavelength, *, rv=CALZETTI_RV):
     return np.where(micron >= 0.63, red, blue) + rv
 
 
-def cardelli89(wavelength, *, rv=3.1):
+def cardelli89(wavelength, *, rv=CARDELLI_RV):
     """Extinction law of the Milky Way (Cardelli, Clayton & Mathis 1989, eq. 1 to 5).
 
     Parameters
@@ -287,6 +291,68 @@ def _of_band(band):
     return float(galactic_extinction(min(effective_wavelength(band), 33333.0)))
 
 
+# Curves by the names that simulated galaxies have, and their R_V.
+_LAWS = {"calzetti00": (calzetti00, CALZETTI_RV), "cardelli89": (cardelli89, CARDELLI_RV)}
+
+
+def transmission(curve, ebv):
+    """Return what dust leaves of the light: 10^(-0.4 E(B-V) k).
+
+    Parameters
+    ----------
+    curve : array_like (n_wave,)
+        k(lambda) from one of the functions here.
+    ebv : array_like (...)
+        Colour excess in magnitudes, one per spectrum; negative to take dust away.
+
+    Returns
+    -------
+    ndarray (..., n_wave)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from photospec.dust import galactic_extinction, transmission
+    >>> transmission(galactic_extinction(np.array([4000.0, 8000.0])), 0.1).round(3)
+    array([0.698, 0.857])
+    """
+    return 10 ** (-0.4 * np.asarray(ebv)[..., None] * np.asarray(curve))
+
+
+def galactic_transmission(wavelength, ebv):
+    """Return what the Milky Way's dust leaves of the light, by `galactic_extinction`.
+
+    Parameters
+    ----------
+    wavelength : array_like (n_wave,)
+        Observed, Angstrom.
+    ebv : array_like (...)
+        E(B-V) on the scale of the SFD map, mag; negative to take the dust away.
+
+    Returns
+    -------
+    ndarray (..., n_wave)
+    """
+    return transmission(galactic_extinction(wavelength), ebv)
+
+
+def attenuation_curve(law, wavelength):
+    """Return A(lambda) / A_V of starlight by the name of its law.
+
+    Parameters
+    ----------
+    law : {"calzetti00", "cardelli89"}
+    wavelength : array_like
+        Rest frame, Angstrom.
+
+    Returns
+    -------
+    ndarray, same shape
+    """
+    curve, rv = _LAWS[law]
+    return curve(wavelength) / rv
+
+
 def attenuate(flux, curve, ebv):
     """Dim spectra by dust: flux * 10^(-0.4 E(B-V) k).
 
@@ -297,10 +363,10 @@ def attenuate(flux, curve, ebv):
     curve : array_like (n_wave,)
         k(lambda) from one of the functions here.
     ebv : array_like (...)
-        Colour excess in magnitudes, one per spectrum.
+        Colour excess in magnitudes, one per spectrum; negative to take dust away.
 
     Returns
     -------
     ndarray (..., n_wave)
     """
-    return np.asarray(flux) * 10 ** (-0.4 * np.asarray(ebv)[..., None] * np.asarray(curve))
+    return np.asarray(flux) * transmission(curve, ebv)

@@ -17,11 +17,11 @@ from specutils import Spectrum
 
 from photospec.candidates import CandidateSpectra, best_candidate
 from photospec.config import whole_number
-from photospec.dust import galactic_extinction
+from photospec.dust import galactic_transmission
 from photospec.errors import InputError
 from photospec.hub import fetch_weights, is_hub_address, push_weights
 from photospec.image import ImageArray, band_names, prepare_image
-from photospec.image.identity import identified, image_seed
+from photospec.image.identity import identified, identifier_bytes, image_seed
 from photospec.networks.devices import DTYPES, check_device, check_dtype
 from photospec.photometry.apertures import aperture_flux
 from photospec.photometry.filters import band_flux
@@ -32,6 +32,8 @@ from photospec.weights import load_cascade, save_cascade
 
 __all__ = ["PhotoSpectrograph"]
 
+#: What weights that tell active nuclei by the image add to ``meta``, see `predict`.
+AGN_NAMES = ("agn_score", "agn_probability")
 #: Flag of images unlike those of the training.
 OUT_OF_DISTRIBUTION = "out_of_distribution"
 #: Begins the flag of an image that could not be used; the reason follows.
@@ -271,7 +273,9 @@ class PhotoSpectrograph:
             ``seed``, ``n_candidates``, ``nfe``, ``weights``, ``agn_threshold`` (see
             `~photospec.analysis.combine_candidates`), ``provenance``, and ``spread``, the
             standard deviation over the candidates (Quantity in the shape of the flux; not with
-            one candidate).
+            one candidate). Weights that tell active nuclei by the image add ``agn_score``,
+            logarithm of the odds of one against star-forming and starburst galaxies if there
+            were as many of either, and ``agn_probability``, that among all galaxies.
 
         Raises
         ------
@@ -288,14 +292,18 @@ class PhotoSpectrograph:
             "drawn_redshift": [None] * n,
             "expected_redshift": [None] * n,
         }
+        if self._tells_agn:
+            each |= {name: [np.nan] * n for name in AGN_NAMES}
         at_once = max(1, _AT_ONCE // n_candidates)
         for part, rows in zip(_parts(images, at_once), _parts(good, at_once), strict=True):
             drawn, nfe = self._draw(part, n_candidates, seed, intrinsic)
-            for row, (candidates, similarity, redshift, expected, best) in zip(rows, drawn):
+            for row, (candidates, similarity, redshift, expected, agn, best) in zip(rows, drawn):
                 flux[row], spread[row] = candidates[best], candidates.std(axis=0)
                 each["similarity"][row] = float(similarity[best])
                 each["drawn_redshift"][row] = None if redshift is None else float(redshift[best])
                 each["expected_redshift"][row] = expected
+                for name, value in agn.items():
+                    each[name][row] = value
         each |= {"flags": reasons, "galactic_ebv": [np.nan] * n}
         for row, one, flags in zip(good, images, self._flags(images)):
             each["flags"][row], each["galactic_ebv"][row] = flags, one.galactic_ebv
@@ -374,9 +382,9 @@ class PhotoSpectrograph:
         for part in _parts(images, max(1, _AT_ONCE // n_candidates)):
             drawn, nfe = self._draw(part, n_candidates, seed, intrinsic)
             for one, flags, found in zip(part, self._flags(part), drawn, strict=True):
-                flux, similarity, redshift, expected, best = found
+                flux, similarity, redshift, expected, agn, best = found
                 meta = self._meta(seed, n_candidates, nfe, intrinsic)
-                meta |= {"flags": flags, "galactic_ebv": one.galactic_ebv}
+                meta |= {"flags": flags, "galactic_ebv": one.galactic_ebv} | agn
                 yield CandidateSpectra(_spectrum(flux, meta), similarity, redshift, best, expected)
 
     def redshift_density(
@@ -533,7 +541,7 @@ class PhotoSpectrograph:
         for number, one in enumerate(images):
             try:
                 one = self.prepare(one)
-                image_seed(0, one)  # an identifier that is none belongs to its image
+                identifier_bytes(one)  # one that is none belongs to its image
             except InputError as error:
                 if on_error == "flag":
                     reasons[number].append(_reason(error))
@@ -550,7 +558,7 @@ class PhotoSpectrograph:
         return torch.from_numpy(data).to(self.device)
 
     def _draw(self, images, n_candidates, seed, intrinsic):
-        """Of each image flux (n_candidates, n_wave), similarity, redshift(s), best; the nfe."""
+        """Of each image flux (n_candidates, n_wave), similarity, redshifts, agn, best; the nfe."""
         seeds = [image_seed(seed, image) for image in images]
         generators = [torch.Generator().manual_seed(own) for own in seeds]
         drawn = self.cascade.sample(self._tensor(images), n_candidates, generators)
@@ -561,15 +569,24 @@ class PhotoSpectrograph:
         redshift = expected = [None] * len(images)
         if drawn.redshift is not None:
             redshift, expected = drawn.redshift.cpu().numpy(), drawn.expected_redshift.tolist()
+        agn = [{}] * len(images)
+        if getattr(drawn, "agn", None) is not None:
+            agn = [dict(zip(AGN_NAMES, one, strict=True)) for one in drawn.agn.tolist()]
         found = list(zip(flux, drawn.similarity.cpu().numpy(), redshift, expected, strict=True))
         choose = self.config.sampling.choose
-        return [(*one, best_candidate(*one, choose=choose)) for one in found], drawn.nfe
+        best = [best_candidate(*one, choose=choose) for one in found]
+        return [(*one, *more) for one, *more in zip(found, agn, best, strict=True)], drawn.nfe
+
+    @property
+    def _tells_agn(self):
+        """Whether the weights tell active nuclei by the image."""
+        return getattr(self.cascade, "line_classes", None) is not None
 
     def _dimming(self, images, intrinsic):
         """What the Milky Way's dust leaves (n, n_wave) of spectra as the networks draw them."""
         ebv = np.array([0.0 if intrinsic else image.galactic_ebv for image in images])
         added = ebv - self.config.galactic_ebv
-        return 10 ** (-0.4 * added[:, None] * galactic_extinction(WAVELENGTH))
+        return galactic_transmission(WAVELENGTH, added)
 
     def _scale_flux(self, flux):
         """Flux of spectra (..., n_wave) through the band that sets it, nanomaggies."""

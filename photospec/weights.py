@@ -21,6 +21,7 @@ from photospec.config import read_toml, setting, validate, write_toml
 from photospec.dust import ASSUMED_EBV, band_extinction
 from photospec.errors import InputError
 from photospec.networks.cascade import Cascade
+from photospec.networks.line_classes import LineClasses
 from photospec.networks.ood import ImageDomain
 from photospec.networks.samplers import SAMPLERS
 from photospec.networks.sizes import (
@@ -66,6 +67,8 @@ FILES = {
 }
 # Where the training images lie; optional.
 DOMAIN_FILE = "domain.safetensors"
+# What tells active nuclei by the image; optional.
+LINE_CLASSES_FILE = "line_classes.safetensors"
 # What tells the encoders of missing bands, where it was learnt after everything else; optional.
 # `save` writes it with the stages.
 MISSING_FILE = "missing_bands.safetensors"
@@ -241,10 +244,11 @@ class SpectrographConfig(WeightsConfig):
     )
     agn_threshold: float = setting(
         0.0,
-        "Mean height of the candidates above the SDSS pipeline's curve, dex, from which a galaxy\n"
-        "is more likely an AGN: `photospec.evaluation.agn.sdss_height`. Measured on real galaxies.",
-        min=-2,
-        max=2,
+        "agn_score above which a galaxy is called an AGN, measured on real galaxies: logarithm of\n"
+        "the odds with line_classes.safetensors; without, the candidates' mean height above the\n"
+        "SDSS pipeline's curve, dex (`photospec.analysis.bpt.agn_height`).",
+        min=-10,
+        max=10,
     )
 
     def __post_init__(self):
@@ -309,6 +313,9 @@ class SpectrographConfig(WeightsConfig):
         if (folder / DOMAIN_FILE).exists():
             domain = ImageDomain.like(cascade.base.encoder)
             cascade.domain = load_module(domain, folder / DOMAIN_FILE).eval()
+        if (folder / LINE_CLASSES_FILE).exists():
+            classes = LineClasses.like(cascade.base.encoder)
+            cascade.line_classes = load_module(classes, folder / LINE_CLASSES_FILE).eval()
         return cascade
 
     def save(self, folder, cascade):
@@ -317,6 +324,8 @@ class SpectrographConfig(WeightsConfig):
             save_module(getattr(cascade, stage.replace("-", "_")), folder / name)
         if cascade.domain is not None:
             save_module(cascade.domain, folder / DOMAIN_FILE, half=False)
+        if cascade.line_classes is not None:
+            save_module(cascade.line_classes, folder / LINE_CLASSES_FILE)
 
 
 register_weight_format(FORMAT, SpectrographConfig)

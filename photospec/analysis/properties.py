@@ -32,7 +32,7 @@ from photospec.analysis.redshift import RedshiftWarning, measure_redshift
 from photospec.analysis.redshift.fit import SURE_DELTA
 from photospec.analysis.redshift.measure import warning_names
 from photospec.config import whole_number
-from photospec.dust import galactic_extinction
+from photospec.dust import galactic_transmission
 from photospec.errors import InputError
 from photospec.lines import Line
 from photospec.spectrum import FLUX_UNIT
@@ -458,7 +458,7 @@ def _one_line(error):
 
 
 def _dereddened(arrays, galactic_ebv):
-    brighter = 10 ** (0.4 * galactic_ebv * galactic_extinction(arrays.wavelength))
+    brighter = galactic_transmission(arrays.wavelength, -galactic_ebv)
     sigma = None if arrays.sigma is None else arrays.sigma * brighter
     return replace(arrays, flux=arrays.flux * brighter, sigma=sigma)
 

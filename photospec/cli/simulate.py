@@ -80,7 +80,7 @@ def run(args):
     from photospec.analysis.indices.definitions import INDICES
     from photospec.cli.outputs import check_outputs
     from photospec.errors import InputError
-    from photospec.simulation import SURVEYS, simulate_pairs
+    from photospec.simulation import simulate_pairs
 
     if (args.n is None) != (args.output is None) or not (args.output or args.write_survey):
         raise InputError(
@@ -88,7 +88,7 @@ def run(args):
             f"{'-n' if args.n else '-o' if args.output else 'neither'}"
         )
     survey = _survey(args)
-    from_file = [] if args.survey in SURVEYS else [args.survey]
+    from_file = [args.survey] if args.survey.endswith(".toml") else []
     check_outputs(
         {"-o": args.output},
         suffixes={"-o": (".h5", ".hdf5")},
@@ -125,9 +125,9 @@ def _survey(args):
     from photospec.errors import InputError
     from photospec.simulation import SURVEYS, Survey
 
-    if args.survey in SURVEYS:
-        return Survey.named(args.survey, seed=args.seed or 0)
     if not args.survey.endswith(".toml"):
+        if args.survey in SURVEYS:
+            return Survey.named(args.survey, seed=args.seed or 0)
         raise InputError(
             f"--survey: expected {', '.join(SURVEYS)} or a file ending in .toml, got "
             f"{args.survey!r}; is it misspelt?"

@@ -9,7 +9,7 @@ from photospec.image.units import NANOMAGGY, band_names, parse_unit
 from photospec.photometry.filters import RESPONSES
 from photospec.utils.validity import to_sigma
 
-__all__ = ["band_of", "deviation", "role_of", "text_card"]
+__all__ = ["band_of", "deviation", "is_legacy_cutout", "role_of", "text_card"]
 
 _UNCERTAINTY = {
     "UNCERT": "std", "UNCERTAINTY": "std", "ERR": "std", "ERROR": "std", "SIGMA": "std",
@@ -17,6 +17,10 @@ _UNCERTAINTY = {
     "IVAR": "ivar", "INVVAR": "ivar", "INVERSE": "ivar",
 }  # fmt: skip
 _MASK = {"MASK", "DQ"}
+# Of the Legacy Surveys: bits that mean another band each.
+_BITS = "MASKBITS"
+# SURVEY in files of the Legacy Surveys' cutout service.
+_LEGACY_SURVEYS = {"DECaLS", "MzLS", "LegacySurvey"}
 # CCDData of astropy says the kind of its uncertainty by the name of the class.
 _CLASSES = {"StdDevUncertainty": "std", "VarianceUncertainty": "var", "InverseVariance": "ivar"}
 _POWER = {"std": 1, "var": 2, "ivar": -2}
@@ -43,7 +47,7 @@ def text_card(header, card):
 
 
 def role_of(hdu):
-    """Tell what an extension holds beside an image, by its name.
+    """Tell what an extension holds beside an image, by its name or its IMAGETYP.
 
     Parameters
     ----------
@@ -52,10 +56,29 @@ def role_of(hdu):
     Returns
     -------
     str
-        "std", "var", "ivar", "mask", or "" for an image.
+        "std", "var", "ivar", "mask", "bits" (MASKBITS of the Legacy Surveys), or "" for an image.
     """
-    name = text_card(hdu.header, "EXTNAME").upper().replace("-", "_").split("_")[0]
+    name = text_card(hdu.header, "EXTNAME") or text_card(hdu.header, "IMAGETYP")
+    name = name.upper().replace("-", "_").split("_")[0]
+    if name == _BITS:
+        return "bits"
     return "mask" if name in _MASK else _UNCERTAINTY.get(name, "")
+
+
+def is_legacy_cutout(header):
+    """Tell whether a file is of the Legacy Surveys' cutout service.
+
+    Such files have no unit (they are in nanomaggies), and are zero where nothing was observed.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+
+    Returns
+    -------
+    bool
+    """
+    return text_card(header, "SURVEY") in _LEGACY_SURVEYS and bool(text_card(header, "BANDS"))
 
 
 def deviation(hdu):

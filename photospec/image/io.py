@@ -21,8 +21,9 @@ from astropy.wcs import WCS
 
 from photospec.config import whole_number
 from photospec.errors import InputError
+from photospec.image.bricks import bad_bits, brick_of, camera_at, read_brick
 from photospec.image.frames import read_frames
-from photospec.image.headers import band_of, deviation, role_of, text_card
+from photospec.image.headers import band_of, deviation, is_legacy_cutout, role_of, text_card
 from photospec.image.units import (
     NANOMAGGY,
     band_label,
@@ -70,21 +71,24 @@ def read_image(
         A FITS file: a cube (n_bands, ny, nx) with the band names in the header card BANDS
         (or `bands`), or one image extension per band (named by EXTNAME or FILTER). Or
         several files, or a folder, with one image per band, such as five SDSS
-        ``frame-*.fits.bz2``; these need a `position`.
+        ``frame-*.fits.bz2`` or the ``legacysurvey-*-image-*.fits.fz`` of a brick; these need a
+        `position`.
     position : SkyCoord or (ra, dec) in degrees, optional
         The target. For cubes: default is RA_OBJ and DEC_OBJ of the header, else the centre.
     bands : str or sequence of str, optional
         Names of the planes of a cube whose header does not say; otherwise the bands to
         keep, in this order.
     size : int, optional
-        Cut to so many pixels around the target (default: all of a file, 96 of frames).
+        Cut to so many pixels around the target (default: all of a file, 96 of frames and
+        bricks).
 
     Returns
     -------
     NDData (n_bands, ny, nx) of float32
         In nanomaggies, with WCS, mask and uncertainty (standard deviations) where the file has
         them, and ``meta``: ``bands``, ``pixel_scale`` (Quantity), ``position`` (ra, dec in
-        degrees, where known), ``name``, and whatever `write_image` put there. Pixels without
+        degrees, where known), ``name``, of the Legacy Surveys ``camera``, and whatever
+        `write_image` put there. Pixels without
         information (`photospec.utils.validity.usable`) are in the mask.
 
     Raises
@@ -115,6 +119,8 @@ def read_image(
         size = whole_number("size", size, 1)
     paths = _list_files(path)
     with reading(paths[0], "an intact image"):
+        if all(brick_of(item) for item in paths):
+            return read_brick(paths, position, bands, size)
         if len(paths) == 1:
             return _read_file(paths[0], position, bands, size)
         return read_frames(paths, position, bands, size)
@@ -260,7 +266,8 @@ def _list_files(path):
     path = Path(path)
     if not path.is_dir():
         return [path]
-    paths = sorted(path.glob("frame-*.fits*")) or sorted(path.glob("*.fits*"))
+    bricks = [item for item in sorted(path.glob("legacysurvey-*-image-*")) if brick_of(item)]
+    paths = bricks or sorted(path.glob("frame-*.fits*")) or sorted(path.glob("*.fits*"))
     if not paths:
         raise InputError(f"path: expected FITS files in the folder, got none in {path}")
     return paths
@@ -291,6 +298,8 @@ def _read_file(path, position, bands, size):
         meta["position"] = sky_position((header["RA_OBJ"], header["DEC_OBJ"]))
     shape = planes.data.shape
     center = target_pixel(shape, wcs, meta, position)
+    if is_legacy_cutout(header) and wcs is not None:
+        meta.setdefault("camera", camera_at(*np.ravel(pixel_to_sky(wcs, *center))))
     scale = pixel_scales(wcs, meta, center)
     meta["pixel_scale"] = float(np.mean(scale)) * u.arcsec
     data, mask, sigma = planes.in_nanomaggies(scale[0] * scale[1] * u.arcsec**2)
@@ -398,10 +407,15 @@ def _from_cube(hdu, images, bands, path):
             continue
         if role == "mask":
             mask |= other.data != 0
+        elif role == "bits":
+            mask |= (other.data.astype(np.int64) & bad_bits(names)[:, None, None]) != 0
         else:
             sigma, sigma_unit = deviation(other)
             sigma = np.broadcast_to(sigma, data.shape)
     unit = parse_unit(hdu.header.get("BUNIT"))
+    if is_legacy_cutout(hdu.header):
+        unit = NANOMAGGY if unit is None else unit
+        mask |= data == 0
     units = (sigma_unit,) * len(names)
     planes = _Planes(data, mask, sigma, names, unit, units, hdu.header)
     if bands is not None and given is not None:

@@ -410,7 +410,9 @@ def _take_away(data, mask, absent, bands):
 
 def _counts(image, bands, order):
     """Nanomaggies per count (n_bands, 1, 1), None for images in another unit."""
-    unit = None if image.unit is None else u.Unit(image.unit)
+    if image.unit is None or image.unit is NANOMAGGY:  # comparing units takes long
+        return None
+    unit = u.Unit(image.unit)
     if unit not in (u.adu, u.ct, u.electron):
         return None
     zero_point = image.meta.get("zero_point")
@@ -550,9 +552,12 @@ def _good_flux(data, mask, sigma, to_flux):
     broken = ~usable(data)
     bad = broken | mask if sigma is None else ~usable(data, sigma, mask, axis=(-2, -1))
     with np.errstate(over="ignore", invalid="ignore"):
-        data, sigma = to_flux(data, sigma)
-        broken |= ~(np.abs(data) < _OVERFLOW)
-    return np.where(broken, 0, data), bad | broken, sigma, broken
+        given, (data, sigma) = data, to_flux(data, sigma)
+        if data is not given:
+            broken |= ~(np.abs(data) < _OVERFLOW)
+    if broken.any():
+        data, bad = np.where(broken, 0, data), bad | broken
+    return data, bad, sigma, broken
 
 
 def _cut(data, mask, sigma, to_flux, center, size, bands, may_miss):

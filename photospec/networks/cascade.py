@@ -35,6 +35,8 @@ class Drawn:
         At which they were drawn, by networks that draw the redshift first.
     expected_redshift : tensor (n_images,) or None
         Mean of the density that these come from.
+    agn : tensor (n_images, 2) or None
+        Score and probability of an active nucleus, see `LineClasses.agn`.
     """
 
     flux: torch.Tensor
@@ -42,6 +44,7 @@ class Drawn:
     nfe: int
     redshift: torch.Tensor | None = None
     expected_redshift: torch.Tensor | None = None
+    agn: torch.Tensor | None = None
 
 
 class Cascade(nn.Module):
@@ -54,6 +57,8 @@ class Cascade(nn.Module):
     contrastive : ContrastiveNetwork
     domain : ImageDomain, optional
         Tells images that are unlike the training images.
+    line_classes : LineClasses, optional
+        Tells active nuclei from the features of the base stage.
     sampler : str or type
         Name of a sampler, or its class; see `photospec.networks.register_sampler`.
     n_steps_base, n_steps_super_resolution : int
@@ -69,6 +74,7 @@ class Cascade(nn.Module):
         super_resolution,
         contrastive,
         domain=None,
+        line_classes=None,
         *,
         sampler="dpm-solver++",
         n_steps_base=N_STEPS_BASE,
@@ -80,6 +86,7 @@ class Cascade(nn.Module):
         self.super_resolution = super_resolution
         self.contrastive = contrastive
         self.domain = domain
+        self.line_classes = line_classes
         self.sampler = sampler
         self.n_steps_base = n_steps_base
         self.n_steps_super_resolution = n_steps_super_resolution
@@ -119,6 +126,9 @@ class Cascade(nn.Module):
 
             redshift = self._by_image(draw, image, context, uniform)
             expected = self._by_image(self.base.expected_redshift, image, context)
+        agn = None
+        if self.line_classes is not None:
+            agn = self._by_image(self._agn, image, context)
         fine_context = self._by_image(self.super_resolution.encode, image)
         embedding = self.embed_image(image)
         # Noise of the images that fill up the last batch.
@@ -141,7 +151,10 @@ class Cascade(nn.Module):
         flux, similarity, drawn_redshift = (
             None if part[0] is None else torch.cat(part) for part in zip(*parts, strict=True)
         )
-        return Drawn(flux, similarity, nfe, drawn_redshift, expected)
+        return Drawn(flux, similarity, nfe, drawn_redshift, expected, agn)
+
+    def _agn(self, image, context):
+        return self.line_classes.agn(self.base.encoder.standardised(image), context)
 
     @staticmethod
     def _by_image(function, image, *more):

@@ -34,7 +34,7 @@ class Condition(NamedTuple):
     low_resolution : tensor or None
         Base-stage spectrum on the fine grid ``(n, length)``; super-resolution only.
     augmentation : tensor or None
-        Noise level ``(n,)`` that was added to ``low_resolution``.
+        Noise level ``(n,)`` or ``(1,)`` that was added to ``low_resolution``.
     redshift : tensor or None
         Redshifts ``(n,)``; for networks made with ``redshift`` only.
     templates : tensor or None
@@ -153,8 +153,9 @@ class SpectrumTransformer(nn.Module):
         Parameters
         ----------
         x : tensor (n, length)
-        level : tensor (n,)
-            Noise level as the parametrisation presents it (for EDM, ``log(sigma) / 4``).
+        level : tensor (n,) or (1,)
+            Noise level as the parametrisation presents it (for EDM, ``log(sigma) / 4``); one for
+            all where all share it, as while spectra are drawn.
         condition : Condition
             For ``n_galaxies`` dividing ``n``: galaxy by galaxy, candidates inside.
         """

@@ -19,6 +19,7 @@ from astropy import units as u
 from photospec.errors import InputError
 
 __all__ = [
+    "AB_FACTOR",
     "RESPONSES",
     "SDSS_BANDS",
     "band_coverage",
@@ -43,8 +44,8 @@ RESPONSES = {
     **{f"W{number}": f"wise2010-W{number}" for number in (1, 2, 3, 4)},
 }  # fmt: skip
 
-# f_AB lambda^2 in 1e-17 erg/s/cm2/A times Angstrom^2, for a source of one nanomaggy.
-_AB_FACTOR = (
+#: f_AB lambda^2 in 1e-17 erg/s/cm2/A times Angstrom^2, for a source of one nanomaggy.
+AB_FACTOR = (
     (u.nmgy.to(u.mgy) * 3631 * u.Jy)
     .to(
         1e-17 * u.erg / (u.s * u.cm**2 * u.AA),
@@ -163,7 +164,7 @@ def _weights(wavelength, bands):
         # Linear interpolation of the spectrum onto the union grid, transposed.
         left = np.clip(np.searchsorted(wavelength, grid, side="right") - 1, 0, wavelength.size - 2)
         fraction = (grid - wavelength[left]) / (wavelength[left + 1] - wavelength[left])
-        weight = seen * grid / (_AB_FACTOR * covered)
+        weight = seen * grid / (AB_FACTOR * covered)
         np.add.at(weights[:, column], left, weight * (1 - fraction))
         np.add.at(weights[:, column], left + 1, weight * fraction)
     return weights, coverage

@@ -25,16 +25,19 @@ __all__ = [
 ]
 
 
+_OFFSET = 0.008  # of Nichol & Dhariwal (2021, arXiv:2102.09672), equation 17
+
+
 def linear_buffers(n_times=250):
     """betas, alphas and cumalphas of the linear schedule, each (n_times,) float32."""
     betas = torch.linspace(1e-2, 0.2, n_times)
     return betas, 1 - betas, torch.cumprod(1 - betas, dim=0)
 
 
-def cosine_buffers(n_times=250, offset=0.008):
+def cosine_buffers(n_times=250):
     """betas, alphas and cumalphas of the cosine schedule, each (n_times,) float32."""
     time = torch.arange(n_times + 1, dtype=torch.float64) / n_times
-    power = torch.cos((time + offset) / (1 + offset) * math.pi / 2) ** 2
+    power = torch.cos((time + _OFFSET) / (1 + _OFFSET) * math.pi / 2) ** 2
     betas = (1 - power[1:] / power[:-1]).clamp_max(0.999).float()
     return betas, 1 - betas, power[:-1].float()
 

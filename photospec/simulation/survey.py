@@ -27,11 +27,12 @@ from photospec.simulation.instrument.psf import PsfConfig
 from photospec.simulation.instrument.scene import SceneConfig
 from photospec.simulation.pairs import BLOCK, SimulatedPairs, simulate_block
 from photospec.spectrum.wavelengths import WAVELENGTH
+from photospec.utils.registry import Registry
 
 __all__ = ["SURVEYS", "Survey", "register_survey"]
 
-#: Registered surveys by name, in the order of registration.
-SURVEYS = {}
+#: Registered surveys by name; `register_survey` adds to them.
+SURVEYS = Registry("survey")
 
 # Keys of older survey files.
 _RENAMED = {"frost_scatter": "quiescent_ssfr_scatter"}
@@ -139,12 +140,7 @@ class Survey:
         >>> Survey.named("lsst").bands
         ('u', 'g', 'r', 'i', 'z', 'y')
         """
-        if name not in SURVEYS:
-            raise InputError(
-                f"survey: expected one of {', '.join(SURVEYS)}, got {name!r}; is it misspelt, or "
-                "not registered yet?"
-            )
-        return replace(SURVEYS[name], seed=seed)
+        return replace(SURVEYS.get(name), seed=seed)
 
     @classmethod
     def sdss_main(cls, seed: int = 0) -> Self:
@@ -279,11 +275,7 @@ def register_survey(survey: Survey, *, overwrite: bool = False) -> Survey:
             f"name: expected letters, digits and underscores, got {survey.name!r}; a name with a "
             "dot or a slash is taken for a file"
         )
-    if survey.name in SURVEYS and not overwrite:
-        raise InputError(
-            f"name: expected a new name, got {survey.name!r} which is registered; pass overwrite"
-        )
-    SURVEYS[survey.name] = survey
+    SURVEYS.register(survey.name, survey, overwrite=overwrite)
     return survey
 
 

@@ -11,7 +11,14 @@ from astropy import units as u
 
 from photospec.errors import InputError
 
-__all__ = ["FLUX_UNIT", "angstrom_for_ampere", "parse_unit", "spectral_frame", "wavelength_medium"]
+__all__ = [
+    "FLUX_UNIT",
+    "angstrom_for_ampere",
+    "given_unit",
+    "parse_unit",
+    "spectral_frame",
+    "wavelength_medium",
+]
 
 #: Unit of flux density in all arrays.
 FLUX_UNIT = u.Unit(1e-17 * u.erg / (u.s * u.cm**2 * u.AA))
@@ -111,6 +118,47 @@ def angstrom_for_ampere(unit):
     if any(changed.is_equivalent(FLUX_UNIT**power) for power in (1, 2, -2, -1)):
         return changed
     return unit
+
+
+def given_unit(unit, kind, argument):
+    """Check the unit that a caller gives for flux densities or the spectral axis.
+
+    Parameters
+    ----------
+    unit : str, Unit or None
+    kind : {"flux", "axis"}
+    argument : str
+        Name of the argument for the error.
+
+    Returns
+    -------
+    astropy.units.UnitBase or None
+        None where none is given.
+
+    Raises
+    ------
+    InputError
+        If it is no unit, or not one of that kind.
+
+    Examples
+    --------
+    >>> from photospec.spectrum.headers import given_unit
+    >>> given_unit("mJy", "flux", "flux_unit")
+    Unit("mJy")
+    """
+    if unit is None:
+        return None
+    parsed = unit if isinstance(unit, u.UnitBase) else parse_unit(unit, argument)
+    if kind == "flux":
+        fits, expected = FLUX_UNIT, "a flux density such as erg/s/cm2/Angstrom or Jy"
+        equivalent = u.spectral_density(1 * u.AA)
+    else:
+        fits, expected = u.AA, "a unit of wavelength, frequency or energy such as nm"
+        equivalent = u.spectral()
+    physical = getattr(parsed, "physical_unit", parsed)  # of logarithms
+    if physical is None or not physical.is_equivalent(fits, equivalent):
+        raise InputError(f"{argument}: expected {expected}, got {str(unit)!r}")
+    return parsed
 
 
 # Cards whose value begins with "air" or "vac".

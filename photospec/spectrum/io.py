@@ -14,7 +14,7 @@ from specutils import Spectrum, SpectrumCollection, SpectrumList
 from photospec.errors import InputError, PhotospecError
 from photospec.spectrum.arrays import to_arrays
 from photospec.spectrum.formats import GivenUnits, image_spectrum, known_kind, table_spectrum
-from photospec.spectrum.headers import parse_unit
+from photospec.spectrum.headers import given_unit
 from photospec.spectrum.own_files import is_own, own_hdus, own_spectrum
 from photospec.spectrum.text import text_spectrum
 from photospec.utils.files import replacing
@@ -63,7 +63,7 @@ def read_spectrum(
     ------
     InputError
         If the file is not there, damaged, holds no spectrum, contradicts itself or the units given,
-        or says no units and none are given.
+        or says no units and none are given; if those given are not of a spectrum.
 
     Examples
     --------
@@ -84,8 +84,8 @@ def read_spectrum(
             f"wavelength_medium: expected 'air' or 'vacuum', got {wavelength_medium!r}"
         )
     units = GivenUnits(
-        flux=_given_unit(flux_unit, "flux_unit"),
-        axis=_given_unit(wavelength_unit, "wavelength_unit"),
+        flux=given_unit(flux_unit, "flux", "flux_unit"),
+        axis=given_unit(wavelength_unit, "axis", "wavelength_unit"),
     )
     try:
         with reading(path, "a spectrum"), warnings.catch_warnings():
@@ -100,15 +100,6 @@ def read_spectrum(
         if wavelength_medium is not None:
             spectrum.meta["wavelength_medium"] = wavelength_medium
     return found
-
-
-def _given_unit(unit, argument):
-    if unit is None or isinstance(unit, u.UnitBase):
-        return unit
-    parsed = parse_unit(unit, argument)
-    if parsed is None:
-        raise InputError(f"{argument}: expected a unit, got {unit!r}")
-    return parsed
 
 
 def _read(path, units):

@@ -39,6 +39,8 @@ OBJECT_COLUMNS = {
     "similarity": ("similarity", None, "cosine of the embeddings of image and spectrum"),
     "drawn_redshift": ("drawn_redshift", None, "redshift at which the networks drew the spectrum"),
     "expected_redshift": ("expected_redshift", None, "mean of the density of the redshift"),
+    "agn_score": ("agn_score", None, "of the image: log odds of an active nucleus"),
+    "agn_probability": ("agn_probability", None, "probability of an active nucleus"),
     "galactic_ebv": ("galactic_ebv", u.mag, "E(B-V) of the Milky Way, scale of the SFD map"),
     "flags": ("flags", None, "what was odd about the image"),
 }

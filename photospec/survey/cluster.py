@@ -19,6 +19,16 @@ __all__ = [
 ]
 
 _CONNECT = 20  # seconds to wait for a scheduler
+# Dask looks after its workers every 10 to 100 ms, in the thread that would compute: with tasks of
+# seconds once a second is enough, and its profile of them is not looked at.
+_SELDOM = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.worker.memory.monitor-interval": "1s",
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.tick.limit": "60s",
+    "distributed.admin.system-monitor.interval": "2s",
+    "distributed.admin.system-monitor.disk": False,
+}
 
 
 def weights_digest(spectrograph):
@@ -48,6 +58,7 @@ class Connected:
         self.loop = self.cluster = self.client = None
 
     def __enter__(self):
+        import dask
         from distributed import Client, LocalCluster
 
         if self.given is not None:
@@ -67,14 +78,15 @@ class Connected:
             # many, so that nothing is gained by sharing one among threads.
             self.loop = _undisturbed_loop()
             try:
-                self.cluster = LocalCluster(
-                    loop=self.loop.loop,
-                    n_workers=n,
-                    threads_per_worker=1,
-                    host="127.0.0.1",
-                    dashboard_address="127.0.0.1:0",
-                    silence_logs=50,
-                )
+                with dask.config.set(_SELDOM):
+                    self.cluster = LocalCluster(
+                        loop=self.loop.loop,
+                        n_workers=n,
+                        threads_per_worker=1,
+                        host="127.0.0.1",
+                        dashboard_address="127.0.0.1:0",
+                        silence_logs=50,
+                    )
             except RuntimeError as error:
                 text = " ".join(str(error).split())[:120]
                 raise InputError(
@@ -116,22 +128,23 @@ def _undisturbed_loop():
     return runner
 
 
-def worker_state(path):
-    """Version of photospec in a worker, and whether it finds the weights.
+def worker_state(read, arguments):
+    """Make a worker ready; version of photospec in it, and whether it finds the weights.
 
     Parameters
     ----------
-    path : str or None
-        As in `PhotoSpectrograph.load`.
+    read : callable
+        Reads the weights, with the arguments; once in a process.
+    arguments : tuple
 
     Returns
     -------
     dict
     """
-    from photospec import PhotoSpectrograph
+    import lsdb  # noqa: F401 - takes seconds: now, rather than within the first task
 
     try:
-        digest = weights_digest(PhotoSpectrograph.load(path))
+        digest = weights_digest(read(*arguments))
     except PhotospecError as error:
         return {"photospec": version("photospec"), "problem": str(error)}
     return {"photospec": version("photospec"), "weights": digest}
@@ -164,8 +177,8 @@ def check_workers(client, spectrograph, run, *, wait=True):
         client.wait_for_workers(1, timeout=60)
     except TimeoutError:
         raise InputError("scheduler: expected at least one worker within 60 s, got none") from None
-    path = spectrograph.loaded_path
-    states = client.run(worker_state, path, on_error="return")
+    # As it pickles: a worker without the weights can then say so.
+    states = client.run(worker_state, *spectrograph.__reduce__(), on_error="return")
     for address, found in states.items():
         check_state(address, found, run["photospec"], run["weights"])
     for address, worker in client.scheduler_info(n_workers=-1)["workers"].items():

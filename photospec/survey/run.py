@@ -324,20 +324,21 @@ class _Work:
 
 def _predict_and_write(frame, rows, predict, write, expected, topic):
     """Work on a partition, or some of its rows: the task that workers run."""
-    _check_this_worker(predict.keywords["spectrograph"].loaded_path, *expected)
+    _check_this_worker(predict.keywords["spectrograph"], *expected)
     frame = frame if rows is None else frame.iloc[rows]
     return write(predict(frame, progress=_teller(topic)))
 
 
 @lru_cache(maxsize=8)
-def _check_this_worker(path, photospec, weights):
+def _check_this_worker(spectrograph, photospec, weights):
     """Refuse to work with another version or other weights: workers may join late."""
     from distributed import get_worker
 
     from photospec.survey.cluster import worker_state
 
     check_threads("a worker that joined", get_worker().state.nthreads)
-    check_state("a worker that joined", worker_state(path), photospec, weights)
+    state = worker_state(*spectrograph.__reduce__())
+    check_state("a worker that joined", state, photospec, weights)
 
 
 def _teller(topic):

@@ -8,7 +8,13 @@ that observed.
 
 import numpy as np
 
-from photospec.dust import ASSUMED_EBV, band_extinction, galactic_extinction, response_extinction
+from photospec.dust import (
+    ASSUMED_EBV,
+    band_extinction,
+    galactic_transmission,
+    response_extinction,
+    transmission,
+)
 from photospec.errors import InputError
 from photospec.spectrum import WAVELENGTH
 
@@ -77,13 +83,13 @@ def correct_image(image, ebv, extinction):
 
     `extinction` (n_bands,) is that of each band over E(B-V), see `file_extinction`.
     """
-    factor = 10 ** (0.4 * np.asarray(ebv)[:, None] * extinction)
+    factor = transmission(extinction, -np.asarray(ebv))
     return image * factor[..., None, None].astype(np.float32)
 
 
 def correct_flux(flux, ebv):
     """Spectra (n, n_wave) on the training grid without it."""
-    factor = 10 ** (0.4 * np.asarray(ebv)[:, None] * galactic_extinction(WAVELENGTH))
+    factor = galactic_transmission(WAVELENGTH, -np.asarray(ebv))
     return flux * factor.astype(np.float32)
 
 

@@ -54,7 +54,7 @@ class _Average:
         return {"step": self.trainer.step, "network": self.trainer.ema.network.state_dict()}
 
 
-def _save(folder, state, name, metadata=None):
+def _save(folder, state, name):
     run_on_rank_zero(save_checkpoint, folder / name, state)
 
 

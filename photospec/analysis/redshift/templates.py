@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from photospec.dust import calzetti00
+from photospec.dust import attenuate, calzetti00
 from photospec.lines import LINES
 from photospec.stellar_grids import nebular_grid, stellar_grid
 from photospec.utils.constants import SPEED_OF_LIGHT
@@ -38,6 +38,8 @@ LINE_GROUPS = {
 # 3729 over 3726, from below to above all critical densities (Osterbrock & Ferland 2006, AGN2, fig.
 # 5.8).
 OII_RATIO = {"oii_thin": 1.5, "oii_dense": 0.35}
+#: Principal spectra of the stellar populations that are kept.
+N_CONTINUUM = 10
 NEBULA = {"log_u": -3.0, "metallicity": 0.02, "age": 3e6}  # of the grid; ratios hardly depend on it
 
 
@@ -94,7 +96,7 @@ def _galaxy_library(log_wavelength):
     )
     populations /= _level(populations, log_wavelength)
     reddening = calzetti00(np.clip(wavelength, 1300, 21000))
-    dusty = [populations * 10 ** (-0.4 * ebv * reddening) for ebv in (0.0, 0.2, 0.5)]
+    dusty = [attenuate(populations, reddening, ebv) for ebv in (0.0, 0.2, 0.5)]
     library = np.concatenate(dusty)
     return library / _level(library, log_wavelength)
 
@@ -142,14 +144,9 @@ def _line_templates(log_wavelength, width=BROADENING):
     return np.array(templates)
 
 
-@lru_cache(maxsize=2)
-def redshift_templates(n_continuum=10):
-    """Templates of the redshift search.
-
-    Parameters
-    ----------
-    n_continuum : int
-        Number of principal spectra kept of the stellar-population library.
+@lru_cache(maxsize=1)
+def redshift_templates():
+    """Return the templates of the redshift search.
 
     Returns
     -------
@@ -166,10 +163,10 @@ def redshift_templates(n_continuum=10):
     # Far ultraviolet light of young stars would take all components: weigh the optical.
     weight = np.clip(np.exp(log_wavelength) / 3800, None, 1) ** 4
     *_, components = np.linalg.svd(library * weight, full_matrices=False)
-    continuum = components[:n_continuum] / weight
+    continuum = components[:N_CONTINUUM] / weight
     continuum /= np.sqrt(np.mean(continuum**2, axis=1, keepdims=True))
     return RedshiftTemplates(
-        log_wavelength, np.concatenate([continuum, _line_templates(log_wavelength)]), n_continuum
+        log_wavelength, np.concatenate([continuum, _line_templates(log_wavelength)]), N_CONTINUUM
     )
 
 

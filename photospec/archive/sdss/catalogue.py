@@ -79,8 +79,8 @@ _LICK = (
 _ENDS = ("", "_err")
 
 
-def _measured(alias, names, *, prefix="mpa_", kind="float"):
-    return {prefix + name: (f"{alias}.{name}", kind) for name in names}
+def _measured(alias, names, *, kind="float"):
+    return {f"mpa_{name}": (f"{alias}.{name}", kind) for name in names}
 
 
 # One entry for each query. Lick indices are those with emission lines taken out ("_sub");

@@ -17,8 +17,7 @@ from scipy.special import erf
 
 from photospec.config import setting, validate
 from photospec.errors import InputError
-from photospec.photometry.filters import band_weights, effective_wavelength
-from photospec.simulation.galaxies.photometry import nanomaggy_flux
+from photospec.photometry.filters import AB_FACTOR, band_weights, effective_wavelength
 from photospec.simulation.galaxies.sed import OBSERVED_WAVELENGTH
 from photospec.spectrum.wavelengths import WAVELENGTH, to_training_grid
 from photospec.utils.constants import SPEED_OF_LIGHT
@@ -235,7 +234,7 @@ def fibre_spectra(spectra, totals, apertures, other, responses):
     share = (apertures / np.maximum(totals, 1e-12)).astype(np.float32)
     total = (share[0] @ basis32) * spectra.bulge
     total += (share[1] @ basis32) * spectra.disk
-    smooth = basis * nanomaggy_flux(wavelength)
+    smooth = basis * (AB_FACTOR / wavelength**2)
     total += np.maximum(other @ smooth, 0).astype(np.float32)
     wanted = (apertures.sum(axis=0) + other).astype(np.float32)
     for _ in range(3):
