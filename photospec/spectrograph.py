@@ -218,7 +218,7 @@ class PhotoSpectrograph:
             image.check(*wanted)
         else:
             _check_survey(image, config)
-            image = prepare_image(
+            prepared = prepare_image(
                 image,
                 bands=config.bands,
                 pixel_scale=config.pixel_scale,
@@ -227,6 +227,9 @@ class PhotoSpectrograph:
                 extinction=config.band_extinction,
                 max_resampling=MAX_RESAMPLING,
             )
+            if "resampled" in prepared.flags:
+                _check_alike(image, config)
+            image = prepared
         image = image.with_extinction(config.galactic_ebv)
         self._fibre_flux(image)
         return image
@@ -739,6 +742,19 @@ def _check_survey(image, config):
             f"image: expected bands {', '.join(config.bands)}, got {', '.join(there)}: no "
             f"{', '.join(lacking)}; predictions need all bands that the weights "
             f"({config.survey}) were trained on, but those trained without at times ({able})"
+        )
+
+
+def _check_alike(image, config):
+    """Refuse an image of other pixels whose bands are others too, unless it says its camera."""
+    there = band_names(image.meta["bands"], "meta['bands']")
+    if set(there) != set(config.bands) and not image.meta.get("camera"):
+        raise InputError(
+            f"image: expected bands {', '.join(config.bands)} and pixels of {config.pixel_scale:g} "
+            f"arcsec as in the weights' survey ({config.survey}), got other bands "
+            f"({', '.join(there)}) and other pixels; is it of another survey? If its filters are "
+            "those of the weights, say so by meta['camera'] = "
+            f"{config.camera or 'any'!r} (card CAMERA)"
         )
 
 

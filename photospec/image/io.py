@@ -297,6 +297,8 @@ def _read_file(path, position, bands, size):
     meta = {"bands": names, "name": path.name.split(".fits")[0]}
     if text_card(header, "FORMAT") == _FORMAT:
         meta |= _own_meta(hdus, header)
+    if text_card(header, "CAMERA"):
+        meta.setdefault("camera", text_card(header, "CAMERA").lower())
     if header.get("PIXSCALE") is not None:
         meta["pixel_scale"] = float(header["PIXSCALE"]) * u.arcsec
     if position is not None:

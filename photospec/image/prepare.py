@@ -488,7 +488,8 @@ def _check_coverage(bad, outside, bands, may_miss):
         elif good < 1e-9:
             raise InputError(
                 f"image: expected numbers, got none in band {band} (all NaN or masked, or without "
-                "a usable uncertainty); is the target outside the survey, or the band missing?"
+                "a usable uncertainty); is the target outside the survey, or the band missing? "
+                f"Bands that may be: {', '.join(may_miss) or 'none'}"
             )
         elif good < _LEAST_GOOD:
             raise InputError(
