@@ -85,7 +85,7 @@ def check_ebv(value, name="galactic_ebv"):
             value = value.to_value(u.mag)
         except u.UnitConversionError:
             raise InputError(f"{name}: expected E(B-V) in mag, got {given}") from None
-    if isinstance(value, np.ndarray) and value.ndim == 0:
+    if isinstance(value, np.ndarray) and value.ndim == 0 and not np.ma.is_masked(value):
         value = value.item()
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         raise InputError(

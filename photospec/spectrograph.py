@@ -64,7 +64,7 @@ class PhotoSpectrograph:
         ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
     dtype : {None, "bfloat16", "float32"}
         Precision inside the networks; by default what the weights ask for, else bfloat16 where
-        the processor has it.
+        the processor has matrix units for it (AMX).
 
     Examples
     --------
@@ -218,7 +218,7 @@ class PhotoSpectrograph:
             image.check(*wanted)
         else:
             _check_survey(image, config)
-            image = prepare_image(
+            prepared = prepare_image(
                 image,
                 bands=config.bands,
                 pixel_scale=config.pixel_scale,
@@ -227,6 +227,9 @@ class PhotoSpectrograph:
                 extinction=config.band_extinction,
                 max_resampling=MAX_RESAMPLING,
             )
+            if "resampled" in prepared.flags:
+                _check_alike(image, config)
+            image = prepared
         image = image.with_extinction(config.galactic_ebv)
         self._fibre_flux(image)
         return image
@@ -292,7 +295,7 @@ class PhotoSpectrograph:
             "drawn_redshift": [None] * n,
             "expected_redshift": [None] * n,
         }
-        if self._tells_agn:
+        if self.tells_agn:
             each |= {name: [np.nan] * n for name in AGN_NAMES}
         at_once = max(1, _AT_ONCE // n_candidates)
         for part, rows in zip(_parts(images, at_once), _parts(good, at_once), strict=True):
@@ -580,9 +583,43 @@ class PhotoSpectrograph:
         return [(*one, *more) for one, *more in zip(found, agn, best, strict=True)], drawn.nfe
 
     @property
-    def _tells_agn(self):
+    def tells_agn(self):
         """Whether the weights tell active nuclei by the image."""
         return getattr(self.cascade, "line_classes", None) is not None
+
+    def agn_score(
+        self, image: NDData | ImageArray | Sequence[NDData | ImageArray]
+    ) -> float | np.ndarray:
+        """How likely galaxies have an active nucleus, told from their images.
+
+        No spectra are drawn. ``config.agn_threshold`` is where one is more likely than not.
+
+        Parameters
+        ----------
+        image : NDData, or sequence of NDData
+            As in `predict`.
+
+        Returns
+        -------
+        float, or ndarray (n_images,)
+            Natural logarithm of the odds of an AGN, as the SDSS pipeline calls them by their lines,
+            against star-forming and starburst galaxies if there were as many of either; the
+            ``agn_score`` of `predict`. Probabilities are in its ``meta``.
+
+        Raises
+        ------
+        InputError
+            For an image that cannot be used, and with weights that do not tell (`tells_agn`).
+        """
+        images, single, *_ = self._prepare_all(image)
+        if not self.tells_agn:
+            raise InputError(
+                "agn_score: expected weights with line_classes.safetensors, got others; the lines "
+                "of their candidates tell (photospec.analysis.measure_candidates)"
+            )
+        found = [self.cascade.agn(self._tensor(p))[:, 0] for p in parts(images, _AT_ONCE)]
+        values = torch.cat(found).cpu().numpy()
+        return float(values[0]) if single else values
 
     def _dimming(self, images, intrinsic):
         """Return what the Milky Way's dust leaves (n, n_wave) of spectra as networks draw them."""
@@ -705,6 +742,19 @@ def _check_survey(image, config):
             f"image: expected bands {', '.join(config.bands)}, got {', '.join(there)}: no "
             f"{', '.join(lacking)}; predictions need all bands that the weights "
             f"({config.survey}) were trained on, but those trained without at times ({able})"
+        )
+
+
+def _check_alike(image, config):
+    """Refuse an image of other pixels whose bands are others too, unless it says its camera."""
+    there = band_names(image.meta["bands"], "meta['bands']")
+    if set(there) != set(config.bands) and not image.meta.get("camera"):
+        raise InputError(
+            f"image: expected bands {', '.join(config.bands)} and pixels of {config.pixel_scale:g} "
+            f"arcsec as in the weights' survey ({config.survey}), got other bands "
+            f"({', '.join(there)}) and other pixels; is it of another survey? If its filters are "
+            "those of the weights, say so by meta['camera'] = "
+            f"{config.camera or 'any'!r} (card CAMERA)"
         )
 
 

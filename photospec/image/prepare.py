@@ -30,7 +30,7 @@ from photospec.image.units import (
 from photospec.image.wcs import celestial, moved_wcs, pixel_scales, target_pixel
 from photospec.photometry.apertures import aperture_weights
 from photospec.photometry.filters import SDSS_BANDS
-from photospec.utils.validity import standard_deviation, usable
+from photospec.utils.validity import HUGE, SIGMA_RANGE, plain_numbers, standard_deviation, usable
 
 __all__ = ["EBV_ASSUMED", "MISSING_BAND", "ImageArray", "prepare_image"]
 
@@ -321,8 +321,8 @@ def prepare_image(
         flags.append("masked_pixels")
     if put.repaired:
         _warn(
-            f"image{name} has pixels that are not finite: masked, and filled from the "
-            "pixels around them"
+            f"image{name} has pixels that are not finite, or marks such as -999: masked, and "
+            "filled from the pixels around them"
         )
     if sigma is not None:
         sigma = np.where(mask, np.inf, sigma).astype(np.float32)
@@ -421,10 +421,10 @@ def _counts(image, bands, order):
             "unit: expected a flux unit or counts and meta['zero_point'], AB magnitude of one, "
             f"got {unit} without; are these uncalibrated counts?"
         )
-    if isinstance(zero_point, u.Quantity | u.Magnitude):
+    if isinstance(zero_point, u.Magnitude):
         zero_point = zero_point.value
     try:
-        zero_point = np.asarray(zero_point, float)
+        zero_point = plain_numbers(zero_point, u.mag).astype(float)
         wanted = np.broadcast_to(zero_point, np.shape(image.data)[:1])[order]
     except (TypeError, ValueError):
         raise InputError(
@@ -488,7 +488,8 @@ def _check_coverage(bad, outside, bands, may_miss):
         elif good < 1e-9:
             raise InputError(
                 f"image: expected numbers, got none in band {band} (all NaN or masked, or without "
-                "a usable uncertainty); is the target outside the survey, or the band missing?"
+                "a usable uncertainty); is the target outside the survey, or the band missing? "
+                f"Bands that may be: {', '.join(may_miss) or 'none'}"
             )
         elif good < _LEAST_GOOD:
             raise InputError(
@@ -551,12 +552,19 @@ def _good_flux(data, mask, sigma, to_flux):
 
     Fill values are known in the unit in which they came, so pixels are judged before.
     """
-    broken = ~usable(data)
-    bad = broken | mask if sigma is None else ~usable(data, sigma, mask, axis=(-2, -1))
+    if sigma is None:
+        broken = ~usable(data, axis=(-2, -1))
+    else:
+        broken = ~(np.abs(data) < HUGE)
+    bad = broken | mask
+    if sigma is not None:  # which may be in another unit than the data
+        bad = ~usable(np.where(broken, np.nan, 0.0), sigma, mask, axis=(-2, -1))
     with np.errstate(over="ignore", invalid="ignore"):
         given, (data, sigma) = data, to_flux(data, sigma)
         if data is not given:
             broken |= ~(np.abs(data) < _OVERFLOW)
+        if sigma is not None:
+            bad |= data < -SIGMA_RANGE * sigma
     if broken.any():
         data, bad = np.where(broken, 0, data), bad | broken
     return data, bad, sigma, broken

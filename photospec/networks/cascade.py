@@ -153,6 +153,16 @@ class Cascade(nn.Module):
         )
         return Drawn(flux, similarity, nfe, drawn_redshift, expected, agn)
 
+    @torch.no_grad()
+    def agn(self, image):
+        """Score and probability ``(n, 2)`` of active nuclei, see `LineClasses.agn`.
+
+        None when the spectrograph has no `LineClasses`.
+        """
+        if self.line_classes is None:
+            return None
+        return self._by_image(lambda some: self._agn(some, self.base.encode(some)), image)
+
     def _agn(self, image, context):
         return self.line_classes.agn(self.base.encoder.standardised(image), context)
 

@@ -137,14 +137,15 @@ class Denoiser(nn.Module):
     @staticmethod
     def _expand(t, x):
         t = torch.as_tensor(t, dtype=torch.float64)
-        return t.expand(x.shape[0]) if t.ndim == 0 else t
+        return t.reshape(1) if t.ndim == 0 else t
 
     def _coefficients(self, t):
         alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
         return PARAMETRISATIONS[self.parametrisation](alpha, sigma, self.sigma_data)
 
     def _answer(self, x, t, condition):
-        level = self.schedule.noise_level(t).to(x.device, x.dtype)
+        # One level for all stays one number in memory, which networks may make use of.
+        level = self.schedule.noise_level(t).to(x.device, x.dtype).expand(x.shape[0])
         context = contextlib.nullcontext()
         if self.autocast is not None:
             context = torch.autocast(x.device.type, dtype=self.autocast)

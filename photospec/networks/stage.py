@@ -32,6 +32,8 @@ class Stage(nn.Module):
         self.network = network
         self.scaling = SpectrumScaling(self.process.spectral_scaling)
         self.autocast = None
+        #: Smallest and largest noise and exponent of `Schedule.karras_times`, of samples.
+        self.spacing = _SPACING
         #: Of samples, see `GuidedDenoiser`; other than one needs weights trained with
         #: condition dropout.
         self.guidance = 1.0
@@ -88,7 +90,7 @@ class Stage(nn.Module):
             denoiser = GuidedDenoiser(denoiser, hidden, self.guidance)
         times = None
         if self.process.schedule == "edm":
-            times = denoiser.schedule.karras_times(n_steps, *_SPACING)
+            times = denoiser.schedule.karras_times(n_steps, *self.spacing)
         sampler = make_sampler(sampler, denoiser, n_steps, times=times)
         return sampler.sample(noise, condition, generator), sampler.nfe
 
@@ -287,7 +289,8 @@ class SuperResolutionStage(Stage):
         self._check_redshift(redshift)
         level = self.process.inference_augmentation
         low = upsample(base + level * augmentation_noise)
-        level = self._relative_noise(torch.full((len(base),), level, device=base.device))
+        level = self._relative_noise(torch.full((1,), level, device=base.device))
+        level = level.expand(len(base))
         condition = self._condition(context, low, level, redshift=redshift)
         detail, nfe = self._sample(noise, condition, sampler, n_steps, generator)
         return self.scaling.add_detail(detail, low), nfe

@@ -332,6 +332,7 @@ def table_spectrum(hdu, primary, *, default_flux=None, default_axis=None, given=
             f"path: expected the units of {' and '.join(missing)}, got none; give them to "
             f"read_spectrum, as in {', '.join(missing.values())}"
         )
+    _no_logarithm(flux_unit, columns[flux_name])
     axis = _axis(column(axis_name), axis_unit, axis_name)
     values = column(flux_name).astype(float)
     uncertainty = None
@@ -357,6 +358,15 @@ def table_spectrum(hdu, primary, *, default_flux=None, default_axis=None, given=
             pixel = 1e-4 * np.log(10) * axis.to_value(u.AA)
             lsf = pixel * _known(width, column("loglam").astype(float))
     return _assemble(axis, values * flux_unit, uncertainty, mask, lsf, meta)
+
+
+def _no_logarithm(unit, what):
+    """Refuse fluxes in magnitudes."""
+    if isinstance(unit, u.function.FunctionUnitBase):
+        raise InputError(
+            f"path: expected flux densities in {what}, got the logarithmic unit {unit}; undo the "
+            "magnitudes first"
+        )
 
 
 def _axis(values, unit, name):
@@ -480,6 +490,7 @@ def image_spectrum(hdus, given=NO_UNITS):
     squeezed, data = data.shape, np.moveaxis(data, index, -1)
     flux_unit = parse_unit(main.header.get("BUNIT", header.get("BUNIT")), "BUNIT")
     flux_unit = given.settle("flux", flux_unit, "BUNIT")
+    _no_logarithm(flux_unit, "the image")
     uncertainty, mask = None, None
     for kind, values in bands.items():
         unit = (flux_unit or u.one) ** POWER[kind]
