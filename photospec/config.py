@@ -110,7 +110,16 @@ def validate(settings):
 
 
 def is_whole(value):
-    """Tell whether a value is a whole number of any kind; True and 2.0 are none."""
+    """Tell whether a value is a whole number of any kind; True and 2.0 are none.
+
+    Parameters
+    ----------
+    value : object
+
+    Returns
+    -------
+    bool
+    """
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 

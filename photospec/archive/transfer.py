@@ -1,4 +1,4 @@
-"""Fetching files over HTTP: politely, again when it fails, and never half.
+"""Fetch files over HTTP: few at a time, retried when that fails, complete or not at all.
 
 A file appears under its own name only after `check` has accepted its bytes. What fails the
 check goes to a quarantine folder.

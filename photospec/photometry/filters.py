@@ -1,4 +1,4 @@
-"""Synthetic photometry through the five SDSS bands.
+"""Synthetic photometry through the bands of any survey.
 
 A band flux is the photon-weighted mean of the spectrum through the response R,
 in units of the flux of the AB reference source (Fukugita et al. 1996, eq. 7):

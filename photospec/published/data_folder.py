@@ -1,4 +1,4 @@
-"""The data folders of the published code to a pairs file.
+"""Convert data folders of the published code to a pairs file.
 
 ``images/<n>.npy`` (64, 64, 5) in nanomaggies, ``spectra/<n>.npy`` in 1e-17 erg/s/cm2/A on one
 shared array of log10 wavelengths, ``indices/<n>.npy`` with specObjID and redshift

@@ -1,9 +1,8 @@
 """The Milky Way's dust in training: images and spectra corrected as users' images are.
 
 The gate corrects an image by the E(B-V) it is told, which has an error; so training is told one
-with an error too, and sometimes none. Image and spectrum are corrected by the same number: what
-the error leaves in the one it leaves in the other, and the spectrum given out, reddened again, is
-that observed.
+with an error too, and sometimes none. Image and spectrum are corrected by the same number, so that
+the error cancels in a prediction: it is reddened by that number again.
 """
 
 import numpy as np

@@ -1,8 +1,8 @@
 """Optimiser, learning rate and moving average as the settings say.
 
-Learning rate and decay are functions of the number of the step alone, in closed form: any
-step can be gone on from, and a finished run be made longer. `torch.optim.lr_scheduler`
-gives the same numbers, step after step.
+Learning rate and decay are functions of the number of the step alone, in closed form: a run can be
+resumed at any step, and a finished one extended. `torch.optim.lr_scheduler` gives the same numbers,
+step after step.
 """
 
 import bisect

@@ -1,4 +1,4 @@
-"""Three finished runs to one spectrograph folder."""
+"""Pack three finished runs into one spectrograph folder."""
 
 import json
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""The folder of a run: what is written there, and when one may be gone on with.
+"""The folder of a run: what is written there, and when a run can be resumed.
 
 ``config.toml`` has the settings, ``provenance.json`` software and pairs, ``log.jsonl`` a line for
 every event, ``checkpoint.pt`` the state to go on from, ``best.pt`` the weights of the best

@@ -1,4 +1,4 @@
-"""The one door for FITS files."""
+"""Open FITS files of others, whole or damaged, without taking more memory than is allowed."""
 
 import io
 import re

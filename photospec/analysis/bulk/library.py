@@ -5,10 +5,11 @@ A spectrum is its template convolved by a Gaussian of variance
     kappa^2 = sigma_d^2 - sigma_t^2 + sigma^2   (km/s),
 
 with the line-spread functions of data and templates and the dispersion of the galaxy
-(`photospec.analysis.resolution`). Only that sum matters at a pixel. So the templates are convolved
-once with a series of widths (the nodes), on pixels that are the same for all redshifts; a row of
-the templates for any redshift, line-spread function and dispersion is the cubic through the four
-nodes around its kappa. That costs four multiplications per number instead of a convolution.
+(`photospec.analysis.populations.resolution`). Only that sum matters at a pixel. So the templates
+are convolved once with a series of widths (the nodes), on pixels that are the same for all
+redshifts; a row of the templates for any redshift, line-spread function and dispersion is the
+cubic through the four nodes around its kappa. That costs four multiplications per number instead
+of a convolution.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Gaussian emission lines on the pixels of a spectrum, with the doublets that nature ties."""
+"""Gaussian emission lines on the pixels of a spectrum, with doublets of fixed ratio."""
 
 from dataclasses import dataclass
 from functools import lru_cache

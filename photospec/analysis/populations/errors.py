@@ -1,4 +1,4 @@
-"""Errors of the population numbers: redrawn noise, and what the models cannot promise.
+"""Errors of the population numbers: from redrawn noise, and from the models themselves.
 
 Every draw fits the spectrum again with fresh noise (or with the signs of its own residuals
 flipped, the wild bootstrap of Davidson & Flachaire 2008) at a fixed E(B-V), itself drawn

@@ -1,8 +1,8 @@
-"""Do the parts of a spectrum agree on its redshift? Errors where noise is no measure.
+"""Redshift errors by a jackknife over parts of the spectrum, where noise is no measure.
 
 A predicted spectrum has no noise: what its model leaves over is wrong in the same way over
 many pixels, and lines in the blue and in the red may disagree. Chi-square then claims far
-too much. The delete-one jackknife asks the parts of the spectrum instead (Quenouille 1956;
+too little error. The delete-one jackknife compares the parts of the spectrum (Quenouille 1956;
 Efron & Stein 1981, Ann. Stat. 9, 586): the redshift is fitted without each of eight parts in
 turn, and the scatter is the error.
 """

@@ -1,4 +1,4 @@
-"""Cosmic rays and hot pixels must not pass for emission lines.
+"""Mask cosmic rays and hot pixels, which look like emission lines.
 
 A spike of a few pixels looks to a least-squares fit like the strongest line there is. What tells
 it from a line is that its own redshift explains nothing else. So every spectrum with narrow
