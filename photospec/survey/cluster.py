@@ -6,6 +6,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 
 from photospec.errors import InputError, PhotospecError
+from photospec.utils.memory import keep_freed_memory
 
 __all__ = [
     "Connected",
@@ -118,6 +119,7 @@ def worker_state(read, arguments):
     """
     import lsdb  # noqa: F401 - takes seconds: now, rather than within the first task
 
+    keep_freed_memory()
     try:
         digest = weights_digest(read(*arguments))
     except PhotospecError as error:
