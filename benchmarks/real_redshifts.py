@@ -8,7 +8,8 @@
 itself, without images; they learn from even rows and are judged on odd ones. ``plain``: the
 densities of the bundled weights for images rendered as the survey's, and as single Sersic profiles
 with other seeing and sizes and without neighbours. ``zero-points``: how the colours of the other
-catalogues' galaxies (even rows) differ from those of the main sample's at the same redshift, r, and g-r.
+catalogues' galaxies (even rows) differ from those of the main sample's at the same redshift, r,
+and g-r.
 """
 
 import sys

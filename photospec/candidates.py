@@ -28,7 +28,7 @@ _FLOOR = 1e-3  # of the mean flux: logarithms of less would decide the distance
 
 
 def best_candidate(flux, similarity, redshift=None, expected_redshift=None, *, choose="central"):
-    """Index of the candidate to show when only one can be shown.
+    """Return the index of the candidate to show when only one can be shown.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ class CandidateSpectra:
         return self.spectra.flux.std(axis=0)
 
     def to_table(self) -> QTable:
-        """One row per candidate, most similar first: ``similarity``, ``redshift``, ``flux``."""
+        """Return one row per candidate, best first: ``similarity``, ``redshift``, ``flux``."""
         order = np.argsort(-self.similarity)
         columns = {"candidate": order, "similarity": self.similarity[order]}
         if self.redshift is not None:
@@ -274,7 +274,7 @@ def read_candidates(path: str | PathLike) -> dict[str, CandidateSpectra]:
 
 
 def _candidates_at(spectra, common, rows):
-    """Candidates of the rows of a file that belong to one image."""
+    """Return the candidates of the rows of a file that belong to one image."""
     meta, first = dict(common), rows[0]
     for key in _OF_IMAGES:
         if key in meta:

@@ -55,7 +55,7 @@ _PUBLISHED = {"sdss2010": "sdss", "decam2014": "decam"}
 
 
 def check_ebv(value, name="galactic_ebv"):
-    """E(B-V) as a float, mag.
+    """Return E(B-V) as a float, mag, or refuse it.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def _in_range(wavelength, low, high, paper):
 
 
 def calzetti00(wavelength, *, rv=CALZETTI_RV):
-    """Attenuation of starlight in star-forming galaxies (Calzetti et al. 2000, eq. 4).
+    """Return the attenuation of starlight in star-forming galaxies (Calzetti et al. 2000, eq. 4).
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def calzetti00(wavelength, *, rv=CALZETTI_RV):
 
 
 def cardelli89(wavelength, *, rv=CARDELLI_RV):
-    """Extinction law of the Milky Way (Cardelli, Clayton & Mathis 1989, eq. 1 to 5).
+    """Return the extinction law of the Milky Way (Cardelli, Clayton & Mathis 1989, eq. 1 to 5).
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def cardelli89(wavelength, *, rv=CARDELLI_RV):
 
 
 def galactic_extinction(wavelength):
-    """Extinction by the Milky Way per unit of E(B-V) of the SFD map.
+    """Return the extinction by the Milky Way per unit of E(B-V) of the SFD map.
 
     Fitzpatrick (1999) with R_V = 3.1, with the normalisation of table 6 of Schlafly &
     Finkbeiner (2011): through the bands it gives `BAND_EXTINCTION` within 1.5 %.
@@ -197,7 +197,7 @@ def galactic_extinction(wavelength):
 
 
 def band_extinction(bands, camera="sdss"):
-    """Extinction in bands per unit of E(B-V) of the SFD map.
+    """Return the extinction in bands per unit of E(B-V) of the SFD map.
 
     Parameters
     ----------
@@ -233,7 +233,7 @@ def band_extinction(bands, camera="sdss"):
 
 
 def response_camera(response):
-    """Camera of a response curve, a key of `BAND_EXTINCTION`; None for any other.
+    """Return the camera of a response curve, a key of `BAND_EXTINCTION`; None for any other.
 
     Parameters
     ----------
@@ -252,7 +252,7 @@ def response_camera(response):
 
 
 def response_extinction(response):
-    """Extinction through a response curve per unit of E(B-V) of the SFD map.
+    """Return the extinction through a response curve per unit of E(B-V) of the SFD map.
 
     The published coefficient in `BAND_EXTINCTION` for the curves of its cameras, else the mean of
     `galactic_extinction` over a flat spectrum behind E(B-V) = 0.1.

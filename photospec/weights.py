@@ -283,11 +283,11 @@ class SpectrographConfig(WeightsConfig):
         return tuple(b for b in self.trained_without if b != self.scale_band)
 
     def size(self, stage):
-        """Network size of ``"base"``, ``"super-resolution"`` or ``"contrastive"``."""
+        """Return the network size of ``"base"``, ``"super-resolution"`` or ``"contrastive"``."""
         return getattr(self, stage.replace("-", "_"))
 
     def build(self, stage):
-        """The stage's module with random weights."""
+        """Build the stage's module with random weights."""
         return build(
             stage,
             self.size(stage),

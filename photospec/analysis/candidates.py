@@ -68,7 +68,8 @@ def measure_candidates(
 
 
 def said_of_agn(spectra, n_galaxies):
-    """What predicted spectra say of active nuclei in ``meta``: options of `combine_candidates`.
+    """Return what predicted spectra say of active nuclei in ``meta``: options of
+    `combine_candidates`.
 
     Parameters
     ----------
@@ -164,7 +165,7 @@ def combine_candidates(
 
 
 def _candidates_per_galaxy(table, best):
-    """How many candidates each galaxy has, after a check of the arguments."""
+    """Check the arguments; return how many candidates each galaxy has."""
     missing = {"flags", "bpt_class", "redshift"} - set(table.colnames)
     if missing:
         raise InputError(
@@ -213,7 +214,7 @@ def _widen_errors(combined, table, n_candidates, notes):
 
 
 def _half_range(values):
-    """Half of the 16 to 84 % range along the last axis (n, n_candidates); NaN for too few."""
+    """Return half the 16 to 84 % range along the last axis (n, n_candidates); NaN for too few."""
     half = np.full(len(values), np.nan)
     enough = np.isfinite(values).sum(axis=-1) >= FEWEST
     if enough.any():
@@ -237,7 +238,9 @@ def _add_class_probability(combined, table, n_candidates):
 
 
 def _line_heights(table, n_candidates):
-    """Mean height above the curve for AGN (n_galaxies,); None where lines were not measured."""
+    """Return the mean height above the curve for AGN (n_galaxies,); None where lines were not
+    measured.
+    """
     names = [f"{line}_flux" for line in ("nii_6584", "halpha", "oiii_5007", "hbeta")]
     if not {*names} <= {*table.colnames}:
         return None
@@ -276,7 +279,7 @@ def _origin(n_candidates):
 
 
 def _numbers(column):
-    """Column of any kind as floats without unit, NaN where masked."""
+    """Return a column of any kind as floats without unit, NaN where masked."""
     mask = getattr(column, "mask", False)
     bare = getattr(column, "unmasked", column)
     return np.where(mask, np.nan, np.asarray(getattr(bare, "value", bare), float))

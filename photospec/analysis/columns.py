@@ -64,7 +64,7 @@ def describe(table, indices=MappingProxyType({}), lines=()):
 
 
 def _lines(lines):
-    """Column name -> Line."""
+    """Return the Line of each name that columns begin with."""
     own = {line.name: line for line in lines if not isinstance(line, str | type(...))}
     return {name: own.get(name) or LINES.get(name) for name in line_groups(lines)[1]}
 

@@ -343,7 +343,7 @@ def read_frames(paths, position, bands=None, size=None):
 
 @lru_cache(maxsize=1)
 def _frames(paths, asked):
-    """Frames by band."""
+    """Return frames by band."""
     frames = {}
     for path, _ in paths:
         frame = frame_of(open_fits(path), path, asked)

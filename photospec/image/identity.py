@@ -23,7 +23,7 @@ _STEP = 1e-3
 
 
 def image_seed(seed, image):
-    """Seed of an image's noise, of `seed` and of what the image is, not of where it stands.
+    """Return seed of an image's noise, of `seed` and of what the image is, not of where it stands.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def identifier_bytes(image):
 
 
 def _pixel_digest(data):
-    """Few coarse numbers of an image (n_bands, ny, nx), as bytes."""
+    """Return a few coarse numbers of an image (n_bands, ny, nx), as bytes."""
     # Absolute values, because their sums never come near zero, where nothing is relative.
     light = np.nan_to_num(np.abs(data.astype(float)))  # missing bands have no light
     bands = light.sum(axis=(1, 2))
@@ -80,7 +80,7 @@ def _pixel_digest(data):
 
 
 def identified(images, identifiers):
-    """Images with their identifiers in ``meta["identifier"]``, copies where there are any.
+    """Put identifiers into ``meta["identifier"]`` of images, of copies where there are any.
 
     Parameters
     ----------

@@ -227,7 +227,7 @@ def write_image(path: str | PathLike, image: NDData, *, overwrite: bool = False)
 
 
 def _floating(array):
-    """An array of floating point numbers in native byte order; float32 stays float32."""
+    """Return an array of floating point numbers in native byte order; float32 stays float32."""
     array = np.asarray(array)
     kind = array.dtype if array.dtype.kind == "f" and array.dtype.itemsize >= 4 else np.dtype(float)
     return array.astype(kind.newbyteorder("="), copy=False)
@@ -297,6 +297,8 @@ def _read_file(path, position, bands, size):
     meta = {"bands": names, "name": path.name.split(".fits")[0]}
     if text_card(header, "FORMAT") == _FORMAT:
         meta |= _own_meta(hdus, header)
+    if text_card(header, "CAMERA"):
+        meta.setdefault("camera", text_card(header, "CAMERA").lower())
     if header.get("PIXSCALE") is not None:
         meta["pixel_scale"] = float(header["PIXSCALE"]) * u.arcsec
     if position is not None:
@@ -333,7 +335,7 @@ def _single(data):
 
 
 def _own_meta(hdus, header):
-    """Entries of meta that `write_image` put into the header and an extension."""
+    """Return entries of meta that `write_image` put into the header and an extension."""
     meta = {}
     if "META" in hdus:
         text = bytes(np.asarray(hdus["META"].data, dtype=np.uint8)).decode()
@@ -376,7 +378,9 @@ class _Planes:
         )
 
     def in_nanomaggies(self, area):
-        """Data, mask and standard deviations; the area of a pixel is for surface brightness."""
+        """Return the data, mask and standard deviations; the area of a pixel is for surface
+        brightness.
+        """
         data = to_nanomaggies(self.data, self.unit, self.bands, area)
         sigma = None
         if self.sigma is not None:

@@ -108,7 +108,7 @@ def celestial(wcs):
 
 
 def _frame(wcs):
-    """Celestial frame of a two-dimensional FITS WCS."""
+    """Return the celestial frame of a two-dimensional FITS WCS."""
     kind = wcs.world_axis_physical_types[wcs.wcs.lng]
     if kind == "pos.galactic.lon":
         return Galactic()

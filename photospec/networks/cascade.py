@@ -153,6 +153,16 @@ class Cascade(nn.Module):
         )
         return Drawn(flux, similarity, nfe, drawn_redshift, expected, agn)
 
+    @torch.no_grad()
+    def agn(self, image):
+        """Score and probability ``(n, 2)`` of active nuclei, see `LineClasses.agn`.
+
+        None when the spectrograph has no `LineClasses`.
+        """
+        if self.line_classes is None:
+            return None
+        return self._by_image(lambda some: self._agn(some, self.base.encode(some)), image)
+
     def _agn(self, image, context):
         return self.line_classes.agn(self.base.encoder.standardised(image), context)
 
@@ -162,7 +172,7 @@ class Cascade(nn.Module):
         return in_batches(function, _IMAGES[image.device.type], image, *more)
 
     def _sample(self, context, fine_context, embedding, redshift, n_candidates, generators):
-        """Flux, similarity, redshifts and nfe of a batch of images, encoded already."""
+        """Return the flux, similarity, redshifts and nfe of a batch of images, encoded already."""
         n = len(context)
 
         def noise(length):
@@ -197,7 +207,7 @@ class Cascade(nn.Module):
         return flux, similarity, redshift, nfe_base + nfe_fine
 
     def _most_similar(self, embedding, base, n_candidates):
-        """Rows of `base` to refine, (n_images * n_candidates,): the `n_keep` best, shared."""
+        """Return rows of `base` to refine, (n_images * n_candidates,): the `n_keep` best."""
         n = len(embedding)
         flux = self.base.scaling.flux(upsample(base)).view(n, n_candidates, -1)
         kept = self._cosine(embedding, flux).topk(self.n_keep, dim=1).indices
@@ -207,7 +217,7 @@ class Cascade(nn.Module):
 
     @torch.no_grad()
     def redshift_mixture(self, image):
-        """Weights, means and widths ``(n, n_components)`` of the density of ``ln(1 + z)``.
+        """Return weights, means and widths ``(n, n_components)`` of the density of ``ln(1 + z)``.
 
         None when the base stage draws no redshifts.
         """
@@ -223,13 +233,13 @@ class Cascade(nn.Module):
 
     @torch.no_grad()
     def embed_image(self, image):
-        """Unit vectors ``(n, embedding_size)``."""
+        """Return the unit vectors ``(n, embedding_size)``."""
         with self._autocast(image):
             return self._by_image(self.contrastive.embed_image, image)
 
     @torch.no_grad()
     def embed_spectrum(self, flux):
-        """Unit vectors ``(n, embedding_size)`` of fluxes ``(n, N_FINE)`` in any unit."""
+        """Return the unit vectors ``(n, embedding_size)`` of fluxes ``(n, N_FINE)`` in any unit."""
         return in_batches(self._embed_spectrum, _SPECTRA[flux.device.type], flux)
 
     def _embed_spectrum(self, flux):
@@ -239,7 +249,7 @@ class Cascade(nn.Module):
 
     @torch.no_grad()
     def ood_score(self, image):
-        """How unlikely images are among the training images, ``(n,)``; above one is outside.
+        """Return how unlikely images are among the training images, ``(n,)``; above one is outside.
 
         None when the spectrograph has no `ImageDomain`.
         """
@@ -252,7 +262,7 @@ class Cascade(nn.Module):
         return self._by_image(score, image)
 
     def similarity(self, image, flux):
-        """Cosine ``(n, m)`` of images ``(n, ...)`` with their spectra ``(n, m, N_FINE)``."""
+        """Return cosine ``(n, m)`` of images ``(n, ...)`` with their spectra ``(n, m, N_FINE)``."""
         return self._cosine(self.embed_image(image), flux)
 
     def _cosine(self, embedding, flux):

@@ -47,18 +47,18 @@ class LineClasses(nn.Module):
 
     @classmethod
     def like(cls, encoder):
-        """One for the features of an `ImageEncoder`, with random weights."""
+        """Make one for the features of an `ImageEncoder`, with random weights."""
         return cls(*encoder.sizes)
 
     def forward(self, photometry, tokens):
-        """Logarithm of the posterior (n, n_classes) of equally frequent classes."""
+        """Return the logarithm of the posterior (n, n_classes) of equally frequent classes."""
         with torch.autocast(tokens.device.type, enabled=False):
             pooled = tokens.float().mean(dim=1)
             features = torch.cat([photometry.float().clamp(-_REACH, _REACH), pooled], dim=1)
             return self.mix(features).log_softmax(dim=1)
 
     def agn(self, photometry, tokens):
-        """Score and probability (n, 2) of an active nucleus.
+        """Return the score and probability (n, 2) of an active nucleus.
 
         The score is the natural logarithm of the odds against star-forming and starburst galaxies
         if there were as many of these as of active nuclei; the probability is that among all

@@ -136,7 +136,7 @@ _MODULES = {
 
 
 def build(stage, size, *, n_bands, image_size, pixel_scale):
-    """A stage's module with random weights.
+    """Build a stage's module with random weights.
 
     Parameters
     ----------

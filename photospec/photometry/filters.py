@@ -1,4 +1,4 @@
-"""Synthetic photometry through the five SDSS bands.
+"""Synthetic photometry through the bands of any survey.
 
 A band flux is the photon-weighted mean of the spectrum through the response R,
 in units of the flux of the AB reference source (Fukugita et al. 1996, eq. 7):
@@ -93,7 +93,7 @@ def load_band(name):
 
 
 def effective_wavelength(name):
-    """Effective wavelength of a band for the AB source, in Angstrom (vacuum).
+    """Return the effective wavelength of a band for the AB source, in Angstrom (vacuum).
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def effective_wavelength(name):
 
 
 def band_weights(wavelength, bands=SDSS_BANDS):
-    """Matrix that turns a spectrum into band fluxes, and the part of each band it sees.
+    """Return a matrix that turns a spectrum into band fluxes, and the part of each band it sees.
 
     The spectrum is taken as linear between its samples and the response as linear
     between its own; the product is integrated on the union of both grids.
@@ -171,7 +171,7 @@ def _weights(wavelength, bands):
 
 
 def band_coverage(wavelength, bands=SDSS_BANDS):
-    """Fraction of each band's response that a wavelength grid covers.
+    """Return the fraction of each band's response that a wavelength grid covers.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def band_coverage(wavelength, bands=SDSS_BANDS):
 
 
 def band_flux(wavelength, flux, bands=SDSS_BANDS, *, partial=False):
-    """Flux of spectra through photometric bands (AB; Fukugita et al. 1996, eq. 7).
+    """Return the flux of spectra through photometric bands (AB; Fukugita et al. 1996, eq. 7).
 
     Parameters
     ----------

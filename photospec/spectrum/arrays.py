@@ -239,7 +239,7 @@ def fill_missing(arrays):
 
 
 def medium_of(meta):
-    """Medium of a spectrum's wavelengths: what meta says, then its header, then vacuum.
+    """Return the medium of a spectrum's wavelengths: what meta says, then its header, then vacuum.
 
     Parameters
     ----------
@@ -279,7 +279,7 @@ def _frame(meta):
 
 
 def _wavelength(spectrum, medium):
-    """Wavelengths (n_wave,) in vacuum, in the order of the spectrum."""
+    """Return wavelengths (n_wave,) in vacuum, in the order of the spectrum."""
     axis = spectrum.spectral_axis
     try:
         wavelength = u.Quantity(axis).to_value(u.AA, u.spectral())
@@ -365,7 +365,7 @@ def _lsf(lsf, shape, spectral_axis_index):
 
 
 def _hint(redshift, spectrum, n):
-    """Redshifts (n,) to start from; what cannot be read is no hint, and no reason to stop."""
+    """Return redshifts (n,) to start from; NaN for what cannot be read, without an error."""
     if redshift is None:
         redshift = spectrum.redshift
         # Specutils has zero where nothing was given.

@@ -54,7 +54,7 @@ def prepare_spectra(spectrum, *, galactic_ebv=None):
 
 
 def _spectrum_ebv(meta, n):
-    """E(B-V) (n,) whose dust spectra come with, by what they say of themselves."""
+    """Return E(B-V) (n,) whose dust spectra come with, by what they say of themselves."""
     if meta.get("galactic_extinction") == "removed":
         return np.zeros(n)
     ebv = meta.get("galactic_ebv")

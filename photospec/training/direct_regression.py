@@ -45,7 +45,7 @@ class RegressionSettings:
     skip_last: int = 512
 
     def config(self, seed):
-        """The same as a `TrainConfig`, for what the stages are trained with."""
+        """Return the same as a `TrainConfig`, for what the stages are trained with."""
         return TrainConfig(
             seed=seed,
             max_steps=self.n_steps,
@@ -106,14 +106,14 @@ class ImageRegressor(nn.Module):
         self.std.copy_((target - self.mean).square().mean().sqrt())
 
     def forward(self, image):
-        """Standardised predictions ``(n, n_outputs)``."""
+        """Return the standardised predictions ``(n, n_outputs)``."""
         tokens = self.encoder(image)
         # The first token has seen the aperture photometry, the mean everything.
         pooled = torch.cat([tokens[:, 0], tokens.mean(dim=1)], dim=1)
         return self.head(pooled).float()
 
     def loss(self, image, target, dtype=torch.bfloat16):
-        """Error of the standardised answers: absolute for redshifts, square for spectra."""
+        """Return error of the standardised answers: absolute for redshifts, square for spectra."""
         with torch.autocast(image.device.type, dtype=dtype):
             predicted = self(image)
         error = predicted - (target - self.mean) / self.std
@@ -121,7 +121,7 @@ class ImageRegressor(nn.Module):
 
 
 def _truth(batch, target):
-    """Targets (n, n_outputs) of a `PairsBatch`: redshifts, or spectra of mean one."""
+    """Return targets (n, n_outputs) of a `PairsBatch`: redshifts, or spectra of mean one."""
     if target == "redshift":
         return batch.redshift[:, None]
     return batch.flux / batch.flux[:, NORMALISATION].mean(dim=1, keepdim=True)
@@ -178,8 +178,8 @@ def train_regressor(
 
 def _fit(network, stream, progress):
     config, target = stream.config, network.target
-    sample = stream.read(np.arange(0, stream.n_train, max(1, stream.n_train // _N_SCALING)))
-    network.fit_scaling(sample.image, _truth(sample, target))
+    pairs = stream.read(np.arange(0, stream.n_train, max(1, stream.n_train // _N_SCALING)))
+    network.fit_scaling(pairs.image, _truth(pairs, target))
     optimiser = make_optimiser(network.parameters(), config)
     network.train()
     with progress_bar(config.max_steps, f"direct {target}", show=progress) as bar:
@@ -199,7 +199,7 @@ def _fit(network, stream, progress):
 
 @torch.no_grad()
 def predict_regressor(network, image):
-    """Answers for images.
+    """Predict the answers of a regression for images.
 
     Parameters
     ----------

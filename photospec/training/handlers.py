@@ -64,7 +64,7 @@ def _loss(engine):
 
 
 def make_handlers(engine, trainer, output):
-    """Handlers with a memory: they become part of the trainer's state.
+    """Make the handlers with a memory: they become part of the trainer's state.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def make_handlers(engine, trainer, output):
 
 
 def is_finished(trainer):
-    """Whether all steps are taken, or none helps any more."""
+    """Tell whether all steps are taken, or none helps any more."""
     stopping = trainer.others.get("early_stopping")
     stopped = stopping is not None and stopping.counter >= stopping.patience
     return stopped or trainer.step >= trainer.config.max_steps

@@ -6,6 +6,8 @@ import time
 __all__ = ["LineProgress", "progress_bar", "write_line"]
 
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.4g}/{total_fmt} [{elapsed}<{remaining}]{postfix}"
+# Of work that takes hours: often enough to see that it goes on, seldom enough for a log file.
+_SECONDS_BETWEEN_LINES = 10.0
 
 
 def progress_bar(total, description, *, done=0, show=True):
@@ -57,15 +59,13 @@ class LineProgress:
         Number of steps.
     description : str
         Name of the work.
-    interval : float
-        Seconds between lines.
     done : int
         Steps done by an earlier run.
     """
 
-    def __init__(self, total, description, interval=10.0, done=0):
+    def __init__(self, total, description, done=0):
         self.total, self.n = total, float(done)
-        self._description, self._interval, self._done = description, interval, done
+        self._description, self._done = description, done
         self._begin = self._last = time.monotonic()
         self._said = None
 
@@ -83,7 +83,7 @@ class LineProgress:
         """Count `n` more steps."""
         self.n += n
         now = time.monotonic()
-        if now - self._last >= self._interval:
+        if now - self._last >= _SECONDS_BETWEEN_LINES:
             self._last = now
             self._say(now)
 

@@ -96,7 +96,9 @@ def _not_far_below(values, good, axis):
 
 
 def _typical(sigma, good, axis):
-    """Low quantile of the errors of usable samples along `axis`, kept as axes of length one."""
+    """Return the low quantile of the errors of usable samples along `axis`, kept as axes of length
+    one.
+    """
     axes = {index % sigma.ndim for index in np.atleast_1d(axis)} if sigma.ndim else set()
     typical = np.ones([1 if i in axes else n for i, n in enumerate(sigma.shape)])
     for index in np.ndindex(typical.shape):

@@ -106,6 +106,8 @@ def test_travels_with_the_weights_and_the_spectra(with_classes, tmp_path):
     assert all(0 < p < 1 for p in probability)
     alone = with_classes.predict(images[3], n_candidates=3)
     assert (alone.meta["agn_score"], alone.meta["agn_probability"]) == (score[3], probability[3])
+    np.testing.assert_array_equal(with_classes.agn_score(images), np.float32(score))
+    assert with_classes.agn_score(images[3]) == score[3]
     drawn = with_classes.sample(images[:2], 3)
     assert [one.spectra.meta["agn_score"] for one in drawn] == score[:2]
     write_candidates(tmp_path / "all.fits", drawn)
@@ -119,3 +121,5 @@ def test_weights_without_it_say_nothing(tiny_weights):
     spectra = PhotoSpectrograph.load(tiny_weights).predict(galaxy(0), n_candidates=1)
     assert "agn_score" not in spectra.meta
     assert said_of_agn(spectra, 1)["agn_score"] is None
+    with pytest.raises(InputError, match="expected weights with line_classes"):
+        PhotoSpectrograph.load(tiny_weights).agn_score(galaxy(0))

@@ -128,11 +128,11 @@ class LineFluxes:
         return np.nan_to_num(self.snr) > DETECTED
 
     def upper_limit(self, n_sigma=3.0):
-        """Flux that each line is below: measured flux, if positive, plus n sigma."""
+        """Return the flux that each line is below: measured flux, if positive, plus n sigma."""
         return self.flux.clip(0) + n_sigma * self.flux_error
 
     def index(self, name):
-        """Position of a line."""
+        """Return the position of a line."""
         try:
             return self.names.index(name)
         except ValueError:
@@ -141,18 +141,18 @@ class LineFluxes:
             ) from None
 
     def __getitem__(self, name):
-        """(flux, error) of a line."""
+        """Return (flux, error) of a line."""
         i = self.index(name)
         return float(self.flux[i]), float(self.flux_error[i])
 
     def total(self, *names):
-        """(flux, error) of several lines together, covariance included."""
+        """Return (flux, error) of several lines together, covariance included."""
         rows = [self.index(name) for name in names]
         variance = self.covariance[np.ix_(rows, rows)].sum()
         return float(self.flux[rows].sum()), float(np.sqrt(variance))
 
     def log_ratio(self, upper, lower):
-        """Log10 of the flux ratio of two lines and its error; NaN unless both are detected.
+        """Return log10 of the flux ratio of two lines and its error; NaN unless both are detected.
 
         Parameters
         ----------
@@ -179,7 +179,7 @@ class LineFluxes:
         return f"LineFluxes({len(self.names)} lines, detected: {', '.join(seen) or 'none'})"
 
     def to_table(self):
-        """QTable with one row per line."""
+        """Return a QTable with one row per line."""
         from astropy import units as u
         from astropy.table import QTable
 
@@ -316,7 +316,7 @@ def _named(fit, residual, groups, lines, names, wavelength, by_name):
 
 
 def _broad(broad, names, stretch):
-    """Columns of the broad component; nothing where there is none."""
+    """Return columns of the broad component; nothing where there is none."""
     if broad is None:
         return {}
     flux, error = np.full((2, len(names)), np.nan)
@@ -334,7 +334,7 @@ def _broad(broad, names, stretch):
 
 
 def _absorption(residual, centre):
-    """Equivalent width of stellar absorption at a Balmer line, Angstrom, not negative."""
+    """Return equivalent width of stellar absorption at a Balmer line, Angstrom, not negative."""
     distance = residual.wavelength - centre
     with_stars = residual.continuum > 0
     sides = with_stars & (np.abs(distance) > 25) & (np.abs(distance) < 45)

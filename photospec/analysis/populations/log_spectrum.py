@@ -56,7 +56,7 @@ class LogSpectrum:
 
 
 def one_spectrum(spectrum):
-    """SpectrumArrays of exactly one spectrum from a Spectrum or SpectrumArrays."""
+    """Return a SpectrumArrays of exactly one spectrum from a Spectrum or SpectrumArrays."""
     arrays = spectrum if isinstance(spectrum, SpectrumArrays) else to_arrays(spectrum)
     arrays = fill_missing(arrays)
     if len(arrays.flux) != 1:
@@ -73,7 +73,7 @@ def one_spectrum(spectrum):
 
 
 def is_logarithmic(wavelength):
-    """Whether pixels (n_wave,) are even in the logarithm, to 2 % of a pixel."""
+    """Tell whether pixels (n_wave,) are even in the logarithm, to 2 % of a pixel."""
     ln_wave = np.log(wavelength)
     uniform = np.linspace(ln_wave[0], ln_wave[-1], ln_wave.size)
     off = np.abs(ln_wave - uniform).max()
@@ -81,7 +81,7 @@ def is_logarithmic(wavelength):
 
 
 def to_log_spectrum(arrays, redshift, galactic_ebv=0.0):
-    """Rest frame, logarithmic pixels, Galactic extinction removed.
+    """Bring a spectrum to the rest frame and logarithmic pixels, Galactic extinction removed.
 
     A spectrum that has logarithmic pixels already (SDSS) is not resampled.
 

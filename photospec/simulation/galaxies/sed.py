@@ -179,7 +179,7 @@ def _observe(stars, rest, redshift, dispersion):
 
 
 def _beside_lines(spectra, redshift):
-    """Continuum of the stars beside each reported line, as the analysis takes it."""
+    """Return the continuum of the stars beside each reported line, as the analysis takes it."""
     rest = stellar_basis().line_wavelength[[line_index(name) for name in LINE_NAMES]]
     continuum = continuum_beside(OBSERVED_WAVELENGTH, spectra, rest * (1 + redshift[:, None]))
     return dict(zip(LINE_NAMES, continuum.T, strict=True))
