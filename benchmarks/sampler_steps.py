@@ -28,16 +28,19 @@ from photospec.networks.samplers import DDPMSampler, seeded_generators
 from photospec.networks.scaling import N_BASE, N_FINE, upsample
 from photospec.pairs import PairsFile
 
-#: name: sampler, steps of the base and of the super-resolution stage.
+#: name: sampler, steps of the base and of the super-resolution stage, smallest noise.
 WAYS = {
-    "ancestral": ("ddpm", 250, 250),
-    "converged": ("dpm-solver++", 80, 40),
-    "3 + 2": ("dpm-solver++", 3, 2),
-    "4 + 3": ("dpm-solver++", 4, 3),
-    "5 + 3": ("dpm-solver++", 5, 3),
-    "6 + 4": ("dpm-solver++", 6, 4),
-    "9 + 5": ("dpm-solver++", 9, 5),
-    "18 + 10": ("dpm-solver++", 18, 10),
+    "ancestral": ("ddpm", 250, 250, None),
+    "converged": ("dpm-solver++", 80, 40, 0.02),
+    "3 + 2": ("dpm-solver++", 3, 2, 0.02),
+    "4 + 3": ("dpm-solver++", 4, 3, 0.02),
+    "5 + 3": ("dpm-solver++", 5, 3, 0.02),
+    "6 + 4": ("dpm-solver++", 6, 4, 0.02),
+    "9 + 5": ("dpm-solver++", 9, 5, 0.02),
+    "18 + 10": ("dpm-solver++", 18, 10, 0.02),
+    "5 + 3 to 0.05": ("dpm-solver++", 5, 3, 0.05),
+    "6 + 4 to 0.05": ("dpm-solver++", 6, 4, 0.05),
+    "7 + 4 to 0.05": ("dpm-solver++", 7, 4, 0.05),
 }
 #: Columns of the tables, and what `differences` calls them.
 KEYS = {
@@ -65,11 +68,13 @@ class Galaxy:
 
     def draw(self, way):
         """Relative fluxes (n, N_FINE)."""
-        sampler, n_base, n_fine = WAYS[way]
+        sampler, n_base, n_fine, lowest = WAYS[way]
         if sampler == "ddpm":
             fine = self._ancestral(n_base, n_fine)
         else:
             options = {"redshift": self.redshift, "sampler": sampler}
+            for stage in (self.base, self.fine):
+                stage.spacing = (lowest, *stage.spacing[1:])
             start, detail, extra = self.noise
             low, _ = self.base.sample(self.contexts[0], start, n_steps=n_base, **options)
             fine, _ = self.fine.sample(
@@ -94,7 +99,7 @@ class Galaxy:
         )
         level = self.fine.process.inference_augmentation
         low = upsample(base + level * self.noise[2])
-        level = self.fine._told(torch.full((self.n,), level))
+        level = self.fine._relative_noise(torch.full((self.n,), level))
         condition = self.fine._condition(self.contexts[1], low, level, **told)
         return self.fine.scaling.add_detail(
             walk(self.fine, self.noise[1], condition, n_fine, 1), low
@@ -117,7 +122,7 @@ def fill(folder, pairs, spectrograph, options):
     start, n = time.process_time(), options.n_candidates
     part, n_parts = options.part
     for galaxy in choose(pairs, options.n_galaxies)[part - 1 :: n_parts]:
-        missing = [way for way in WAYS if not _path(folder, galaxy, way).exists()]
+        missing = [way for way in options.ways if not _path(folder, galaxy, way).exists()]
         if not missing:
             continue
         if time.process_time() - start > options.seconds:
@@ -137,12 +142,12 @@ def _path(folder, galaxy, way):
     return folder / f"{galaxy} {way}.npz"
 
 
-def read(folder):
+def read(folder, ways):
     """{way: [(fluxes (n, N_FINE), shapes, redshifts) of each galaxy]}, complete galaxies only."""
     numbers = sorted({int(path.stem.split()[0]) for path in folder.glob("*.npz")})
-    draws = {way: [] for way in WAYS}
+    draws = {way: [] for way in ways}
     for number in numbers:
-        paths = {way: _path(folder, number, way) for way in WAYS}
+        paths = {way: _path(folder, number, way) for way in ways}
         if not all(path.exists() for path in paths.values()):
             continue
         for way, path in paths.items():
@@ -158,30 +163,30 @@ def tables(draws):
     """Against many steps from the same noise, and against ancestral ones."""
     rng = np.random.default_rng(0)
     names = list(KEYS)
-    chance = sampling_noise(draws["ancestral"], rng)
-    same, ancestral = [], [["chance alone", "", *_cells(chance), "", "", ""]]
-    for way, (_, n_base, n_fine) in WAYS.items():
-        start = [f"{n_base} + {n_fine}", f"{n_base + n_fine}"]
-        if way == "ancestral":
-            continue
-        if way != "converged":
+    same, ancestral = [], []
+    for way in draws:
+        _, n_base, n_fine, lowest = WAYS[way]
+        start = [f"{n_base} + {n_fine}", str(lowest), f"{n_base + n_fine}"]
+        if way not in ("ancestral", "converged"):
             same.append([*start, *_cells(differences(draws[way], draws["converged"]))])
+        if way == "ancestral" or "ancestral" not in draws:
+            continue
         distance, limit, p = energy_test(draws[way], draws["ancestral"], rng)
         found = _cells(differences(draws[way], draws["ancestral"]))
         ancestral.append(
             [*start, *found, f"{100 * distance:.2f} %", f"{100 * limit:.2f} %", f"{p:.2f}"]
         )
-    n = sorted({len(flux) for flux, *_ in draws["ancestral"]})
-    return "\n\n".join(
-        [
-            f"{len(draws['ancestral'])} galaxies with {' or '.join(map(str, n))} candidates each.",
-            simple_table(["Against 80 + 40, same noise", "nfe", *names], same),
-            simple_table(
-                ["Against 250 + 250 ancestral", "nfe", *names, "energy", "by chance", "p"],
-                ancestral,
-            ),
-        ]
-    )
+    counts = sorted({len(flux) for flux, *_ in draws["converged"]})
+    parts = [
+        f"{len(draws['converged'])} galaxies with {' or '.join(map(str, counts))} candidates each.",
+        simple_table(["Against 80 + 40, same noise", "lowest", "nfe", *names], same),
+    ]
+    if ancestral:
+        chance = ["chance alone", "", "", *_cells(sampling_noise(draws["ancestral"], rng))]
+        header = ["Against 250 + 250 ancestral", "lowest", "nfe", *names]
+        rows = [[*chance, "", "", ""], *ancestral]
+        parts.append(simple_table([*header, "energy", "by chance", "p"], rows))
+    return "\n\n".join(parts)
 
 
 def _cells(found):
@@ -196,6 +201,7 @@ def main():
     parser.add_argument("--n-galaxies", type=int, default=40)
     parser.add_argument("--n-candidates", type=int, default=64)
     parser.add_argument("--part", type=int, nargs=2, default=(1, 1), help="draw the k-th of n")
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
     parser.add_argument("--seconds", type=float, default=3600, help="stop drawing after these")
     parser.add_argument("--tables", type=Path, help="write them there, too")
     options = parser.parse_args()
@@ -203,7 +209,7 @@ def main():
     options.folder.mkdir(parents=True, exist_ok=True)
     with PairsFile(options.pairs) as pairs:
         fill(options.folder, pairs, PhotoSpectrograph.load(options.weights), options)
-    text = tables(read(options.folder))
+    text = tables(read(options.folder, options.ways))
     print(text)
     if options.tables:
         options.tables.write_text(text + "\n", encoding="utf-8")

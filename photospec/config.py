@@ -32,7 +32,20 @@ from photospec.errors import InputError
 from photospec.utils.files import replacing
 from photospec.utils.reading import one_line
 
-__all__ = ["from_dict", "read_toml", "setting", "to_dict", "validate", "write_toml"]
+__all__ = [
+    "from_dict",
+    "is_whole",
+    "read_toml",
+    "setting",
+    "to_dict",
+    "validate",
+    "whole_number",
+    "write_toml",
+]
+
+
+# Names that an error about an unknown one lists; more would not fit on a line of a terminal.
+_MOST_NAMES = 8
 
 
 def setting(default, help="", *, min=None, max=None, choices=None):  # noqa: A002
@@ -94,6 +107,53 @@ def validate(settings):
         if reason:
             meaning = " ".join(str(item.metadata.get("help", "")).split())
             raise InputError(f"{item.name}: {reason}" + (f"; {meaning}" if meaning else ""))
+
+
+def is_whole(value):
+    """Tell whether a value is a whole number of any kind; True and 2.0 are none.
+
+    Parameters
+    ----------
+    value : object
+
+    Returns
+    -------
+    bool
+    """
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def whole_number(name, value, least):
+    """Return a whole number as an int, or refuse it.
+
+    Parameters
+    ----------
+    name : str
+        What to call it in an error.
+    value : object
+    least : int
+        The smallest number allowed.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    InputError
+        For a number that is smaller, or anything that is no whole number, such as 2.0.
+
+    Examples
+    --------
+    >>> from photospec.config import whole_number
+    >>> whole_number("n_candidates", 0, 1)
+    Traceback (most recent call last):
+    ...
+    photospec.errors.InputError: n_candidates: expected a whole number of at least 1, got 0
+    """
+    if not is_whole(value) or value < least:
+        raise InputError(f"{name}: expected a whole number of at least {least}, got {value!r}")
+    return int(value)
 
 
 def read_toml(cls, path):
@@ -306,11 +366,11 @@ def _build(cls, data, keys, where):
         raise InputError(f"{where(keys)}: expected settings that agree, got: {error}") from None
 
 
-def _similar(name, names, n_most=8):
-    """Names to offer for one that is unknown: all where they are few, else the likeliest."""
-    if len(names) <= n_most:
+def _similar(name, names):
+    """Name what to offer for an unknown name: all where they are few, else the likeliest."""
+    if len(names) <= _MOST_NAMES:
         return ", ".join(names)
-    likely = difflib.get_close_matches(name, names, n_most, cutoff=0)
+    likely = difflib.get_close_matches(name, names, _MOST_NAMES, cutoff=0)
     return f"{', '.join(likely)} or {len(names) - len(likely)} others"
 
 
@@ -321,7 +381,7 @@ def _check_limits(metadata, value, at, where):
 
 
 def _beyond_limits(metadata, value):
-    """What a value should have been and is not; None where it is within the limits."""
+    """Say what a value should have been and is not; None where it is within the limits."""
     low, high = metadata.get("min"), metadata.get("max")
     for one in value if isinstance(value, tuple | list) else (value,):
         if "choices" in metadata and one is not None and one not in metadata["choices"]:
@@ -407,7 +467,7 @@ def _shown(value):
 
 
 def _line(text, keys):
-    """Line number of a key (or of its table), 0 when it cannot be told."""
+    """Return the line number of a key (or of its table), 0 when it cannot be told."""
     table, best = (), 0
     for number, line in enumerate(text.splitlines(), start=1):
         header = re.match(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(#.*)?$", line)

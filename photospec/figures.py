@@ -33,7 +33,10 @@ _ROWS_PER_PAGE = 6  # more on a page of 11 inches are too flat to read
 _BLOCK, _PEAK = 100, 61
 # Between the parts of a title.
 _GAP = "   "
-_FLUX_LABEL = r"Flux [$10^{-17}$ erg s$^{-1}$ cm$^{-2}$ Å$^{-1}$]"
+# In two lines, that it fits beside a flat spectrum.
+_FLUX_LABEL = "Flux [$10^{-17}$ erg\ns$^{-1}$ cm$^{-2}$ Å$^{-1}$]"
+# Share of the height kept free for what is written above and below the spectrum.
+_NAMES_ROOM, _LEGEND_ROOM = 0.17, 0.13
 # Their names stand to the right of the line; to the left is a close neighbour's.
 _NAMED_RIGHT = ("ca_h", "hdelta", "hgamma")
 _EMISSION_COLOR, _ABSORPTION_COLOR = "#b2182b", "#2166ac"
@@ -123,27 +126,38 @@ def plot_spectrum(
         low, high = flux - spread, flux + spread
         axes.fill_between(
             wavelength, low, high, color="tab:blue", alpha=0.3, linewidth=0,
-            label="± standard deviation of the candidates",
+            label="± 1 σ of the candidates",
         )  # fmt: skip
         # Where lines of the candidates do not coincide the band has peaks; these may be cut.
         shown += [(median_filter(edge, _PEAK, mode="nearest"), None) for edge in (low, high)]
     axes.plot(wavelength, flux, color="black", linewidth=0.7, label=label)
-    if legend and (truth is not None or spread is not None):
-        axes.legend(loc="lower right", fontsize=8, frameon=False)
+    legend = legend and (truth is not None or spread is not None)
+    if legend:
+        # In one line, which takes little room; the band's cut peaks may reach behind it.
+        axes.legend(
+            loc="lower right", ncols=3, fontsize=8, edgecolor="none", borderpad=0.2,
+            columnspacing=1.2, handlelength=1.6,
+        )  # fmt: skip
     axes.set_xlim(wavelength[0], wavelength[-1])
     limits = _limits(shown)
     if limits is not None:
         low, high = limits
         span = (high - low) or abs(high) or 1.0
-        # Headroom for the labels of the lines.
-        axes.set_ylim(min(0.0, low - 0.05 * span), high + 0.22 * span)
+        # The names of the lines stand above the spectrum, the legend below it.
+        top = high + span * _NAMES_ROOM / (1 - _NAMES_ROOM)
+        bottom = low - 0.05 * span
+        if legend:
+            bottom = low - (top - low) * _LEGEND_ROOM / (1 - _LEGEND_ROOM)
+        axes.set_ylim(min(0.0, bottom), top)
     axes.tick_params(direction="in", top=True, right=True, labelsize=9)
     if redshift is not None and np.isfinite(redshift):
         _mark_lines(axes, redshift)
 
 
 def _limits(shown):
-    """Lowest and highest flux of spectra, three sigma of noise being no flux; None without any."""
+    """Return the lowest and highest flux of spectra, three sigma of noise being no flux; None
+    without any.
+    """
     lows, highs = [], []
     for flux, sigma in shown:
         flux = np.asarray(flux, float)
@@ -160,7 +174,7 @@ def _limits(shown):
 
 
 def _noise(flux):
-    """Standard deviation of the noise (n_wave,), from differences of neighbouring samples.
+    """Return standard deviation of the noise (n_wave,), from differences of neighbouring samples.
 
     Lines are few among the samples of a block, so that a median does not see them.
     """
@@ -297,8 +311,6 @@ def _figure_of(rows):
     # Narrow columns: a large figure is made small to be looked at, and its letters with it.
     width = 10 if n_columns == 1 else 8
     figure = Figure(figsize=(width * n_columns, 0.8 + 2.5 * n_lines), dpi=120, layout="constrained")
-    figure.supxlabel("Observed wavelength in vacuum [Å]", fontsize=11)
-    figure.supylabel(_FLUX_LABEL, fontsize=11)
     ratios = [1, 3.2] if any(row.picture is not None for row in rows) else [3.2]
     grid = figure.add_gridspec(n_lines, len(ratios) * n_columns, width_ratios=ratios * n_columns)
     for position, row in enumerate(rows):
@@ -318,12 +330,15 @@ def _figure_of(rows):
             spread=row.spread,
             sigma=row.sigma,
         )
+        axes.set_ylabel(_FLUX_LABEL, fontsize=8)
+        if line == n_lines - 1 or position == len(rows) - 1:
+            axes.set_xlabel("Observed wavelength in vacuum [Å]", fontsize=10)
         axes.set_title(_wrapped(row.title, 88 if n_columns == 1 else 66), fontsize=10, loc="left")
     return figure
 
 
 def _wrapped(title, width):
-    """Title in lines of at most `width` letters, broken between its parts."""
+    """Break a title into lines of at most `width` letters, between its parts."""
     lines = [""]
     for part in title.split(_GAP):
         longer = f"{lines[-1]}{_GAP}{part}" if lines[-1] else part
@@ -376,7 +391,7 @@ def _error(error, digits):
 
 
 def _flags(table, row):
-    """What was odd about the image, without underscores."""
+    """Return what was odd about the image, without underscores."""
     if "image_flags" not in table.colnames or np.ma.is_masked(table["image_flags"][row]):
         return ""
     return str(table["image_flags"][row]).replace("_", " ").replace("; ", ", ")

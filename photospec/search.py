@@ -23,6 +23,7 @@ from safetensors import safe_open
 from safetensors.numpy import save
 from specutils import Spectrum
 
+from photospec.config import whole_number
 from photospec.errors import InputError
 from photospec.image import ImageArray
 from photospec.spectrum import WAVELENGTH, from_arrays
@@ -64,7 +65,8 @@ class SearchResult:
         return len(self.row)
 
     def to_table(self, queries: Sequence | None = None) -> QTable:
-        """One row per query and finding: ``query``, ``rank``, ``identifier``, ``similarity``.
+        """Return one row per query and finding: ``query``, ``rank``, ``identifier``,
+        ``similarity``.
 
         Parameters
         ----------
@@ -204,10 +206,9 @@ class EmbeddingIndex:
         """
         if method not in METHODS:
             raise InputError(f"method: expected {' or '.join(METHODS)}, got {method!r}")
-        if not (isinstance(n, int | np.integer) and n > 0):
-            raise InputError(f"n: expected a positive whole number, got {n!r}")
+        n = whole_number("n", n, 1)
         vectors = self._vectors_of(what, spectrograph)
-        n = min(int(n), len(self))
+        n = min(n, len(self))
         row, similarity = self._faiss(vectors, n) if method == "faiss" else self._exact(vectors, n)
         names = np.where(row >= 0, self.identifiers[row], "")
         return SearchResult(row, similarity, names)
@@ -315,7 +316,7 @@ class EmbeddingIndex:
 
 
 def probe_spectrum():
-    """A spectrum whose embedding tells weights apart: a slope, a break and two lines."""
+    """Return a spectrum whose embedding tells weights apart: a slope, a break and two lines."""
     flux = np.linspace(1.3, 0.8, WAVELENGTH.size)
     flux[WAVELENGTH < 4400] *= 0.6
     for centre, height in ((5500.0, 1.0), (7200.0, 3.0)):
@@ -328,7 +329,7 @@ def _probe(spectrograph):
 
 
 def _unit(vectors, argument):
-    """Vectors (n, size) of length one, float32."""
+    """Return vectors (n, size) of length one, float32."""
     try:
         array = np.asarray(vectors, np.float32)
     except (TypeError, ValueError):
@@ -355,7 +356,7 @@ def _holds_objects(what):
 
 
 def _chunks(objects):
-    """Lists of some images or spectra; a Spectrum of many is one."""
+    """Yield lists of some images or spectra; a Spectrum of many is one."""
     if isinstance(objects, NDData | ImageArray | Spectrum):
         yield [objects]
         return
@@ -370,7 +371,7 @@ def _chunks(objects):
 
 
 def _embed(spectrograph, chunk):
-    """Embeddings (n, size) of images or of spectra, and which they were."""
+    """Embed images or spectra (n, size), and say which they were."""
     # A Spectrum is an NDData too.
     kinds = {isinstance(one, Spectrum) for one in chunk}
     if len(kinds) > 1:
@@ -381,7 +382,7 @@ def _embed(spectrograph, chunk):
 
 
 def _names(chunk, first, n):
-    """Identifiers of the objects of a chunk, else their numbers."""
+    """Return identifiers of the objects of a chunk, else their numbers."""
     names = []
     for one in chunk:
         given = getattr(one, "meta", {}).get("identifier")

@@ -1,7 +1,7 @@
 """PhotoSpectrograph: images in, spectra out."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from importlib.metadata import version
 from importlib.resources import files
@@ -16,30 +16,24 @@ from astropy.nddata import NDData
 from specutils import Spectrum
 
 from photospec.candidates import CandidateSpectra, best_candidate
-from photospec.dust import galactic_extinction
+from photospec.config import whole_number
+from photospec.dust import galactic_transmission
 from photospec.errors import InputError
 from photospec.hub import fetch_weights, is_hub_address, push_weights
-from photospec.image import ImageArray, prepare_image
-from photospec.network_input import (
-    MAX_RESAMPLING,
-    as_list,
-    check_draws,
-    check_image,
-    check_survey,
-    identified,
-    image_seed,
-    parts,
-    spectra_for_networks,
-)
+from photospec.image import ImageArray, band_names, prepare_image
+from photospec.image.identity import identified, identifier_bytes, image_seed
 from photospec.networks.devices import DTYPES, check_device, check_dtype
 from photospec.photometry.apertures import aperture_flux
 from photospec.photometry.filters import band_flux
 from photospec.redshift_density import ImageRedshiftDensity
 from photospec.spectrum import FLUX_UNIT, WAVELENGTH
+from photospec.spectrum.prepare import prepare_spectra
 from photospec.weights import load_cascade, save_cascade
 
 __all__ = ["PhotoSpectrograph"]
 
+#: What weights that tell active nuclei by the image add to ``meta``, see `predict`.
+AGN_NAMES = ("agn_score", "agn_probability")
 #: Flag of images unlike those of the training.
 OUT_OF_DISTRIBUTION = "out_of_distribution"
 #: Begins the flag of an image that could not be used; the reason follows.
@@ -49,6 +43,8 @@ _DATA = files("photospec") / "data"
 _BUNDLED = _DATA / "default"
 #: Weights in the package that have a name; without one `PhotoSpectrograph.load` takes the first.
 BUNDLED_WEIGHTS = ("default", "legacy")
+#: Factor by which pixels of an image may be larger or smaller than those of the training.
+MAX_RESAMPLING = 2.0
 # Images or spectra that are handed to the networks at once; bounds the memory.
 _AT_ONCE = 128
 
@@ -68,7 +64,7 @@ class PhotoSpectrograph:
         ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
     dtype : {None, "bfloat16", "float32"}
         Precision inside the networks; by default what the weights ask for, else bfloat16 where
-        the processor has it.
+        the processor has matrix units for it (AMX).
 
     Examples
     --------
@@ -211,7 +207,7 @@ class PhotoSpectrograph:
         )
 
     def line_spread(self) -> np.ndarray:
-        """Gaussian sigma (n_wave,) of the spectra's line-spread function, Angstrom."""
+        """Return the Gaussian sigma (n_wave,) of the spectra's line-spread function, Angstrom."""
         return np.interp(WAVELENGTH, self.config.lsf_wavelength, self.config.lsf_sigma)
 
     def prepare(self, image: NDData | ImageArray) -> ImageArray:
@@ -219,10 +215,10 @@ class PhotoSpectrograph:
         config = self.config
         if isinstance(image, ImageArray):
             wanted = config.bands, config.pixel_scale, config.image_size, config.may_miss
-            check_image(image, *wanted)
+            image.check(*wanted)
         else:
-            check_survey(image, config)
-            image = prepare_image(
+            _check_survey(image, config)
+            prepared = prepare_image(
                 image,
                 bands=config.bands,
                 pixel_scale=config.pixel_scale,
@@ -231,6 +227,9 @@ class PhotoSpectrograph:
                 extinction=config.band_extinction,
                 max_resampling=MAX_RESAMPLING,
             )
+            if "resampled" in prepared.flags:
+                _check_alike(image, config)
+            image = prepared
         image = image.with_extinction(config.galactic_ebv)
         self._fibre_flux(image)
         return image
@@ -277,14 +276,16 @@ class PhotoSpectrograph:
             ``seed``, ``n_candidates``, ``nfe``, ``weights``, ``agn_threshold`` (see
             `~photospec.analysis.combine_candidates`), ``provenance``, and ``spread``, the
             standard deviation over the candidates (Quantity in the shape of the flux; not with
-            one candidate).
+            one candidate). Weights that tell active nuclei by the image add ``agn_score``,
+            logarithm of the odds of one against star-forming and starburst galaxies if there
+            were as many of either, and ``agn_probability``, that among all galaxies.
 
         Raises
         ------
         InputError
             For an image that cannot be used; in a sequence the message names which.
         """
-        n_candidates = check_draws(n_candidates, seed, self.config.sampling.n_candidates)
+        n_candidates = _check_draws(n_candidates, seed, self.config.sampling.n_candidates)
         images, single, good, reasons = self._prepare_all(image, identifiers, on_error)
         n, nfe = len(reasons), 0
         flux = np.full((n, len(WAVELENGTH)), np.nan)
@@ -294,14 +295,18 @@ class PhotoSpectrograph:
             "drawn_redshift": [None] * n,
             "expected_redshift": [None] * n,
         }
+        if self.tells_agn:
+            each |= {name: [np.nan] * n for name in AGN_NAMES}
         at_once = max(1, _AT_ONCE // n_candidates)
-        for part, rows in zip(parts(images, at_once), parts(good, at_once), strict=True):
+        for part, rows in zip(_parts(images, at_once), _parts(good, at_once), strict=True):
             drawn, nfe = self._draw(part, n_candidates, seed, intrinsic)
-            for row, (candidates, similarity, redshift, expected, best) in zip(rows, drawn):
+            for row, (candidates, similarity, redshift, expected, agn, best) in zip(rows, drawn):
                 flux[row], spread[row] = candidates[best], candidates.std(axis=0)
                 each["similarity"][row] = float(similarity[best])
                 each["drawn_redshift"][row] = None if redshift is None else float(redshift[best])
                 each["expected_redshift"][row] = expected
+                for name, value in agn.items():
+                    each[name][row] = value
         each |= {"flags": reasons, "galactic_ebv": [np.nan] * n}
         for row, one, flags in zip(good, images, self._flags(images)):
             each["flags"][row], each["galactic_ebv"][row] = flags, one.galactic_ebv
@@ -342,7 +347,7 @@ class PhotoSpectrograph:
         CandidateSpectra
             For a sequence, a list of them; `sample_each` gives them one after the other.
         """
-        n_candidates = check_draws(n_candidates, seed, self.config.sampling.n_candidates)
+        n_candidates = _check_draws(n_candidates, seed, self.config.sampling.n_candidates)
         images, single, *_ = self._prepare_all(image, identifier)
         found = list(self._candidates(images, n_candidates, seed, intrinsic))
         return found[0] if single else found
@@ -372,24 +377,24 @@ class PhotoSpectrograph:
         CandidateSpectra
             Of each image, in order: to the last bit what `sample` gives.
         """
-        n_candidates = check_draws(n_candidates, seed, self.config.sampling.n_candidates)
+        n_candidates = _check_draws(n_candidates, seed, self.config.sampling.n_candidates)
         images, *_ = self._prepare_all(images)
         yield from self._candidates(images, n_candidates, seed, intrinsic)
 
     def _candidates(self, images, n_candidates, seed, intrinsic):
-        for part in parts(images, max(1, _AT_ONCE // n_candidates)):
+        for part in _parts(images, max(1, _AT_ONCE // n_candidates)):
             drawn, nfe = self._draw(part, n_candidates, seed, intrinsic)
             for one, flags, found in zip(part, self._flags(part), drawn, strict=True):
-                flux, similarity, redshift, expected, best = found
+                flux, similarity, redshift, expected, agn, best = found
                 meta = self._meta(seed, n_candidates, nfe, intrinsic)
-                meta |= {"flags": flags, "galactic_ebv": one.galactic_ebv}
+                meta |= {"flags": flags, "galactic_ebv": one.galactic_ebv} | agn
                 yield CandidateSpectra(_spectrum(flux, meta), similarity, redshift, best, expected)
 
     def redshift_density(
         self,
         image: NDData | ImageArray | Sequence[NDData | ImageArray],
     ) -> ImageRedshiftDensity:
-        """Density of the redshift of each image, without drawing spectra.
+        """Return the density of the redshift of each image, without drawing spectra.
 
         What the candidates of `sample` draw their redshifts from, in closed form.
 
@@ -419,7 +424,7 @@ class PhotoSpectrograph:
         >>> density.mean, density.quantile([0.16, 0.84])  # doctest: +SKIP
         """
         images, *_ = self._prepare_all(image)
-        found = [self.cascade.redshift_mixture(self._tensor(p)) for p in parts(images, _AT_ONCE)]
+        found = [self.cascade.redshift_mixture(self._tensor(p)) for p in _parts(images, _AT_ONCE)]
         if found[0] is None:
             raise InputError(
                 "redshift_density: expected weights that draw redshifts, got others; train the "
@@ -437,7 +442,7 @@ class PhotoSpectrograph:
         return getattr(base, "density", None) is not None
 
     def flags(self, image: NDData | ImageArray | Sequence[NDData | ImageArray]) -> list[list[str]]:
-        """Warnings of images, as in ``meta["flags"]`` of predicted spectra.
+        """Return warnings of images, as in ``meta["flags"]`` of predicted spectra.
 
         Parameters
         ----------
@@ -452,7 +457,7 @@ class PhotoSpectrograph:
         return self._flags(images)
 
     def embed_image(self, image: NDData | ImageArray | Sequence[NDData | ImageArray]) -> np.ndarray:
-        """Unit vectors of images.
+        """Embed images as unit vectors.
 
         Parameters
         ----------
@@ -465,11 +470,11 @@ class PhotoSpectrograph:
             Float32; one row for a single image.
         """
         images, *_ = self._prepare_all(image)
-        embedded = [self.cascade.embed_image(self._tensor(p)) for p in parts(images, _AT_ONCE)]
+        embedded = [self.cascade.embed_image(self._tensor(p)) for p in _parts(images, _AT_ONCE)]
         return torch.cat(embedded).cpu().numpy()
 
     def embed_spectrum(self, spectrum: Spectrum) -> np.ndarray:
-        """Unit vectors of spectra.
+        """Embed spectra as unit vectors.
 
         Parameters
         ----------
@@ -489,7 +494,7 @@ class PhotoSpectrograph:
         InputError
             If spectra do not cover the range or have no light.
         """
-        flux = spectra_for_networks(spectrum, galactic_ebv=self.config.galactic_ebv)
+        flux = prepare_spectra(spectrum, galactic_ebv=self.config.galactic_ebv)
         flux = torch.from_numpy(flux).to(self.device)
         parts = [self.cascade.embed_spectrum(part) for part in flux.split(_AT_ONCE)]
         return torch.cat(parts).cpu().numpy()
@@ -499,7 +504,7 @@ class PhotoSpectrograph:
         image: NDData | ImageArray | Sequence[NDData | ImageArray],
         spectrum: Spectrum,
     ) -> np.ndarray:
-        """Cosine similarity (n_images, n_spectra) of every image with every spectrum."""
+        """Return the cosine similarity (n_images, n_spectra) of every image with every spectrum."""
         return self.embed_image(image) @ self.embed_spectrum(spectrum).T
 
     def rank(
@@ -522,7 +527,7 @@ class PhotoSpectrograph:
             Indices of the spectra, the most similar first.
         """
         order = np.argsort(-self.similarity(image, spectrum), axis=1, kind="stable")
-        return order[0] if as_list(image)[1] else order
+        return order[0] if _as_list(image)[1] else order
 
     def _prepare_all(self, image, identifiers=None, on_error="raise"):
         """Prepare images: those that can be used, whether it was one, their numbers, reasons.
@@ -531,7 +536,7 @@ class PhotoSpectrograph:
         """
         if on_error not in ("raise", "flag"):
             raise InputError(f"on_error: expected raise or flag, got {on_error!r}")
-        images, single = as_list(image)
+        images, single = _as_list(image)
         if not images:
             raise InputError("image: expected at least one image, got an empty sequence")
         images = identified(images, identifiers)
@@ -539,7 +544,7 @@ class PhotoSpectrograph:
         for number, one in enumerate(images):
             try:
                 one = self.prepare(one)
-                image_seed(0, one)  # an identifier that is none belongs to its image
+                identifier_bytes(one)  # one that is none belongs to its image
             except InputError as error:
                 if on_error == "flag":
                     reasons[number].append(_reason(error))
@@ -556,7 +561,9 @@ class PhotoSpectrograph:
         return torch.from_numpy(data).to(self.device)
 
     def _draw(self, images, n_candidates, seed, intrinsic):
-        """Of each image flux (n_candidates, n_wave), similarity, redshift(s), best; the nfe."""
+        """Draw each image's flux (n_candidates, n_wave), similarity, redshifts, agn and best; count
+        the nfe.
+        """
         seeds = [image_seed(seed, image) for image in images]
         generators = [torch.Generator().manual_seed(own) for own in seeds]
         drawn = self.cascade.sample(self._tensor(images), n_candidates, generators)
@@ -567,22 +574,65 @@ class PhotoSpectrograph:
         redshift = expected = [None] * len(images)
         if drawn.redshift is not None:
             redshift, expected = drawn.redshift.cpu().numpy(), drawn.expected_redshift.tolist()
+        agn = [{}] * len(images)
+        if getattr(drawn, "agn", None) is not None:
+            agn = [dict(zip(AGN_NAMES, one, strict=True)) for one in drawn.agn.tolist()]
         found = list(zip(flux, drawn.similarity.cpu().numpy(), redshift, expected, strict=True))
         choose = self.config.sampling.choose
-        return [(*one, best_candidate(*one, choose=choose)) for one in found], drawn.nfe
+        best = [best_candidate(*one, choose=choose) for one in found]
+        return [(*one, *more) for one, *more in zip(found, agn, best, strict=True)], drawn.nfe
+
+    @property
+    def tells_agn(self):
+        """Whether the weights tell active nuclei by the image."""
+        return getattr(self.cascade, "line_classes", None) is not None
+
+    def agn_score(
+        self, image: NDData | ImageArray | Sequence[NDData | ImageArray]
+    ) -> float | np.ndarray:
+        """How likely galaxies have an active nucleus, told from their images.
+
+        No spectra are drawn. ``config.agn_threshold`` is where one is more likely than not.
+
+        Parameters
+        ----------
+        image : NDData, or sequence of NDData
+            As in `predict`.
+
+        Returns
+        -------
+        float, or ndarray (n_images,)
+            Natural logarithm of the odds of an AGN, as the SDSS pipeline calls them by their lines,
+            against star-forming and starburst galaxies if there were as many of either; the
+            ``agn_score`` of `predict`. Probabilities are in its ``meta``.
+
+        Raises
+        ------
+        InputError
+            For an image that cannot be used, and with weights that do not tell (`tells_agn`).
+        """
+        images, single, *_ = self._prepare_all(image)
+        if not self.tells_agn:
+            raise InputError(
+                "agn_score: expected weights with line_classes.safetensors, got others; the lines "
+                "of their candidates tell (photospec.analysis.measure_candidates)"
+            )
+        found = [self.cascade.agn(self._tensor(p))[:, 0] for p in _parts(images, _AT_ONCE)]
+        values = torch.cat(found).cpu().numpy()
+        return float(values[0]) if single else values
 
     def _dimming(self, images, intrinsic):
-        """What the Milky Way's dust leaves (n, n_wave) of spectra as the networks draw them."""
+        """Return what the Milky Way's dust leaves (n, n_wave) of spectra as networks draw them."""
         ebv = np.array([0.0 if intrinsic else image.galactic_ebv for image in images])
         added = ebv - self.config.galactic_ebv
-        return 10 ** (-0.4 * added[:, None] * galactic_extinction(WAVELENGTH))
+        return galactic_transmission(WAVELENGTH, added)
 
     def _scale_flux(self, flux):
-        """Flux of spectra (..., n_wave) through the band that sets it, nanomaggies."""
+        """Return the flux of spectra (..., n_wave) through the band that sets it, nanomaggies."""
         return band_flux(WAVELENGTH, flux, [self.config.scale_response], partial=True)[..., 0]
 
     def _fibre_flux(self, image):
-        """Flux through the fibre aperture in the scale band, nanomaggies."""
+        """Return the flux through the fibre aperture in the scale band, nanomaggies."""
         name, radius = self.config.scale_band, self.config.fibre_radius
         pixels = image.data[image.bands.index(name)]
         flux = float(aperture_flux(pixels, radius, pixel_scale=image.pixel_scale))
@@ -607,7 +657,7 @@ class PhotoSpectrograph:
         }
 
     def _flags(self, images, scores=None):
-        """Flags of images, whose out-of-distribution scores may be known already."""
+        """Return flags of images, whose out-of-distribution scores may be known already."""
         if not images:
             return []
         scores = self._ood_scores(images) if scores is None else scores
@@ -619,7 +669,7 @@ class PhotoSpectrograph:
     def ood_score(
         self, image: NDData | ImageArray | Sequence[NDData | ImageArray]
     ) -> float | np.ndarray:
-        """How unlikely the photometry of images is among the training images.
+        """Return how unlikely the photometry of images is among the training images.
 
         Zero is the median training image. Above one, where 1.5 % of them lie, the prediction is
         flagged ``"out_of_distribution"``: a star, an artefact, a saturated core, or a galaxy
@@ -642,14 +692,74 @@ class PhotoSpectrograph:
         return float(values[0]) if single else values
 
     def _ood_scores(self, images):
-        found = [self.cascade.ood_score(self._tensor(p)) for p in parts(images, _AT_ONCE)]
+        found = [self.cascade.ood_score(self._tensor(p)) for p in _parts(images, _AT_ONCE)]
         if found[0] is None:
             return np.full(len(images), np.nan)
         return torch.cat(found).cpu().numpy()
 
 
+def _as_list(image):
+    """Return images as a list, and whether it was one; what is neither is left to the gate."""
+    many = isinstance(image, Iterable) and not isinstance(image, NDData | np.ndarray | str)
+    return (list(image), False) if many else ([image], True)
+
+
+def _parts(items, size):
+    """Cut a list into slices of at most `size` items."""
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _check_draws(n_candidates, seed, default):
+    """Return the number of candidates to draw, `default` for None; refuse what is no seed."""
+    whole_number("seed", seed, 0)
+    return whole_number("n_candidates", default if n_candidates is None else n_candidates, 1)
+
+
+def _check_survey(image, config):
+    """Refuse an image that says that it is of another survey, or lacks a band of the weights.
+
+    Parameters
+    ----------
+    image : NDData
+        What is none is left to the gate.
+    config : photospec.weights.WeightsConfig
+    """
+    meta = getattr(image, "meta", None) or {}
+    camera = str(meta.get("camera") or config.camera).lower()
+    if config.camera and camera != config.camera.lower():
+        raise InputError(
+            f"image: expected one of the camera {config.camera}, on which the weights "
+            f"({config.survey}) were trained, got {camera}; load the weights of its survey"
+        )
+    bands = meta.get("bands")
+    if bands is None:
+        return
+    there = band_names(bands, "meta['bands']")
+    lacking = [b for b in config.bands if b not in there and b not in config.may_miss]
+    if lacking:
+        able = ", ".join(config.may_miss) or "none"
+        raise InputError(
+            f"image: expected bands {', '.join(config.bands)}, got {', '.join(there)}: no "
+            f"{', '.join(lacking)}; predictions need all bands that the weights "
+            f"({config.survey}) were trained on, but those trained without at times ({able})"
+        )
+
+
+def _check_alike(image, config):
+    """Refuse an image of other pixels whose bands are others too, unless it says its camera."""
+    there = band_names(image.meta["bands"], "meta['bands']")
+    if set(there) != set(config.bands) and not image.meta.get("camera"):
+        raise InputError(
+            f"image: expected bands {', '.join(config.bands)} and pixels of {config.pixel_scale:g} "
+            f"arcsec as in the weights' survey ({config.survey}), got other bands "
+            f"({', '.join(there)}) and other pixels; is it of another survey? If its filters are "
+            "those of the weights, say so by meta['camera'] = "
+            f"{config.camera or 'any'!r} (card CAMERA)"
+        )
+
+
 def _bundled(name):
-    """Folder of weights in the package."""
+    """Return the folder of weights in the package."""
     return Path(str(_BUNDLED if name in (None, BUNDLED_WEIGHTS[0]) else _DATA / name))
 
 

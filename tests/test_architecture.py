@@ -16,7 +16,6 @@ PACKAGE = Path(photospec.__file__).parent
 # Rooms beside each other that see each other; docs/architecture.rst says why.
 BESIDE = {
     ("spectrograph", "weights"),
-    ("spectrograph", "network_input"),
     ("published", "training"),
     ("evaluation", "figures"),
     ("evaluation", "training"),
@@ -28,7 +27,6 @@ FLOORS = {
     "simulation": 1,
     "archive": 1,
     "spectrograph": 2,
-    "network_input": 2,
     "weights": 2,
     "training": 3,
     "published": 3,

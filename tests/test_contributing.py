@@ -11,10 +11,10 @@ from astropy import units as u
 from astropy.nddata import NDData
 
 from photospec.errors import InputError
-from photospec.simulation import SURVEYS
 
 REGISTRIES = (
     "photospec.networks.samplers:SAMPLERS",
+    "photospec.simulation.survey:SURVEYS",
     "photospec.training.extensions:CONFIGS",
     "photospec.training.extensions:TRAININGS",
     "photospec.training.extensions:PACKERS",
@@ -30,7 +30,6 @@ def run_section(repository, monkeypatch, tmp_path):
     for name in REGISTRIES:
         registry = pkgutil.resolve_name(name)
         monkeypatch.setattr(registry, "_objects", dict(registry._objects))
-    surveys = dict(SURVEYS)
     monkeypatch.chdir(tmp_path)
     sections = sections_of((repository / "CONTRIBUTING.rst").read_text(encoding="utf-8"))
 
@@ -46,9 +45,7 @@ def run_section(repository, monkeypatch, tmp_path):
             variables |= test.globs
         return variables
 
-    yield run
-    SURVEYS.clear()
-    SURVEYS.update(surveys)
+    return run
 
 
 def sections_of(text):

@@ -119,8 +119,35 @@ def test_the_spread_of_the_candidates_is_drawn_with_a_legend():
     assert edges.min() == pytest.approx(0.5 * FLUX.min(), rel=1e-2)
     assert edges.max() == pytest.approx(1.5 * FLUX.max(), rel=1e-2)
     texts = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert "± standard deviation of the candidates" in texts
+    assert "± 1 σ of the candidates" in texts
     assert axes.get_ylim()[1] > edges.max()
+
+
+def test_the_legend_lies_below_the_spectrum():
+    """Emission lines make a spectrum flat and low in its axes, where a legend would hide it."""
+    flux = FLUX / 3 + 20 * np.exp(-0.5 * ((WAVELENGTH - 7200) / 5) ** 2)
+    rows = [GalaxyRow(WAVELENGTH, flux, truth=1.1 * flux, spread=0.01 * flux)] * 8
+    for n in (1, 8):
+        (figure,) = galaxy_figures(rows[:n])
+        figure.draw_without_rendering()
+        for axes in figure.axes:
+            box = axes.get_legend().get_window_extent()
+            lowest = axes.transData.transform([[4000, flux.min()]])[0, 1]
+            assert box.y1 < lowest
+            assert box.x0 > axes.get_window_extent().x0
+
+
+def test_each_spectrum_says_its_axes_beside_itself():
+    picture = np.zeros((8, 8, 3), dtype=np.uint8)
+    (figure,) = galaxy_figures([GalaxyRow(WAVELENGTH, FLUX, picture=picture)] * 2)
+    figure.draw_without_rendering()
+    (left, first), (_, last) = figure.axes[:2], figure.axes[2:]
+    for axes in (first, last):
+        label = axes.yaxis.label.get_window_extent()
+        assert label.x0 > left.get_window_extent().x1
+        assert label.height < axes.get_window_extent().height
+    assert not first.get_xlabel()
+    assert last.get_xlabel() == "Observed wavelength in vacuum [Å]"
 
 
 def test_noise_does_not_rule_the_axes_and_lines_do():

@@ -18,6 +18,9 @@ _SCRIPT = """
 import sys
 from pathlib import Path
 
+# An editable install would find the removed packages where the checkout has them.
+sys.meta_path[:] = [f for f in sys.meta_path if "Editable" not in getattr(f, "__name__", "")]
+
 import numpy as np
 from astropy import units as u
 from astropy.nddata import NDData

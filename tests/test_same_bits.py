@@ -9,7 +9,7 @@ from astropy.nddata import NDData
 
 from photospec.errors import InputError
 from photospec.image import NANOMAGGY, prepare_image
-from photospec.network_input import image_seed
+from photospec.image.identity import image_seed
 from photospec.spectrograph import PhotoSpectrograph
 
 

@@ -115,7 +115,7 @@ def test_other_weights_are_refused(spectrograph, images):
         ({"what": [[np.nan] * 8]}, "what: expected images, spectra, or embeddings"),
         ({"what": [[0.0] * 8]}, "longer than zero"),
         ({"what": "galaxy"}, "what: expected images, spectra, or embeddings"),
-        ({"what": [[1.0] * 8], "n": 0}, "n: expected a positive whole number, got 0"),
+        ({"what": [[1.0] * 8], "n": 0}, "n: expected a whole number of at least 1, got 0"),
         ({"what": [[1.0] * 8], "method": "best"}, "method: expected exact or faiss, got 'best'"),
         ({"what": NDData(np.ones((5, 8, 8)))}, "spectrograph: expected the one that made"),
     ],

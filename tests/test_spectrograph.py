@@ -287,10 +287,10 @@ def test_bad_device_and_dtype(tiny_weights, options, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"seed": -1}, "seed: expected a whole number, zero or positive, got -1"),
+        ({"seed": -1}, "seed: expected a whole number of at least 0, got -1"),
         ({"seed": 0.5}, "seed"),
         ({"seed": True}, "seed"),
-        ({"n_candidates": 0}, "n_candidates: expected a positive whole number, got 0"),
+        ({"n_candidates": 0}, "n_candidates: expected a whole number of at least 1, got 0"),
         ({"n_candidates": 2.0}, "n_candidates"),
         ({"n_candidates": True}, "n_candidates"),
     ],

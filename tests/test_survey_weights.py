@@ -224,3 +224,13 @@ def test_bundled_weights_do_without_a_band(name, bands, scale, without):
         found = bundled.predict(part, n_candidates=1)
         assert np.isfinite(found.flux.value).all()
         assert f"missing_band_{gone}" in found.meta["flags"]
+
+
+def test_other_bands_and_other_pixels_are_of_another_survey(spectrograph):
+    """Each alone can be lived with; both need a word from the image."""
+    with pytest.raises(InputError, match=r"\(desi_legacy\), got other bands \(u, g, r, i, z\) and"):
+        spectrograph.predict(galaxy("ugriz", 0.396))
+    with pytest.raises(InputError, match=r"\(sdss_main\), got other bands \(g, r, z\) and other"):
+        PhotoSpectrograph.load().predict(galaxy("grz"))
+    known = spectrograph.predict(galaxy("grz", 0.3, camera="decam"), n_candidates=1)
+    assert {"resampled", "missing_band_i"} <= set(known.meta["flags"])

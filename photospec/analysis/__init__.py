@@ -1,11 +1,9 @@
 """Measurements on spectra, predicted or observed: they stand on their own, without torch."""
 
-from importlib import import_module
-
-from photospec.utils.optional import optional_imports
+from photospec.utils.optional import lazy_names
 
 # Loaded on first use: pPXF and the model grids cost seconds and memory.
-_LAZY = {
+_HOMES = {
     "BPTClass": "bpt",
     "Index": "indices",
     "IndexFit": "indices",
@@ -31,15 +29,5 @@ _LAZY = {
     "schawinski07": "bpt",
     "warning_names": "redshift",
 }
-__all__ = sorted(_LAZY)  # noqa: PLE0605
 
-
-def __getattr__(name):
-    if name in _LAZY:
-        with optional_imports():
-            return getattr(import_module(f"photospec.analysis.{_LAZY[name]}"), name)
-    raise AttributeError(f"module 'photospec.analysis' has no attribute {name!r}")
-
-
-def __dir__():
-    return __all__
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOMES)

@@ -4,30 +4,10 @@ Readers give `ArchiveObject`, one after another; `write_objects` makes pairs of 
 is downloaded by `download`. `SURVEYS` give an image of any place.
 """
 
-from importlib import import_module
-
-from photospec.utils.optional import optional_imports
-
-__all__ = [
-    "SURVEYS",
-    "ArchiveObject",
-    "DownloadConfig",
-    "DownloadReport",
-    "download",
-    "join",
-    "legacy_image",
-    "read_desi",
-    "read_hats",
-    "read_legacy",
-    "read_multimodal",
-    "register_survey",
-    "sdss_image",
-    "survey_image",
-    "write_objects",
-]
+from photospec.utils.optional import lazy_names
 
 # Loaded on first use: astroquery and specutils take seconds.
-_LAZY = {
+_HOMES = {
     "SURVEYS": "surveys",
     "ArchiveObject": "objects",
     "DownloadConfig": "sdss.settings",
@@ -45,13 +25,4 @@ _LAZY = {
     "write_objects": "objects",
 }
 
-
-def __getattr__(name):
-    if name in _LAZY:
-        with optional_imports():
-            return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOMES)

@@ -14,8 +14,9 @@ from photospec.archive.sdss.settings import DownloadConfig
 from photospec.archive.transfer import Client, FileRefused, GiveUp
 from photospec.archive.verify import open_verified
 from photospec.errors import InputError
-from photospec.image import NANOMAGGY, band_names, sky_position
-from photospec.image.wcs import header_wcs, pixel_scales
+from photospec.image import NANOMAGGY, band_names, read_image, sky_position
+from photospec.image.bricks import bad_bits, brick_of, camera_at
+from photospec.image.wcs import header_wcs, pixel_scales, pixel_to_sky
 from photospec.utils.validity import to_sigma, usable
 
 __all__ = ["legacy_image", "read_legacy"]
@@ -23,9 +24,6 @@ __all__ = ["legacy_image", "read_legacy"]
 URL = "https://www.legacysurvey.org/viewer/fits-cutout"
 PIXEL_SCALE = 0.262  # arcsec, native
 LARGEST = 512  # pixels, a limit of the service
-# Bits of MASKBITS that say that a pixel of a band is saturated or bad in all exposures
-# (www.legacysurvey.org/dr10/bitmasks). Others are about what lies nearby.
-_BAD_BITS = {"g": (2, 5), "r": (3, 6), "z": (4, 7), "i": (14, 15)}
 
 
 def legacy_image(
@@ -68,6 +66,7 @@ def legacy_image(
     query = {
         "ra": f"{ra:.6f}", "dec": f"{dec:.6f}", "layer": layer,
         "pixscale": PIXEL_SCALE, "bands": "".join(bands), "size": size,
+        "invvar": "", "maskbits": "",
     }  # fmt: skip
     address = f"{url}?{urlencode(query)}"
     config = (config or DownloadConfig(n_attempts=4, max_backoff=10.0)).replace(confirm=False)
@@ -86,23 +85,27 @@ def legacy_image(
         return image
 
 
-def read_legacy(path, *, position=None):
-    """Read a FITS file of the cutout service.
+def read_legacy(path, *, position=None, size=None):
+    """Read a FITS file of the cutout service, or cut a galaxy out of a brick.
 
     Parameters
     ----------
     path : path-like
         Cube (n_bands, ny, nx) with the header card BANDS, or an image of one band. Another
         cube of the same shape, of floating-point numbers, is the inverse variance, an image of
-        whole numbers the bits of MASKBITS.
+        whole numbers the bits of MASKBITS. Or a folder with the files of a brick,
+        ``legacysurvey-<brick>-image-<band>.fits.fz`` with ``invvar`` and ``maskbits`` beside them.
     position : (float, float), optional
-        The target, degrees; the centre by default.
+        The target, degrees; the centre by default. A brick needs one.
+    size : int, optional
+        Side of the cutout from a brick, pixels of 0.262 arcsec (default: 96).
 
     Returns
     -------
     NDData
         In nanomaggies, masked where a band was not observed (exactly zero there), and where the
-        bits say that it is saturated or bad in every exposure.
+        bits say that it is saturated or bad in every exposure. ``meta["camera"]`` is "decam", or
+        in the north, which has other filters, that of BASS and MzLS.
 
     Raises
     ------
@@ -110,6 +113,8 @@ def read_legacy(path, *, position=None):
         The file is damaged or no such cutout, or nothing was observed at this place.
     """
     path = Path(path)
+    if path.is_dir() or brick_of(path):
+        return read_image(path, position=position, size=size)
     try:
         with open_verified(path) as (hdus, _):
             header = hdus[0].header
@@ -128,8 +133,7 @@ def read_legacy(path, *, position=None):
     sigma = None if ivar is None else to_sigma(ivar, "ivar")
     mask = ~usable(data, sigma, data == 0, axis=(-2, -1))
     if bits is not None:
-        bad = [sum(1 << bit for bit in _BAD_BITS.get(band, ())) for band in bands]
-        mask |= (bits & np.array(bad)[:, None, None]) != 0
+        mask |= (bits & bad_bits(bands)[:, None, None]) != 0
     if mask.all():
         raise InputError(f"path: expected an image, got none in {path.name}; off the footprint")
     if wcs is None:
@@ -139,7 +143,7 @@ def read_legacy(path, *, position=None):
         "bands": bands,
         "pixel_scale": float(np.mean(pixel_scales(wcs, {}, center))) * u.arcsec,
         "name": path.stem,
-        "camera": "decam",
+        "camera": camera_at(*np.ravel(pixel_to_sky(wcs, *center))),
     }
     if position is not None:
         meta["position"] = tuple(position)
@@ -154,7 +158,7 @@ def read_legacy(path, *, position=None):
 
 
 def _planes(others, shape):
-    """Inverse variance, as the image, and MASKBITS (ny, nx), out of the other extensions."""
+    """Return inverse variance, as the image, and MASKBITS (ny, nx), out of the other extensions."""
     ivar = bits = None
     for data in others:
         kind, size = getattr(getattr(data, "dtype", None), "kind", ""), getattr(data, "shape", ())

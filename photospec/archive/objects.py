@@ -134,7 +134,7 @@ def write_objects(
 
 
 def _pair(item, make_image, bands, size, pixel_scale):
-    from photospec.image.extinction import EBV_ASSUMED
+    from photospec.image.prepare import EBV_ASSUMED
 
     picture = item.image if item.image is not None or make_image is None else make_image(item)
     if picture is None or item.spectrum is None:

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 
-from photospec.archive.legacy import legacy_image
-from photospec.archive.sdss.image import sdss_image
-from photospec.errors import InputError
+from photospec.utils.registry import Registry
 
 __all__ = ["SURVEYS", "register_survey", "survey_image"]
 
-#: Name -> function that takes a position (and keywords of its own) and gives an NDData.
-SURVEYS = {"sdss": sdss_image, "legacy": legacy_image}
+#: Functions by name that take a position (and keywords of their own) and give an NDData.
+SURVEYS = Registry("survey")
+SURVEYS.register("sdss", "photospec.archive.sdss.image:sdss_image")
+SURVEYS.register("legacy", "photospec.archive.legacy:legacy_image")
 
 
 def register_survey(name: str, fetch: Callable | None = None):
@@ -46,13 +46,11 @@ def register_survey(name: str, fetch: Callable | None = None):
     ...     return NDData(np.ones((1, size, size)), unit=u.nmgy, meta=meta)
     >>> survey_image((150.0, 2.0), "flat", size=32).data.shape
     (1, 32, 32)
-    >>> _ = SURVEYS.pop("flat")
+    >>> del SURVEYS["flat"]
     """
     if fetch is None:
         return lambda function: register_survey(name, function)
-    if name in SURVEYS:
-        raise InputError(f"name: expected the name of a new survey, got {name!r} which is there")
-    SURVEYS[name] = fetch
+    SURVEYS.register(name, fetch)
     return fetch
 
 
@@ -64,7 +62,7 @@ def survey_image(coord, survey="sdss", **options):
     coord : SkyCoord or (float, float)
         One position; a pair is right ascension and declination in degrees (ICRS).
     survey : str
-        A key of `SURVEYS`.
+        A name in `SURVEYS`.
     **options
         Of the survey's function, such as ``size``.
 
@@ -78,6 +76,4 @@ def survey_image(coord, survey="sdss", **options):
     InputError
         There is no such survey, or it has no image of this place.
     """
-    if survey not in SURVEYS:
-        raise InputError(f"survey: expected one of {', '.join(SURVEYS)}, got {survey!r}")
-    return SURVEYS[survey](coord, **options)
+    return SURVEYS.get(survey)(coord, **options)

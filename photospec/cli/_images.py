@@ -104,12 +104,16 @@ def expanded(names):
     InputError
         If a list cannot be read, or a folder holds no FITS file.
     """
+    from photospec.image.bricks import brick_of
+
     paths = []
     for name in map(str, names):
         if name.startswith("@"):
             paths += expanded(_lines(Path(name[1:])))
         elif Path(name).is_dir():
             files = [p for p in sorted(Path(name).iterdir()) if p.name.lower().endswith(_FITS)]
+            # Beside the images of a brick lie models, depths and tables of it.
+            files = [p for p in files if brick_of(p)] or files
             if not files:
                 raise InputError(
                     f"images: expected FITS files in the folder {name}, got none; "
@@ -132,12 +136,12 @@ def _lines(path):
 
 
 def sources_at(names, table, galactic_ebv=None):
-    """One image for each row of a table of positions, on SDSS frames.
+    """One image for each row of a table of positions, on SDSS frames or on bricks.
 
     Parameters
     ----------
     names : sequence of str
-        A folder of SDSS frames, or frames of one folder.
+        A folder of SDSS frames or of bricks of the Legacy Surveys, or such files of one folder.
     table : path
         Columns ra, dec (degrees) and the names of the images.
     galactic_ebv : float, optional
@@ -146,7 +150,7 @@ def sources_at(names, table, galactic_ebv=None):
     Returns
     -------
     list of ImageSource
-        In the order of the table. A position on no frame fails when it is read.
+        In the order of the table. A position on none of them fails when it is read.
 
     Raises
     ------
@@ -164,7 +168,7 @@ def sources_at(names, table, galactic_ebv=None):
     numbers = find_fields(folder, rows["ra"], rows["dec"])
     sources = []
     for name, ra, dec, number in zip(rows["image"], rows["ra"], rows["dec"], numbers):
-        # A position on no frame is told by the frames of the first field.
+        # A position on none of them is told by the files of the first field.
         files = [path for path in fields[max(number, 0)] if not given or path in given]
         position = SkyCoord(ra, dec, unit="deg")
         sources.append(ImageSource(name, tuple(files or sorted(given)), position, galactic_ebv))
@@ -172,16 +176,25 @@ def sources_at(names, table, galactic_ebv=None):
 
 
 def _frames(names):
-    """Folder of SDSS frames, and which of them were named (none for all)."""
+    """Folder of whole fields, and which of their files were named (none for all)."""
     if len(names) == 1 and Path(names[0]).is_dir():
         return Path(names[0]), set()
     given = set(expanded(names))
     folders = {path.parent for path in given}
-    if len(folders) != 1 or not all(_FRAME.search(path.name) for path in given):
+    if len(folders) != 1 or not all(_field(path) for path in given):
         raise InputError(
-            "images: expected a folder of SDSS frames, or frames of one folder, with --positions"
+            "images: expected a folder of SDSS frames or of bricks, or frames of one folder, with "
+            "--positions"
         )
     return folders.pop(), given
+
+
+def _field(path):
+    """Name of the SDSS field or of the brick that a file is of; None for a file of one galaxy."""
+    from photospec.image.bricks import brick_of
+
+    frame = _FRAME.search(path.name)
+    return f"frame-{frame['field']}" if frame else brick_of(path)
 
 
 def image_sources(names, ra=None, dec=None, galactic_ebv=None):
@@ -190,7 +203,8 @@ def image_sources(names, ra=None, dec=None, galactic_ebv=None):
     Parameters
     ----------
     names : sequence of str
-        As `expanded` takes them; SDSS frames of one field are one image, any other file is one.
+        As `expanded` takes them; SDSS frames of one field, and files of one brick of the Legacy
+        Surveys, are one image, any other file is one.
     ra, dec : float, optional
         Position of the target, degrees (ICRS).
     galactic_ebv : float, optional
@@ -219,8 +233,8 @@ def image_sources(names, ra=None, dec=None, galactic_ebv=None):
 
     groups = {}
     for path in expanded(names):
-        frame = _FRAME.search(path.name)
-        key = (path.parent, frame["field"]) if frame else path
+        field = _field(path)
+        key = (path.parent, field) if field else path
         group = groups.setdefault(key, [])
         if path in group:
             raise InputError(f"images: {path} is given twice")
@@ -229,10 +243,11 @@ def image_sources(names, ra=None, dec=None, galactic_ebv=None):
     for key, group in groups.items():
         is_field = isinstance(key, tuple)
         if is_field and position is None:
+            kind = "SDSS field" if key[1].startswith("frame") else "brick"
             raise InputError(
-                f"images: {group[0].name} is a whole SDSS field; "
+                f"images: {group[0].name} is a whole {kind}; "
                 "say which galaxy by --ra and --dec (degrees), or which ones by --positions"
             )
-        name = f"frame-{key[1]}" if is_field else str(group[0])
+        name = key[1] if is_field else str(group[0])
         sources.append(ImageSource(name, tuple(group), position, galactic_ebv))
     return sources

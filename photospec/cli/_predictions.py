@@ -16,6 +16,8 @@ _PER_SPECTRUM = (
     "galactic_ebv",
     "drawn_redshift",
     "expected_redshift",
+    "agn_score",
+    "agn_probability",
     "spread",
 )
 

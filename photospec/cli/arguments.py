@@ -156,8 +156,8 @@ def add_target(parser):
         "--positions",
         type=Path,
         metavar="TABLE",
-        help="columns ra, dec (degrees), image: one galaxy each on the SDSS frames IMAGES (files "
-        "or their folder)",
+        help="columns ra, dec (degrees), image: one galaxy each on the SDSS frames or the "
+        "bricks IMAGES (files or their folder)",
     )
 
 

@@ -56,6 +56,18 @@ def add_parser(verbs, parents=()):
         metavar="Z",
         help="redshift of all spectra, instead of a search",
     )
+    units = parser.add_argument_group(
+        "what files of spectra leave out",
+        "for all files; a file that says another unit is named on stderr and left out",
+    )
+    units.add_argument("--flux-unit", metavar="UNIT", help="such as mJy or '1e-17 erg/s/cm2/A'")
+    units.add_argument("--wavelength-unit", metavar="UNIT", help="such as Angstrom or nm")
+    units.add_argument(
+        "--medium",
+        choices=("air", "vacuum"),
+        help="of the wavelengths; instead of what the file says (default: vacuum where it is"
+        " silent)",
+    )
     add_method(parser)
     add_overwrite(parser)
 
@@ -76,6 +88,7 @@ def run(args):
     from photospec.analysis import measure_properties
     from photospec.cli.outputs import check_outputs
     from photospec.cli.tables import FIGURE_SUFFIXES, TABLE_SUFFIXES, draw, write
+    from photospec.spectrum.headers import given_unit
 
     check_outputs(
         {"-o": args.output, "--figure": args.figure},
@@ -83,7 +96,12 @@ def run(args):
         overwrite=args.overwrite,
         inputs=args.spectra,
     )
-    read = _read(args.spectra)
+    read = _read(
+        args.spectra,
+        flux_unit=given_unit(args.flux_unit, "flux", "--flux-unit"),
+        wavelength_unit=given_unit(args.wavelength_unit, "axis", "--wavelength-unit"),
+        wavelength_medium=args.medium,
+    )
     if not read:
         return BAD_INPUT
     spectra = [one.spectrum for one in read]
@@ -139,6 +157,7 @@ def _rows(read, table):
     from astropy.table import vstack
 
     from photospec.analysis import combine_candidates
+    from photospec.analysis.candidates import said_of_agn
     from photospec.cli.tables import add_origin
     from photospec.errors import PhotospecWarning
 
@@ -149,7 +168,7 @@ def _rows(read, table):
         meta = one.spectrum.meta
         if one.best is not None:
             best = one.best
-            part = combine_candidates(part, best, agn_threshold=meta.get("agn_threshold"))
+            part = combine_candidates(part, best, **said_of_agn(one.spectrum, len(best)))
         elif _is_predicted(meta):
             best = None
             part["flags"] = [f"{text}; {_ONE}".removeprefix("; ") for text in part["flags"]]
@@ -230,8 +249,11 @@ class _Read:
         return shown, len(chosen)
 
 
-def _read(paths):
-    """Read spectra, naming the files that cannot be read; one `_Read` per Spectrum of a list."""
+def _read(paths, **given):
+    """Read spectra, naming the files that cannot be read; one `_Read` per Spectrum of a list.
+
+    `given` goes to `read_spectrum`.
+    """
     from photospec.analysis.gate import gather
     from photospec.errors import PhotospecError
     from photospec.spectrum import read_spectrum
@@ -239,7 +261,7 @@ def _read(paths):
     found = []
     for path in paths:
         try:
-            spectra = read_spectrum(path)
+            spectra = read_spectrum(path, **given)
         except (PhotospecError, OSError) as exception:
             text = str(exception)
             error(text if str(path) in text else f"{path}: {text}")

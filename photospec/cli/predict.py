@@ -23,8 +23,9 @@ galaxy in each image, measure its properties, and draw image and spectrum.
 
 An image is a FITS cube or a multi-extension file of the bands u, g, r, i, z with
 flux units; a folder stands for all FITS files in it, @LIST for those that a text
-file names, one in a line. Five SDSS frame-<band>-*.fits files together are one image; they need
-the galaxy's position by --ra and --dec, or a table of galaxies by --positions.
+file names, one in a line. Five SDSS frame-<band>-*.fits files together are one image, and so are
+the legacysurvey-<brick>-image-<band>.fits.fz of a brick (with --weights legacy); they need the
+galaxy's position by --ra and --dec, or a table of galaxies by --positions.
 Without any file, --ra and --dec fetch the image from the SDSS archive.
 """
 _EPILOG = """\

@@ -1,6 +1,5 @@
 """``photospec simulate``: mock galaxies, as pairs of image and spectrum."""
 
-import os
 from pathlib import Path
 
 from photospec.cli.arguments import add_overwrite, add_seed, add_verb, bounded_int
@@ -80,7 +79,8 @@ def run(args):
     from photospec.analysis.indices.definitions import INDICES
     from photospec.cli.outputs import check_outputs
     from photospec.errors import InputError
-    from photospec.simulation import SURVEYS, simulate_pairs
+    from photospec.simulation import simulate_pairs
+    from photospec.utils.parallel import n_cores
 
     if (args.n is None) != (args.output is None) or not (args.output or args.write_survey):
         raise InputError(
@@ -88,7 +88,7 @@ def run(args):
             f"{'-n' if args.n else '-o' if args.output else 'neither'}"
         )
     survey = _survey(args)
-    from_file = [] if args.survey in SURVEYS else [args.survey]
+    from_file = [args.survey] if args.survey.endswith(".toml") else []
     check_outputs(
         {"-o": args.output},
         suffixes={"-o": (".h5", ".hdf5")},
@@ -111,7 +111,7 @@ def run(args):
             args.n,
             args.output,
             survey=survey,
-            n_processes=args.processes or _n_cores(),
+            n_processes=args.processes or n_cores(),
             indices=tuple(INDICES.values()),
             resume=args.resume,
             overwrite=args.overwrite,
@@ -125,19 +125,12 @@ def _survey(args):
     from photospec.errors import InputError
     from photospec.simulation import SURVEYS, Survey
 
-    if args.survey in SURVEYS:
-        return Survey.named(args.survey, seed=args.seed or 0)
     if not args.survey.endswith(".toml"):
+        if args.survey in SURVEYS:
+            return Survey.named(args.survey, seed=args.seed or 0)
         raise InputError(
             f"--survey: expected {', '.join(SURVEYS)} or a file ending in .toml, got "
             f"{args.survey!r}; is it misspelt?"
         )
     survey = Survey.read(args.survey)
     return survey if args.seed is None else survey.replace(seed=args.seed)
-
-
-def _n_cores():
-    """Count the cores that this process may use, which a cluster may limit."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -1,10 +1,8 @@
 """Predicted against observed, over pairs: redshifts, spectra, properties, calibration."""
 
-from importlib import import_module
+from photospec.utils.optional import lazy_names
 
-from photospec.utils.optional import optional_imports
-
-_LAZY = {
+_HOMES = {
     "Answer": "answers",
     "Card": "card",
     "Chapter": "parts",
@@ -31,11 +29,5 @@ _LAZY = {
     "report": "reporting",
     "write_sections": "value",
 }
-__all__ = sorted(_LAZY)  # noqa: PLE0605
 
-
-def __getattr__(name):
-    if name in _LAZY:
-        with optional_imports():
-            return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOMES)

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 from astropy import units as u
 from astropy.nddata import NDData
-from tqdm import tqdm
 
 from photospec.analysis import measure_redshift
 from photospec.image import NANOMAGGY
 from photospec.spectrum import FLUX_UNIT, WAVELENGTH, SpectrumArrays
 from photospec.utils.files import replacing
 from photospec.utils.parallel import map_in_processes
+from photospec.utils.progress import progress_bar
 
 __all__ = ["Draws", "Store", "arrays_of", "draw_images", "image_of", "pair_images"]
 
@@ -231,9 +231,10 @@ def draw_images(
     if store.folder is not None:
         # What the weights make of the first image stands for the weights.
         store = store.within(f"draws-{key_of(spectra(0, 2)[0], n_candidates, seed)}")
-    starts = tqdm(range(0, n, _CHUNK), disable=not progress, desc="draw", unit_scale=_CHUNK)
     parts = []
-    for start in starts:
-        rows = range(start, min(start + _CHUNK, n))
-        parts.append(store.get(f"{start:05d}-{len(rows)}", lambda rows=rows: chunk(rows)))
+    with progress_bar(n, "draw", show=progress) as bar:
+        for start in range(0, n, _CHUNK):
+            rows = range(start, min(start + _CHUNK, n))
+            parts.append(store.get(f"{start:05d}-{len(rows)}", lambda rows=rows: chunk(rows)))
+            bar.update(len(rows))
     return Draws(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})

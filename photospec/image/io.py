@@ -19,9 +19,18 @@ from astropy.io import fits
 from astropy.nddata import NDData, StdDevUncertainty
 from astropy.wcs import WCS
 
+from photospec.config import whole_number
 from photospec.errors import InputError
+from photospec.image.bricks import bad_bits, brick_of, camera_at, read_brick
 from photospec.image.frames import read_frames
-from photospec.image.headers import band_of, deviation, role_of, text_card
+from photospec.image.headers import (
+    bad_pixels,
+    band_of,
+    deviation,
+    is_legacy_cutout,
+    role_of,
+    text_card,
+)
 from photospec.image.units import (
     NANOMAGGY,
     band_label,
@@ -69,21 +78,24 @@ def read_image(
         A FITS file: a cube (n_bands, ny, nx) with the band names in the header card BANDS
         (or `bands`), or one image extension per band (named by EXTNAME or FILTER). Or
         several files, or a folder, with one image per band, such as five SDSS
-        ``frame-*.fits.bz2``; these need a `position`.
+        ``frame-*.fits.bz2`` or the ``legacysurvey-*-image-*.fits.fz`` of a brick; these need a
+        `position`.
     position : SkyCoord or (ra, dec) in degrees, optional
         The target. For cubes: default is RA_OBJ and DEC_OBJ of the header, else the centre.
     bands : str or sequence of str, optional
         Names of the planes of a cube whose header does not say; otherwise the bands to
         keep, in this order.
     size : int, optional
-        Cut to so many pixels around the target (default: all of a file, 96 of frames).
+        Cut to so many pixels around the target (default: all of a file, 96 of frames and
+        bricks).
 
     Returns
     -------
     NDData (n_bands, ny, nx) of float32
         In nanomaggies, with WCS, mask and uncertainty (standard deviations) where the file has
         them, and ``meta``: ``bands``, ``pixel_scale`` (Quantity), ``position`` (ra, dec in
-        degrees, where known), ``name``, and whatever `write_image` put there. Pixels without
+        degrees, where known), ``name``, of the Legacy Surveys ``camera``, and whatever
+        `write_image` put there. Pixels without
         information (`photospec.utils.validity.usable`) are in the mask.
 
     Raises
@@ -110,10 +122,12 @@ def read_image(
     >>> image.data.shape, image.meta["bands"], image.meta["pixel_scale"]
     ((3, 64, 64), ('g', 'r', 'z'), <Quantity 0.262 arcsec>)
     """
-    if size is not None and not (isinstance(size, int | np.integer) and size > 0):
-        raise InputError(f"size: expected a positive whole number of pixels, got {size!r}")
+    if size is not None:
+        size = whole_number("size", size, 1)
     paths = _list_files(path)
     with reading(paths[0], "an intact image"):
+        if all(brick_of(item) for item in paths):
+            return read_brick(paths, position, bands, size)
         if len(paths) == 1:
             return _read_file(paths[0], position, bands, size)
         return read_frames(paths, position, bands, size)
@@ -213,7 +227,7 @@ def write_image(path: str | PathLike, image: NDData, *, overwrite: bool = False)
 
 
 def _floating(array):
-    """An array of floating point numbers in native byte order; float32 stays float32."""
+    """Return an array of floating point numbers in native byte order; float32 stays float32."""
     array = np.asarray(array)
     kind = array.dtype if array.dtype.kind == "f" and array.dtype.itemsize >= 4 else np.dtype(float)
     return array.astype(kind.newbyteorder("="), copy=False)
@@ -259,7 +273,8 @@ def _list_files(path):
     path = Path(path)
     if not path.is_dir():
         return [path]
-    paths = sorted(path.glob("frame-*.fits*")) or sorted(path.glob("*.fits*"))
+    bricks = [item for item in sorted(path.glob("legacysurvey-*-image-*")) if brick_of(item)]
+    paths = bricks or sorted(path.glob("frame-*.fits*")) or sorted(path.glob("*.fits*"))
     if not paths:
         raise InputError(f"path: expected FITS files in the folder, got none in {path}")
     return paths
@@ -282,6 +297,8 @@ def _read_file(path, position, bands, size):
     meta = {"bands": names, "name": path.name.split(".fits")[0]}
     if text_card(header, "FORMAT") == _FORMAT:
         meta |= _own_meta(hdus, header)
+    if text_card(header, "CAMERA"):
+        meta.setdefault("camera", text_card(header, "CAMERA").lower())
     if header.get("PIXSCALE") is not None:
         meta["pixel_scale"] = float(header["PIXSCALE"]) * u.arcsec
     if position is not None:
@@ -290,6 +307,8 @@ def _read_file(path, position, bands, size):
         meta["position"] = sky_position((header["RA_OBJ"], header["DEC_OBJ"]))
     shape = planes.data.shape
     center = target_pixel(shape, wcs, meta, position)
+    if is_legacy_cutout(header) and wcs is not None:
+        meta.setdefault("camera", camera_at(*np.ravel(pixel_to_sky(wcs, *center))))
     scale = pixel_scales(wcs, meta, center)
     meta["pixel_scale"] = float(np.mean(scale)) * u.arcsec
     data, mask, sigma = planes.in_nanomaggies(scale[0] * scale[1] * u.arcsec**2)
@@ -316,7 +335,7 @@ def _single(data):
 
 
 def _own_meta(hdus, header):
-    """Entries of meta that `write_image` put into the header and an extension."""
+    """Return entries of meta that `write_image` put into the header and an extension."""
     meta = {}
     if "META" in hdus:
         text = bytes(np.asarray(hdus["META"].data, dtype=np.uint8)).decode()
@@ -359,7 +378,9 @@ class _Planes:
         )
 
     def in_nanomaggies(self, area):
-        """Data, mask and standard deviations; the area of a pixel is for surface brightness."""
+        """Return the data, mask and standard deviations; the area of a pixel is for surface
+        brightness.
+        """
         data = to_nanomaggies(self.data, self.unit, self.bands, area)
         sigma = None
         if self.sigma is not None:
@@ -393,14 +414,20 @@ def _from_cube(hdu, images, bands, path):
     mask, sigma, sigma_unit = np.zeros(data.shape, bool), None, None
     for other in images:
         role = role_of(other)
-        if not role or other.data.shape not in (data.shape, data.shape[1:]):
+        if not role:
             continue
+        _same_shape(other, (data.shape, data.shape[1:]), path)
         if role == "mask":
-            mask |= other.data != 0
+            mask |= bad_pixels(other)
+        elif role == "bits":
+            mask |= (other.data.astype(np.int64) & bad_bits(names)[:, None, None]) != 0
         else:
             sigma, sigma_unit = deviation(other)
             sigma = np.broadcast_to(sigma, data.shape)
     unit = parse_unit(hdu.header.get("BUNIT"))
+    if is_legacy_cutout(hdu.header):
+        unit = NANOMAGGY if unit is None else unit
+        mask |= data == 0
     units = (sigma_unit,) * len(names)
     planes = _Planes(data, mask, sigma, names, unit, units, hdu.header)
     if bands is not None and given is not None:
@@ -433,18 +460,34 @@ def _from_extensions(images, asked, path):
         raise InputError(
             f"image: expected the same unit and shape in all bands, got different {what} in {path}"
         )
+    for kind in ("mask", "std"):
+        for other in planes[kind].values():
+            _same_shape(other, shapes, path)
     _same_grid(hdus, path)
     data = np.array([hdu.data for hdu in hdus], dtype=float)
     mask = np.zeros(data.shape, bool)
     for index, band in enumerate(names):
         if band in planes["mask"]:
-            mask[index] |= planes["mask"][band].data != 0
+            mask[index] |= bad_pixels(planes["mask"][band])
     sigma, sigma_units = None, (None,) * len(names)
-    if set(planes["std"]) >= set(names):
-        found = [deviation(planes["std"][band]) for band in names]
-        sigma = np.array([values for values, _ in found])
-        sigma_units = tuple(unit for _, unit in found)
+    found = {band: deviation(hdu) for band, hdu in planes["std"].items()}
+    if set(found) >= set(names):
+        sigma = np.array([found[band][0] for band in names])
+        sigma_units = tuple(found[band][1] for band in names)
+    else:  # errors of some bands are none of the image, but say which of its pixels are bad
+        for index, band in enumerate(names):
+            if band in found:
+                mask[index] |= ~usable(data[index], found[band][0], axis=(-2, -1))
     return _Planes(data, mask, sigma, names, units.pop(), sigma_units, hdus[0].header)
+
+
+def _same_shape(hdu, shapes, path):
+    """Refuse errors and masks that are not those of the pixels."""
+    if hdu.data.shape not in shapes:
+        raise InputError(
+            f"image: expected shape {' or '.join(map(str, shapes))} in extension {hdu.name!r} of "
+            f"{path}, as the image has, got {hdu.data.shape}; was the image cut without it?"
+        )
 
 
 def _same_grid(hdus, path):

@@ -12,11 +12,15 @@ from torch import nn
 __all__ = ["Attention", "Block", "FeedForward", "fourier_features", "split_patches"]
 
 
-def fourier_features(x, n_features, *, max_frequency=16.0):
-    """Sines and cosines of ``2 pi f x``, f spaced geometrically: ``(n,) -> (n, n_features)``."""
+def fourier_features(x, n_features):
+    """Return sines and cosines of ``2 pi f x``, f from 1/4 to 16: ``(n,) -> (n, n_features)``.
+
+    The frequencies are spaced geometrically. Noise levels, log(sigma) / 4 from 0.002 to 160, span
+    2.8: less than a period of the lowest frequency, so that no two levels look alike.
+    """
     half = n_features // 2
     exponent = torch.linspace(0.0, 1.0, half, device=x.device, dtype=torch.float32)
-    frequency = 0.25 * (4.0 * max_frequency) ** exponent
+    frequency = 0.25 * 64.0**exponent
     phase = 2.0 * math.pi * x.float()[:, None] * frequency
     return torch.cat([phase.sin(), phase.cos()], dim=-1)
 
@@ -48,12 +52,12 @@ class Attention(nn.Module):
         return x.view(n, length, self.n_heads, width // self.n_heads).transpose(1, 2)
 
     def project(self, context):
-        """Keys and values of a context ``(n_context, n_tokens, width)``: once per galaxy."""
+        """Project context ``(n_context, n_tokens, width)`` to keys and values: once per galaxy."""
         key, value = self.key_value(context).chunk(2, dim=-1)
         return self._heads(key), self._heads(value)
 
     def forward(self, x, key_value=None):
-        """``x`` (n, length, width); a cross-attention gets ``key_value`` from `project`.
+        """Return ``x`` (n, length, width); a cross-attention gets ``key_value`` from `project`.
 
         Keys and values may have fewer rows than ``x``, which then come galaxy by galaxy:
         candidates of one galaxy share a row.
@@ -79,13 +83,16 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Sequential):
-    """Two linear layers with a GELU between."""
+    """Two linear layers with a GELU between.
+
+    The weights that come with the package were trained with its approximation by a hyperbolic
+    tangent, which is within 5e-4 of it, a quarter of what bfloat16 rounds off at unity, and takes
+    five times as long on a processor.
+    """
 
     def __init__(self, width, ratio=4):
         hidden = int(width * ratio)
-        super().__init__(
-            nn.Linear(width, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, width)
-        )
+        super().__init__(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
 
 class Block(nn.Module):
@@ -109,7 +116,7 @@ class Block(nn.Module):
         self.table = nn.Parameter(torch.zeros(3 * self.n_branches, width)) if modulated else None
 
     def forward(self, x, *, modulation=None, key_value=None):
-        """``x`` (n, length, width); ``modulation`` (n, 3 * n_branches, width)."""
+        """Return ``x`` (n, length, width); ``modulation`` (n or 1, 3 * n_branches, width)."""
         branches = [self.attention]
         if self.cross_attention is not None:
             branches.append(lambda y: self.cross_attention(y, key_value))
@@ -121,5 +128,13 @@ class Block(nn.Module):
         parts = (modulation + self.table)[:, :, None].unbind(dim=1)
         for i, (norm, branch) in enumerate(zip(self.norms, branches, strict=True)):
             shift, scale, gate = parts[3 * i : 3 * i + 3]
-            x = x + gate * branch(torch.addcmul(shift, norm(x), 1.0 + scale))
+            x = torch.addcmul(x, gate, branch(_modulated(norm, x, shift, scale)).to(x))
         return x
+
+
+def _modulated(norm, x, shift, scale):
+    """Normalise ``x``, scale and shift it: in one pass where all rows share the noise level."""
+    if len(scale) > 1:
+        return torch.addcmul(shift, norm(x), 1.0 + scale)
+    shape = norm.normalized_shape
+    return nn.functional.layer_norm(x, shape, 1.0 + scale.view(-1), shift.view(-1), norm.eps)

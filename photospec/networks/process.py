@@ -5,10 +5,11 @@ project's own (Karras et al. 2022, arXiv:2206.00364); ``epsilon`` on the ``cosin
 ``linear`` schedule with uniform times is what the published method trains.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 
+from photospec.config import setting, validate
 from photospec.errors import InputError
 from photospec.networks.denoiser import PARAMETRISATIONS
 from photospec.networks.scaling import SPECTRAL_SCALINGS
@@ -29,57 +30,45 @@ NOISE_SCHEDULES = {
 _BOUNDS = {"epsilon": (-30.0, 30.0)}
 
 
-def _help(default, text, **limits):
-    return field(default=default, metadata={"help": text, **limits})
-
-
 @dataclass(frozen=True)
 class Process:
     """How spectra are scaled and noised, and what the network answers."""
 
-    parametrisation: str = _help(
+    parametrisation: str = setting(
         "edm",
         "What the network answers, which also weights the noise levels: edm and v have a target\n"
         "of unit variance at each of them; epsilon, the noise, is the published one.",
         choices=tuple(PARAMETRISATIONS),
     )
-    schedule: str = _help(
+    schedule: str = setting(
         "edm",
         "Noise levels: edm, drawn log-normally; cosine and linear as published, at uniform times.",
         choices=tuple(NOISE_SCHEDULES),
     )
-    spectral_scaling: str = _help(
+    spectral_scaling: str = setting(
         "log",
         "Of relative fluxes before they are standardised; none and arcsinh allow negative ones.",
         choices=tuple(SPECTRAL_SCALINGS),
     )
-    condition_dropout: float = _help(
+    condition_dropout: float = setting(
         0.0,
         "Part of the galaxies whose image is hidden in training, so that samples can be guided\n"
         "(classifier-free guidance, arXiv:2207.12598; 0.1 is usual); 0 hides none.",
         min=0,
         max=0.9,
     )
-    max_augmentation: float = _help(
+    max_augmentation: float = setting(
         0.1,
         "Super-resolution: largest noise put on the base spectrum in training, and told, in\n"
         "standard deviations (arXiv:2106.15282); 0 puts none, as published.",
         min=0,
     )
-    inference_augmentation: float = _help(
+    inference_augmentation: float = setting(
         0.02, "Super-resolution: that noise in prediction.", min=0
     )
 
     def __post_init__(self):
-        for name, known in (
-            ("parametrisation", PARAMETRISATIONS),
-            ("schedule", NOISE_SCHEDULES),
-            ("spectral_scaling", SPECTRAL_SCALINGS),
-        ):
-            if getattr(self, name) not in known:
-                raise InputError(
-                    f"{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}"
-                )
+        validate(self)
         if self.inference_augmentation > self.max_augmentation:
             raise InputError(
                 f"inference_augmentation: expected at most max_augmentation = "
@@ -87,7 +76,7 @@ class Process:
             )
 
     def noise_schedule(self):
-        """The `Schedule` of that name."""
+        """Return the `Schedule` of that name."""
         return NOISE_SCHEDULES[self.schedule]
 
     @property
@@ -96,7 +85,7 @@ class Process:
         return _BOUNDS.get(self.parametrisation)
 
     def draw_times(self, n, generator, log_noise):
-        """Times of `n` training examples; ``log_noise`` is mean and std of log sigma (edm)."""
+        """Draw times of `n` training examples; ``log_noise`` is mean and std of log sigma (edm)."""
         if self.schedule == "edm":
             return self.noise_schedule().draw_times(n, generator, *log_noise)
         # Independent of each other, as published, and so of how a batch is shared out.

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass, field
 
+from photospec.config import setting, validate
 from photospec.errors import InputError
 from photospec.networks.contrastive import ContrastiveNetwork
 from photospec.networks.process import Process
@@ -12,15 +13,8 @@ from photospec.networks.stage import BaseStage, SuperResolutionStage
 __all__ = ["STAGES", "ContrastiveSize", "EncoderSize", "StageSize", "TransformerSize", "build"]
 
 STAGES = ("contrastive", "base", "super-resolution")
-
-
-def _help(default, text, least=1):
-    metadata = {"help": text}
-    # A flag is a number to Python, but not one with limits.
-    return field(
-        default=default,
-        metadata=metadata if isinstance(default, bool) else metadata | {"min": least},
-    )
+# Far above any use: what a file claims beyond is no size of a network.
+WIDEST, DEEPEST, MOST = 100_000, 1000, 10_000
 
 
 def _check_divides(whole, part, name, whole_name):
@@ -32,16 +26,21 @@ def _check_divides(whole, part, name, whole_name):
 class EncoderSize:
     """Image encoder; see `photospec.networks.image_encoder.ImageEncoder`."""
 
-    width: int = _help(224, "Width of the tokens.")
-    depth: int = _help(1, "Transformer blocks over the image tokens.", 0)
-    n_heads: int = _help(7, "Attention heads; divides the width.")
-    patch_size: int = _help(8, "Edge of an image patch in pixels; divides the image size.")
-    n_summary: int = _help(4, "Tokens made from aperture photometry; 0 leaves them out.", 0)
-    use_patches: bool = _help(True, "Whether image patches are tokens.")
-    ratio: int = _help(3, "Feed-forward width over token width.")
-    masked_bands: bool = _help(False, "Whether bands of an image may be missing.")
+    width: int = setting(224, "Width of the tokens.", min=1, max=WIDEST)
+    depth: int = setting(1, "Transformer blocks over the image tokens.", min=0, max=DEEPEST)
+    n_heads: int = setting(7, "Attention heads; divides the width.", min=1, max=WIDEST)
+    patch_size: int = setting(
+        8, "Edge of an image patch in pixels; divides the image size.", min=1, max=MOST
+    )
+    n_summary: int = setting(
+        4, "Tokens made from aperture photometry; 0 leaves them out.", min=0, max=MOST
+    )
+    use_patches: bool = setting(True, "Whether image patches are tokens.")
+    ratio: int = setting(3, "Feed-forward width over token width.", min=1, max=DEEPEST)
+    masked_bands: bool = setting(False, "Whether bands of an image may be missing.")
 
     def __post_init__(self):
+        validate(self)
         _check_divides(self.width, self.n_heads, "n_heads", "width")
         if not (self.n_summary or self.use_patches):
             raise InputError("n_summary: expected tokens of some kind, got 0 and no use_patches")
@@ -51,15 +50,21 @@ class EncoderSize:
 class TransformerSize:
     """Transformer over patches of a spectrum."""
 
-    width: int = _help(224, "Width of the tokens.")
-    depth: int = _help(6, "Transformer blocks.")
-    n_heads: int = _help(7, "Attention heads; divides the width.")
-    patch_size: int = _help(16, "Samples of the spectrum per token.")
-    halo: int = _help(8, "Samples of each neighbour that a token sees too.", 0)
-    ratio: int = _help(3, "Feed-forward width over token width.")
+    width: int = setting(224, "Width of the tokens.", min=1, max=WIDEST)
+    depth: int = setting(6, "Transformer blocks.", min=1, max=DEEPEST)
+    n_heads: int = setting(7, "Attention heads; divides the width.", min=1, max=WIDEST)
+    patch_size: int = setting(16, "Samples of the spectrum per token.", min=1, max=MOST)
+    halo: int = setting(8, "Samples of each neighbour that a token sees too.", min=0, max=MOST)
+    ratio: int = setting(3, "Feed-forward width over token width.", min=1, max=DEEPEST)
 
     def __post_init__(self):
+        validate(self)
         _check_divides(self.width, self.n_heads, "n_heads", "width")
+
+    @property
+    def least_numbers(self):
+        """How many numbers the weights hold at least: those of the feed-forward layers."""
+        return 2 * self.depth * self.ratio * self.width**2
 
 
 @dataclass(frozen=True)
@@ -68,19 +73,22 @@ class StageSize:
 
     image: EncoderSize = EncoderSize()
     network: TransformerSize = TransformerSize()
-    redshift: bool = _help(
+    redshift: bool = setting(
         False, "Draw a candidate's redshift first and tell tokens their rest wavelength."
     )
-    n_templates: int = _help(
-        0, "Rest-frame templates that tokens measure and answer with; needs redshift.", 0
+    n_templates: int = setting(
+        0,
+        "Rest-frame templates that tokens measure and answer with; needs redshift.",
+        min=0,
+        max=MOST,
     )
-    max_redshift: float = field(
-        default=MAX_REDSHIFT,
-        metadata={"help": "Redshifts are drawn between zero and this.", "min": 0.01, "max": 5.0},
+    max_redshift: float = setting(
+        MAX_REDSHIFT, "Redshifts are drawn between zero and this.", min=0.01, max=5.0
     )
     process: Process = field(default_factory=Process)
 
     def __post_init__(self):
+        validate(self)
         if self.image.width != self.network.width:
             raise InputError(
                 "width: expected the same in image and network, got "
@@ -94,21 +102,19 @@ class StageSize:
 class ContrastiveSize:
     """Contrastive network."""
 
-    embedding_size: int = _help(128, "Dimension of the embeddings.")
-    spectral_scaling: str = field(
-        default="log",
-        kw_only=True,
-        metadata={
-            "help": "Of relative fluxes before they are standardised.",
-            "choices": tuple(SPECTRAL_SCALINGS),
-        },
-    )
+    embedding_size: int = setting(128, "Dimension of the embeddings.", min=1, max=WIDEST)
     image: EncoderSize = EncoderSize(width=128, depth=2, n_heads=4)
     spectrum: TransformerSize = TransformerSize(
         width=128, depth=3, n_heads=4, patch_size=60, halo=10
     )
+    spectral_scaling: str = setting(
+        "log",
+        "Of relative fluxes before they are standardised.",
+        choices=tuple(SPECTRAL_SCALINGS),
+    )
 
     def __post_init__(self):
+        validate(self)
         _check_divides(N_FINE, self.spectrum.patch_size, "patch_size", "number of samples")
 
 
@@ -130,7 +136,7 @@ _MODULES = {
 
 
 def build(stage, size, *, n_bands, image_size, pixel_scale):
-    """A stage's module with random weights.
+    """Build a stage's module with random weights.
 
     Parameters
     ----------

@@ -128,7 +128,9 @@ class SpectrumTransformer(nn.Module):
         return Condition(key_values, low_resolution, augmentation, redshift, templates)
 
     def _rest_features(self, redshift):
-        """Sines and cosines ``(n, n_tokens, _N_REST)`` of the tokens' log rest wavelength."""
+        """Return the sines and cosines ``(n, n_tokens, _N_REST)`` of the tokens' log rest
+        wavelength.
+        """
         rest = self.log_wavelength - torch.log1p(redshift.float())[:, None]
         # About the middle of the range, so that the longest period is not folded.
         rest = rest - self.log_wavelength.mean()
@@ -142,7 +144,7 @@ class SpectrumTransformer(nn.Module):
         return split_patches(x, self.patch_size, self.halo)
 
     def _inner(self, patches):
-        """Channels apart and halos off: ``(n, n_tokens, patch_size, n_channels)``."""
+        """Take channels apart and halos off: ``(n, n_tokens, patch_size, n_channels)``."""
         seen = self.patch_size + 2 * self.halo
         inner = patches.unflatten(2, (-1, seen))[..., self.halo : self.halo + self.patch_size]
         return inner.transpose(2, 3)
@@ -154,15 +156,17 @@ class SpectrumTransformer(nn.Module):
         ----------
         x : tensor (n, length)
         level : tensor (n,)
-            Noise level as the parametrisation presents it (for EDM, ``log(sigma) / 4``).
+            Noise level as the parametrisation presents it (for EDM, ``log(sigma) / 4``). Where it
+            is one number in memory, expanded, its modulation is made once.
         condition : Condition
             For ``n_galaxies`` dividing ``n``: galaxy by galaxy, candidates inside.
         """
         patches = self._patches(x)
-        embedded = nn.functional.silu(self.level(fourier_features(level, 128)))
+        embedded = nn.functional.silu(self.level(fourier_features(_once(level), 128)))
         if self.augmentation is not None:
             patches = torch.cat([patches, self._patches(condition.low_resolution)], dim=-1)
-            embedded = embedded + self.augmentation(fourier_features(condition.augmentation, 128))
+            augmentation = fourier_features(_once(condition.augmentation), 128)
+            embedded = embedded + self.augmentation(augmentation)
         tokens = self.embed(patches) + self.position
         if self.templates is not None:
             tokens = tokens + self.templates.tokens(condition.templates, self._inner(patches))
@@ -176,3 +180,8 @@ class SpectrumTransformer(nn.Module):
         if self.templates is not None:
             answer = answer + self.templates.patches(condition.templates, tokens).float()
         return answer.flatten(1)[:, : self.length]
+
+
+def _once(levels):
+    """The first of noise levels ``(n,)`` that are one number in memory; else all."""
+    return levels[:1] if levels.stride(0) == 0 else levels

@@ -7,27 +7,14 @@ the rooms below, which import it, through the entry point ``published`` in ``pyp
 a name is asked for that they do not know.
 """
 
-from importlib import import_module
-
 from photospec.training.extensions import (
     CONVERTERS,
     SETTINGS_READERS,
     register_architecture,
     register_preset,
 )
+from photospec.utils.optional import lazy_names
 from photospec.weights import register_weight_format
-
-__all__ = [
-    "PublishedCascade",
-    "PublishedContrastive",
-    "PublishedDenoiser",
-    "convert_published",
-    "load_contrastive",
-    "load_denoiser",
-    "load_spectrograph",
-    "read_checkpoint",
-    "read_published",
-]
 
 # Addresses, not objects: training needs packages that predicting does not.
 register_weight_format("photospec-published-1", "photospec.published.spectrograph:PublishedConfig")
@@ -41,7 +28,7 @@ register_preset("published", "photospec.published.config:published_preset")
 SETTINGS_READERS.register("published", "photospec.published.settings:read_published")
 CONVERTERS.register("published", "photospec.published.data_folder:convert_published")
 
-_LAZY = {
+_HOMES = {
     "PublishedCascade": "cascade",
     "PublishedContrastive": "contrastive",
     "PublishedDenoiser": "denoiser",
@@ -53,12 +40,4 @@ _LAZY = {
     "read_published": "settings",
 }
 
-
-def __getattr__(name):
-    if name in _LAZY:
-        return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOMES)

@@ -80,7 +80,7 @@ def _refusal(message):
 
 
 def select_weights(content, name="state_dict"):
-    """The weights in what a checkpoint holds; see `read_checkpoint`.
+    """Return the weights in what a checkpoint holds; see `read_checkpoint`.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def select_weights(content, name="state_dict"):
     return {key: torch.as_tensor(value) for key, value in content.items()}
 
 
-def load_checked(module, state_dict, name, hint="it may come from other settings"):
+def load_checked(module, state_dict, name):
     """Load `state_dict` into `module`, or say in one line what does not fit.
 
     Raises
@@ -128,7 +128,7 @@ def load_checked(module, state_dict, name, hint="it may come from other settings
             more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
             raise InputError(
                 f"{name}: expected the {len(expected)} entries of its network, got "
-                f"{len(state_dict)}, {what} {keys[0]}{more}; {hint}"
+                f"{len(state_dict)}, {what} {keys[0]}{more}; it may come from other settings"
             )
     for key, value in state_dict.items():
         if not torch.isfinite(value).all():

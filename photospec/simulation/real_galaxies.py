@@ -19,11 +19,11 @@ from astropy.table import Table
 from scipy.spatial import cKDTree
 
 from photospec.config import to_dict
+from photospec.dust import galactic_transmission
 from photospec.errors import InputError
 from photospec.pairs import PairsWriter
 from photospec.photometry.filters import band_weights
 from photospec.simulation.galaxies.cosmology import luminosity_distance
-from photospec.simulation.galaxies.dust import galactic_transmission
 from photospec.simulation.galaxies.gas import halpha_continuum, line_index
 from photospec.simulation.galaxies.photometry import LUMINOSITY_TO_FLUX
 from photospec.simulation.galaxies.population import draw_galaxies
@@ -131,7 +131,15 @@ class RealGalaxies:
         return cls(*map(np.concatenate, columns))
 
     @classmethod
-    def read(cls, path, *, rows=slice(None), redshift_range=(0.01, 0.5), r_range=(13.5, 20.5)):
+    def read(
+        cls,
+        path,
+        *,
+        rows=slice(None),
+        redshift_range=(0.01, 0.5),
+        r_range=(13.5, 20.5),
+        zero_points=(0.0,) * 5,
+    ):
         """Read a table with ``u_maggies`` to ``z_maggies``, ``redshift``, perhaps ``subclass``.
 
         Parameters
@@ -142,14 +150,22 @@ class RealGalaxies:
             Which rows of the table, such as ``slice(0, None, 2)``, to keep the others for tests.
         redshift_range, r_range : tuple of float
             Galaxies beyond are left out, and those without a positive flux in each band.
+        zero_points : tuple of float (5,)
+            Mag to add to u, g, r, i and z: what brings the catalogue to the zero points of the
+            images that are asked about later.
 
         Returns
         -------
         RealGalaxies
         """
+        if np.shape(zero_points) != (5,) or not np.isfinite(zero_points).all():
+            raise InputError(
+                f"zero_points: expected magnitudes of u, g, r, i and z, got {zero_points!r}"
+            )
         try:
             table = Table.read(path)[rows]
             flux = np.stack([np.asarray(table[f"{b}_maggies"], float) for b in _BANDS], axis=1)
+            flux = flux * 10 ** (-0.4 * np.asarray(zero_points, float))
             z = np.asarray(table["redshift"], float)
         except (KeyError, OSError, ValueError, TypeError) as error:
             raise InputError(
@@ -332,7 +348,8 @@ def _render(real, galaxies, survey, rng, rendering, noise):
         scene = replace(scene, galaxy_density=0.0, star_density=0.0, merger_fraction=0.0)
     wavelength = np.ascontiguousarray(spectra.wavelength, float)
     if survey.galactic_extinction:
-        through = galactic_transmission(wavelength, galaxies.galactic_ebv).astype(np.float32)
+        through = galactic_transmission(wavelength, galaxies.galactic_ebv)
+        through = through.astype(np.float32)
         spectra = replace(spectra, bulge=spectra.bulge * through, disk=spectra.disk * through)
     weights = band_weights(wavelength, responses)[0].astype(np.float32)
     totals = np.stack([spectra.bulge @ weights, spectra.disk @ weights])

@@ -15,7 +15,7 @@ from typing import Self
 
 import numpy as np
 
-from photospec.config import read_toml, setting, write_toml
+from photospec.config import read_toml, setting, whole_number, write_toml
 from photospec.dust import response_extinction
 from photospec.errors import InputError
 from photospec.photometry.filters import effective_wavelength, load_band
@@ -27,11 +27,12 @@ from photospec.simulation.instrument.psf import PsfConfig
 from photospec.simulation.instrument.scene import SceneConfig
 from photospec.simulation.pairs import BLOCK, SimulatedPairs, simulate_block
 from photospec.spectrum.wavelengths import WAVELENGTH
+from photospec.utils.registry import Registry
 
 __all__ = ["SURVEYS", "Survey", "register_survey"]
 
-#: Registered surveys by name, in the order of registration.
-SURVEYS = {}
+#: Registered surveys by name; `register_survey` adds to them.
+SURVEYS = Registry("survey")
 
 # Keys of older survey files.
 _RENAMED = {"frost_scatter": "quiescent_ssfr_scatter"}
@@ -88,8 +89,7 @@ class Survey:
     spectrograph: InstrumentConfig = field(default_factory=InstrumentConfig)
 
     def __post_init__(self):
-        if not isinstance(self.seed, int | np.integer) or self.seed < 0:
-            raise InputError(f"seed: expected an integer of at least 0, got {self.seed!r}")
+        whole_number("seed", self.seed, 0)
         _check_bands(self)
         if self.sky_frames and abs(self.pixel_scale / 0.396 - 1) > 0.01:
             raise InputError(
@@ -140,12 +140,7 @@ class Survey:
         >>> Survey.named("lsst").bands
         ('u', 'g', 'r', 'i', 'z', 'y')
         """
-        if name not in SURVEYS:
-            raise InputError(
-                f"survey: expected one of {', '.join(SURVEYS)}, got {name!r}; is it misspelt, or "
-                "not registered yet?"
-            )
-        return replace(SURVEYS[name], seed=seed)
+        return replace(SURVEYS.get(name), seed=seed)
 
     @classmethod
     def sdss_main(cls, seed: int = 0) -> Self:
@@ -236,11 +231,7 @@ class Survey:
         SimulatedPairs
             Galaxies start to start + n - 1.
         """
-        whole = all(isinstance(value, int | np.integer) for value in (n, start))
-        if not whole or n < 1 or start < 0:
-            raise InputError(
-                f"n, start: expected whole numbers n >= 1 and start >= 0, got {n!r} and {start!r}"
-            )
+        n, start = whole_number("n", n, 1), whole_number("start", start, 0)
         blocks = range(start // BLOCK, (start + n - 1) // BLOCK + 1)
         pairs = SimulatedPairs.concatenate([simulate_block(self, b, indices) for b in blocks])
         first = start - blocks[0] * BLOCK
@@ -284,11 +275,7 @@ def register_survey(survey: Survey, *, overwrite: bool = False) -> Survey:
             f"name: expected letters, digits and underscores, got {survey.name!r}; a name with a "
             "dot or a slash is taken for a file"
         )
-    if survey.name in SURVEYS and not overwrite:
-        raise InputError(
-            f"name: expected a new name, got {survey.name!r} which is registered; pass overwrite"
-        )
-    SURVEYS[survey.name] = survey
+    SURVEYS.register(survey.name, survey, overwrite=overwrite)
     return survey
 
 
@@ -318,7 +305,10 @@ def _check_bands(survey):
             )
     low, high = OBSERVED_WAVELENGTH[0], OBSERVED_WAVELENGTH[-1]
     for response in survey.responses:
-        band = load_band(response)
+        try:
+            band = load_band(response)
+        except InputError as error:
+            raise InputError(str(error).replace("bands:", "responses:", 1)) from None
         seen = (band.wavelength > low) & (band.wavelength < high)
         share = np.trapezoid(band.response * seen, band.wavelength)
         share /= np.trapezoid(band.response, band.wavelength)

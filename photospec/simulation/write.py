@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from photospec.config import to_dict
+from photospec.config import to_dict, whole_number
 from photospec.errors import InputError
 from photospec.pairs import PairsWriter
 from photospec.simulation.pairs import BLOCK, simulate_block
@@ -29,7 +29,7 @@ def _work(survey, block, indices):
 
 
 def _pack(batch):
-    """What goes through the pipe and to disk."""
+    """Return what goes through the pipe and to disk."""
     return {
         "image": batch.image,
         "flux": batch.flux,
@@ -61,7 +61,7 @@ def _cut(packed, first, last):
 
 
 def _blocks(survey, indices, blocks, n_processes):
-    """Packed blocks in order; from this process or from others."""
+    """Yield packed blocks in order; from this process or from others."""
     n_processes = min(n_processes, len(blocks))
     if n_processes <= 1:
         for block in blocks:
@@ -143,8 +143,7 @@ def simulate_pairs(
     survey = Survey.sdss_main() if survey is None else survey
     path = Path(path)
     for name, value in (("n", n), ("n_processes", n_processes)):
-        if not isinstance(value, int | np.integer) or value < 1:
-            raise InputError(f"{name}: expected a whole number of at least 1, got {value!r}")
+        whole_number(name, value, 1)
     if resume and overwrite:
         raise InputError("resume, overwrite: expected at most one of them; they contradict")
     if not path.parent.is_dir():

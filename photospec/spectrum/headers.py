@@ -11,7 +11,14 @@ from astropy import units as u
 
 from photospec.errors import InputError
 
-__all__ = ["FLUX_UNIT", "angstrom_for_ampere", "parse_unit", "spectral_frame", "wavelength_medium"]
+__all__ = [
+    "FLUX_UNIT",
+    "angstrom_for_ampere",
+    "given_unit",
+    "parse_unit",
+    "spectral_frame",
+    "wavelength_medium",
+]
 
 #: Unit of flux density in all arrays.
 FLUX_UNIT = u.Unit(1e-17 * u.erg / (u.s * u.cm**2 * u.AA))
@@ -25,6 +32,11 @@ _SPELLINGS = (
     (re.compile(r"(?i)(?<![a-z])sec(?:onds?)?(?![a-z])"), "s"),
     (re.compile(r"(?i)(?<![a-z])counts?(?![a-z])"), "ct"),
     (re.compile(r"^10([-+]\d+)(?=\s)"), r"10**(\1)"),  # "10-17 erg/..."
+    (re.compile(r"^([\d.]+)[dD]([-+]?\d+)"), r"\1e\2"),  # as Fortran writes numbers
+    # Names of synphot (STScI).
+    (re.compile(r"(?i)(?<![a-z])flam(?![a-z])"), "erg/(s cm2 Angstrom)"),
+    (re.compile(r"(?i)(?<![a-z])fnu(?![a-z])"), "erg/(s cm2 Hz)"),
+    (re.compile(r"(?i)(?<![a-z])photlam(?![a-z])"), "photon/(s cm2 Angstrom)"),
 )
 _LOGARITHM = re.compile(r"(?i)^\s*(?:log10|log|lg|dex)\s*[(\[]?\s*(.*?)\s*[)\]]?\s*$")
 _NO_UNIT = {"", "none", "null", "n/a", "unitless", "dimensionless", "unknown"}
@@ -108,9 +120,54 @@ def angstrom_for_ampere(unit):
     changed = u.CompositeUnit(
         unit.scale, [u.AA if base is u.A else base for base in unit.bases], unit.powers
     )
-    if any(changed.is_equivalent(FLUX_UNIT**power) for power in (1, 2, -2, -1)):
+    densities = (FLUX_UNIT, u.photon / (u.s * u.cm**2 * u.AA))
+    if any(changed.is_equivalent(flux**power) for flux in densities for power in (1, 2, -2, -1)):
         return changed
     return unit
+
+
+def given_unit(unit, kind, argument):
+    """Check the unit that a caller gives for flux densities or the spectral axis.
+
+    Parameters
+    ----------
+    unit : str, Unit or None
+    kind : {"flux", "axis"}
+    argument : str
+        Name of the argument for the error.
+
+    Returns
+    -------
+    astropy.units.UnitBase or None
+        None where none is given.
+
+    Raises
+    ------
+    InputError
+        If it is no unit, or not one of that kind.
+
+    Examples
+    --------
+    >>> from photospec.spectrum.headers import given_unit
+    >>> given_unit("mJy", "flux", "flux_unit")
+    Unit("mJy")
+    """
+    if unit is None:
+        return None
+    parsed = unit if isinstance(unit, u.UnitBase) else parse_unit(unit, argument)
+    if kind == "flux":
+        fits, expected = FLUX_UNIT, "a flux density such as erg/s/cm2/Angstrom or Jy"
+        equivalent = u.spectral_density(1 * u.AA)
+    else:
+        fits, expected = u.AA, "a unit of wavelength, frequency or energy such as nm"
+        equivalent = u.spectral()
+    # Axes may be logarithms.
+    physical = parsed.physical_unit if isinstance(parsed, u.DexUnit) else parsed
+    if isinstance(physical, u.function.FunctionUnitBase) or not (
+        physical is not None and physical.is_equivalent(fits, equivalent)
+    ):
+        raise InputError(f"{argument}: expected {expected}, got {str(unit)!r}")
+    return parsed
 
 
 # Cards whose value begins with "air" or "vac".

@@ -14,7 +14,7 @@ from specutils import Spectrum, SpectrumCollection, SpectrumList
 from photospec.errors import InputError, PhotospecError
 from photospec.spectrum.arrays import to_arrays
 from photospec.spectrum.formats import GivenUnits, image_spectrum, known_kind, table_spectrum
-from photospec.spectrum.headers import parse_unit
+from photospec.spectrum.headers import given_unit
 from photospec.spectrum.own_files import is_own, own_hdus, own_spectrum
 from photospec.spectrum.text import text_spectrum
 from photospec.utils.files import replacing
@@ -63,7 +63,7 @@ def read_spectrum(
     ------
     InputError
         If the file is not there, damaged, holds no spectrum, contradicts itself or the units given,
-        or says no units and none are given.
+        or says no units and none are given; if those given are not of a spectrum.
 
     Examples
     --------
@@ -84,8 +84,8 @@ def read_spectrum(
             f"wavelength_medium: expected 'air' or 'vacuum', got {wavelength_medium!r}"
         )
     units = GivenUnits(
-        flux=_given_unit(flux_unit, "flux_unit"),
-        axis=_given_unit(wavelength_unit, "wavelength_unit"),
+        flux=given_unit(flux_unit, "flux", "flux_unit"),
+        axis=given_unit(wavelength_unit, "axis", "wavelength_unit"),
     )
     try:
         with reading(path, "a spectrum"), warnings.catch_warnings():
@@ -100,15 +100,6 @@ def read_spectrum(
         if wavelength_medium is not None:
             spectrum.meta["wavelength_medium"] = wavelength_medium
     return found
-
-
-def _given_unit(unit, argument):
-    if unit is None or isinstance(unit, u.UnitBase):
-        return unit
-    parsed = parse_unit(unit, argument)
-    if parsed is None:
-        raise InputError(f"{argument}: expected a unit, got {unit!r}")
-    return parsed
 
 
 def _read(path, units):
@@ -135,7 +126,7 @@ def _read(path, units):
 
 
 def _by_survey(path, hdus):
-    """Spectra from a FITS file of a format that is known; None if it is of none."""
+    """Read spectra from a FITS file of a format that is known; None if it is of none."""
     if is_own(hdus):
         return own_spectrum(hdus)
     found = known_kind(hdus)
@@ -143,7 +134,7 @@ def _by_survey(path, hdus):
 
 
 def _by_names(hdus, units):
-    """Spectra from the tables whose columns are named, or from an image; None if neither."""
+    """Read spectra from the tables whose columns are named, or from an image; None if neither."""
     spectra = []
     for hdu in hdus:
         if isinstance(hdu, fits.BinTableHDU | fits.TableHDU) and hdu.name not in _NO_SCIENCE:
@@ -162,7 +153,9 @@ def _is_fits(path):
 
 
 def _specific_formats(path):
-    """Formats of specutils, with the class to read, that fit a file for more than its suffix."""
+    """Return formats of specutils, with the class to read, that fit a file for more than its
+    suffix.
+    """
     kinds = []
     for cls in (Spectrum, SpectrumList):
         for name in registry.identify_format("read", cls, str(path), None, (), {}):
@@ -172,7 +165,7 @@ def _specific_formats(path):
 
 
 def _by_specutils(path, kinds):
-    """Spectra from the first reader of specutils that does not fail; None if none is given."""
+    """Read spectra by the first reader of specutils that does not fail; None if none is given."""
     reasons = []
     for cls, name in kinds:
         try:
@@ -191,7 +184,7 @@ def _by_specutils(path, kinds):
 
 
 def _as_spectrum(found):
-    """One Spectrum, or a list of several: science spectra only."""
+    """Return one Spectrum, or a list of several: science spectra only."""
     if isinstance(found, Spectrum):
         return found
     if isinstance(found, SpectrumCollection):

@@ -6,12 +6,10 @@ long runs. `predict_partition` is the function that does the work, for use by ha
 ``map_partitions``.
 """
 
-from importlib import import_module
-
-from photospec.utils.optional import optional_imports
+from photospec.utils.optional import lazy_names
 
 # Loaded on first use: LSDB and distributed cost seconds.
-_LAZY = {
+_HOMES = {
     "FileSource": "sources",
     "FrameSource": "sources",
     "HatsSource": "sources",
@@ -26,15 +24,5 @@ _LAZY = {
     "predict_partition": "partition",
     "run_survey": "run",
 }
-__all__ = sorted(_LAZY)  # noqa: PLE0605
 
-
-def __getattr__(name):
-    if name in _LAZY:
-        with optional_imports():
-            return getattr(import_module(f"photospec.survey.{_LAZY[name]}"), name)
-    raise AttributeError(f"module 'photospec.survey' has no attribute {name!r}")
-
-
-def __dir__():
-    return __all__
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOMES)

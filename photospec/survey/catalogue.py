@@ -27,6 +27,7 @@ from photospec.survey.sources import (
     ParquetSource,
     ZarrSource,
     find_fields,
+    holds_fields,
     identifier_column,
     open_zarr,
 )
@@ -207,7 +208,7 @@ def open_catalogue(
     path : path-like
         A HATS catalogue; a Parquet file or folder of them; a pairs file; a Zarr group laid out
         as one; a file or folder of the Multimodal Universe (HDF5); a folder of FITS cutouts; or,
-        with `positions`, a folder of SDSS frames or of cutouts.
+        with `positions`, a folder of SDSS frames, of bricks of the Legacy Surveys, or of cutouts.
     positions : path-like, optional
         Table with columns ``ra`` and ``dec`` (degrees) and the names of the images, in the
         first of ``image``, ``identifier``, ``name``, ``id``, ``objid`` there is.
@@ -253,7 +254,7 @@ def open_catalogue(
         return _from_multimodal(path, rows)
     if path.is_file():
         return _from_pairs(path, rows)
-    if positions is not None and any(path.glob("**/frame-*.fits*")):
+    if positions is not None and holds_fields(path):
         return _from_frames(path, positions, rows)
     return _from_folder(path, positions, rows)
 
@@ -375,7 +376,7 @@ def _source(path, identifier, images, columns, schema, told):
             return MultimodalSource(where, identifier)
         if place.is_file():
             return PairsSource(where, identifier)
-        if any(place.glob("**/frame-*.fits*")):
+        if holds_fields(place):
             return FrameSource(where)
         return FileSource(where, identifier)
     column = images or "pixels"

@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+import signal
 from importlib.metadata import version
 from importlib.util import find_spec
+from multiprocessing import resource_tracker
 
 from photospec.errors import InputError, PhotospecError
 from photospec.utils.memory import keep_freed_memory
@@ -54,7 +56,7 @@ class Connected:
 
     def __init__(self, client, scheduler, n_workers, say):
         self.given, self.scheduler, self.n_workers, self.say = client, scheduler, n_workers, say
-        self.cluster = self.client = None
+        self.loop = self.cluster = self.client = None
 
     def __enter__(self):
         import dask
@@ -75,9 +77,11 @@ class Connected:
             n = self.n_workers or len(os.sched_getaffinity(0))
             # One thread each: numbers depend on how many threads add them up, and images are
             # many, so that nothing is gained by sharing one among threads.
+            self.loop = _undisturbed_loop()
             try:
                 with dask.config.set(_SELDOM):
                     self.cluster = LocalCluster(
+                        loop=self.loop.loop,
                         n_workers=n,
                         threads_per_worker=1,
                         host="127.0.0.1",
@@ -102,6 +106,27 @@ class Connected:
                     one.close(timeout=10)
                 except (OSError, TimeoutError):
                     pass
+        if self.loop is not None:
+            self.loop.stop(timeout=10)
+
+
+def _undisturbed_loop():
+    """Start the thread that starts workers, so that Ctrl-C reaches this process alone.
+
+    A terminal sends it to workers too, each of which would print a traceback. What signals a
+    thread blocks, the processes that it starts block from their first instruction.
+    """
+    from distributed.utils import LoopRunner
+
+    # What starts it unblocks the signal in the thread that does.
+    resource_tracker.ensure_running()
+    runner = LoopRunner()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        runner.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return runner
 
 
 def worker_state(read, arguments):

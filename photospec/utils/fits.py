@@ -1,4 +1,4 @@
-"""The one door for FITS files."""
+"""Open FITS files of others, whole or damaged, without taking more memory than is allowed."""
 
 import io
 import re
@@ -20,18 +20,21 @@ _END = b"END" + b" " * 77
 _COUNTS = re.compile(rb"(NAXIS   |TFIELDS )= *0*([0-9]+)")
 
 
-def open_fits(path):
+def open_fits(path, *, load=True):
     """Open a FITS file whole into memory, or say in one line why not.
 
     Parameters
     ----------
     path : path-like
         May be compressed by gzip or bzip2.
+    load : bool
+        Whether to unpack the data. Without, compressed images are unpacked where they are looked
+        at: for a part of a large one, see ``section`` of astropy's HDUs.
 
     Returns
     -------
     astropy.io.fits.HDUList
-        Closed, with all data loaded.
+        With all data loaded, or in memory as they are in the file.
 
     Raises
     ------
@@ -59,7 +62,7 @@ def open_fits(path):
             # In memory: astropy would leave a damaged file open, and seeking in a
             # compressed stream would unpack it anew each time.
             source = unpack(path.read_bytes(), path)
-            hdus = _read_all(source)
+            hdus = _read_all(source, load)
     except InputError:
         raise
     except Exception as error:  # astropy raises many kinds on damaged files
@@ -73,26 +76,29 @@ def open_fits(path):
     return hdus
 
 
-def _read_all(source):
-    """HDUs of a file in memory, with their data; what follows the last header is left alone."""
+def _read_all(source, load):
+    """Read the HDUs of a file into memory; what follows the last header is left alone."""
     found, position = [], 0
     if not _header_at(source, position):
         raise OSError("no SIMPLE card, or a header without end")
-    with fits.open(io.BytesIO(source), memmap=False, lazy_load_hdus=True) as hdus:
-        while _header_at(source, position):
-            try:
-                hdu = hdus[len(found)]
-            except IndexError:
-                break
+    hdus = fits.open(io.BytesIO(source), memmap=False, lazy_load_hdus=True)
+    while _header_at(source, position):
+        try:
+            hdu = hdus[len(found)]
+        except IndexError:
+            break
+        if load:
             _ = hdu.data
-            found.append(hdu)
-            place = hdu.fileinfo()
-            position = place["datLoc"] + place["datSpan"]
+        found.append(hdu)
+        place = hdu.fileinfo()
+        position = place["datLoc"] + place["datSpan"]
+    if load:
+        hdus.close()
     return fits.HDUList(found)
 
 
 def _header_at(source, position):
-    """Whether a header of bounded length begins there; OSError where it declares too much."""
+    """Tell whether a header of bounded length begins there; OSError where it declares too much."""
     end = source.find(_END, position, position + LONGEST_HEADER)
     for name, number in _COUNTS.findall(source, position, max(end, position)):
         if len(number) > 3:

@@ -1,14 +1,16 @@
 """Packages that come with an extra of photospec: where one is missing, the error names the extra.
 
-Predicting needs none of them. Each is imported where it is used, inside `optional_imports`.
+Predicting needs none of them. Each is imported where it is used, inside `optional_imports`; rooms
+that need them, or other packages that take seconds to import, load their names by `lazy_names`.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 
 from photospec.errors import MissingPackageError
 
-__all__ = ["EXTRAS", "optional_imports"]
+__all__ = ["EXTRAS", "lazy_names", "optional_imports"]
 
 #: Module -> the extra that installs it; a test compares it with ``pyproject.toml``.
 EXTRAS = {
@@ -60,6 +62,40 @@ def optional_imports() -> Iterator[None]:
         if name not in EXTRAS:
             raise
         raise missing(name) from None
+
+
+def lazy_names(package, homes):
+    """Make names of a package that are loaded from its modules on first use (PEP 562).
+
+    Parameters
+    ----------
+    package : str
+        Its ``__name__``.
+    homes : dict of str
+        Name -> module that defines it, relative to the package.
+
+    Returns
+    -------
+    __getattr__ : callable
+    __dir__ : callable
+    __all__ : list of str
+
+    Examples
+    --------
+    >>> from photospec.utils.optional import lazy_names
+    >>> load, _, names = lazy_names("photospec", {"LINES": "lines"})
+    >>> names, load("LINES")["halpha"].wavelength
+    (['LINES'], 6564.614)
+    """
+    names = sorted(homes)
+
+    def load(name):
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        with optional_imports():
+            return getattr(import_module(f"{package}.{homes[name]}"), name)
+
+    return load, lambda: names, names
 
 
 def missing(name):

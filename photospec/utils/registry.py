@@ -1,4 +1,4 @@
-"""Things found by name, to which other packages can add: samplers, stages, weight formats.
+"""Things found by name, to which other packages can add: samplers, surveys, weight formats.
 
 A package adds its own by an entry point in its ``pyproject.toml``::
 
@@ -52,7 +52,7 @@ class Registry:
         self.kind = kind
         self._objects = {}
 
-    def register(self, name, obj):
+    def register(self, name, obj, *, overwrite=False):
         """Add an object.
 
         Parameters
@@ -61,13 +61,15 @@ class Registry:
         obj : object or str
             The object, or where to import it from when it is asked for, ``"module:name"``:
             so a package can register what needs an optional dependency.
+        overwrite : bool
+            Replace what has the name.
 
         Raises
         ------
         InputError
             If the name is taken by something else.
         """
-        if self._objects.get(name, obj) != obj:
+        if not overwrite and self._objects.get(name, obj) != obj:
             raise InputError(f"{self.kind}: expected a new name, got {name!r} which is registered")
         self._objects[name] = obj
 
@@ -94,6 +96,11 @@ class Registry:
             )
         found = self._objects[name]
         return pkgutil.resolve_name(found) if isinstance(found, str) else found
+
+    __getitem__ = get
+
+    def __delitem__(self, name):
+        del self._objects[name]
 
     def __contains__(self, name):
         if not isinstance(name, str):
@@ -137,7 +144,7 @@ def load_plugins():
 
 
 def _plugins():
-    """Entry points of installed packages and, in a checkout, of its ``pyproject.toml``."""
+    """Return entry points of installed packages and, in a checkout, of its ``pyproject.toml``."""
     found = {point.value: point for point in entry_points(group=GROUP)}
     if _PYPROJECT.is_file():
         project = tomllib.loads(_PYPROJECT.read_text(encoding="utf-8")).get("project", {})

@@ -219,6 +219,15 @@ def test_broad_lines_are_left_to_the_exact_path(make_galaxy, width, strength):
     assert np.isnan(_values(bulk, "halpha_broad_flux")[1])
 
 
+def test_lines_out_of_view_are_no_broad_lines(make_galaxy):
+    """H alpha lies beyond the spectrum with all of its neighbourhood: nothing is divided by 0."""
+    galaxy = make_galaxy(0.38, age=4e9, lines=1, dispersion=180, wavelength=WAVELENGTH)
+    spectra = from_arrays(WAVELENGTH, galaxy.flux.value[None], lsf=2.3)
+    table = measure_properties(spectra, method="bulk")
+    assert abs(table["redshift"][0] - 0.38) < 1e-3
+    assert np.ma.is_masked(table["halpha_flux"][0])
+
+
 @pytest.mark.parametrize("apart", [350])
 def test_two_velocity_components_are_left_to_the_exact_path(make_galaxy, apart):
     """Lines with two peaks, `apart` km/s to either side: every number is that of the exact path."""

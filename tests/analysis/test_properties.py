@@ -232,8 +232,8 @@ def test_galactic_extinction_is_taken_off(make_galaxy, table):
     [
         ({"redshift": [0.1, 0.2]}, "redshift: expected one number or 1 numbers"),
         ({"redshift": "high"}, "redshift: expected one number"),
-        ({"n_processes": 0}, "n_processes: expected a positive whole number"),
-        ({"n_processes": 1.5}, "n_processes: expected a positive whole number"),
+        ({"n_processes": 0}, "n_processes: expected a whole number of at least 1"),
+        ({"n_processes": 1.5}, "n_processes: expected a whole number of at least 1"),
         ({"redshift_range": (1, 0)}, "redshift_range: expected two increasing numbers"),
         ({"galactic_ebv": -1}, "galactic_ebv: expected no negative number"),
         ({"n_bootstrap": -1}, "n_bootstrap: expected a whole number"),

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy import units as u
 from astropy.io import fits
 from astropy.table import QTable
 
 from photospec.cli import main
-from photospec.spectrum import from_arrays, write_spectra
+from photospec.spectrum import from_arrays, vacuum_to_air, write_spectra
+from photospec.spectrum.headers import FLUX_UNIT
 
 WAVE = np.arange(4800.0, 5600.0, 2.0)
 BAD = 2  # nothing could be used
@@ -96,3 +98,43 @@ def test_files_with_spectra_on_grids_of_their_own():
     QTable(table).write("own.fits")
     assert measure("own.fits", good()) == 0
     assert list(QTable.read("t.ecsv")["file"]) == ["own.fits", "own.fits", "good.fits"]
+
+
+def text(name, flux, wave=WAVE):
+    np.savetxt(name, np.column_stack([wave, flux, 0.1 * np.abs(flux)]))
+    return name
+
+
+def test_units_that_a_text_file_leaves_out(capsys):
+    """The same galaxy in other clothes: what the options say goes to the reader."""
+    flux = 5 + np.sin(WAVE / 40)
+    per_frequency = (flux * FLUX_UNIT).to_value("mJy", u.spectral_density(WAVE * u.AA))
+    mine = text("mine.txt", flux)
+    assert measure(mine) == BAD
+    assert "flux_unit" in errors(capsys)[0]
+    given = ["--flux-unit", str(FLUX_UNIT), "--wavelength-unit", "Angstrom"]
+    assert measure(mine, *given) == 0
+    first = QTable.read("t.ecsv")
+    janskys = ["--flux-unit", "mJy", "--wavelength-unit", "nm"]
+    assert measure(text("mjy.txt", per_frequency, WAVE / 10), *janskys) == 0
+    second = QTable.read("t.ecsv")
+    in_air = vacuum_to_air(WAVE)
+    assert measure(text("air.txt", flux, in_air), *given, "--medium", "air") == 0
+    third = QTable.read("t.ecsv")
+    for table in (second, third):
+        for name in ("lick_hbeta", "lick_mgb", "hbeta_flux"):
+            assert table[name][0].value == pytest.approx(first[name][0].value, rel=1e-3), name
+    assert measure(text("wrong.txt", flux, in_air), *given) == 0
+    shifted = QTable.read("t.ecsv")["lick_hbeta"][0].value
+    assert shifted != pytest.approx(first["lick_hbeta"][0].value, rel=1e-3)
+
+
+def test_units_that_contradict_a_file_or_are_none(capsys):
+    assert measure(image("a.fits", "mJy"), "--flux-unit", "Jy") == BAD
+    (line,) = errors(capsys)
+    assert "a.fits: flux_unit" in line
+    for option, unit in (("--flux-unit", "kg"), ("--wavelength-unit", "Jy"), ("--flux-unit", "x")):
+        assert measure(good(f"g{unit}.fits"), option, unit) == BAD
+        (line,) = errors(capsys)
+        assert f"{option}: expected a" in line
+        assert f"got '{unit}'" in line

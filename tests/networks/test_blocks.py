@@ -129,7 +129,7 @@ def test_patches_overlap_by_their_halo():
 
 def test_fourier_features():
     x = torch.tensor([0.0, 0.3, 2.0])
-    features = fourier_features(x, 6, max_frequency=16.0)
+    features = fourier_features(x, 6)
     for i, frequency in enumerate((0.25, 2.0, 16.0)):
         for row, value in zip(features, x.tolist()):
             angle = 2 * math.pi * frequency * value

@@ -216,7 +216,7 @@ def test_times_are_uniform_or_log_normal():
 
 def test_bad_processes():
     for options, message in (
-        ({"schedule": "sine"}, "schedule: expected one of edm, cosine, linear, got 'sine'"),
+        ({"schedule": "sine"}, 'schedule: expected one of edm, cosine, linear, got "sine"'),
         ({"parametrisation": "x"}, "parametrisation: expected one of epsilon, v, edm"),
         ({"inference_augmentation": 0.2}, "inference_augmentation: expected at most"),
     ):

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from photospec.errors import InputError, PhotospecWarning
 from photospec.image import NANOMAGGY
-from photospec.network_input import image_seed
+from photospec.image.identity import image_seed
 from photospec.photometry.apertures import aperture_flux
 from photospec.photometry.filters import band_flux
 from photospec.published import load_spectrograph

@@ -148,11 +148,11 @@ def test_registering(toy):
         assert register_survey(toy) is toy
         assert Survey.named("toy", seed=9) == replace(toy, seed=9)
         with pytest.raises(InputError, match="'toy' which is registered"):
-            register_survey(toy)
+            register_survey(replace(toy, size=48))
         larger = register_survey(replace(toy, size=48), overwrite=True)
         assert SURVEYS["toy"] == larger
     finally:
-        SURVEYS.pop("toy", None)
+        del SURVEYS["toy"]
     with pytest.raises(InputError, match="taken for a file"):
         register_survey(replace(toy, name="toy.toml"))
     with pytest.raises(InputError, match="expected a Survey, got str"):

@@ -5,6 +5,7 @@ import pytest
 from astropy import constants
 from astropy import units as u
 from astropy.nddata import InverseVariance, StdDevUncertainty, VarianceUncertainty
+from astropy.table import MaskedColumn
 from specutils import Spectrum
 
 from photospec.errors import InputError
@@ -323,3 +324,53 @@ def test_no_spectrum():
         to_arrays(FLUX)
     with pytest.raises(InputError, match="belong together"):
         from_arrays(CENTRES, FLUX[:, :-1])
+
+
+GRID = np.arange(4000.0, 5000.0)
+SHAPE = 10 + np.sin(GRID / 30)
+
+
+@pytest.mark.parametrize("make", [np.ma.array, MaskedColumn])
+def test_masked_arrays_keep_their_masks(make):
+    hidden = np.arange(GRID.size) % 7 == 3
+    noise = np.full(SHAPE.shape, 0.1)
+    assert np.array_equal(to_arrays(from_arrays(GRID, make(SHAPE, mask=hidden))).mask[0], hidden)
+    bad = to_arrays(from_arrays(GRID, SHAPE, sigma=make(noise, mask=hidden)))
+    assert np.array_equal(bad.mask[0], hidden)
+
+
+def test_quantities_are_converted_or_refused():
+    """A number alone is in the units of the package; a Quantity says its own."""
+    plain = to_arrays(from_arrays(GRID, SHAPE, sigma=0.1 * SHAPE, lsf=1.2))
+    density = u.spectral_density(GRID * u.AA)
+    janskys = (SHAPE * FLUX_UNIT).to(u.mJy, density)
+    other = to_arrays(from_arrays(GRID / 10 * u.nm, janskys, sigma=0.1 * janskys, lsf=0.12 * u.nm))
+    for name in ("wavelength", "flux", "sigma", "lsf"):
+        np.testing.assert_allclose(getattr(other, name), getattr(plain, name), rtol=1e-6)
+    for arguments, name in (
+        ((GRID * u.kg, SHAPE), "wavelength"),
+        ((GRID, SHAPE * u.adu), "flux"),
+    ):
+        with pytest.raises(InputError, match=f"{name}: expected numbers in"):
+            from_arrays(*arguments)
+    with pytest.raises(InputError, match="sigma: expected numbers in"):
+        from_arrays(GRID, SHAPE, sigma=SHAPE * u.s)
+
+
+def test_a_masked_redshift_is_no_hint():
+    for hint in (np.ma.masked, np.ma.array([0.1], mask=[True]), MaskedColumn([0.1], mask=[True])):
+        assert to_arrays(from_arrays(GRID, SHAPE, redshift=hint)).redshift is None
+
+
+def test_marks_are_known_in_the_unit_of_the_errors():
+    """-999 is thousands of errors below zero, whatever the unit."""
+    flux = SHAPE.copy()
+    flux[10:20] = -999.0
+    unit = u.erg / (u.s * u.cm**2 * u.AA)
+    for scale, given in ((1.0, FLUX_UNIT), (1e-17, unit)):
+        spectrum = Spectrum(
+            flux=flux * scale * given,
+            spectral_axis=GRID * u.AA,
+            uncertainty=StdDevUncertainty(np.full(SHAPE.shape, 0.05) * scale * given),
+        )
+        assert np.flatnonzero(to_arrays(spectrum).mask[0]).tolist() == list(range(10, 20))

@@ -631,3 +631,16 @@ def test_dead_arms_have_no_part_in_the_mean(tmp_path, dead):
 def test_coadds_without_resolution(tmp_path):
     found = read_spectrum(save(tmp_path / "coadd.fits", *coadd(resolution=False)))
     assert to_arrays(found[0]).lsf is None
+
+
+def test_magnitudes_are_refused_in_one_line(tmp_path):
+    table = fits.table_to_hdu(Table({"wavelength": LINEAR, "flux": FLUX, "error": SIGMA}))
+    table.header.update({"TUNIT1": "Angstrom", "TUNIT2": "mag(AB)"})
+    path = save(tmp_path / "a.fits", fits.PrimaryHDU(), table)
+    refused(path, r"flux densities in flux, got the logarithmic unit mag\(AB\)")
+    cards = {"CTYPE1": "WAVE", "CUNIT1": "Angstrom", "CRVAL1": 4000.0, "CDELT1": 10.0}
+    path = save(tmp_path / "b.fits", image(**cards, unit="mag(AB)"))
+    refused(path, "flux densities in the image")
+    table.header["TUNIT2"], table.header["TUNIT3"] = UNIT, "mag"
+    path = save(tmp_path / "c.fits", fits.PrimaryHDU(), table)
+    refused(path, "expected error in .* got mag")

@@ -334,6 +334,34 @@ def wait_for(condition, seconds=900):  # starts take minutes on a machine that i
         time.sleep(0.05)
 
 
+def test_an_interruption_while_workers_start_is_one_line(tmp_path):
+    """As from a terminal: every process of the group gets the signal."""
+    code = """
+import argparse, threading
+from photospec.cli.console import guarded
+from photospec.survey.cluster import Connected
+
+def run(args):
+    with Connected(None, None, 2, lambda text: None):
+        threading.Event().wait(600)
+
+if __name__ == "__main__":
+    raise SystemExit(guarded(run, argparse.Namespace(debug=False, verbose=False, quiet=True)))
+"""
+    script = tmp_path / "start_workers.py"
+    script.write_text(code)
+    started = subprocess.Popen(
+        [sys.executable, script], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        wait_for(lambda: workers_of(psutil.Process(started.pid)) or started.poll() is not None)
+        os.killpg(started.pid, signal.SIGINT)
+        _, told = started.communicate(timeout=900)
+    finally:
+        started.kill()
+    assert (started.returncode, told) == (130, "photospec: error: interrupted\n")
+
+
 def test_killed_worker_and_client(tmp_path, survey_weights, spectrograph, capsys):
     """SIGKILL of a worker, then of the client: the same catalogue to the last bit."""
     pairs = write_pairs(tmp_path / "many.h5", 240, seed=1)

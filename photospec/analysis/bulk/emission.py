@@ -40,6 +40,7 @@ from photospec.analysis.emission.fit import (
 )
 from photospec.analysis.emission.measure import (
     ABSORPTION_ERROR,
+    BAD_PIXELS,
     CONTINUUM_PIXELS,
     DEFAULT_DISPERSION,
     DETECTED,
@@ -222,7 +223,7 @@ def _why_not(pixels, good, lsf):
     any_good = good.any(axis=1)[:, None]
     first = np.where(any_good, pixels.wavelength[good.argmax(axis=1)][:, None], np.inf)
     last = pixels.wavelength[-1 - good[:, ::-1].argmax(axis=1)][:, None]
-    reason = np.where(covered > COVERED, "", "bad pixels at the line").astype(object)
+    reason = np.where(covered > COVERED, "", BAD_PIXELS).astype(object)
     reason[~((first < pixels.first) & (pixels.first < last))] = "outside the fitted spectrum"
     return reason
 
@@ -570,8 +571,10 @@ def _broad_line(residuals, groups, centre, profiles):
     left = data - ((explained @ data[..., None]).swapaxes(1, 2) @ narrow)[:, 0]
     taken = (crossed * (explained @ (weight[..., None] * broad))).sum(axis=1)
     norm = _each_row(weight**2, broad**2) - taken
-    norm = np.where(norm > 0, norm, np.inf)
-    flux = (_each_row(left * weight, broad) / norm).clip(0)
+    # A trial without good samples, or one that narrow lines explain whole, gains nothing.
+    useful = norm > 0
+    norm = np.where(useful, norm, 1.0)
+    flux = np.where(useful, (_each_row(left * weight, broad) / norm).clip(0), 0.0)
     stars = residuals.at(residuals.continuum, centre)[:, None]
     extent = np.sqrt(2 * np.pi) * centre * width / SPEED_OF_LIGHT
     error = np.hypot(
@@ -614,7 +617,7 @@ def measure_lines_bulk(fits, lines=None, *, templates="bc03"):
     -------
     list of LineFluxes or None
         None where the lines may be broad, double, no Gaussians, narrower than the line-spread
-        function, or where nothing could be fitted: `measure_lines` has to look.
+        function, on bad pixels, or where nothing could be fitted: `measure_lines` has to look.
     """
     groups, names = line_groups(lines)
     pixels = _pixels(library_of(load_templates(templates)).wavelength.tobytes(), groups)
@@ -638,6 +641,8 @@ def _measure_block(fits, pixels, names):
     resolution = np.median(residuals.lsf / pixels.wavelength, axis=1) * SPEED_OF_LIGHT
     settled &= (narrow > 3 * DISPERSION_RANGE[0]) & (resolution < COARSE_LSF)
     settled &= ~_may_be_broad(residuals, fitted)
+    # Lines on bad pixels are left out here; their neighbours need them.
+    settled &= ~(residuals.reason == BAD_PIXELS).any(axis=1)
     found = _named(fits, residuals, fitted, names)
     return [one if fine else None for one, fine in zip(found, settled, strict=True)]
 

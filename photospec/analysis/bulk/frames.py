@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from photospec.analysis.gate import good_pixels
-from photospec.analysis.indices.bands import pixel_edges
 from photospec.analysis.populations.log_spectrum import SDSS_STEP, LogSpectrum, is_logarithmic
 from photospec.analysis.populations.weights import LEAST_PIXELS
+from photospec.spectrum.wavelengths import pixel_edges
 from photospec.utils.constants import SPEED_OF_LIGHT
 
 __all__ = ["Frames", "Sources", "reason_not_bulk"]

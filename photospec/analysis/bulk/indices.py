@@ -8,7 +8,8 @@ zero beyond the limits.
 import numpy as np
 
 from photospec.analysis.gate import good_pixels, take
-from photospec.analysis.indices.bands import BAD_SHARE, pixel_edges, vacuum_bands
+from photospec.analysis.indices.bands import BAD_SHARE, vacuum_bands
+from photospec.spectrum.wavelengths import pixel_edges
 
 __all__ = ["indices_of_block"]
 

@@ -5,21 +5,22 @@ A spectrum is its template convolved by a Gaussian of variance
     kappa^2 = sigma_d^2 - sigma_t^2 + sigma^2   (km/s),
 
 with the line-spread functions of data and templates and the dispersion of the galaxy
-(`photospec.analysis.resolution`). Only that sum matters at a pixel. So the templates are convolved
-once with a series of widths (the nodes), on pixels that are the same for all redshifts; a row of
-the templates for any redshift, line-spread function and dispersion is the cubic through the four
-nodes around its kappa. That costs four multiplications per number instead of a convolution.
+(`photospec.analysis.populations.resolution`). Only that sum matters at a pixel. So the templates
+are convolved once with a series of widths (the nodes), on pixels that are the same for all
+redshifts; a row of the templates for any redshift, line-spread function and dispersion is the
+cubic through the four nodes around its kappa. That costs four multiplications per number instead
+of a convolution.
 """
 
 import numpy as np
 from astropy.cosmology import Planck18
 from scipy.sparse import csr_array
 
-from photospec.analysis.indices.bands import pixel_edges
 from photospec.analysis.populations.log_spectrum import SDSS_STEP
 from photospec.analysis.populations.resolution import resampling_matrix
 from photospec.analysis.populations.weights import AGE_SLACK, near_lines, polynomials
 from photospec.dust import calzetti00
+from photospec.spectrum.wavelengths import pixel_edges
 from photospec.utils.constants import SPEED_OF_LIGHT
 
 __all__ = ["DEGREE", "Library", "library_of"]

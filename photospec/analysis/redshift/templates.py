@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from photospec.dust import calzetti00
+from photospec.dust import attenuate, calzetti00
 from photospec.lines import LINES
 from photospec.stellar_grids import nebular_grid, stellar_grid
 from photospec.utils.constants import SPEED_OF_LIGHT
@@ -38,6 +38,8 @@ LINE_GROUPS = {
 # 3729 over 3726, from below to above all critical densities (Osterbrock & Ferland 2006, AGN2, fig.
 # 5.8).
 OII_RATIO = {"oii_thin": 1.5, "oii_dense": 0.35}
+#: Principal spectra of the stellar populations that are kept.
+N_CONTINUUM = 10
 NEBULA = {"log_u": -3.0, "metallicity": 0.02, "age": 3e6}  # of the grid; ratios hardly depend on it
 
 
@@ -67,7 +69,7 @@ class RedshiftTemplates:
 
 
 def _composite_populations(flux, age):
-    """Stellar populations (n, n_wave): single bursts, and constant star formation until now.
+    """Return stellar populations (n, n_wave): single bursts, and constant star formation until now.
 
     `flux` is (n_metallicity, n_age, n_wave) per solar mass formed.
     """
@@ -81,7 +83,7 @@ def _composite_populations(flux, age):
 
 
 def _galaxy_library(log_wavelength):
-    """Positive model galaxies (n, n_wave): young plus old mixtures behind dust."""
+    """Return positive model galaxies (n, n_wave): young plus old mixtures behind dust."""
     wavelength = np.exp(log_wavelength)
     grid = stellar_grid((wavelength[0], wavelength[-1]))
     youngest = np.searchsorted(grid.age, 1e6)
@@ -94,13 +96,13 @@ def _galaxy_library(log_wavelength):
     )
     populations /= _level(populations, log_wavelength)
     reddening = calzetti00(np.clip(wavelength, 1300, 21000))
-    dusty = [populations * 10 ** (-0.4 * ebv * reddening) for ebv in (0.0, 0.2, 0.5)]
+    dusty = [attenuate(populations, reddening, ebv) for ebv in (0.0, 0.2, 0.5)]
     library = np.concatenate(dusty)
     return library / _level(library, log_wavelength)
 
 
 def _level(flux, log_wavelength):
-    """Mean flux (n, 1) over the optical, 3800-8500 Angstrom."""
+    """Return the mean flux (n, 1) over the optical, 3800-8500 Angstrom."""
     optical = (log_wavelength > np.log(3800)) & (log_wavelength < np.log(8500))
     return flux[:, optical].mean(axis=1, keepdims=True)
 
@@ -113,7 +115,9 @@ def broaden(flux, step, velocity):
 
 
 def line_strengths():
-    """Relative strength of the lines of each group: ``{group: {line: strength}}``, maximum one."""
+    """Return the relative strength of the lines of each group: ``{group: {line: strength}}``,
+    maximum one.
+    """
     grid = nebular_grid((6000.0, 6010.0))  # only the lines are wanted, not the continuum
     at = tuple(np.argmin(np.abs(getattr(grid, name) - value)) for name, value in NEBULA.items())
     luminosity = dict(zip(grid.line_names, grid.line_luminosity[at].astype(float), strict=True))
@@ -130,7 +134,7 @@ def line_strengths():
 
 
 def _line_templates(log_wavelength, width=BROADENING):
-    """Gaussian lines (n_groups, n_wave), strongest line of each group at peak one."""
+    """Return Gaussian lines (n_groups, n_wave), strongest line of each group at peak one."""
     sigma = width / SPEED_OF_LIGHT
     templates = []
     for group in line_strengths().values():
@@ -142,14 +146,9 @@ def _line_templates(log_wavelength, width=BROADENING):
     return np.array(templates)
 
 
-@lru_cache(maxsize=2)
-def redshift_templates(n_continuum=10):
-    """Templates of the redshift search.
-
-    Parameters
-    ----------
-    n_continuum : int
-        Number of principal spectra kept of the stellar-population library.
+@lru_cache(maxsize=1)
+def redshift_templates():
+    """Return the templates of the redshift search.
 
     Returns
     -------
@@ -166,16 +165,16 @@ def redshift_templates(n_continuum=10):
     # Far ultraviolet light of young stars would take all components: weigh the optical.
     weight = np.clip(np.exp(log_wavelength) / 3800, None, 1) ** 4
     *_, components = np.linalg.svd(library * weight, full_matrices=False)
-    continuum = components[:n_continuum] / weight
+    continuum = components[:N_CONTINUUM] / weight
     continuum /= np.sqrt(np.mean(continuum**2, axis=1, keepdims=True))
     return RedshiftTemplates(
-        log_wavelength, np.concatenate([continuum, _line_templates(log_wavelength)]), n_continuum
+        log_wavelength, np.concatenate([continuum, _line_templates(log_wavelength)]), N_CONTINUUM
     )
 
 
 @lru_cache(maxsize=8)
 def with_line_width(width):
-    """Templates whose lines have another width.
+    """Return the templates whose lines have another width.
 
     Parameters
     ----------

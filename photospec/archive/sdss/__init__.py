@@ -6,21 +6,10 @@ out, `store` remembers how far it is, `assemble` makes pairs, and `download` run
 `image` cuts out any one place.
 """
 
-from importlib import import_module
-
-from photospec.utils.optional import optional_imports
-
-__all__ = [
-    "IDENTIFIERS",
-    "MEASUREMENTS",
-    "PHOTOMETRY",
-    "DownloadConfig",
-    "DownloadReport",
-    "sdss_image",
-]
+from photospec.utils.optional import lazy_names
 
 # Loaded on first use: astroquery and specutils take seconds.
-_LAZY = {
+_HOMES = {
     "IDENTIFIERS": "catalogue",
     "MEASUREMENTS": "catalogue",
     "PHOTOMETRY": "catalogue",
@@ -29,13 +18,4 @@ _LAZY = {
     "sdss_image": "image",
 }
 
-
-def __getattr__(name):
-    if name in _LAZY:
-        with optional_imports():
-            return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = lazy_names(__name__, _HOMES)

@@ -79,8 +79,8 @@ _LICK = (
 _ENDS = ("", "_err")
 
 
-def _measured(alias, names, *, prefix="mpa_", kind="float"):
-    return {prefix + name: (f"{alias}.{name}", kind) for name in names}
+def _measured(alias, names, *, kind="float"):
+    return {f"mpa_{name}": (f"{alias}.{name}", kind) for name in names}
 
 
 # One entry for each query. Lick indices are those with emission lines taken out ("_sub");
@@ -197,7 +197,7 @@ def _select(columns):
 
 
 def _tables(where, *wanted):
-    """FROM clause; a table of measurements joins in only where the selection names it."""
+    """Write the FROM clause; a table of measurements joins in only where the selection names it."""
     text = "FROM SpecObj AS s JOIN PhotoObj AS p ON p.objID = s.bestObjID"
     for alias, table in ALIASES.items():
         if alias in wanted or re.search(rf"\b{alias}\.", where):

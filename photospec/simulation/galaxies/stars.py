@@ -266,13 +266,13 @@ def young_weight(age):
 
 
 def correction_spline(knots, values, wavelength):
-    """Natural cubic spline in log wavelength, constant beyond its knots."""
+    """Return the natural cubic spline in log wavelength, constant beyond its knots."""
     knots = np.log(knots)
     at = np.clip(np.log(wavelength), knots[0], knots[-1])
     return CubicSpline(knots, values, bc_type="natural")(at)
 
 
-def delayed_tau(onset, tau, edges=AGE_EDGES):
+def delayed_tau(onset, tau):
     """Return shares of the mass formed in each age bin, shape (n, n_ages).
 
     Parameters
@@ -281,20 +281,17 @@ def delayed_tau(onset, tau, edges=AGE_EDGES):
         Lookback time of the first stars, yr.
     tau : ndarray, shape (n,)
         Time scale, yr.
-    edges : ndarray
-        Edges of the age bins, yr.
     """
-    time = np.clip(onset[:, None] - edges, 0, None) / tau[:, None]
+    time = np.clip(onset[:, None] - AGE_EDGES, 0, None) / tau[:, None]
     formed = 1 - (1 + time) * np.exp(-time)
     share = formed[:, :-1] - formed[:, 1:]
     return share / share.sum(1, keepdims=True)
 
 
-def top_hat(start, end, edges=AGE_EDGES):
+def top_hat(start, end):
     """Return shares of the mass formed at a constant rate from `start` to `end` years ago."""
-    covered = np.clip(start[:, None], edges[:-1], edges[1:]) - np.clip(
-        end[:, None], edges[:-1], edges[1:]
-    )
+    young, old = AGE_EDGES[:-1], AGE_EDGES[1:]
+    covered = np.clip(start[:, None], young, old) - np.clip(end[:, None], young, old)
     return covered / covered.sum(1, keepdims=True)
 
 

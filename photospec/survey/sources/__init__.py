@@ -14,7 +14,12 @@ from photospec.survey.sources.files import (
     identifier_column,
     open_zarr,
 )
-from photospec.survey.sources.frames import FrameSource, find_fields, frame_fields
+from photospec.survey.sources.frames import (
+    FrameSource,
+    find_fields,
+    frame_fields,
+    holds_fields,
+)
 from photospec.survey.sources.parquet import HatsSource, ParquetSource
 
 __all__ = [
@@ -29,6 +34,7 @@ __all__ = [
     "ZarrSource",
     "find_fields",
     "frame_fields",
+    "holds_fields",
     "identifier_column",
     "open_zarr",
 ]

@@ -1,4 +1,4 @@
-"""Images at positions on SDSS frames."""
+"""Images at positions on SDSS frames, or on bricks of the Legacy Surveys."""
 
 import re
 from dataclasses import dataclass
@@ -10,14 +10,19 @@ from astropy.coordinates import SkyCoord
 
 from photospec.errors import InputError
 
-__all__ = ["FrameSource", "find_fields", "frame_fields"]
+__all__ = ["FrameSource", "find_fields", "frame_fields", "holds_fields"]
 
 _FRAME = re.compile(r"frame-(?P<band>[ugriz])-(?P<field>\d{6}-\d-\d{4})\.fits(\.bz2|\.gz)?$")
+# Frames, and images of bricks.
+_PATTERNS = ("**/frame-*.fits*", "**/legacysurvey-*-image-*.fits*")
 
 
 @dataclass(frozen=True)
 class FrameSource:
-    """Positions on SDSS frames: ``frame-<band>-<run>-<camcol>-<field>.fits`` in one folder.
+    """Positions on images of whole fields below one folder.
+
+    SDSS frames, ``frame-<band>-<run>-<camcol>-<field>.fits``, or bricks of the Legacy Surveys,
+    ``legacysurvey-<brick>-image-<band>.fits.fz``.
 
     Attributes
     ----------
@@ -50,9 +55,23 @@ class FrameSource:
         return read_image(frame_fields(self.folder)[number], position=position)
 
 
+def holds_fields(folder):
+    """Tell whether there are SDSS frames or bricks of the Legacy Surveys below a folder.
+
+    Parameters
+    ----------
+    folder : path-like
+
+    Returns
+    -------
+    bool
+    """
+    return any(True for pattern in _PATTERNS for _ in Path(folder).glob(pattern))
+
+
 @lru_cache(maxsize=8)
 def frame_fields(folder):
-    """Files of each SDSS field in a folder.
+    """Files of each SDSS field, or images of each brick of the Legacy Surveys, below a folder.
 
     Parameters
     ----------
@@ -62,27 +81,42 @@ def frame_fields(folder):
     -------
     list of list of pathlib.Path
     """
+    from photospec.image.bricks import brick_of
+
     fields = {}
-    for path in sorted(Path(folder).glob("**/frame-*.fits*")):
+    frames, bricks = (sorted(Path(folder).glob(pattern)) for pattern in _PATTERNS)
+    for path in frames:
         found = _FRAME.search(path.name)
         if found:
             fields.setdefault((path.parent, found["field"]), []).append(path)
+    for path in bricks:
+        if brick_of(path):
+            fields.setdefault((path.parent, brick_of(path)), []).append(path)
     if not fields:
-        raise InputError(f"path: expected frame-<band>-*.fits files, got none in {folder}")
+        raise InputError(
+            "path: expected frame-<band>-*.fits or legacysurvey-*-image-*.fits.fz files, got none "
+            f"in {folder}"
+        )
     return [fields[key] for key in sorted(fields)]
+
+
+def _header(path):
+    """Header of the image in a file; that of a compressed image is in its first extension."""
+    from astropy.io import fits
+
+    header = fits.getheader(path)
+    return header if header.get("NAXIS") else fits.getheader(path, 1)
 
 
 @lru_cache(maxsize=8)
 def _footprints(folder):
     """Celestial WCS and shape of the r-band frame of each field (or of the first band)."""
-    from astropy.io import fits
-
     from photospec.image.wcs import header_wcs
 
     found = []
     for paths in frame_fields(folder):
-        path = next((p for p in paths if p.name.startswith("frame-r")), paths[0])
-        header = fits.getheader(path)
+        path = next((p for p in paths if p.name.startswith("frame-r") or "-r." in p.name), paths[0])
+        header = _header(path)
         wcs = header_wcs(header)
         if wcs is None:
             raise InputError(f"path: expected a celestial WCS, got none in {path}")
