@@ -3,12 +3,16 @@
 import json
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+from astropy import units as u
 
 from photospec.errors import InputError
 from photospec.image import band_names
+from photospec.image.units import parse_unit, to_nanomaggies
+from photospec.network_input import check_survey
 from photospec.survey.columns import SurveySettings, empty_frame
 from photospec.survey.partition import NO_POSITION, predict_partition
 from photospec.survey.positions import file_position, own_place, read_positions
@@ -109,6 +113,7 @@ def needed(catalogue, spectrograph, source, settings):
         If columns are missing, or the weights cannot do what is wanted.
     """
     check_columns(catalogue, source, settings)
+    _check_images(getattr(source, "images", source), spectrograph)
     if settings.what == "photoz" and not spectrograph.draws_redshifts:
         raise InputError(
             "what: expected predict or measure with weights that draw no redshifts, got photoz"
@@ -117,6 +122,16 @@ def needed(catalogue, spectrograph, source, settings):
     wanted = [settings.identifier, settings.ra, settings.dec, *settings.keep, *source.columns]
     wanted += [name for name in ALSO if name in catalogue.columns]
     return catalogue[list(dict.fromkeys(wanted))]
+
+
+def _check_images(images, spectrograph):
+    """Refuse a column of images whose unit or bands would make each row unusable."""
+    if not isinstance(images, ImageColumn):
+        return
+    area = (images.pixel_scale * u.arcsec) ** 2
+    to_nanomaggies(np.zeros(len(images.bands)), parse_unit(images.unit), images.bands, area)
+    if images.bands != ImageColumn.bands:  # those may be a structure's, which tells its own
+        check_survey(SimpleNamespace(meta={"bands": images.bands}), spectrograph.config)
 
 
 def check_columns(catalogue, source, settings):
