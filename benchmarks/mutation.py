@@ -226,6 +226,8 @@ def find_mutants(room):
             for field, new in changes(node):
                 mutant = Mutant(path, tree, node, field, new, place)
                 what = (str(path), place.function, ast.unparse(node), mutant.mutated(node))
+                if what[2] == what[3]:
+                    continue
                 seen[what] += 1
                 found["|".join([*what, str(seen[what])])] = mutant
     return found

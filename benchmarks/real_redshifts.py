@@ -2,11 +2,14 @@
 
     python benchmarks/real_redshifts.py limit CATALOGUES    # minutes
     python benchmarks/real_redshifts.py plain CATALOGUES [N]
+    python benchmarks/real_redshifts.py zero-points CATALOGUES
 
 ``limit``: trees and a small density network on the catalogue photometry of the SDSS main sample
 itself, without images; they learn from even rows and are judged on odd ones. ``plain``: the
 densities of the bundled weights for images rendered as the survey's, and as single Sersic profiles
-with other seeing and sizes and without neighbours.
+with other seeing and sizes and without neighbours. ``zero-points``: how the colours of the other
+catalogues' galaxies (even rows) differ from those of the main sample's at the same redshift, r,
+and g-r.
 """
 
 import sys
@@ -16,13 +19,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from astropy.table import Table
+from sklearn.ensemble import HistGradientBoostingRegressor
 
 from photospec import PhotoSpectrograph
 from photospec.evaluation.baselines import boosted_trees, redshift_merit
 from photospec.evaluation.draws import pair_images
 from photospec.evaluation.real_redshifts import density_rows
 from photospec.evaluation.redshift_table import redshift_row
-from photospec.evaluation.value import Section
+from photospec.evaluation.value import Section, bootstrap
 from photospec.pairs import PairsFile
 from photospec.simulation import RealGalaxies, Survey, simulate_real_pairs
 
@@ -125,8 +129,36 @@ def plain(folder, n):
     print(Section("plain", "Renderings", rows))
 
 
+def zero_points(folder):
+    """Print the offsets of the colours of K-correct's and of the classified galaxies."""
+    limits = {"rows": slice(0, None, 2), "redshift_range": (0.03, 0.2), "r_range": (14.0, 17.77)}
+    samples = {
+        name: RealGalaxies.read(folder / name, **limits)
+        for name in (MAIN, "sdss_ugriz_redshift.fits", "sdss_classes.fits")
+    }
+    known, colours = {}, {}
+    for name, galaxies in samples.items():
+        m = galaxies.magnitude
+        colours[name] = m[:, :-1] - m[:, 1:]
+        known[name] = np.column_stack([galaxies.redshift, m[:, 2], colours[name][:, 1]])
+    for band, label in ((0, "u-g"), (2, "r-i"), (3, "i-z")):
+        model = HistGradientBoostingRegressor(
+            loss="absolute_error", max_iter=150, max_leaf_nodes=12, random_state=0
+        ).fit(known[MAIN][::2], colours[MAIN][::2, band])
+        for name, given in known.items():
+            part = slice(1, None, 2) if name == MAIN else slice(None)
+            difference = colours[name][part, band] - model.predict(given[part])
+            offset = bootstrap(np.median, difference)
+            print(f"{label} of {name}: {offset} ({len(difference)} galaxies)")
+            for low, high in ((14.0, 16.5), (16.5, 17.2), (17.2, 17.77)):
+                here = (given[part][:, 1] > low) & (given[part][:, 1] < high)
+                print(f"    {low} < r < {high}: {np.median(difference[here]):+.3f}")
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "limit":
         limit(Path(sys.argv[2]))
+    elif sys.argv[1] == "zero-points":
+        zero_points(Path(sys.argv[2]))
     else:
         plain(Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 800)

@@ -15,8 +15,8 @@ from dataclasses import replace
 import numpy as np
 
 from photospec.analysis.populations.templates import bc03_templates
+from photospec.dust import attenuation_curve
 from photospec.simulation import PopulationConfig, draw_galaxies, render_spectra
-from photospec.simulation.galaxies.dust import attenuation_curve
 from photospec.simulation.galaxies.sed import TEMPLATE_DISPERSION
 from photospec.simulation.galaxies.stars import stellar_basis
 from photospec.simulation.galaxies.table import DUST_LAWS

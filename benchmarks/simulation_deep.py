@@ -1,13 +1,16 @@
 """Compare the evolving population with what is known beyond the SDSS main sample.
 
-    python benchmarks/simulation_deep.py CATALOGUES [-n 6000]
+    python benchmarks/simulation_deep.py CATALOGUES [--figures FOLDER] [--table FILE] [-n 6000]
 
-CATALOGUES is a folder of FITS tables, or tables, as for simulation_calibration.py. Printed:
+CATALOGUES are FITS tables, as for simulation_calibration.py: one of lines, one of photometry.
+Printed, and written as tables of the documentation:
 
 - galaxies per square degree and median redshifts for magnitude limits with published counts;
 - DESI bright galaxies by redshift: shapes of the continuum and equivalent widths, against
   simulated ones of the same redshift and rank in brightness;
-- the faint half of the SDSS catalogue (r > 17.77) by redshift: colours at the same r and redshift.
+- the SDSS catalogue to r = 20.5 by redshift: colours of red and of blue galaxies at the same r and
+  redshift. It is no magnitude-limited sample: beyond redshift 0.2 targets were selected by colour;
+- the faint half of that catalogue (r > 17.77): distances of the distributions of colours.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -41,13 +45,17 @@ SHAPES = ((3, 0), (4, 2), (7, 4), (11, 7))
 
 
 def compare_counts(config, seed):
-    """Print galaxies per square degree and median redshifts."""
+    """Print galaxies per square degree and median redshifts; return rows of a table."""
+    rows = []
     for limit, highest, density, median, source in COUNTS:
         c = replace(config, r_limit=limit, redshift_max=highest)
         found = surface_density(c, np.random.default_rng(seed), 40)
         z = draw_galaxies(c, np.random.default_rng(seed), 3000).redshift
         print(f"  r < {limit:5.2f}: {found:6.0f} per square degree ({density}), median redshift "
               f"{np.median(z):.3f} ({median}) {source}")  # fmt: skip
+        found = f"{found:.0f} ({density})", f"{np.median(z):.2f} ({median:.2f})"
+        rows.append([f"r < {limit:.2f}", *found, source])
+    return rows
 
 
 def compare_spectra(table, config, seed, n):
@@ -72,59 +80,167 @@ def compare_spectra(table, config, seed, n):
     real = np.array(table["continuum"], float)
     near = cKDTree(place(continuum, galaxies.redshift)).query(place(real, z))[1]
     fake = continuum[near]
+    width = np.array([table[f"{line}_ew"] for line in LINES], float).T
     rows = []
     for low, high in pairwise(REDSHIFTS):
         inside = (z > low) & (z < high)
-        row = []
-        for a, b in SHAPES:
-            x, y = (np.log10(f[inside, a] / f[inside, b]) for f in (real, fake))
-            row.append((np.median(y) - np.median(x), wasserstein_distance(x, y)))
-        for k, line in enumerate(LINES):
-            ivar = np.array(table[f"{line}_ew_ivar"], float)[inside]
-            x = np.array(table[f"{line}_ew"], float)[inside]
-            good = ivar > 0
-            y = ew[near, k][inside] + rng.standard_normal(inside.sum()) / np.sqrt(ivar + 1e-9)
-            x, y = (np.arcsinh(v[good] / 2) / np.log(10) for v in (x, y))
-            row.append((np.median(y) - np.median(x), wasserstein_distance(x, y)))
+        # Galaxies with lines: the catalogue was selected by them, quiescent ones are missing.
+        a, b = (inside & (w[:, 4] > 8) & (w[:, 0] > 4) for w in (width, ew[near]))
+        row = [
+            np.median(np.log10(fake[b, i] / fake[b, j]))
+            - np.median(np.log10(real[a, i] / real[a, j]))
+            for i, j in SHAPES
+        ]
+        row += [
+            np.nanmedian(np.log10(np.clip(ew[near][b, k], 0.1, None)))
+            - np.nanmedian(np.log10(np.clip(width[a, k], 0.1, None)))
+            for k in range(len(LINES))
+        ]
         rows.append(row)
-        print(f"  {low:.2f} < z < {high:.2f}: " + "  ".join(f"{m:+.2f} {w:.2f}" for m, w in row))
-    return z, real, fake, table, ew[near], np.array(rows)
+        print(f"  {low:.2f} < z < {high:.2f}: " + "  ".join(f"{value:+.2f}" for value in row))
+    return [
+        [f"{low:.2f} to {high:.2f}", f"{row[0]:+.2f}", *(f"{value:+.2f}" for value in row[4:])]
+        for (low, high), row in zip(pairwise(REDSHIFTS), rows, strict=True)
+    ]
+
+
+def list_table(title, header, rows):
+    """A reStructuredText list table."""
+    lines = [f".. list-table:: {title}", "   :header-rows: 1", ""]
+    for row in (header, *rows):
+        lines += [f"   {'*' if k == 0 else ' '} - {cell}" for k, cell in enumerate(row)]
+    return "\n".join(lines) + "\n"
+
+
+def is_red(magnitude, z):
+    """Above the valley of g-r between red and blue galaxies at a redshift."""
+    valley = np.interp(z, [0, 0.1, 0.2, 0.35, 0.6], [0.65, 0.83, 1.1, 1.45, 1.5])
+    return magnitude[:, 1] - magnitude[:, 2] > valley
+
+
+def compare_colours(table, config, seed, n):
+    """Print differences of the median colours of red and blue galaxies at the same r and z."""
+    rng = np.random.default_rng(seed)
+    z, real, relative = real_photometry(table, (0.05, 0.5), (16, 20.5))
+    galaxies = draw_galaxies(config, rng, 6 * n)
+    pick = match(z, real[:, 2], galaxies, rng)
+    fake = add_errors(galaxies.magnitude[pick], relative, rng)
+    rows = []
+    for low in np.arange(0.05, 0.5, 0.05):
+        inside = (z > low) & (z < low + 0.05)
+        text = []
+        for wanted in (True, False):
+            a, b = (-np.diff(m[inside & (is_red(m, z) == wanted)], axis=1) for m in (real, fake))
+            text.append([f"{v:+.3f}" for v in np.median(b, axis=0) - np.median(a, axis=0)])
+        print(f"  {low:.2f} < z < {low + 0.05:.2f}: red {' '.join(text[0])}   "
+              f"blue {' '.join(text[1])}")  # fmt: skip
+        rows.append([f"{low:.2f} to {low + 0.05:.2f}", *text[0], *text[1][1:]])
+    return rows, (z, real, galaxies)
 
 
 def compare_faint(table, config, seed, n):
-    """Print Wasserstein distances of colours at the same r and redshift, r > 17.77."""
+    """Print median differences and Wasserstein distances of colours at the same r > 17.77 and z."""
     rng = np.random.default_rng(seed)
     z, real, relative = real_photometry(table, (0.05, 0.55), (17.77, 20.5))
     galaxies = draw_galaxies(config, rng, 4 * n)
     pick = match(z, real[:, 2], galaxies, rng)
     fake = add_errors(galaxies.magnitude[pick], relative, rng)
+    rows = []
     for low, high in ((0.05, 0.15), (0.15, 0.25), (0.25, 0.35), (0.35, 0.45), (0.45, 0.55)):
         inside = (z > low) & (z < high)
         a, b = -np.diff(real[inside], axis=1), -np.diff(fake[inside], axis=1)
-        print(f"  {low:.2f} < z < {high:.2f} ({inside.sum():4d}): " + "  ".join(
-            f"{np.median(y) - np.median(x):+.3f} {wasserstein_distance(x, y):.3f}"
-            for x, y in zip(a.T, b.T, strict=True)))  # fmt: skip
-    return z, real, fake
+        text = [
+            f"{np.median(y) - np.median(x):+.3f}, {wasserstein_distance(x, y):.3f}"
+            for x, y in zip(a.T, b.T, strict=True)
+        ]
+        print(f"  {low:.2f} < z < {high:.2f} ({inside.sum():4d}): " + "   ".join(text))
+        rows.append([f"{low:.2f} to {high:.2f}", str(inside.sum()), *text])
+    return rows
+
+
+def draw_figures(folder, faint, config, seed):
+    """Colours against redshift, real and simulated, and images of the registered surveys."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+    from astropy.visualization import make_lupton_rgb
+
+    z, real, galaxies = faint
+    figure, axes = plt.subplots(2, 3, figsize=(10, 6), sharex=True, sharey="col")
+    for k, (a, b) in enumerate(((1, 2), (2, 3), (3, 4))):
+        axes[0, k].plot(z, real[:, a] - real[:, b], "k.", ms=1, rasterized=True)
+        for quiescent, colour in ((False, "tab:blue"), (True, "tab:red")):
+            some = galaxies[galaxies.quiescent == quiescent][:5000]
+            axes[1, k].plot(
+                some.redshift, some.magnitude[:, a] - some.magnitude[:, b], ".", ms=1,
+                color=colour, rasterized=True,
+            )  # fmt: skip
+        axes[0, k].set_ylim([(-0.1, 2.2), (-0.1, 1.2), (-0.2, 0.8)][k])
+        axes[0, k].set_title("ugriz"[a] + " - " + "ugriz"[b])
+        axes[1, k].set_xlabel("redshift")
+    axes[0, 0].set_ylabel("SDSS, r < 20.5, mag")
+    axes[1, 0].set_ylabel("simulated, mag")
+    axes[0, 0].set_xlim(0, 0.7)
+    figure.tight_layout()
+    figure.savefig(folder / "simulation_deep_colours.png", dpi=90)
+    plt.close(figure)
+
+    names = ("sdss_main", "desi_legacy", "lsst", "hsc_wide")
+    figure, axes = plt.subplots(4, 8, figsize=(10, 5.4))
+    for row, name in zip(axes, names, strict=True):
+        survey = Survey.named(name, seed=4)
+        # The same galaxies for all.
+        survey = survey.replace(population=config, size=int(16 / survey.pixel_scale))
+        pairs = survey.simulate(len(row))
+        colours = [survey.bands.index(band) for band in ("i", "r", "g")]
+        for ax, image in zip(row, pairs.image, strict=True):
+            rgb = image[colours] / survey.pixel_scale**2
+            ax.imshow(make_lupton_rgb(*rgb, stretch=2, Q=8), origin="lower")
+            ax.set_xticks([])
+            ax.set_yticks([])
+        row[0].set_ylabel(name, fontsize=8)
+    figure.tight_layout(pad=0.3)
+    figure.savefig(folder / "simulation_surveys.jpg", dpi=90)
+    plt.close(figure)
 
 
 def main():
     """Run the comparisons that there are catalogues for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("catalogues", nargs="+", help="FITS tables or folders of them")
+    parser.add_argument("--figures", type=Path, help="folder to write figures to")
+    parser.add_argument("--table", type=Path, help="file to write reStructuredText tables to")
     parser.add_argument("-n", type=int, default=6000, help="galaxies per comparison")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     tables = find_catalogues(arguments.catalogues)
     config = Survey.desi_legacy().population
-    print("Counts (published in brackets)")
-    compare_counts(config, arguments.seed)
+    print("Counts (published in brackets)", flush=True)
+    rows = compare_counts(config, arguments.seed)
+    title = "Galaxies per square degree and median redshifts (published in brackets)"
+    made = [list_table(title, ["limit", "density", "median redshift", "source"], rows)]
+    more = config, arguments.seed, arguments.n
     if "lines" in tables:
-        print("DESI: median difference and Wasserstein distance, dex, of continuum ratios and of")
-        print("asinh(EW/2) of " + ", ".join(LINES), flush=True)
-        compare_spectra(tables["lines"], config, arguments.seed, arguments.n)
+        title = "DESI galaxies with lines: simulated minus real medians, dex"
+        print(f"{title}: four ratios of the continuum; widths of {', '.join(LINES)}", flush=True)
+        rows = compare_spectra(tables["lines"], *more)
+        made.append(list_table(title, ["redshift", "continuum, 4450 over 3550 Å", *LINES], rows))
     if "colours" in tables:
-        print("r > 17.77: the same, mag, of u-g, g-r, r-i, i-z", flush=True)
-        compare_faint(tables["colours"], config, arguments.seed, arguments.n)
+        title = "SDSS, 16 < r < 20.5: simulated minus real medians at the same r and redshift, mag"
+        print(f"{title}, of u-g, g-r, r-i, i-z", flush=True)
+        rows, faint = compare_colours(tables["colours"], *more)
+        header = ["redshift", "red: u-g", "g-r", "r-i", "i-z", "blue: g-r", "r-i", "i-z"]
+        made.append(list_table(title, header, rows))
+        title = "The faint half, r > 17.77: median difference and Wasserstein distance, mag"
+        print(title, flush=True)
+        rows = compare_faint(tables["colours"], *more)
+        header = ["redshift", "galaxies", "u-g", "g-r", "r-i", "i-z"]
+        made.append(list_table(title, header, rows))
+        if arguments.figures:
+            draw_figures(arguments.figures, faint, config, arguments.seed)
+    if arguments.table:
+        arguments.table.write_text("\n".join(made), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ _FLOOR = 1e-3  # of the mean flux: logarithms of less would decide the distance
 
 
 def best_candidate(flux, similarity, redshift=None, expected_redshift=None, *, choose="central"):
-    """Index of the candidate to show when only one can be shown.
+    """Return the index of the candidate to show when only one can be shown.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ class CandidateSpectra:
         return self.spectra.flux.std(axis=0)
 
     def to_table(self) -> QTable:
-        """One row per candidate, most similar first: ``similarity``, ``redshift``, ``flux``."""
+        """Return one row per candidate, best first: ``similarity``, ``redshift``, ``flux``."""
         order = np.argsort(-self.similarity)
         columns = {"candidate": order, "similarity": self.similarity[order]}
         if self.redshift is not None:
@@ -162,7 +162,7 @@ class CandidateSpectra:
 
 # Entries of ``meta`` with one value for each candidate of a file.
 _OF_CANDIDATES = ("images", "candidate", "best", "similarity", "drawn_redshift")
-_OF_IMAGES = ("expected_redshift", "flags", "galactic_ebv")
+_OF_IMAGES = ("expected_redshift", "flags", "galactic_ebv", "agn_score", "agn_probability")
 
 
 def write_candidates(
@@ -224,7 +224,7 @@ def write_candidates(
         meta["similarity"] += drawn.similarity.tolist()
         meta["drawn_redshift"] += [None] * n if drawn.redshift is None else drawn.redshift.tolist()
         meta["expected_redshift"] += [drawn.expected_redshift] * n
-        for key in ("flags", "galactic_ebv"):
+        for key in _OF_IMAGES[1:]:
             meta[key] += [drawn.spectra.meta.get(key)] * n
     meta = {key: value for key, value in meta.items() if key not in _OF_IMAGES or _said(value)}
     flux = np.concatenate([drawn.spectra.flux for drawn in candidates]).astype(np.float32)
@@ -274,7 +274,7 @@ def read_candidates(path: str | PathLike) -> dict[str, CandidateSpectra]:
 
 
 def _candidates_at(spectra, common, rows):
-    """Candidates of the rows of a file that belong to one image."""
+    """Return the candidates of the rows of a file that belong to one image."""
     meta, first = dict(common), rows[0]
     for key in _OF_IMAGES:
         if key in meta:

@@ -110,7 +110,16 @@ def validate(settings):
 
 
 def is_whole(value):
-    """Tell whether a value is a whole number of any kind; True and 2.0 are none."""
+    """Tell whether a value is a whole number of any kind; True and 2.0 are none.
+
+    Parameters
+    ----------
+    value : object
+
+    Returns
+    -------
+    bool
+    """
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
@@ -358,7 +367,7 @@ def _build(cls, data, keys, where):
 
 
 def _similar(name, names):
-    """Names to offer for one that is unknown: all where they are few, else the likeliest."""
+    """Name what to offer for an unknown name: all where they are few, else the likeliest."""
     if len(names) <= _MOST_NAMES:
         return ", ".join(names)
     likely = difflib.get_close_matches(name, names, _MOST_NAMES, cutoff=0)
@@ -372,7 +381,7 @@ def _check_limits(metadata, value, at, where):
 
 
 def _beyond_limits(metadata, value):
-    """What a value should have been and is not; None where it is within the limits."""
+    """Say what a value should have been and is not; None where it is within the limits."""
     low, high = metadata.get("min"), metadata.get("max")
     for one in value if isinstance(value, tuple | list) else (value,):
         if "choices" in metadata and one is not None and one not in metadata["choices"]:
@@ -458,7 +467,7 @@ def _shown(value):
 
 
 def _line(text, keys):
-    """Line number of a key (or of its table), 0 when it cannot be told."""
+    """Return the line number of a key (or of its table), 0 when it cannot be told."""
     table, best = (), 0
     for number, line in enumerate(text.splitlines(), start=1):
         header = re.match(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(#.*)?$", line)

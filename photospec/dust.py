@@ -22,16 +22,20 @@ __all__ = [
     "BAND_EXTINCTION",
     "MAX_EBV",
     "attenuate",
+    "attenuation_curve",
     "band_extinction",
     "calzetti00",
     "cardelli89",
     "check_ebv",
     "galactic_extinction",
+    "galactic_transmission",
     "response_camera",
     "response_extinction",
+    "transmission",
 ]
 
 CALZETTI_RV = 4.05  # Calzetti et al. (2000, ApJ 533, 682), equation 5
+CARDELLI_RV = 3.1  # the mean of the diffuse medium: Cardelli et al. (1989, ApJ 345, 245)
 
 #: A_band / E(B-V)_SFD of each camera's bands: Schlafly & Finkbeiner (2011, ApJ 737, 103),
 #: table 6, R_V = 3.1; "decam" is their DES set.
@@ -51,7 +55,7 @@ _PUBLISHED = {"sdss2010": "sdss", "decam2014": "decam"}
 
 
 def check_ebv(value, name="galactic_ebv"):
-    """E(B-V) as a float, mag.
+    """Return E(B-V) as a float, mag, or refuse it.
 
     Parameters
     ----------
@@ -81,7 +85,7 @@ def check_ebv(value, name="galactic_ebv"):
             value = value.to_value(u.mag)
         except u.UnitConversionError:
             raise InputError(f"{name}: expected E(B-V) in mag, got {given}") from None
-    if isinstance(value, np.ndarray) and value.ndim == 0:
+    if isinstance(value, np.ndarray) and value.ndim == 0 and not np.ma.is_masked(value):
         value = value.item()
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         raise InputError(
@@ -106,7 +110,7 @@ def _in_range(wavelength, low, high, paper):
 
 
 def calzetti00(wavelength, *, rv=CALZETTI_RV):
-    """Attenuation of starlight in star-forming galaxies (Calzetti et al. 2000, eq. 4).
+    """Return the attenuation of starlight in star-forming galaxies (Calzetti et al. 2000, eq. 4).
 
     Parameters
     ----------
@@ -132,8 +136,8 @@ def calzetti00(wavelength, *, rv=CALZETTI_RV):
     return np.where(micron >= 0.63, red, blue) + rv
 
 
-def cardelli89(wavelength, *, rv=3.1):
-    """Extinction law of the Milky Way (Cardelli, Clayton & Mathis 1989, eq. 1 to 5).
+def cardelli89(wavelength, *, rv=CARDELLI_RV):
+    """Return the extinction law of the Milky Way (Cardelli, Clayton & Mathis 1989, eq. 1 to 5).
 
     Parameters
     ----------
@@ -160,7 +164,7 @@ def cardelli89(wavelength, *, rv=3.1):
 
 
 def galactic_extinction(wavelength):
-    """Extinction by the Milky Way per unit of E(B-V) of the SFD map.
+    """Return the extinction by the Milky Way per unit of E(B-V) of the SFD map.
 
     Fitzpatrick (1999) with R_V = 3.1, with the normalisation of table 6 of Schlafly &
     Finkbeiner (2011): through the bands it gives `BAND_EXTINCTION` within 1.5 %.
@@ -193,7 +197,7 @@ def galactic_extinction(wavelength):
 
 
 def band_extinction(bands, camera="sdss"):
-    """Extinction in bands per unit of E(B-V) of the SFD map.
+    """Return the extinction in bands per unit of E(B-V) of the SFD map.
 
     Parameters
     ----------
@@ -229,7 +233,7 @@ def band_extinction(bands, camera="sdss"):
 
 
 def response_camera(response):
-    """Camera of a response curve, a key of `BAND_EXTINCTION`; None for any other.
+    """Return the camera of a response curve, a key of `BAND_EXTINCTION`; None for any other.
 
     Parameters
     ----------
@@ -248,7 +252,7 @@ def response_camera(response):
 
 
 def response_extinction(response):
-    """Extinction through a response curve per unit of E(B-V) of the SFD map.
+    """Return the extinction through a response curve per unit of E(B-V) of the SFD map.
 
     The published coefficient in `BAND_EXTINCTION` for the curves of its cameras, else the mean of
     `galactic_extinction` over a flat spectrum behind E(B-V) = 0.1.
@@ -287,6 +291,68 @@ def _of_band(band):
     return float(galactic_extinction(min(effective_wavelength(band), 33333.0)))
 
 
+# Curves by the names that simulated galaxies have, and their R_V.
+_LAWS = {"calzetti00": (calzetti00, CALZETTI_RV), "cardelli89": (cardelli89, CARDELLI_RV)}
+
+
+def transmission(curve, ebv):
+    """Return what dust leaves of the light: 10^(-0.4 E(B-V) k).
+
+    Parameters
+    ----------
+    curve : array_like (n_wave,)
+        k(lambda) from one of the functions here.
+    ebv : array_like (...)
+        Colour excess in magnitudes, one per spectrum; negative to take dust away.
+
+    Returns
+    -------
+    ndarray (..., n_wave)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from photospec.dust import galactic_extinction, transmission
+    >>> transmission(galactic_extinction(np.array([4000.0, 8000.0])), 0.1).round(3)
+    array([0.698, 0.857])
+    """
+    return 10 ** (-0.4 * np.asarray(ebv)[..., None] * np.asarray(curve))
+
+
+def galactic_transmission(wavelength, ebv):
+    """Return what the Milky Way's dust leaves of the light, by `galactic_extinction`.
+
+    Parameters
+    ----------
+    wavelength : array_like (n_wave,)
+        Observed, Angstrom.
+    ebv : array_like (...)
+        E(B-V) on the scale of the SFD map, mag; negative to take the dust away.
+
+    Returns
+    -------
+    ndarray (..., n_wave)
+    """
+    return transmission(galactic_extinction(wavelength), ebv)
+
+
+def attenuation_curve(law, wavelength):
+    """Return A(lambda) / A_V of starlight by the name of its law.
+
+    Parameters
+    ----------
+    law : {"calzetti00", "cardelli89"}
+    wavelength : array_like
+        Rest frame, Angstrom.
+
+    Returns
+    -------
+    ndarray, same shape
+    """
+    curve, rv = _LAWS[law]
+    return curve(wavelength) / rv
+
+
 def attenuate(flux, curve, ebv):
     """Dim spectra by dust: flux * 10^(-0.4 E(B-V) k).
 
@@ -297,10 +363,10 @@ def attenuate(flux, curve, ebv):
     curve : array_like (n_wave,)
         k(lambda) from one of the functions here.
     ebv : array_like (...)
-        Colour excess in magnitudes, one per spectrum.
+        Colour excess in magnitudes, one per spectrum; negative to take dust away.
 
     Returns
     -------
     ndarray (..., n_wave)
     """
-    return np.asarray(flux) * 10 ** (-0.4 * np.asarray(ebv)[..., None] * np.asarray(curve))
+    return np.asarray(flux) * transmission(curve, ebv)

@@ -155,7 +155,9 @@ def plot_spectrum(
 
 
 def _limits(shown):
-    """Lowest and highest flux of spectra, three sigma of noise being no flux; None without any."""
+    """Return the lowest and highest flux of spectra, three sigma of noise being no flux; None
+    without any.
+    """
     lows, highs = [], []
     for flux, sigma in shown:
         flux = np.asarray(flux, float)
@@ -172,7 +174,7 @@ def _limits(shown):
 
 
 def _noise(flux):
-    """Standard deviation of the noise (n_wave,), from differences of neighbouring samples.
+    """Return standard deviation of the noise (n_wave,), from differences of neighbouring samples.
 
     Lines are few among the samples of a block, so that a median does not see them.
     """
@@ -336,7 +338,7 @@ def _figure_of(rows):
 
 
 def _wrapped(title, width):
-    """Title in lines of at most `width` letters, broken between its parts."""
+    """Break a title into lines of at most `width` letters, between its parts."""
     lines = [""]
     for part in title.split(_GAP):
         longer = f"{lines[-1]}{_GAP}{part}" if lines[-1] else part
@@ -389,7 +391,7 @@ def _error(error, digits):
 
 
 def _flags(table, row):
-    """What was odd about the image, without underscores."""
+    """Return what was odd about the image, without underscores."""
     if "image_flags" not in table.colnames or np.ma.is_masked(table["image_flags"][row]):
         return ""
     return str(table["image_flags"][row]).replace("_", " ").replace("; ", ", ")

@@ -21,7 +21,7 @@ _FILES = ["config.toml", "*.safetensors"]
 
 
 def is_hub_address(path):
-    """Whether a path is an address on the hub.
+    """Tell whether a path is an address on the hub.
 
     Parameters
     ----------

@@ -11,7 +11,16 @@ import numpy as np
 
 from photospec.utils.constants import SPEED_OF_LIGHT
 
-__all__ = ["ABSORPTION", "BALMER", "EMISSION", "LINES", "SIDE_BANDS", "Line", "continuum_beside"]
+__all__ = [
+    "ABSORPTION",
+    "BALMER",
+    "EMISSION",
+    "LINES",
+    "SIDE_BANDS",
+    "Line",
+    "continuum_beside",
+    "near_centres",
+]
 
 
 @dataclass(frozen=True)
@@ -104,8 +113,30 @@ BALMER = tuple(line.name for line in _TABLE if line.kind == "balmer")
 SIDE_BANDS = (1380.0, 4140.0)
 
 
+def near_centres(wavelength, centres, zone):
+    """Tell which wavelengths lie within some km/s of any line.
+
+    Parameters
+    ----------
+    wavelength : ndarray, shape (n_wave,)
+        Angstrom, in the frame of `centres`.
+    centres : sequence of float
+        Angstrom.
+    zone : float
+        On either side, km/s.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_wave,)
+    """
+    near = np.zeros(np.shape(wavelength), bool)
+    for centre in centres:
+        near |= np.abs(np.log(wavelength / centre)) < zone / SPEED_OF_LIGHT
+    return near
+
+
 def continuum_beside(wavelength, flux, centre):
-    """Mean continuum in the side bands of lines, over which equivalent widths are taken.
+    """Return the mean continuum in the side bands of lines, over which equivalent widths are taken.
 
     Parameters
     ----------

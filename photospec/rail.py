@@ -79,7 +79,7 @@ if CatEstimator is not None:
 
         @classmethod
         def default_distribution_type(cls):
-            """Posteriors: the training galaxies are their prior."""
+            """Say that these are posteriors: the training galaxies are their prior."""
             return DistributionType.posterior
 
         def _process_chunk(self, start, end, data, first):

@@ -92,7 +92,7 @@ class ImageRedshiftDensity:
         return cls(*arrays, parts[0].max_redshift, flags, score)
 
     def _below(self, shift):
-        """Untruncated probability (n, m) below ``ln(1 + z)`` (n, m) or (m,)."""
+        """Return the untruncated probability (n, m) below ``ln(1 + z)`` (n, m) or (m,)."""
         pull = (shift[..., None] - self.centre[:, None]) / self.width[:, None]
         return np.einsum("nk,nmk->nm", self.weight, ndtr(pull))
 
@@ -103,7 +103,7 @@ class ImageRedshiftDensity:
         return ends[:, :1], ends[:, 1:]
 
     def pdf(self, redshift):
-        """Probability per unit redshift.
+        """Return the probability per unit redshift.
 
         Parameters
         ----------
@@ -122,7 +122,7 @@ class ImageRedshiftDensity:
         return np.where(inside, density / (1 + np.maximum(z, 0)) / (high - low), 0.0)
 
     def cdf(self, redshift):
-        """Probability below redshifts.
+        """Return the probability below redshifts.
 
         Parameters
         ----------
@@ -137,7 +137,9 @@ class ImageRedshiftDensity:
         return np.clip((self._below(grid) - low) / (high - low), 0.0, 1.0)
 
     def pit(self, redshift):
-        """Probability below each image's own redshift (n,): uniform if densities are right."""
+        """Return the probability below each image's own redshift (n,): uniform if densities are
+        right.
+        """
         redshift = np.asarray(redshift, float)
         if redshift.shape != (len(self),):
             raise InputError(f"redshift: expected shape ({len(self)},), got {redshift.shape}")
@@ -146,7 +148,7 @@ class ImageRedshiftDensity:
         return ((self._below(shift[:, None]) - low) / (high - low))[:, 0]
 
     def pdf_at(self, redshift):
-        """Probability per unit redshift (n,) at each image's own redshift."""
+        """Return the probability per unit redshift (n,) at each image's own redshift."""
         redshift = np.asarray(redshift, float)
         if redshift.shape != (len(self),):
             raise InputError(f"redshift: expected shape ({len(self)},), got {redshift.shape}")
@@ -164,7 +166,7 @@ class ImageRedshiftDensity:
         return z, np.log1p(np.clip(z, 0, self.max_redshift))
 
     def quantile(self, probability):
-        """Redshifts below which a part of the probability lies.
+        """Return redshifts below which a part of the probability lies.
 
         Parameters
         ----------
@@ -192,7 +194,7 @@ class ImageRedshiftDensity:
         return redshift[:, 0] if q.ndim == 0 else redshift
 
     def _moment(self, order):
-        """Mean (n,) of (1 + z)^order: of truncated log-normal distributions."""
+        """Return the mean (n,) of (1 + z)^order: of truncated log-normal distributions."""
         low, high = self._ends
         ends = np.log1p([0.0, self.max_redshift])[:, None, None]
         shifted = self.centre + order * self.width**2
@@ -235,7 +237,7 @@ class ImageRedshiftDensity:
         return np.expm1(found)
 
     def _highest(self, rows, low, high, n_steps):
-        """``ln(1 + z)`` of the highest density of some images between `low` and `high`."""
+        """Return ``ln(1 + z)`` of the highest density of some images between `low` and `high`."""
         centre, width = self.centre[rows, None], self.width[rows, None]
         height = (self.weight / self.width)[rows, None]
         for _ in range(3):
@@ -253,7 +255,7 @@ class ImageRedshiftDensity:
         return best
 
     def to_qp(self, grid=None):
-        """The densities as a qp ensemble, for the tools of RAIL.
+        """Return the densities as a qp ensemble, for the tools of RAIL.
 
         Parameters
         ----------

@@ -65,7 +65,8 @@ class SearchResult:
         return len(self.row)
 
     def to_table(self, queries: Sequence | None = None) -> QTable:
-        """One row per query and finding: ``query``, ``rank``, ``identifier``, ``similarity``.
+        """Return one row per query and finding: ``query``, ``rank``, ``identifier``,
+        ``similarity``.
 
         Parameters
         ----------
@@ -315,7 +316,7 @@ class EmbeddingIndex:
 
 
 def probe_spectrum():
-    """A spectrum whose embedding tells weights apart: a slope, a break and two lines."""
+    """Return a spectrum whose embedding tells weights apart: a slope, a break and two lines."""
     flux = np.linspace(1.3, 0.8, WAVELENGTH.size)
     flux[WAVELENGTH < 4400] *= 0.6
     for centre, height in ((5500.0, 1.0), (7200.0, 3.0)):
@@ -328,7 +329,7 @@ def _probe(spectrograph):
 
 
 def _unit(vectors, argument):
-    """Vectors (n, size) of length one, float32."""
+    """Return vectors (n, size) of length one, float32."""
     try:
         array = np.asarray(vectors, np.float32)
     except (TypeError, ValueError):
@@ -355,7 +356,7 @@ def _holds_objects(what):
 
 
 def _chunks(objects):
-    """Lists of some images or spectra; a Spectrum of many is one."""
+    """Yield lists of some images or spectra; a Spectrum of many is one."""
     if isinstance(objects, NDData | ImageArray | Spectrum):
         yield [objects]
         return
@@ -370,7 +371,7 @@ def _chunks(objects):
 
 
 def _embed(spectrograph, chunk):
-    """Embeddings (n, size) of images or of spectra, and which they were."""
+    """Embed images or spectra (n, size), and say which they were."""
     # A Spectrum is an NDData too.
     kinds = {isinstance(one, Spectrum) for one in chunk}
     if len(kinds) > 1:
@@ -381,7 +382,7 @@ def _embed(spectrograph, chunk):
 
 
 def _names(chunk, first, n):
-    """Identifiers of the objects of a chunk, else their numbers."""
+    """Return identifiers of the objects of a chunk, else their numbers."""
     names = []
     for one in chunk:
         given = getattr(one, "meta", {}).get("identifier")

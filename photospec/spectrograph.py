@@ -17,11 +17,11 @@ from specutils import Spectrum
 
 from photospec.candidates import CandidateSpectra, best_candidate
 from photospec.config import whole_number
-from photospec.dust import galactic_extinction
+from photospec.dust import galactic_transmission
 from photospec.errors import InputError
 from photospec.hub import fetch_weights, is_hub_address, push_weights
 from photospec.image import ImageArray, band_names, prepare_image
-from photospec.image.identity import identified, image_seed
+from photospec.image.identity import identified, identifier_bytes, image_seed
 from photospec.networks.devices import DTYPES, check_device, check_dtype
 from photospec.photometry.apertures import aperture_flux
 from photospec.photometry.filters import band_flux
@@ -32,6 +32,8 @@ from photospec.weights import load_cascade, save_cascade
 
 __all__ = ["PhotoSpectrograph"]
 
+#: What weights that tell active nuclei by the image add to ``meta``, see `predict`.
+AGN_NAMES = ("agn_score", "agn_probability")
 #: Flag of images unlike those of the training.
 OUT_OF_DISTRIBUTION = "out_of_distribution"
 #: Begins the flag of an image that could not be used; the reason follows.
@@ -205,7 +207,7 @@ class PhotoSpectrograph:
         )
 
     def line_spread(self) -> np.ndarray:
-        """Gaussian sigma (n_wave,) of the spectra's line-spread function, Angstrom."""
+        """Return the Gaussian sigma (n_wave,) of the spectra's line-spread function, Angstrom."""
         return np.interp(WAVELENGTH, self.config.lsf_wavelength, self.config.lsf_sigma)
 
     def prepare(self, image: NDData | ImageArray) -> ImageArray:
@@ -216,7 +218,7 @@ class PhotoSpectrograph:
             image.check(*wanted)
         else:
             _check_survey(image, config)
-            image = prepare_image(
+            prepared = prepare_image(
                 image,
                 bands=config.bands,
                 pixel_scale=config.pixel_scale,
@@ -225,6 +227,9 @@ class PhotoSpectrograph:
                 extinction=config.band_extinction,
                 max_resampling=MAX_RESAMPLING,
             )
+            if "resampled" in prepared.flags:
+                _check_alike(image, config)
+            image = prepared
         image = image.with_extinction(config.galactic_ebv)
         self._fibre_flux(image)
         return image
@@ -271,7 +276,9 @@ class PhotoSpectrograph:
             ``seed``, ``n_candidates``, ``nfe``, ``weights``, ``agn_threshold`` (see
             `~photospec.analysis.combine_candidates`), ``provenance``, and ``spread``, the
             standard deviation over the candidates (Quantity in the shape of the flux; not with
-            one candidate).
+            one candidate). Weights that tell active nuclei by the image add ``agn_score``,
+            logarithm of the odds of one against star-forming and starburst galaxies if there
+            were as many of either, and ``agn_probability``, that among all galaxies.
 
         Raises
         ------
@@ -288,14 +295,18 @@ class PhotoSpectrograph:
             "drawn_redshift": [None] * n,
             "expected_redshift": [None] * n,
         }
+        if self.tells_agn:
+            each |= {name: [np.nan] * n for name in AGN_NAMES}
         at_once = max(1, _AT_ONCE // n_candidates)
         for part, rows in zip(_parts(images, at_once), _parts(good, at_once), strict=True):
             drawn, nfe = self._draw(part, n_candidates, seed, intrinsic)
-            for row, (candidates, similarity, redshift, expected, best) in zip(rows, drawn):
+            for row, (candidates, similarity, redshift, expected, agn, best) in zip(rows, drawn):
                 flux[row], spread[row] = candidates[best], candidates.std(axis=0)
                 each["similarity"][row] = float(similarity[best])
                 each["drawn_redshift"][row] = None if redshift is None else float(redshift[best])
                 each["expected_redshift"][row] = expected
+                for name, value in agn.items():
+                    each[name][row] = value
         each |= {"flags": reasons, "galactic_ebv": [np.nan] * n}
         for row, one, flags in zip(good, images, self._flags(images)):
             each["flags"][row], each["galactic_ebv"][row] = flags, one.galactic_ebv
@@ -374,16 +385,16 @@ class PhotoSpectrograph:
         for part in _parts(images, max(1, _AT_ONCE // n_candidates)):
             drawn, nfe = self._draw(part, n_candidates, seed, intrinsic)
             for one, flags, found in zip(part, self._flags(part), drawn, strict=True):
-                flux, similarity, redshift, expected, best = found
+                flux, similarity, redshift, expected, agn, best = found
                 meta = self._meta(seed, n_candidates, nfe, intrinsic)
-                meta |= {"flags": flags, "galactic_ebv": one.galactic_ebv}
+                meta |= {"flags": flags, "galactic_ebv": one.galactic_ebv} | agn
                 yield CandidateSpectra(_spectrum(flux, meta), similarity, redshift, best, expected)
 
     def redshift_density(
         self,
         image: NDData | ImageArray | Sequence[NDData | ImageArray],
     ) -> ImageRedshiftDensity:
-        """Density of the redshift of each image, without drawing spectra.
+        """Return the density of the redshift of each image, without drawing spectra.
 
         What the candidates of `sample` draw their redshifts from, in closed form.
 
@@ -431,7 +442,7 @@ class PhotoSpectrograph:
         return getattr(base, "density", None) is not None
 
     def flags(self, image: NDData | ImageArray | Sequence[NDData | ImageArray]) -> list[list[str]]:
-        """Warnings of images, as in ``meta["flags"]`` of predicted spectra.
+        """Return warnings of images, as in ``meta["flags"]`` of predicted spectra.
 
         Parameters
         ----------
@@ -446,7 +457,7 @@ class PhotoSpectrograph:
         return self._flags(images)
 
     def embed_image(self, image: NDData | ImageArray | Sequence[NDData | ImageArray]) -> np.ndarray:
-        """Unit vectors of images.
+        """Embed images as unit vectors.
 
         Parameters
         ----------
@@ -463,7 +474,7 @@ class PhotoSpectrograph:
         return torch.cat(embedded).cpu().numpy()
 
     def embed_spectrum(self, spectrum: Spectrum) -> np.ndarray:
-        """Unit vectors of spectra.
+        """Embed spectra as unit vectors.
 
         Parameters
         ----------
@@ -493,7 +504,7 @@ class PhotoSpectrograph:
         image: NDData | ImageArray | Sequence[NDData | ImageArray],
         spectrum: Spectrum,
     ) -> np.ndarray:
-        """Cosine similarity (n_images, n_spectra) of every image with every spectrum."""
+        """Return the cosine similarity (n_images, n_spectra) of every image with every spectrum."""
         return self.embed_image(image) @ self.embed_spectrum(spectrum).T
 
     def rank(
@@ -533,7 +544,7 @@ class PhotoSpectrograph:
         for number, one in enumerate(images):
             try:
                 one = self.prepare(one)
-                image_seed(0, one)  # an identifier that is none belongs to its image
+                identifier_bytes(one)  # one that is none belongs to its image
             except InputError as error:
                 if on_error == "flag":
                     reasons[number].append(_reason(error))
@@ -550,7 +561,9 @@ class PhotoSpectrograph:
         return torch.from_numpy(data).to(self.device)
 
     def _draw(self, images, n_candidates, seed, intrinsic):
-        """Of each image flux (n_candidates, n_wave), similarity, redshift(s), best; the nfe."""
+        """Draw each image's flux (n_candidates, n_wave), similarity, redshifts, agn and best; count
+        the nfe.
+        """
         seeds = [image_seed(seed, image) for image in images]
         generators = [torch.Generator().manual_seed(own) for own in seeds]
         drawn = self.cascade.sample(self._tensor(images), n_candidates, generators)
@@ -561,22 +574,65 @@ class PhotoSpectrograph:
         redshift = expected = [None] * len(images)
         if drawn.redshift is not None:
             redshift, expected = drawn.redshift.cpu().numpy(), drawn.expected_redshift.tolist()
+        agn = [{}] * len(images)
+        if getattr(drawn, "agn", None) is not None:
+            agn = [dict(zip(AGN_NAMES, one, strict=True)) for one in drawn.agn.tolist()]
         found = list(zip(flux, drawn.similarity.cpu().numpy(), redshift, expected, strict=True))
         choose = self.config.sampling.choose
-        return [(*one, best_candidate(*one, choose=choose)) for one in found], drawn.nfe
+        best = [best_candidate(*one, choose=choose) for one in found]
+        return [(*one, *more) for one, *more in zip(found, agn, best, strict=True)], drawn.nfe
+
+    @property
+    def tells_agn(self):
+        """Whether the weights tell active nuclei by the image."""
+        return getattr(self.cascade, "line_classes", None) is not None
+
+    def agn_score(
+        self, image: NDData | ImageArray | Sequence[NDData | ImageArray]
+    ) -> float | np.ndarray:
+        """Return how likely galaxies have an active nucleus, told from their images.
+
+        No spectra are drawn. ``config.agn_threshold`` is where one is more likely than not.
+
+        Parameters
+        ----------
+        image : NDData, or sequence of NDData
+            As in `predict`.
+
+        Returns
+        -------
+        float, or ndarray (n_images,)
+            Natural logarithm of the odds of an AGN, as the SDSS pipeline calls them by their lines,
+            against star-forming and starburst galaxies if there were as many of either; the
+            ``agn_score`` of `predict`. Probabilities are in its ``meta``.
+
+        Raises
+        ------
+        InputError
+            For an image that cannot be used, and with weights that do not tell (`tells_agn`).
+        """
+        images, single, *_ = self._prepare_all(image)
+        if not self.tells_agn:
+            raise InputError(
+                "agn_score: expected weights with line_classes.safetensors, got others; the lines "
+                "of their candidates tell (photospec.analysis.measure_candidates)"
+            )
+        found = [self.cascade.agn(self._tensor(p))[:, 0] for p in _parts(images, _AT_ONCE)]
+        values = torch.cat(found).cpu().numpy()
+        return float(values[0]) if single else values
 
     def _dimming(self, images, intrinsic):
-        """What the Milky Way's dust leaves (n, n_wave) of spectra as the networks draw them."""
+        """Return what the Milky Way's dust leaves (n, n_wave) of spectra as networks draw them."""
         ebv = np.array([0.0 if intrinsic else image.galactic_ebv for image in images])
         added = ebv - self.config.galactic_ebv
-        return 10 ** (-0.4 * added[:, None] * galactic_extinction(WAVELENGTH))
+        return galactic_transmission(WAVELENGTH, added)
 
     def _scale_flux(self, flux):
-        """Flux of spectra (..., n_wave) through the band that sets it, nanomaggies."""
+        """Return the flux of spectra (..., n_wave) through the band that sets it, nanomaggies."""
         return band_flux(WAVELENGTH, flux, [self.config.scale_response], partial=True)[..., 0]
 
     def _fibre_flux(self, image):
-        """Flux through the fibre aperture in the scale band, nanomaggies."""
+        """Return the flux through the fibre aperture in the scale band, nanomaggies."""
         name, radius = self.config.scale_band, self.config.fibre_radius
         pixels = image.data[image.bands.index(name)]
         flux = float(aperture_flux(pixels, radius, pixel_scale=image.pixel_scale))
@@ -601,7 +657,7 @@ class PhotoSpectrograph:
         }
 
     def _flags(self, images, scores=None):
-        """Flags of images, whose out-of-distribution scores may be known already."""
+        """Return flags of images, whose out-of-distribution scores may be known already."""
         if not images:
             return []
         scores = self._ood_scores(images) if scores is None else scores
@@ -613,7 +669,7 @@ class PhotoSpectrograph:
     def ood_score(
         self, image: NDData | ImageArray | Sequence[NDData | ImageArray]
     ) -> float | np.ndarray:
-        """How unlikely the photometry of images is among the training images.
+        """Return how unlikely the photometry of images is among the training images.
 
         Zero is the median training image. Above one, where 1.5 % of them lie, the prediction is
         flagged ``"out_of_distribution"``: a star, an artefact, a saturated core, or a galaxy
@@ -643,13 +699,13 @@ class PhotoSpectrograph:
 
 
 def _as_list(image):
-    """Images as a list, and whether it was one image; what is neither is left to the gate."""
+    """Return images as a list, and whether it was one; what is neither is left to the gate."""
     many = isinstance(image, Iterable) and not isinstance(image, NDData | np.ndarray | str)
     return (list(image), False) if many else ([image], True)
 
 
 def _parts(items, size):
-    """Slices of at most `size` items."""
+    """Cut a list into slices of at most `size` items."""
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
@@ -689,8 +745,21 @@ def _check_survey(image, config):
         )
 
 
+def _check_alike(image, config):
+    """Refuse an image of other pixels whose bands are others too, unless it says its camera."""
+    there = band_names(image.meta["bands"], "meta['bands']")
+    if set(there) != set(config.bands) and not image.meta.get("camera"):
+        raise InputError(
+            f"image: expected bands {', '.join(config.bands)} and pixels of {config.pixel_scale:g} "
+            f"arcsec as in the weights' survey ({config.survey}), got other bands "
+            f"({', '.join(there)}) and other pixels; is it of another survey? If its filters are "
+            "those of the weights, say so by meta['camera'] = "
+            f"{config.camera or 'any'!r} (card CAMERA)"
+        )
+
+
 def _bundled(name):
-    """Folder of weights in the package."""
+    """Return the folder of weights in the package."""
     return Path(str(_BUNDLED if name in (None, BUNDLED_WEIGHTS[0]) else _DATA / name))
 
 

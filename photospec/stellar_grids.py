@@ -20,6 +20,7 @@ from astropy.io import fits
 from photospec.errors import InputError
 from photospec.lines import LINES
 from photospec.spectrum import air_to_vacuum
+from photospec.utils.constants import FWHM
 from photospec.utils.optional import missing
 
 __all__ = ["Z_SUN", "NebularGrid", "StellarGrid", "nebular_grid", "stellar_grid"]
@@ -166,7 +167,7 @@ def stellar_grid(limits=None):
     edges = [3541.5, 7351.3, 8750.0]
     fwhm = np.array([1.0, 2.54, 3.0, 40.0])[np.searchsorted(edges, wavelength)]
     metallicity = _METALLICITY.copy()
-    lsf_sigma = fwhm / np.sqrt(8 * np.log(2))
+    lsf_sigma = fwhm / FWHM
     _freeze(wavelength, age, metallicity, flux, live_mass_fraction, lsf_sigma)
     return StellarGrid(wavelength, age, metallicity, flux, live_mass_fraction, lsf_sigma)
 

@@ -21,6 +21,7 @@ from photospec.config import read_toml, setting, validate, write_toml
 from photospec.dust import ASSUMED_EBV, band_extinction
 from photospec.errors import InputError
 from photospec.networks.cascade import Cascade
+from photospec.networks.line_classes import LineClasses
 from photospec.networks.ood import ImageDomain
 from photospec.networks.samplers import SAMPLERS
 from photospec.networks.sizes import (
@@ -66,6 +67,8 @@ FILES = {
 }
 # Where the training images lie; optional.
 DOMAIN_FILE = "domain.safetensors"
+# What tells active nuclei by the image; optional.
+LINE_CLASSES_FILE = "line_classes.safetensors"
 # What tells the encoders of missing bands, where it was learnt after everything else; optional.
 # `save` writes it with the stages.
 MISSING_FILE = "missing_bands.safetensors"
@@ -154,7 +157,7 @@ class WeightsConfig(ABC):
     fibre_radius: float = setting(
         FIBRE_RADIUS, "Of the fibre whose spectra are predicted, arcsec.", min=0.1, max=10
     )
-    image_size: int = setting(64, "Pixels on a side.", min=1)
+    image_size: int = setting(64, "Pixels on a side.", min=1, max=10_000)
     pixel_scale: float = setting(0.396, "Arcsec per pixel.")
     galactic_ebv: float = setting(
         ASSUMED_EBV,
@@ -241,10 +244,11 @@ class SpectrographConfig(WeightsConfig):
     )
     agn_threshold: float = setting(
         0.0,
-        "Mean height of the candidates above the SDSS pipeline's curve, dex, from which a galaxy\n"
-        "is more likely an AGN: `photospec.evaluation.agn.sdss_height`. Measured on real galaxies.",
-        min=-2,
-        max=2,
+        "agn_score above which a galaxy is called an AGN, measured on real galaxies: logarithm of\n"
+        "the odds with line_classes.safetensors; without, the candidates' mean height above the\n"
+        "SDSS pipeline's curve, dex (`photospec.analysis.bpt.agn_height`).",
+        min=-10,
+        max=10,
     )
 
     def __post_init__(self):
@@ -279,11 +283,11 @@ class SpectrographConfig(WeightsConfig):
         return tuple(b for b in self.trained_without if b != self.scale_band)
 
     def size(self, stage):
-        """Network size of ``"base"``, ``"super-resolution"`` or ``"contrastive"``."""
+        """Return the network size of ``"base"``, ``"super-resolution"`` or ``"contrastive"``."""
         return getattr(self, stage.replace("-", "_"))
 
     def build(self, stage):
-        """The stage's module with random weights."""
+        """Build the stage's module with random weights."""
         return build(
             stage,
             self.size(stage),
@@ -296,9 +300,10 @@ class SpectrographConfig(WeightsConfig):
         """Read the networks of a folder, a `Cascade`."""
         stages = {}
         for stage in FILES:
+            self._check_sizes(folder, stage)
             try:
                 module = self.build(stage)
-            except (RuntimeError, MemoryError) as error:
+            except (RuntimeError, MemoryError, TypeError, OverflowError) as error:
                 reason = str(error).splitlines()[0]
                 raise InputError(
                     f"weights: expected sizes of the {stage} network that fit this machine in "
@@ -309,7 +314,25 @@ class SpectrographConfig(WeightsConfig):
         if (folder / DOMAIN_FILE).exists():
             domain = ImageDomain.like(cascade.base.encoder)
             cascade.domain = load_module(domain, folder / DOMAIN_FILE).eval()
+        if (folder / LINE_CLASSES_FILE).exists():
+            classes = LineClasses.like(cascade.base.encoder)
+            cascade.line_classes = load_module(classes, folder / LINE_CLASSES_FILE).eval()
         return cascade
+
+    def _check_sizes(self, folder, stage):
+        """Refuse a large network that its file cannot hold, before memory is taken for it."""
+        size = self.size(stage)
+        path = folder / FILES[stage]
+        there = path.stat().st_size if path.is_file() else None
+        network = getattr(size, "network", None) or size.spectrum
+        # A number has a byte at least; smaller networks fit any machine, and what is wrong with
+        # their files is for the reader to say.
+        if there is not None and network.least_numbers > max(there, 10_000_000):
+            raise InputError(
+                f"weights: expected sizes of the {stage} network that belong to {path} in "
+                f"{folder / CONFIG_NAME}, got one of {network.least_numbers} numbers and more for "
+                f"a file of {there} bytes; do config.toml and weights belong together?"
+            )
 
     def save(self, folder, cascade):
         """Write the networks into a folder."""
@@ -317,6 +340,8 @@ class SpectrographConfig(WeightsConfig):
             save_module(getattr(cascade, stage.replace("-", "_")), folder / name)
         if cascade.domain is not None:
             save_module(cascade.domain, folder / DOMAIN_FILE, half=False)
+        if cascade.line_classes is not None:
+            save_module(cascade.line_classes, folder / LINE_CLASSES_FILE)
 
 
 register_weight_format(FORMAT, SpectrographConfig)
@@ -446,7 +471,7 @@ def read_config(folder):
     path = Path(folder) / CONFIG_NAME
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8")).get("format", FORMAT)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         found = FORMAT  # what is wrong is for `read_toml` to say
     try:
         kind = WEIGHT_FORMATS.get(found)

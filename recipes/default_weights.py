@@ -20,16 +20,31 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from scipy.spatial import cKDTree
 
 from photospec import PhotoSpectrograph
+from photospec.config import write_toml
 from photospec.evaluation import model_card
 from photospec.evaluation.on_pairs import Settings
+from photospec.evaluation.real_redshifts import NOISE, render_noisy
 from photospec.evaluation.survey_card import survey_card
+from photospec.networks.line_classes import LINE_CLASSES
+from photospec.pairs import PairsFile
 from photospec.simulation import SURVEYS, RealGalaxies, Survey, simulate_pairs, simulate_real_pairs
-from photospec.simulation.galaxy_kinds import assign_kinds, natural_sample
+from photospec.simulation.galaxy_kinds import assign_kinds, label_shift, natural_sample
 from photospec.training import TrainConfig, pack, train
-from photospec.weights import read_config
+from photospec.training.data import hide_bands
+from photospec.training.density import adapt_density, density_features
+from photospec.training.extinction import corrected_images
+from photospec.training.line_classes import fit_line_classes
+from photospec.weights import (
+    CONFIG_NAME,
+    FILES,
+    LINE_CLASSES_FILE,
+    read_config,
+    save_module,
+)
 
 STAGES = ("base", "super-resolution", "contrastive")
 PRESET = "small"
@@ -108,7 +123,7 @@ RECIPES = {"sdss_main": SDSS, "desi_legacy": LEGACY}
 
 
 def recipe_of(survey):
-    """The recipe of a survey: its own, or pairs to its limits and the preset's steps."""
+    """Return the recipe of a survey: its own, or pairs to its limits and the preset's steps."""
     if survey.name in RECIPES:
         return RECIPES[survey.name]
     highest = survey.population.redshift_max
@@ -129,11 +144,20 @@ CATALOGUES = {
     "classes": "sdss_classes.fits",
     "others": "sdss_ugriz_redshift.fits",
 }
+#: Mag to add to their u, g, r, i and z for the zero points of SDSS images. K-correct's u is too
+#: bright by this much at given redshift, r and g-r:
+#: ``python benchmarks/real_redshifts.py zero-points``.
+ZERO_POINTS = {"others": (0.08, 0.0, 0.0, 0.0, 0.0)}
 N_LAST = 512
+#: Pairs of a kind that the density is adapted to, and how often bands are missing from them.
+N_ADAPTED = 12_288
+MISSING = {"u": 0.6, "g": 0.0, "r": 0.0, "i": 0.15, "z": 0.25}
+#: Of `LineClasses.agn`: even odds, if there were as many AGN as star-forming galaxies.
+AGN_THRESHOLD = 0.0
 
 
 def find_survey(name):
-    """A registered survey, or one from a file."""
+    """Return a registered survey, or one from a file."""
     return Survey.named(name) if name in SURVEYS else Survey.read(name)
 
 
@@ -152,7 +176,7 @@ def simulate(folder, survey, recipe, n_processes, scale):
 
 
 def stage_config(stage, survey, recipe, init, scale):
-    """Settings of a stage's training."""
+    """Return the settings of a stage's training."""
     config = TrainConfig.preset(PRESET, stage, seed=recipe.seed)
     steps = recipe.steps.get(stage, config.max_steps)
     if init:
@@ -178,20 +202,30 @@ def stage_config(stage, survey, recipe, init, scale):
     )
 
 
+def read_catalogue(catalogues, name, **options):
+    """Galaxies of one of `CATALOGUES`, with the zero points of SDSS images."""
+    if name in ZERO_POINTS:
+        options = {"zero_points": ZERO_POINTS[name]} | options
+    return RealGalaxies.read(catalogues / CATALOGUES[name], **options)
+
+
 def _place(galaxies):
     """Where a galaxy that is in two catalogues lies within one of itself."""
     m = galaxies.magnitude
     return np.column_stack([galaxies.redshift / 1e-5, m[:, 2] / 0.1, (m[:, 1] - m[:, 2]) / 0.05])
 
 
+def without_tests(catalogues, name, **limits):
+    """Even rows of a catalogue, without galaxies that are among the odd rows of another."""
+    tests = [read_catalogue(catalogues, other, rows=slice(1, None, 2)) for other in CATALOGUES]
+    tree = cKDTree(_place(RealGalaxies.concatenate(tests)))
+    galaxies = read_catalogue(catalogues, name, rows=slice(0, None, 2), **limits)
+    return galaxies[tree.query(_place(galaxies), p=np.inf)[0] > 1]
+
+
 def real_galaxies(catalogues):
     """Even rows of the catalogues with kinds, without galaxies that are among the odd rows."""
-    paths = {name: catalogues / file for name, file in CATALOGUES.items()}
-    tests = [RealGalaxies.read(path, rows=slice(1, None, 2)) for path in paths.values()]
-    tree, found = cKDTree(_place(RealGalaxies.concatenate(tests))), {}
-    for name, path in paths.items():
-        galaxies = RealGalaxies.read(path, rows=slice(0, None, 2))
-        found[name] = galaxies[tree.query(_place(galaxies), p=np.inf)[0] > 1]
+    found = {name: without_tests(catalogues, name) for name in CATALOGUES}
     main, frequency = assign_kinds(found["main"], found["classes"])
     print("kinds of the main sample:", frequency, flush=True)
     others, _ = assign_kinds(found["others"], found["classes"])
@@ -202,19 +236,96 @@ def real_galaxies(catalogues):
     return RealGalaxies.concatenate([main] * 4 + [classes] * 2 + [others, last])
 
 
+def real_features(spectrograph, galaxies, noise, seed):
+    """Return what the density and the classes see of images of real galaxies."""
+    images = torch.from_numpy(render_noisy(galaxies, noise, seed=seed))
+    return density_features(spectrograph.cascade.base, images.split(256))
+
+
+def adapt_to_real(folder, real, simulated, scale=1.0):
+    """Fit the density further to as many real as simulated pairs, once.
+
+    In the training of the base stage faint and deep simulated galaxies are the majority. Bands
+    are missing from a part of the images.
+    """
+    config = read_config(folder)
+    if "density" in config.provenance:
+        return
+    spectrograph = PhotoSpectrograph.load(folder)
+    base, rng, parts = spectrograph.cascade.base, np.random.default_rng(3), []
+    n = max(512, round(scale * N_ADAPTED))
+    often = [MISSING[band] * (band in config.may_miss) for band in config.bands]
+    for path in (real, simulated):
+        with PairsFile(path, bands=config.bands) as pairs:
+            rows = [slice(a, min(a + 256, n)) for a in range(0, min(n, len(pairs)), 256)]
+            images = [torch.from_numpy(corrected_images(pairs, part)) for part in rows]
+            z = torch.tensor(np.asarray(pairs.object["redshift"], float)[: rows[-1].stop])
+        parts.append((density_features(base, images), z, 1.0))
+        if any(often):
+            images = [hide_bands(part, often, rng) for part in images]
+            parts.append((density_features(base, images), z, 0.15))
+    adapt_density(base, parts)
+    save_module(base, folder / FILES["base"])
+    said = f"adapted to {n} real and as many simulated pairs"
+    write_toml(
+        replace(config, provenance=config.provenance | {"density": said}),
+        folder / CONFIG_NAME,
+        overwrite=True,
+    )
+
+
+def add_line_classes(folder, catalogues, scale=1.0):
+    """Fit the head that tells active nuclei to real galaxies with classes, and keep it.
+
+    Even rows of the classified galaxies, each as two images: with photometric noise counted once
+    and twice. How frequent the classes are on the sky, the posteriors of the main sample's images
+    say (Saerens et al. 2002).
+    """
+    if (folder / LINE_CLASSES_FILE).exists():
+        return
+    spectrograph = PhotoSpectrograph.load(folder)
+    limits = {"redshift_range": (0.01, 0.3), "r_range": (13.5, 18.0)}
+    galaxies = without_tests(catalogues, "classes", **limits)
+    main = without_tests(catalogues, "main", redshift_range=(0.01, 0.3), r_range=(13.5, 17.77))
+    galaxies, main = (
+        some[np.random.default_rng(2).permutation(len(some))[: max(512, round(scale * len(some)))]]
+        for some in (galaxies, main)
+    )
+    parts = [real_features(spectrograph, galaxies, n, seed=s) for s, n in enumerate(NOISE.values())]
+    features = [torch.cat(part) for part in zip(*parts, strict=True)]
+    kind, number = np.tile(galaxies.kind, len(parts)), np.tile(np.arange(len(galaxies)), len(parts))
+    encoder = spectrograph.cascade.base.encoder
+    classes, loss = fit_line_classes(encoder, features, kind, number, seed=0)
+    posterior = classes(*real_features(spectrograph, main, NOISE["noise counted twice"], 9)).exp()
+    frequency, _ = label_shift(posterior.numpy(), np.full(len(LINE_CLASSES), 0.25))
+    print("classes of the main sample:", dict(zip(LINE_CLASSES, frequency.round(3).tolist())))
+    classes.frequency.copy_(torch.from_numpy(frequency))
+    save_module(classes, folder / LINE_CLASSES_FILE)
+    config = spectrograph.config
+    said = f"{len(galaxies)} classified real galaxies, loss {loss:.3f} on those held out"
+    config = replace(
+        config, agn_threshold=AGN_THRESHOLD, provenance=config.provenance | {"line-classes": said}
+    )
+    write_toml(config, folder / CONFIG_NAME, overwrite=True)
+
+
 def real_samples(catalogues, n):
     """For the card: at most n of the odd rows of either sample, and its even rows."""
+    as_given = {"zero_points": (0.0,) * 5}
     samples = {
-        "Main Galaxy Sample": ("main", (0.02, 0.3)),
-        "K-correct's, 0.05 < z < 0.15": ("others", (0.05, 0.15)),
+        "Main Galaxy Sample": ("main", (0.02, 0.3), {}),
+        "K-correct's, 0.05 < z < 0.15": ("others", (0.05, 0.15), as_given),
+        "K-correct's with SDSS's zero point of u": ("others", (0.05, 0.15), {}),
     }
     found = {}
-    for title, (name, limits) in samples.items():
-        path = catalogues / CATALOGUES[name]
-        ranges = {"redshift_range": limits, "r_range": (14.0, 17.77)}
-        tests = RealGalaxies.read(path, rows=slice(1, None, 2), **ranges)
+    for title, (name, limits, options) in samples.items():
+        ranges = {"redshift_range": limits, "r_range": (14.0, 17.77)} | options
+        tests = read_catalogue(catalogues, name, rows=slice(1, None, 2), **ranges)
         order = np.random.default_rng(0).permutation(len(tests))[:n]
-        found[title] = tests[order], RealGalaxies.read(path, rows=slice(0, None, 2))
+        found[title] = (
+            tests[order],
+            read_catalogue(catalogues, name, rows=slice(0, None, 2), **options),
+        )
     return found
 
 
@@ -270,6 +381,9 @@ def run(folder, init, n_processes, device, scale, catalogues=None, survey="sdss_
     if not made.exists():
         note = {"begun-with": Path(init).name} if init else {}
         pack(runs, made, pairs=pairs, domain_pairs=simulated, provenance=note)
+    if catalogues is not None:
+        adapt_to_real(made, pairs[0], pairs[1], scale)
+        add_line_classes(made, catalogues, scale)
     spectrograph = PhotoSpectrograph.load(made, device=device)
     card = folder / "card"
     evaluate(card, spectrograph, survey, files, simulated, catalogues, n_processes, scale)

@@ -26,6 +26,7 @@ def test_every_column_of_properties_is_listed_with_its_meaning(listing):
     others |= {
         "agn_score",
         "agn",
+        "agn_probability",
         "n_candidates",
         "flags",
         "image_flags",

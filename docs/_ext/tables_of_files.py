@@ -12,7 +12,8 @@ def property_columns():
     from photospec.cli.tables import ORIGIN_COLUMNS
 
     options = Options.checked((0, 0.8), "bc03", 0, 0)
-    table = combine_candidates(assemble([{"flags": []}] * 3, options), [0], agn_threshold=0.0)
+    agn = {"agn_threshold": 0.0, "agn_score": [0.0], "agn_probability": [0.5]}
+    table = combine_candidates(assemble([{"flags": []}] * 3, options), [0], **agn)
     rows = [row for row in ORIGIN_COLUMNS if row[0] in ("file", "image", "ra", "dec")]
     rows += [
         (name, str(table[name].unit or ""), table[name].info.description)
@@ -52,7 +53,7 @@ KINDS = {
 
 
 def listing(kind):
-    """A list-table in reStructuredText."""
+    """Write a list-table in reStructuredText."""
     head, rows = KINDS[kind]
     lines = [".. list-table::", "   :header-rows: 1", ""]
     for row in (head, *rows()):

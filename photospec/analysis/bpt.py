@@ -66,7 +66,7 @@ def _hyperbola(x, numerator, asymptote, level):
 
 
 def kauffmann03(log_nii_ha):
-    """Upper edge of pure star formation (Kauffmann et al. 2003, MNRAS 346, 1055, eq. 1).
+    """Return the upper edge of pure star formation (Kauffmann et al. 2003, MNRAS 346, 1055, eq. 1).
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def kauffmann03(log_nii_ha):
 
 
 def agn_height(log_nii_ha, log_oiii_hb):
-    """How far above the SDSS pipeline's curve of its subclass AGN galaxies lie, dex.
+    """Return how far above the SDSS pipeline's curve of its subclass AGN galaxies lie, dex.
 
     log [O III]/Hbeta - (0.7 - 1.2 (log [N II]/Halpha + 0.4)), the pipeline's criterion
     (https://www.sdss.org/dr16/spectro/catalogs/), cut at -2 and 2, so that one faint line does not
@@ -109,7 +109,7 @@ def agn_height(log_nii_ha, log_oiii_hb):
 
 
 def kewley01(log_ratio, diagram="nii"):
-    """Maximum starburst (Kewley et al. 2001, ApJ 556, 121, eq. 5 to 7).
+    """Return the curve of maximum starburst (Kewley et al. 2001, ApJ 556, 121, eq. 5 to 7).
 
     Parameters
     ----------
@@ -127,7 +127,8 @@ def kewley01(log_ratio, diagram="nii"):
 
 
 def kewley06(log_ratio, diagram="sii"):
-    """Seyferts above, LINERs below (Kewley et al. 2006, MNRAS 372, 961, eq. 7 and 12).
+    """Return the curve with Seyferts above, LINERs below (Kewley et al. 2006, MNRAS 372, 961, eq.
+    7, 12).
 
     Parameters
     ----------
@@ -148,7 +149,7 @@ def kewley06(log_ratio, diagram="sii"):
 
 
 def schawinski07(log_nii_ha):
-    """Seyferts above, LINERs below (Schawinski et al. 2007, MNRAS 382, 1415, section 2.3).
+    """Return the curve with Seyferts above, LINERs below (Schawinski et al. 2007, MNRAS 382, 1415).
 
     Parameters
     ----------
@@ -164,7 +165,7 @@ def schawinski07(log_nii_ha):
 
 
 def cidfernandes11(log_nii_ha, ew_ha):
-    """WHAN classes (Cid Fernandes et al. 2011, MNRAS 413, 1687, section 6).
+    """Return the WHAN classes (Cid Fernandes et al. 2011, MNRAS 413, 1687, section 6).
 
     Star forming: log [N II]/Ha < -0.4 and W > 3 A; strong AGN: > -0.4, W > 6 A; weak
     AGN: > -0.4, 3 < W < 6 A; retired: W < 3 A; passive: W of Ha below 0.5 A.
@@ -195,7 +196,7 @@ def _diagram(diagram):
 
 
 def classify_ratios(log_ratio, log_oiii_hb, diagram="nii"):
-    """BPT class of points in one diagram.
+    """Classify points in one diagram of Baldwin, Phillips & Terlevich.
 
     [N II]: star forming below Kauffmann 2003, composite up to Kewley 2001, beyond it
     Seyfert or LINER by Schawinski 2007. [S II] and [O I]: Kewley 2001 and 2006, without

@@ -16,7 +16,7 @@ from photospec.analysis.columns import describe
 from photospec.analysis.properties import masked_column, measure_properties
 from photospec.errors import InputError
 
-__all__ = ["combine_candidates", "measure_candidates"]
+__all__ = ["combine_candidates", "measure_candidates", "said_of_agn"]
 
 FEWEST = 3  # with fewer values there is no spread to speak of
 PERCENTILES = (16, 84)  # the central 68 %, as one sigma of a Gaussian
@@ -63,14 +63,48 @@ def measure_candidates(
     >>> print(len(table), table["n_candidates"][0])
     1 3
     """
-    first = spectra[0] if isinstance(spectra, list) and spectra else spectra
-    threshold = (getattr(first, "meta", None) or {}).get("agn_threshold")
-    return combine_candidates(
-        measure_properties(spectra, **options), best_index, agn_threshold=threshold
-    )
+    table = measure_properties(spectra, **options)
+    return combine_candidates(table, best_index, **said_of_agn(spectra, np.size(best_index)))
 
 
-def combine_candidates(table, best_index, *, agn_threshold=None):
+def said_of_agn(spectra, n_galaxies):
+    """Return what predicted spectra say of active nuclei in ``meta``: options of
+    `combine_candidates`.
+
+    Parameters
+    ----------
+    spectra : Spectrum, or list of Spectrum
+        As of `measure_candidates`, or all candidates of n galaxies in one.
+    n_galaxies : int
+
+    Returns
+    -------
+    dict
+        ``agn_threshold``, ``agn_score`` and ``agn_probability``; None for what is not said.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from photospec.analysis.candidates import said_of_agn
+    >>> spectra = [SimpleNamespace(meta={"agn_threshold": 0.2, "agn_score": s}) for s in (1.5, -3)]
+    >>> said_of_agn(spectra, 2)["agn_score"]
+    array([ 1.5, -3. ])
+    """
+    spectra = spectra if isinstance(spectra, list) else [spectra]
+    metas = [getattr(one, "meta", None) or {} for one in spectra]
+    found = {"agn_threshold": metas[0].get("agn_threshold") if metas else None}
+    for name in ("agn_score", "agn_probability"):
+        values = [np.atleast_1d(meta[name]).astype(float) for meta in metas if name in meta]
+        values = np.concatenate(values) if len(values) == len(metas) and metas else np.empty(0)
+        # One number for each galaxy, or the same for each of its candidates.
+        whole = len(values) and len(values) % n_galaxies == 0
+        found[name] = values.reshape(n_galaxies, -1)[:, 0] if whole else None
+    return found
+
+
+def combine_candidates(
+    table, best_index, *, agn_threshold=None, agn_score=None, agn_probability=None
+):
     """Make the measured candidates of a galaxy one row: values of one, errors from all.
 
     Parameters
@@ -81,8 +115,11 @@ def combine_candidates(table, best_index, *, agn_threshold=None):
     best_index : int, or array_like of int (n_galaxies,)
         Row, among those of its galaxy, of the candidate that stands for all.
     agn_threshold : float, optional
-        ``agn_score`` above which a galaxy is called an AGN, dex; ``meta["agn_threshold"]`` of
+        ``agn_score`` above which a galaxy is called an AGN; ``meta["agn_threshold"]`` of
         predicted spectra. `measure_candidates` finds it there.
+    agn_score, agn_probability : array_like (n_galaxies,), optional
+        What the image of each galaxy said, of weights that tell active nuclei by it
+        (`said_of_agn`).
 
     Returns
     -------
@@ -91,10 +128,11 @@ def combine_candidates(table, best_index, *, agn_threshold=None):
         ``<column>_error`` is its measurement error and half the range from the 16th to the 84th
         percentile of the candidates in quadrature, masked where fewer than three candidates
         could be measured. ``bpt_class_probability`` is the fraction of the candidates with a
-        class that are of this class. ``agn_score`` is the mean over the candidates of the height
-        of their lines above the SDSS pipeline's curve for AGN, dex
-        (`~photospec.analysis.bpt.agn_height`), masked where fewer than three candidates have all
-        four lines; ``agn``, with an `agn_threshold`, whether it is above that. One candidate is a
+        class that are of this class. ``agn_score`` is what the image said; without that, the mean
+        over the candidates of the height of their lines above the SDSS pipeline's curve for AGN,
+        dex (`~photospec.analysis.bpt.agn_height`), masked where fewer than three candidates have
+        all four lines. ``agn``, with an `agn_threshold`, tells whether it is above that, and
+        ``agn_probability``, where the image said it, how probable an AGN is. One candidate is a
         draw, and its ``bpt_class`` is one too: whether the galaxy is an AGN is better told by
         all. ``n_candidates`` says how many there are, and so does ``flags``; with one, errors are
         of the measurement only.
@@ -117,7 +155,9 @@ def combine_candidates(table, best_index, *, agn_threshold=None):
     if n_candidates > 1:
         _widen_errors(combined, table, n_candidates, notes)
     _add_class_probability(combined, table, n_candidates)
-    _add_agn_score(combined, table, n_candidates, agn_threshold)
+    if agn_score is None:
+        agn_score = _line_heights(table, n_candidates)
+    _add_agn(combined, agn_score, agn_probability, agn_threshold)
     combined["n_candidates"] = np.full(len(best), n_candidates)
     combined["flags"] = ["; ".join([*note, _origin(n_candidates)]) for note in notes]
     describe(combined)
@@ -125,7 +165,7 @@ def combine_candidates(table, best_index, *, agn_threshold=None):
 
 
 def _candidates_per_galaxy(table, best):
-    """How many candidates each galaxy has, after a check of the arguments."""
+    """Check the arguments; return how many candidates each galaxy has."""
     missing = {"flags", "bpt_class", "redshift"} - set(table.colnames)
     if missing:
         raise InputError(
@@ -174,7 +214,7 @@ def _widen_errors(combined, table, n_candidates, notes):
 
 
 def _half_range(values):
-    """Half of the 16 to 84 % range along the last axis (n, n_candidates); NaN for too few."""
+    """Return half the 16 to 84 % range along the last axis (n, n_candidates); NaN for too few."""
     half = np.full(len(values), np.nan)
     enough = np.isfinite(values).sum(axis=-1) >= FEWEST
     if enough.any():
@@ -197,23 +237,37 @@ def _add_class_probability(combined, table, n_candidates):
     combined.add_column(column, name="bpt_class_probability", index=place)
 
 
-def _add_agn_score(combined, table, n_candidates, threshold):
-    """Add the mean height above the curve for AGN, and what a threshold makes of it."""
+def _line_heights(table, n_candidates):
+    """Return the mean height above the curve for AGN (n_galaxies,); None where lines were not
+    measured.
+    """
     names = [f"{line}_flux" for line in ("nii_6584", "halpha", "oiii_5007", "hbeta")]
     if not {*names} <= {*table.colnames}:
-        return
+        return None
     with np.errstate(divide="ignore", invalid="ignore"):
         nii, halpha, oiii, hbeta = (np.log10(_numbers(table[name])) for name in names)
         height = agn_height(nii - halpha, oiii - hbeta).reshape(-1, n_candidates)
     seen = np.isfinite(height)
-    few = seen.sum(axis=-1) < FEWEST
-    score = np.where(seen, height, 0.0).sum(axis=-1) / np.maximum(seen.sum(axis=-1), 1)
-    place = combined.colnames.index("bpt_class_probability") + 1
-    column = MaskedColumn(np.where(few, np.nan, score), mask=few, format=".3f")
-    combined.add_column(column, name="agn_score", index=place)
+    mean = np.where(seen, height, 0.0).sum(axis=-1) / np.maximum(seen.sum(axis=-1), 1)
+    return np.where(seen.sum(axis=-1) < FEWEST, np.nan, mean)
+
+
+def _add_agn(combined, score, probability, threshold):
+    """Add the score of an active nucleus, what a threshold makes of it, and its probability."""
+    if score is None:
+        return
+    score = np.asarray(score, float)
+    few = np.isnan(score)
+    columns = {"agn_score": MaskedColumn(score, mask=few, format=".3f")}
     if threshold is not None:
-        column = MaskedColumn(score > threshold, mask=few)
-        combined.add_column(column, name="agn", index=place + 1)
+        columns["agn"] = MaskedColumn(score > threshold, mask=few)
+    if probability is not None:
+        probability = np.asarray(probability, float)
+        columns["agn_probability"] = MaskedColumn(
+            probability, mask=np.isnan(probability), format=".3f"
+        )
+    place = combined.colnames.index("bpt_class_probability") + 1
+    combined.add_columns(list(columns.values()), [place] * len(columns), names=list(columns))
 
 
 def _origin(n_candidates):
@@ -225,7 +279,7 @@ def _origin(n_candidates):
 
 
 def _numbers(column):
-    """Column of any kind as floats without unit, NaN where masked."""
+    """Return a column of any kind as floats without unit, NaN where masked."""
     mask = getattr(column, "mask", False)
     bare = getattr(column, "unmasked", column)
     return np.where(mask, np.nan, np.asarray(getattr(bare, "value", bare), float))

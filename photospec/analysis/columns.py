@@ -23,8 +23,9 @@ _LABELS = {
     "log_oi_ha": "log10 [O I] 6300 / H alpha",
     "bpt_class": "class by the lines of the diagram of Baldwin, Phillips & Terlevich",
     "bpt_class_probability": "fraction of the candidates with a class that have this one",
-    "agn_score": "mean height of the candidates' lines above the SDSS curve for AGN",
+    "agn_score": "log odds of an AGN; height of lines above the SDSS curve with some weights",
     "agn": "whether agn_score is above the threshold of the weights",
+    "agn_probability": "probability of an AGN among all galaxies, where the weights tell it",
     "n_candidates": "number of spectra that the errors come from",
     "flags": "what was odd, and why columns are masked",
 }
@@ -63,7 +64,7 @@ def describe(table, indices=MappingProxyType({}), lines=()):
 
 
 def _lines(lines):
-    """Column name -> Line."""
+    """Return the Line of each name that columns begin with."""
     own = {line.name: line for line in lines if not isinstance(line, str | type(...))}
     return {name: own.get(name) or LINES.get(name) for name in line_groups(lines)[1]}
 

@@ -20,7 +20,7 @@ RATIO_COLUMNS = {"nii": "log_nii_ha", "sii": "log_sii_ha", "oi": "log_oi_ha"}
 
 
 def plot_fit(fit, ax):
-    """Spectrum, best fit, stars alone and gas alone; residuals below.
+    """Draw spectrum, best fit, stars alone and gas alone; residuals below.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def _mark_lines(ax, rest):
 
 
 def plot_star_formation_history(fit, ax, *, weights="mass"):
-    """Fraction formed per age bin, stacked by metallicity.
+    """Draw the fraction formed per age bin, stacked by metallicity.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def plot_star_formation_history(fit, ax, *, weights="mass"):
 
 
 def plot_bpt(table, ax, *, diagram="nii"):
-    """Diagnostic diagram of Baldwin, Phillips & Terlevich (1981) with its dividing lines.
+    """Draw the diagnostic diagram of Baldwin, Phillips & Terlevich (1981) with its dividing lines.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def plot_bpt(table, ax, *, diagram="nii"):
 
 
 def _column(table, name):
-    """Values and errors of a column, NaN where masked."""
+    """Return values and errors of a column, NaN where masked."""
     pair = []
     for column in (table[name], table[f"{name}_error"]):
         column = getattr(column, "value", column)
@@ -159,7 +159,7 @@ def _filled(column):
 
 
 def plot_mass_metallicity(stellar_mass, metallicity, ax, *, metallicity_error=None, n_bins=8):
-    """Metallicity against stellar mass, with the running median and 16 to 84 per cent.
+    """Draw metallicity against stellar mass, with the running median and 16 to 84 per cent.
 
     Parameters
     ----------

@@ -51,7 +51,7 @@ class Rows:
 
 
 def take(arrays, rows):
-    """Rows (slice or index array) of a SpectrumArrays."""
+    """Return rows (slice or index array) of a SpectrumArrays."""
 
     def pick(values):
         return values[rows] if isinstance(values, np.ndarray) and values.ndim == 2 else values
@@ -70,7 +70,7 @@ def take(arrays, rows):
 
 
 def gather(spectra, *, strict=True):
-    """Spectra in any container as rows of arrays.
+    """Gather spectra in any container as rows of arrays.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def notes(arrays):
 
 
 def reason_unusable(arrays, row=0):
-    """Why no measurement is possible on a spectrum; an empty string if one is.
+    """Tell why no measurement is possible on a spectrum; an empty string if one is.
 
     Parameters
     ----------

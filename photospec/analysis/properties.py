@@ -32,14 +32,17 @@ from photospec.analysis.redshift import RedshiftWarning, measure_redshift
 from photospec.analysis.redshift.fit import SURE_DELTA
 from photospec.analysis.redshift.measure import warning_names
 from photospec.config import whole_number
-from photospec.dust import galactic_extinction
+from photospec.dust import galactic_transmission
 from photospec.errors import InputError
 from photospec.lines import Line
 from photospec.spectrum import FLUX_UNIT
-from photospec.utils.parallel import one_thread
+from photospec.utils.parallel import n_cores, one_thread
+from photospec.utils.reading import one_line
 
 if TYPE_CHECKING:
     from photospec.analysis.populations.templates import TemplateSet
+
+from photospec.utils.progress import progress_bar
 
 __all__ = [
     "COLUMNS",
@@ -98,7 +101,7 @@ BROAD_LINES = tuple(group.names[0] for group in BROAD_GROUPS)
 
 
 def columns(indices, lines):
-    """Every measured number, in order -> unit or None; each has a column of errors too.
+    """Return unit, or None, of every measured number, in order; each has a column of errors too.
 
     Parameters
     ----------
@@ -231,7 +234,7 @@ def measure_properties(
 
 
 def _take_bulk(arrays, options):
-    """Which spectra (n,) take the bulk path; or InputError if some cannot and should."""
+    """Tell which spectra (n,) take the bulk path; raise InputError if some cannot and should."""
     bulk = np.array([options.bulk(one) for one in arrays])
     if options.method == "bulk":
         for i in np.flatnonzero(~bulk):
@@ -244,7 +247,7 @@ def _take_bulk(arrays, options):
 
 
 def _method(bulk):
-    """Which spectra took which path, in words."""
+    """Tell which spectra took which path, in words."""
     if bulk.all() or not bulk.any():
         return "bulk" if bulk.all() else "ppxf"
     return f"bulk for {bulk.sum()} spectra, ppxf for {np.sum(~bulk)}"
@@ -270,28 +273,20 @@ def _per_spectrum(name, values, n):
 
 def _process_count(n_processes, n_tasks, n, serial):
     if n_processes is None:
-        n_processes = 1 if n < serial else _n_cores()
+        n_processes = 1 if n < serial else n_cores()
     n_processes = whole_number("n_processes", n_processes, 1)
     if os.name != "posix":
         return 1  # pipes to the workers are passed on as file descriptors
     return min(n_processes, n_tasks)
 
 
-def _n_cores():
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 @contextmanager
 def _reporting(n, progress):
-    """Function to call with the number of spectra just measured."""
+    """Return a function to call with the number of spectra just measured."""
     if callable(progress):
         yield progress
         return
-    from tqdm import tqdm
-
-    with tqdm(total=n, unit="spectrum", disable=not progress) as bar:
+    with progress_bar(n, "measure", show=progress) as bar:
         yield bar.update
 
 
@@ -319,7 +314,7 @@ class Options:
     method: str = "ppxf"
 
     def bulk(self, arrays):
-        """Whether a spectrum takes the bulk path.
+        """Tell whether a spectrum takes the bulk path.
 
         Parameters
         ----------
@@ -350,7 +345,7 @@ class Options:
         lines=(...,),
         method="auto",
     ):
-        """Options that every spectrum can use, or an InputError."""
+        """Check the options; return them as every spectrum can use them, or raise an InputError."""
         from photospec.analysis.populations.templates import load_templates
         from photospec.analysis.redshift.measure import checked_range
 
@@ -378,7 +373,7 @@ class Options:
 
 
 def _index_columns(indices):
-    """Column name -> Index for the indices asked for."""
+    """Return the Index of each column, for the indices asked for."""
     asked = []
     for item in (indices,) if isinstance(indices, (str, Index)) else indices:
         asked += INDEX_NAMES if item is ... else (item,)
@@ -417,7 +412,7 @@ def measure_rows(rows, redshift, galactic_ebv, options):
 
 
 def failed_rows(rows, *_):
-    """Rows for spectra whose process died."""
+    """Return rows for spectra whose process died."""
     reason = "the process that measured it died: out of memory?"
     return [{"flags": [reason]} for _row in rows]
 
@@ -453,18 +448,14 @@ def _begin(arrays, galactic_ebv):
     return _Measured(row, arrays)
 
 
-def _one_line(error):
-    return " ".join(f"{type(error).__name__} {error}".split())[:160]
-
-
 def _dereddened(arrays, galactic_ebv):
-    brighter = 10 ** (0.4 * galactic_ebv * galactic_extinction(arrays.wavelength))
+    brighter = galactic_transmission(arrays.wavelength, -galactic_ebv)
     sigma = None if arrays.sigma is None else arrays.sigma * brighter
     return replace(arrays, flux=arrays.flux * brighter, sigma=sigma)
 
 
 def _redshifts(measured, given, options):
-    """Redshifts to measure at, into their rows: those given, or found."""
+    """Put the redshifts to measure at into their rows: those given, or found."""
     searched = {}
     for item, redshift in zip(measured, given, strict=True):
         if item.arrays is None:
@@ -479,7 +470,7 @@ def _redshifts(measured, given, options):
 
 
 def _given_redshift(row, redshift):
-    """Redshift to measure at; NaN if no galaxy has it."""
+    """Return the redshift to measure at; NaN if no galaxy has it."""
     low, high = -0.01, 10.0
     if not low <= redshift <= high:
         row["flags"].append(f"redshift: {redshift:g} is not from {low:g} to {high:g}")
@@ -489,7 +480,7 @@ def _given_redshift(row, redshift):
 
 
 def _search(alike, options):
-    """Redshifts of spectra on one grid, into their rows; alone if one of them fails."""
+    """Search the redshifts of spectra on one grid, into their rows; alone if one of them fails."""
     search = measure_redshift
     if options.bulk(alike[0].arrays):
         from photospec.analysis.bulk import measure_redshift_bulk as search
@@ -497,7 +488,7 @@ def _search(alike, options):
         fit = search(_stacked(alike), redshift_range=options.redshift_range)
     except Exception as error:  # whatever happens to one spectrum must not stop the rest
         if len(alike) == 1:
-            alike[0].row["flags"].append(f"redshift: {_one_line(error)}")
+            alike[0].row["flags"].append(f"redshift: {type(error).__name__} {one_line(error, 140)}")
         else:
             for item in alike:
                 _search([item], options)
@@ -507,7 +498,7 @@ def _search(alike, options):
 
 
 def _found_redshift(row, fit, i):
-    """Redshift to measure at, of row `i` of a RedshiftFit; NaN if there is none to trust."""
+    """Return redshift to measure at, of row `i` of a RedshiftFit; NaN if there is none to trust."""
     warning = int(fit.warning[i])
     if fit.reason[i]:
         row["flags"].append(f"redshift: {fit.reason[i]}")
@@ -530,7 +521,7 @@ def _found_redshift(row, fit, i):
 
 
 def _spectral_fits(measured, options):
-    """Populations and kinematics, then emission lines on what the stars leave."""
+    """Fit populations and kinematics, then emission lines on what the stars leave."""
     together = [item for item in measured if options.bulk(item.arrays)]
     found = {}
     if together:
@@ -548,11 +539,11 @@ def _spectral_fits(measured, options):
         try:
             _spectral_fit(item, *found.get(id(item), (None, None)), options)
         except Exception as error:  # whatever happens to one spectrum must not stop the rest
-            item.row["flags"].append(f"spectral_fit: {_one_line(error)}")
+            item.row["flags"].append(f"spectral_fit: {type(error).__name__} {one_line(error, 140)}")
 
 
 def _spectral_fit(item, fit, lines, options):
-    """Row of one spectrum, from what was fitted in bulk; what was not is fitted now."""
+    """Fill the row of one spectrum from what was fitted in bulk; what was not is fitted now."""
     from photospec.analysis.emission.fit import gauss_newton
     from photospec.analysis.emission.measure import measure_lines
     from photospec.analysis.populations import fit_populations
@@ -582,7 +573,7 @@ def _spectral_fit(item, fit, lines, options):
 
 
 def _in_doubt(lines):
-    """Whether the exact path has to say which model of the lines is taken."""
+    """Tell whether the exact path has to say which model of the lines is taken."""
     two = any("two velocity components" in flag for flag in lines.flags)
     return two or lines.broad_line or lines.misfit > MISFIT_BULK
 
@@ -621,7 +612,7 @@ def _lines(row, lines, options):
 
 
 def _indices(measured, options):
-    """Indices, of all spectra on a grid together, into their rows."""
+    """Measure the indices of all spectra on a grid together, into their rows."""
     definitions = tuple(options.indices.values())
     grids = {}
     for item in measured:
@@ -643,7 +634,9 @@ def _at(measured):
 
 
 def _stacked(measured):
-    """SpectrumArrays of several spectra on one grid, as far as redshift and indices need them."""
+    """Stack several spectra on one grid into SpectrumArrays, as far as redshift and indices need
+    them.
+    """
     arrays = [item.arrays for item in measured]
     sigma = mask = None
     if arrays[0].sigma is not None:
@@ -656,7 +649,7 @@ def _stacked(measured):
 
 
 def residual_sigma(fit, wavelength):
-    """Standard error per pixel, from the residuals of a population fit.
+    """Return the standard error per pixel, from the residuals of a population fit.
 
     Residuals are summed over blocks before they are squared: sums over bands of an index
     then have the right error even if neighbouring residuals are alike, as they are in
@@ -688,7 +681,7 @@ def residual_sigma(fit, wavelength):
 
 
 def assemble(rows, options):
-    """Table from rows of ``{column: (value, error)}`` and flags.
+    """Make a table from rows of ``{column: (value, error)}`` and flags.
 
     Parameters
     ----------
@@ -726,7 +719,7 @@ def assemble(rows, options):
 
 
 def masked_column(values, unit):
-    """Column of a table, masked where values are not finite.
+    """Make a column of a table, masked where values are not finite.
 
     Parameters
     ----------

@@ -76,7 +76,7 @@ def read_desi(path, *, redshifts=None, identifiers=None) -> Objects:
 
 @contextmanager
 def _strictly():
-    """A truncated file is a warning for astropy; here it is an error."""
+    """Make a truncated file an error, which is a warning for astropy."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", AstropyUserWarning)
         yield

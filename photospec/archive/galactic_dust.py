@@ -22,7 +22,7 @@ _COEFFICIENTS = np.array(
 
 
 def ebv_from_extinction(extinction):
-    """E(B-V) that extinctions of an SDSS catalogue were computed from.
+    """Return E(B-V) that extinctions of an SDSS catalogue were computed from.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def ebv_from_extinction(extinction):
 
 
 def galactic_ebv_at(ra, dec):
-    """E(B-V) at positions from the map of Schlegel, Finkbeiner & Davis (1998).
+    """Return E(B-V) at positions from the map of Schlegel, Finkbeiner & Davis (1998).
 
     Of `dustmaps` or `sfdmap2`, whichever is installed and finds its files; neither is needed
     otherwise, and so none is a dependency.

@@ -158,7 +158,7 @@ def read_legacy(path, *, position=None, size=None):
 
 
 def _planes(others, shape):
-    """Inverse variance, as the image, and MASKBITS (ny, nx), out of the other extensions."""
+    """Return inverse variance, as the image, and MASKBITS (ny, nx), out of the other extensions."""
     ivar = bits = None
     for data in others:
         kind, size = getattr(getattr(data, "dtype", None), "kind", ""), getattr(data, "shape", ())

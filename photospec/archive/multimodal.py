@@ -106,7 +106,7 @@ def read_hats(path, *, identifiers=None) -> Objects:
 
 
 def multimodal_files(path):
-    """HDF5 files of a data set: one file, or those of a folder; none if there are none."""
+    """Return HDF5 files of a data set: one file, or those of a folder; none if there are none."""
     path = Path(path)
     if path.is_file():
         return [path] if path.suffix in (".hdf5", ".h5") else []
@@ -153,7 +153,7 @@ class MultimodalImages:
         self.ra, self.dec = np.concatenate(places, axis=1)
 
     def image(self, number):
-        """Image (NDData) of the object of a number."""
+        """Return the image (NDData) of the object of a number."""
         data, i = self._places[number]
         found = _image(self.identifiers[number], _Row(data, i))
         if found is None:
@@ -259,7 +259,9 @@ def _image(identifier, row):
 
 
 def _band(name):
-    """Band of a name such as "DES-G": that behind the survey; one letter is in lower case."""
+    """Return the band of a name such as "DES-G": that behind the survey; one letter is in lower
+    case.
+    """
     band = name.rsplit("-", 1)[-1]
     return band.lower() if len(band) == 1 else band
 

@@ -1,4 +1,4 @@
-"""Fetching files over HTTP: politely, again when it fails, and never half.
+"""Fetch files over HTTP: few at a time, retried when that fails, complete or not at all.
 
 A file appears under its own name only after `check` has accepted its bytes. What fails the
 check goes to a quarantine folder.
@@ -218,7 +218,9 @@ class Client:
             raise requests.HTTPError(f"HTTP {status}")
 
     def _pause(self, n_failed):
-        """Exponential back-off with jitter, so that threads do not return all at once."""
+        """Return the seconds of an exponential back-off with jitter: threads do not return all at
+        once.
+        """
         pause = min(self.config.backoff * 2.0 ** (n_failed - 1), self.config.max_backoff)
         return pause * self._rng.uniform(0.5, 1.0)
 
@@ -281,7 +283,7 @@ def html_summary(text):
 
 
 def is_unreachable(error):
-    """Whether a failure says that no connection could be made at all."""
+    """Tell whether a failure says that no connection could be made at all."""
     if isinstance(error, requests.ConnectTimeout):
         return True
     reason = getattr(error.args[0], "reason", None) if error.args else None
@@ -291,7 +293,7 @@ def is_unreachable(error):
 
 
 def short_reason(error):
-    """One line about a network failure, without the objects that requests puts in."""
+    """Return one line about a network failure, without the objects that requests puts in."""
     inner = error.args[0] if error.args else error
     inner = getattr(inner, "reason", inner) or inner
     text = " ".join(str(inner).split())

@@ -1,4 +1,4 @@
-"""Is this file whole, and is it the file that was asked for?
+"""Verify downloaded files: whether they are whole, and the files that were asked for.
 
 Four questions, in this order: is it FITS at all (not an HTML page), has it the length that
 its headers announce, do its checksums hold (bzip2 carries one for every block; FITS has

@@ -43,12 +43,12 @@ class CandidateTable:
 
     def _measure(self):
         from photospec.analysis import combine_candidates, measure_properties
+        from photospec.analysis.candidates import said_of_agn
 
         if not self._waiting:
             return
         spectra = [candidates.spectra for candidates in self._waiting]
         best = [candidates.best_index for candidates in self._waiting]
         table = measure_properties(spectra, method=self._method, progress=self._count)
-        threshold = spectra[0].meta.get("agn_threshold")
-        self._tables.append(combine_candidates(table, best, agn_threshold=threshold))
+        self._tables.append(combine_candidates(table, best, **said_of_agn(spectra, len(best))))
         self._waiting.clear()

@@ -11,15 +11,15 @@ import os
 import signal
 import sys
 import threading
-import time
 import warnings
+
+from photospec.utils.progress import progress_bar, write_line
 
 __all__ = [
     "BAD_INPUT",
     "DEFECT",
     "INTERRUPTED",
     "PARTIAL",
-    "LineProgress",
     "error",
     "guarded",
     "note",
@@ -30,18 +30,6 @@ __all__ = [
 # The last two are what shells give for SIGINT and SIGPIPE: 128 and the number of the signal.
 PARTIAL, BAD_INPUT, DEFECT, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 130, 141
 
-# Of work that takes hours: often enough to see that it goes on, seldom enough for a log file.
-_SECONDS_BETWEEN_LINES = 10.0
-
-
-def _write_line(text):
-    """Write one line to stderr without tearing a progress bar."""
-    line = " ".join(str(text).split())
-    if "tqdm" in sys.modules:
-        sys.modules["tqdm"].tqdm.write(line, file=sys.stderr)
-    else:
-        print(line, file=sys.stderr, flush=True)
-
 
 def error(text):
     """Report an error as one line on stderr.
@@ -51,7 +39,7 @@ def error(text):
     text : str or Exception
         What was expected, what came, the likely cause.
     """
-    _write_line(f"photospec: error: {text}")
+    write_line(f"photospec: error: {text}")
 
 
 def say(args, text):
@@ -103,78 +91,11 @@ def progress(args, total, description):
     tqdm.tqdm or LineProgress
         A context manager; call ``update(n)``, where n may be a part of a step.
     """
-    if not args.quiet and not sys.stderr.isatty():
-        return LineProgress(total, description)
-    from tqdm import tqdm
-
-    return tqdm(
-        total=total,
-        desc=description,
-        file=sys.stderr,
-        disable=args.quiet,
-        bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.4g}/{total_fmt} "
-        "[{elapsed}<{remaining}]{postfix}",
-    )
-
-
-class LineProgress:
-    """Progress as plain lines, one every ten seconds at most, for log files.
-
-    Parameters
-    ----------
-    total : int
-        Number of steps.
-    description : str
-        Name of the work.
-    """
-
-    def __init__(self, total, description):
-        self.total, self.n = total, 0.0
-        self._description = description
-        self._begin = self._last = time.monotonic()
-        self._said = None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-    def set_description(self, description):
-        """Name what is done now."""
-        self._description = description
-
-    def update(self, n=1):
-        """Count `n` more steps."""
-        self.n += n
-        now = time.monotonic()
-        if now - self._last >= _SECONDS_BETWEEN_LINES:
-            self._last = now
-            self._say(now)
-
-    def close(self):
-        """Say how far it came, unless that is said already."""
-        if self._said != self.n:
-            self._say(time.monotonic())
-
-    def _say(self, now):
-        self._said = self.n
-        # A step is counted in parts, whose sum is a little off.
-        share = min(round(self.n / self.total, 6), 1.0) if self.total else 1.0
-        text = f"photospec: {self._description}: {share:.0%}, {self.n:.4g}/{self.total}"
-        passed = now - self._begin
-        text += f", {_duration(passed)}"
-        if 0 < share < 1:
-            text += f", {_duration(passed * (1 - share) / share)} to go"
-        _write_line(text)
-
-
-def _duration(seconds):
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+    return progress_bar(total, description, show=not args.quiet)
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None):
-    _write_line(f"photospec: warning: {message}")
+    write_line(f"photospec: warning: {message}")
 
 
 class _Interruption:
@@ -191,7 +112,7 @@ class _Interruption:
 
     @contextlib.contextmanager
     def watched(self):
-        """Context in which Ctrl-C is noticed."""
+        """Notice Ctrl-C within a context."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -281,7 +202,7 @@ def _failed(exception):
 
 @contextlib.contextmanager
 def _logging(args):
-    """With ``--verbose``, what astropy's logger is told becomes lines on stderr."""
+    """Put what astropy's logger is told on stderr as lines, with ``--verbose``."""
     if not getattr(args, "verbose", False):
         yield
         return
@@ -291,7 +212,7 @@ def _logging(args):
 
     class Lines(logging.Handler):
         def emit(self, record):
-            _write_line(f"photospec: {record.levelname.lower()}: {record.getMessage()}")
+            write_line(f"photospec: {record.levelname.lower()}: {record.getMessage()}")
 
     ours, theirs, level = Lines(), log.handlers[:], log.level
     log.handlers[:] = [ours]

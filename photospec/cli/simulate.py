@@ -1,6 +1,5 @@
 """``photospec simulate``: mock galaxies, as pairs of image and spectrum."""
 
-import os
 from pathlib import Path
 
 from photospec.cli.arguments import add_overwrite, add_seed, add_verb, bounded_int
@@ -81,6 +80,7 @@ def run(args):
     from photospec.cli.outputs import check_outputs
     from photospec.errors import InputError
     from photospec.simulation import simulate_pairs
+    from photospec.utils.parallel import n_cores
 
     if (args.n is None) != (args.output is None) or not (args.output or args.write_survey):
         raise InputError(
@@ -111,7 +111,7 @@ def run(args):
             args.n,
             args.output,
             survey=survey,
-            n_processes=args.processes or _n_cores(),
+            n_processes=args.processes or n_cores(),
             indices=tuple(INDICES.values()),
             resume=args.resume,
             overwrite=args.overwrite,
@@ -134,10 +134,3 @@ def _survey(args):
         )
     survey = Survey.read(args.survey)
     return survey if args.seed is None else survey.replace(seed=args.seed)
-
-
-def _n_cores():
-    """Count the cores that this process may use, which a cluster may limit."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -43,6 +43,13 @@ def _range(values, low=0.5, high=99.5, margin=0.05):
     return bottom - pad, top + pad
 
 
+def _density(values, edges):
+    """Return the density of all galaxies, also those out of view, which may be all."""
+    values = values[np.isfinite(values)]
+    counts, _ = np.histogram(values, edges)
+    return counts / max(values.size, 1) / np.diff(edges)
+
+
 def plot_colour_bimodality(axes, true, found, *, label="g - r (mag)", n_bins=30):
     """Draw the distribution of a colour: red and blue galaxies, the green valley between.
 
@@ -68,13 +75,11 @@ def plot_colour_bimodality(axes, true, found, *, label="g - r (mag)", n_bins=30)
     """
     true = np.asarray(true, float)
     span = _range(true)
-    axes.hist(true, n_bins, range=span, density=True, color="0.82", label="true")
+    edges = np.linspace(*span, n_bins + 1)
+    axes.stairs(_density(true, edges), edges, fill=True, color="0.82", label="true")
     for (name, values), color in zip(found.items(), COLOURS):
-        values = np.asarray(values, float)
-        axes.hist(
-            values[np.isfinite(values)], n_bins, range=span, density=True, histtype="step",
-            color=color, label=name,
-        )  # fmt: skip
+        density = _density(np.asarray(values, float), edges)
+        axes.stairs(density, edges, color=color, label=name)
     axes.set(xlabel=label, ylabel="density", xlim=span)
     axes.legend()
 
@@ -284,4 +289,5 @@ def plot_roc(axes, truth, scores):
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=0.8)
     axes.set(xlabel="star forming told AGN", ylabel="AGN told AGN", xlim=(-0.02, 1.02))
     axes.set(ylim=(-0.02, 1.02), aspect="auto")
-    axes.legend(loc="lower right")
+    # Below the axes: long names would hide the curves.
+    axes.legend(loc="upper left", bbox_to_anchor=(-0.1, -0.22), frameon=False, fontsize=7)

@@ -7,12 +7,12 @@ wrong does not count against the prediction.
 from contextlib import suppress
 
 import numpy as np
-from tqdm import tqdm
 
 from photospec.evaluation.derived import DERIVED, derive
 from photospec.evaluation.draws import Store, arrays_of, key_of
 from photospec.spectrum import WAVELENGTH
 from photospec.utils.parallel import map_in_processes, one_thread
+from photospec.utils.progress import progress_bar
 
 __all__ = ["LINES", "QUANTITIES", "measure_spectra"]
 
@@ -68,19 +68,20 @@ def measure_spectra(
     noise = None if ivar is None else np.asarray(ivar).reshape(flat.shape)
     store = store or Store()
     parts = []
-    for start in tqdm(range(0, len(z), _CHUNK), disable=not progress, desc="measure"):
-        rows = slice(start, start + _CHUNK)
-        spectra, places = flat[rows].astype(np.float32), z[rows]
-        errors = None if noise is None else noise[rows].astype(np.float32)
-        options = errors, lsf, method != "ppxf", n_processes
-        parts.append(
-            store.get(
+    with progress_bar(len(z), "measure", show=progress) as bar:
+        for start in range(0, len(z), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            spectra, places = flat[rows].astype(np.float32), z[rows]
+            errors = None if noise is None else noise[rows].astype(np.float32)
+            options = errors, lsf, method != "ppxf", n_processes
+            found = store.get(
                 f"measured-{key_of(QUANTITIES, spectra, places, errors, options[2])}",
                 lambda spectra=spectra, places=places, options=options: {
                     "value": _measure(spectra, places, *options)
                 },
-            )["value"]
-        )
+            )
+            parts.append(found["value"])
+            bar.update(len(places))
     table = np.concatenate(parts) if parts else np.empty((0, len(QUANTITIES)))
     return {name: table[:, i].reshape(redshift.shape) for i, name in enumerate(QUANTITIES)}
 
@@ -101,7 +102,7 @@ def _no_rows(flux, redshift, ivar, lsf, bulk):
 
 
 def _rows(flux, redshift, ivar, lsf, bulk):
-    """Measured numbers (n, n_quantities)."""
+    """Return measured numbers (n, n_quantities)."""
     found = _no_rows(flux, redshift, ivar, lsf, bulk)
     wanted = np.flatnonzero(np.isfinite(redshift) & (redshift > 0))
     with one_thread():
@@ -119,7 +120,7 @@ def _arrays(flux, ivar, lsf):
 
 
 def _fits(spectra, redshift, bulk):
-    """Fits of all, together; None for each where that cannot be."""
+    """Return fits of all, together; None for each where that cannot be."""
     from photospec.analysis.bulk import fit_populations_bulk, reason_not_bulk
 
     if bulk and spectra and not any(reason_not_bulk(one) for one in spectra):

@@ -22,7 +22,8 @@ _AT_ONCE = 16
 
 
 def area(score, truth):
-    """Area under the receiver operating characteristic: 1 for a perfect order, 0.5 for chance.
+    """Return the area under the receiver operating characteristic: 1 for a perfect order, 0.5 for
+    chance.
 
     Parameters
     ----------
@@ -43,15 +44,19 @@ def area(score, truth):
 
 
 def _told(galaxies):
-    """Galaxies that the pipeline calls AGN, star-forming or starburst, and which are AGN."""
+    """Return galaxies that the pipeline calls AGN, star-forming or starburst, and which are AGN."""
     known = np.isin(galaxies.kind, ("agn", *_ORDINARY))
     return galaxies[known], galaxies.kind[known] == "agn"
 
 
 def _scores(spectrograph, galaxies, n_candidates, seed, threshold, store):
-    """``agn_score`` (n,), NaN where there is none."""
+    """Return ``agn_score`` (n,), NaN where there is none: of the images, or of their candidates'
+    lines.
+    """
     images = render_noisy(galaxies, MISSING, size=spectrograph.config.image_size, seed=seed)
     images = [image_of(image, tuple("ugriz"), 0.396, 0.0) for image in images]
+    if spectrograph.tells_agn:
+        return spectrograph.agn_score(images).astype(float)
 
     def scores(some):
         drawn = list(spectrograph.sample_each(some, n_candidates, seed=seed))
@@ -97,17 +102,19 @@ def real_agn(spectrograph, galaxies, others, *, n_candidates=8, seed=0, folder=N
             f"each, got {truth.sum()} of {len(truth)} and {learned.sum()} of {len(learned)}"
         )
     threshold = spectrograph.config.agn_threshold
+    how = "Told from the image"
+    if not spectrograph.tells_agn:
+        how = f"Told from the lines of {n_candidates} candidates each"
     key = key_of(galaxies.flux, n_candidates, seed, spectrograph.config.provenance)
     store = Store(folder).within(f"real-agn-{key}")
     score = _scores(spectrograph, galaxies, n_candidates, seed, threshold, store)
     # Without lines there is nothing to call an AGN by.
-    ordered = np.where(np.isfinite(score), score, -2.0)
+    ordered = np.where(np.isfinite(score), score, np.nanmin(score) - 1)
     trees = boosted_trees(
         catalogue_photometry(others), learned, classify=True, tune=False, seed=seed
     )(catalogue_photometry(galaxies))
     told = {
         f"agn, agn_score above {threshold:g}": (ordered, ordered > threshold),
-        "agn_score above 0": (ordered, ordered > 0),
         "agn_score, threshold from other galaxies": (ordered, crossed_decision(score, truth)),
         "trees, catalogue photometry": (trees, trees > 0.5),
     }
@@ -123,7 +130,7 @@ def real_agn(spectrograph, galaxies, others, *, n_candidates=8, seed=0, folder=N
     ]
     note = (
         f"{len(truth)} real galaxies that were never trained on, {truth.sum()} of them AGN by the "
-        f"SDSS pipeline, the others star-forming or starburst; {n_candidates} candidates each. "
+        f"SDSS pipeline, the others star-forming or starburst. {how}; "
         f"{np.isnan(score).sum()} have no score and count as no AGN. Trees learnt from "
         f"{len(learned)} others."
     )

@@ -7,7 +7,8 @@ first one that is missing, and a second run computes nothing.
 """
 
 import numpy as np
-from tqdm import tqdm
+
+from photospec.utils.progress import progress_bar
 
 __all__ = ["CHUNK", "collect", "scattered"]
 
@@ -42,18 +43,18 @@ def collect(measure, n, store, *, chunk=CHUNK, progress=False, description=""):
     >>> collect(lambda rows: {"square": rows**2}, 5, Store(), chunk=2)["square"]
     array([ 0,  1,  4,  9, 16])
     """
-    parts, bar = [], tqdm(total=n, disable=not progress, desc=description)
-    for start in range(0, n, chunk):
-        rows = np.arange(start, min(start + chunk, n))
-        parts.append(store.get(f"{start:06d}-{len(rows)}", lambda rows=rows: measure(rows)))
-        bar.update(len(rows))
-    bar.close()
+    parts = []
+    with progress_bar(n, description, show=progress) as bar:
+        for start in range(0, n, chunk):
+            rows = np.arange(start, min(start + chunk, n))
+            parts.append(store.get(f"{start:06d}-{len(rows)}", lambda rows=rows: measure(rows)))
+            bar.update(len(rows))
     names = dict.fromkeys(name for part in parts for name in part)
     return {name: np.concatenate([part[name] for part in parts if name in part]) for name in names}
 
 
 def scattered(columns, rows, n):
-    """Columns of n rows, NaN but for some.
+    """Return columns of n rows, NaN but for some.
 
     Parameters
     ----------

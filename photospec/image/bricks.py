@@ -59,7 +59,7 @@ def brick_of(path):
 
 
 def bad_bits(bands):
-    """Bits of MASKBITS by which a pixel is bad, for each band.
+    """Return bits of MASKBITS by which a pixel is bad, for each band.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def bad_bits(bands):
 
 
 def camera_at(ra, dec):
-    """Camera whose images the Legacy Surveys show at a place.
+    """Return the camera whose images the Legacy Surveys show at a place.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ def read_brick(paths, position, bands=None, size=None):
 
 
 def _files_of(paths):
-    """By kind and band: files of one brick, with those that lie beside them."""
+    """Return the files of one brick by kind and band, with those that lie beside them."""
     bricks = {brick_of(path) for path in paths}
     if len(bricks) > 1:
         raise InputError(
@@ -192,7 +192,7 @@ def _open(path):
 # The files of one brick, packed: some 10 MB each.
 @lru_cache(maxsize=9)
 def _opened(path, _):
-    """The image in a file, its pixels not unpacked."""
+    """Return the image in a file, its pixels not unpacked."""
     images = [hdu for hdu in open_fits(path, load=False) if hdu.is_image and len(hdu.shape) == 2]
     if not images:
         raise InputError(f"path: expected an image in one band, got none in {path}")
@@ -200,7 +200,7 @@ def _opened(path, _):
 
 
 def _box(hdu, grid, path):
-    """Pixels of a grid, float64 (integers stay so); NaN, or zero of integers, off the brick."""
+    """Return pixels of a grid, float64 (integers stay so); NaN, or integer zero, off the brick."""
     ny, nx = hdu.shape
     x0, x1 = max(grid.x0, 0), min(grid.x0 + grid.size, nx)
     y0, y1 = max(grid.y0, 0), min(grid.y0 + grid.size, ny)
@@ -213,7 +213,7 @@ def _box(hdu, grid, path):
 
 
 def _bits(files, grid, shape):
-    """Bits (size, size) of MASKBITS; zero without the file."""
+    """Return bits (size, size) of MASKBITS; zero without the file."""
     if not files:
         return np.zeros((grid.size,) * 2, np.int64)
     [path] = files.values()

@@ -170,7 +170,7 @@ def cut(frame, reference, grid):
     x0, y0 = int(np.floor(x.min())) - _MARGIN, int(np.floor(y.min())) - _MARGIN
     x1, y1 = int(np.ceil(x.max())) + _MARGIN + 1, int(np.ceil(y.max())) + _MARGIN + 1
     data, sigma = frame.box(x0, x1, y0, y1)
-    bad = ~usable(data)
+    bad = ~usable(data, axis=(-2, -1))
     # A pixel of the reference holds so much more light as it is larger.
     area = float(proj_plane_pixel_area(reference) / proj_plane_pixel_area(frame.wcs))
     # A spline spreads NaN over everything: fill, and take out again what was filled.
@@ -343,7 +343,7 @@ def read_frames(paths, position, bands=None, size=None):
 
 @lru_cache(maxsize=1)
 def _frames(paths, asked):
-    """Frames by band."""
+    """Return frames by band."""
     frames = {}
     for path, _ in paths:
         frame = frame_of(open_fits(path), path, asked)

@@ -9,7 +9,7 @@ from photospec.image.units import NANOMAGGY, band_names, parse_unit
 from photospec.photometry.filters import RESPONSES
 from photospec.utils.validity import to_sigma
 
-__all__ = ["band_of", "deviation", "is_legacy_cutout", "role_of", "text_card"]
+__all__ = ["bad_pixels", "band_of", "deviation", "is_legacy_cutout", "role_of", "text_card"]
 
 _UNCERTAINTY = {
     "UNCERT": "std", "UNCERTAINTY": "std", "ERR": "std", "ERROR": "std", "SIGMA": "std",
@@ -17,6 +17,8 @@ _UNCERTAINTY = {
     "IVAR": "ivar", "INVVAR": "ivar", "INVERSE": "ivar",
 }  # fmt: skip
 _MASK = {"MASK", "DQ"}
+# Weights are known up to a factor only, but what has none holds no information.
+_WEIGHT = {"WHT", "WEIGHT", "WEIGHTS"}
 # Of the Legacy Surveys: bits that mean another band each.
 _BITS = "MASKBITS"
 # SURVEY in files of the Legacy Surveys' cutout service.
@@ -56,13 +58,32 @@ def role_of(hdu):
     Returns
     -------
     str
-        "std", "var", "ivar", "mask", "bits" (MASKBITS of the Legacy Surveys), or "" for an image.
+        "std", "var", "ivar", "mask" (of bad pixels, or weights), "bits" (MASKBITS of the Legacy
+        Surveys), or "" for an image.
     """
-    name = text_card(hdu.header, "EXTNAME") or text_card(hdu.header, "IMAGETYP")
-    name = name.upper().replace("-", "_").split("_")[0]
+    name = _first_word(hdu)
     if name == _BITS:
         return "bits"
-    return "mask" if name in _MASK else _UNCERTAINTY.get(name, "")
+    return "mask" if name in _MASK | _WEIGHT else _UNCERTAINTY.get(name, "")
+
+
+def _first_word(hdu):
+    name = text_card(hdu.header, "EXTNAME") or text_card(hdu.header, "IMAGETYP")
+    return name.upper().replace("-", "_").split("_")[0]
+
+
+def bad_pixels(hdu):
+    """Read which pixels are bad from an extension that is a mask, or holds weights.
+
+    Parameters
+    ----------
+    hdu : astropy.io.fits.ImageHDU
+
+    Returns
+    -------
+    ndarray of bool
+    """
+    return ~(hdu.data > 0) if _first_word(hdu) in _WEIGHT else hdu.data != 0
 
 
 def is_legacy_cutout(header):

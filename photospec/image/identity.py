@@ -14,7 +14,7 @@ from photospec.config import is_whole
 from photospec.errors import InputError
 from photospec.image.prepare import ImageArray
 
-__all__ = ["identified", "image_seed"]
+__all__ = ["identified", "identifier_bytes", "image_seed"]
 
 # Steps in which an image's sums of pixels are counted, relative. Another flux unit, or single
 # for double precision, moves these sums by about 4e-9, so that one image in some 10,000 lies
@@ -23,7 +23,7 @@ _STEP = 1e-3
 
 
 def image_seed(seed, image):
-    """Seed of an image's noise, of `seed` and of what the image is, not of where it stands.
+    """Return seed of an image's noise, of `seed` and of what the image is, not of where it stands.
 
     Parameters
     ----------
@@ -44,16 +44,20 @@ def image_seed(seed, image):
     InputError
         For an identifier that is neither text nor a whole number.
     """
-    identifier = image.meta.get("identifier")
-    said = _pixel_digest(image.data) if identifier is None else _text(identifier)
+    said = identifier_bytes(image)
+    said = _pixel_digest(image.data) if said is None else said
     words = np.frombuffer(hashlib.blake2b(said, digest_size=16).digest(), "<u4")
     state = np.random.SeedSequence((int(seed), *words.tolist()))
     return int(state.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def _text(identifier):
-    """Bytes of an identifier: the number 12 and the text "12" are the same."""
-    if isinstance(identifier, bytes):
+def identifier_bytes(image):
+    """Return the bytes of an image's identifier, None without one; refuse what is none.
+
+    The number 12 and the text "12" are the same.
+    """
+    identifier = image.meta.get("identifier")
+    if identifier is None or isinstance(identifier, bytes):
         return identifier
     if not (isinstance(identifier, str) or is_whole(identifier)):
         raise InputError(
@@ -64,7 +68,7 @@ def _text(identifier):
 
 
 def _pixel_digest(data):
-    """Few coarse numbers of an image (n_bands, ny, nx), as bytes."""
+    """Return a few coarse numbers of an image (n_bands, ny, nx), as bytes."""
     # Absolute values, because their sums never come near zero, where nothing is relative.
     light = np.nan_to_num(np.abs(data.astype(float)))  # missing bands have no light
     bands = light.sum(axis=(1, 2))
@@ -76,7 +80,7 @@ def _pixel_digest(data):
 
 
 def identified(images, identifiers):
-    """Images with their identifiers in ``meta["identifier"]``, copies where there are any.
+    """Put identifiers into ``meta["identifier"]`` of images, of copies where there are any.
 
     Parameters
     ----------

@@ -23,7 +23,14 @@ from photospec.config import whole_number
 from photospec.errors import InputError
 from photospec.image.bricks import bad_bits, brick_of, camera_at, read_brick
 from photospec.image.frames import read_frames
-from photospec.image.headers import band_of, deviation, is_legacy_cutout, role_of, text_card
+from photospec.image.headers import (
+    bad_pixels,
+    band_of,
+    deviation,
+    is_legacy_cutout,
+    role_of,
+    text_card,
+)
 from photospec.image.units import (
     NANOMAGGY,
     band_label,
@@ -220,7 +227,7 @@ def write_image(path: str | PathLike, image: NDData, *, overwrite: bool = False)
 
 
 def _floating(array):
-    """An array of floating point numbers in native byte order; float32 stays float32."""
+    """Return an array of floating point numbers in native byte order; float32 stays float32."""
     array = np.asarray(array)
     kind = array.dtype if array.dtype.kind == "f" and array.dtype.itemsize >= 4 else np.dtype(float)
     return array.astype(kind.newbyteorder("="), copy=False)
@@ -290,6 +297,8 @@ def _read_file(path, position, bands, size):
     meta = {"bands": names, "name": path.name.split(".fits")[0]}
     if text_card(header, "FORMAT") == _FORMAT:
         meta |= _own_meta(hdus, header)
+    if text_card(header, "CAMERA"):
+        meta.setdefault("camera", text_card(header, "CAMERA").lower())
     if header.get("PIXSCALE") is not None:
         meta["pixel_scale"] = float(header["PIXSCALE"]) * u.arcsec
     if position is not None:
@@ -326,7 +335,7 @@ def _single(data):
 
 
 def _own_meta(hdus, header):
-    """Entries of meta that `write_image` put into the header and an extension."""
+    """Return entries of meta that `write_image` put into the header and an extension."""
     meta = {}
     if "META" in hdus:
         text = bytes(np.asarray(hdus["META"].data, dtype=np.uint8)).decode()
@@ -369,7 +378,9 @@ class _Planes:
         )
 
     def in_nanomaggies(self, area):
-        """Data, mask and standard deviations; the area of a pixel is for surface brightness."""
+        """Return the data, mask and standard deviations; the area of a pixel is for surface
+        brightness.
+        """
         data = to_nanomaggies(self.data, self.unit, self.bands, area)
         sigma = None
         if self.sigma is not None:
@@ -403,10 +414,11 @@ def _from_cube(hdu, images, bands, path):
     mask, sigma, sigma_unit = np.zeros(data.shape, bool), None, None
     for other in images:
         role = role_of(other)
-        if not role or other.data.shape not in (data.shape, data.shape[1:]):
+        if not role:
             continue
+        _same_shape(other, (data.shape, data.shape[1:]), path)
         if role == "mask":
-            mask |= other.data != 0
+            mask |= bad_pixels(other)
         elif role == "bits":
             mask |= (other.data.astype(np.int64) & bad_bits(names)[:, None, None]) != 0
         else:
@@ -448,18 +460,34 @@ def _from_extensions(images, asked, path):
         raise InputError(
             f"image: expected the same unit and shape in all bands, got different {what} in {path}"
         )
+    for kind in ("mask", "std"):
+        for other in planes[kind].values():
+            _same_shape(other, shapes, path)
     _same_grid(hdus, path)
     data = np.array([hdu.data for hdu in hdus], dtype=float)
     mask = np.zeros(data.shape, bool)
     for index, band in enumerate(names):
         if band in planes["mask"]:
-            mask[index] |= planes["mask"][band].data != 0
+            mask[index] |= bad_pixels(planes["mask"][band])
     sigma, sigma_units = None, (None,) * len(names)
-    if set(planes["std"]) >= set(names):
-        found = [deviation(planes["std"][band]) for band in names]
-        sigma = np.array([values for values, _ in found])
-        sigma_units = tuple(unit for _, unit in found)
+    found = {band: deviation(hdu) for band, hdu in planes["std"].items()}
+    if set(found) >= set(names):
+        sigma = np.array([found[band][0] for band in names])
+        sigma_units = tuple(found[band][1] for band in names)
+    else:  # errors of some bands are none of the image, but say which of its pixels are bad
+        for index, band in enumerate(names):
+            if band in found:
+                mask[index] |= ~usable(data[index], found[band][0], axis=(-2, -1))
     return _Planes(data, mask, sigma, names, units.pop(), sigma_units, hdus[0].header)
+
+
+def _same_shape(hdu, shapes, path):
+    """Refuse errors and masks that are not those of the pixels."""
+    if hdu.data.shape not in shapes:
+        raise InputError(
+            f"image: expected shape {' or '.join(map(str, shapes))} in extension {hdu.name!r} of "
+            f"{path}, as the image has, got {hdu.data.shape}; was the image cut without it?"
+        )
 
 
 def _same_grid(hdus, path):

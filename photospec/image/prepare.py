@@ -30,7 +30,7 @@ from photospec.image.units import (
 from photospec.image.wcs import celestial, moved_wcs, pixel_scales, target_pixel
 from photospec.photometry.apertures import aperture_weights
 from photospec.photometry.filters import SDSS_BANDS
-from photospec.utils.validity import standard_deviation, usable
+from photospec.utils.validity import HUGE, SIGMA_RANGE, plain_numbers, standard_deviation, usable
 
 __all__ = ["EBV_ASSUMED", "MISSING_BAND", "ImageArray", "prepare_image"]
 
@@ -119,7 +119,7 @@ class ImageArray:
         return self.meta.get("center", (self.data.shape[-1] // 2, self.data.shape[-2] // 2))
 
     def with_extinction(self, ebv):
-        """The same with the dust of another E(B-V) left in it, mag.
+        """Return the same with the dust of another E(B-V) left in it, mag.
 
         Parameters
         ----------
@@ -321,8 +321,8 @@ def prepare_image(
         flags.append("masked_pixels")
     if put.repaired:
         _warn(
-            f"image{name} has pixels that are not finite: masked, and filled from the "
-            "pixels around them"
+            f"image{name} has pixels that are not finite, or marks such as -999: masked, and "
+            "filled from the pixels around them"
         )
     if sigma is not None:
         sigma = np.where(mask, np.inf, sigma).astype(np.float32)
@@ -341,7 +341,7 @@ def prepare_image(
 
 
 def _image_ebv(meta):
-    """E(B-V) (mag) of ``meta["galactic_ebv"]``, and whether it is only assumed.
+    """Return E(B-V) (mag) of ``meta["galactic_ebv"]``, and whether it is only assumed.
 
     Parameters
     ----------
@@ -364,7 +364,7 @@ def _warn(text):
 
 
 def _image_arrays(image):
-    """Data, mask, standard deviations and their unit out of an NDData of the right shape."""
+    """Return data, mask, standard deviations and their unit out of an NDData of the right shape."""
     if not isinstance(image, NDData):
         raise InputError(
             f"image: expected an astropy NDData, got {type(image).__name__}; "
@@ -401,7 +401,7 @@ def _image_arrays(image):
 
 
 def _take_away(data, mask, absent, bands):
-    """Pixels with nothing in the bands that are not there."""
+    """Mask the bands that are not there, and put nothing into their pixels."""
     data = data.astype(float) if data.dtype.kind != "f" else data.copy()
     rows = [bands.index(band) for band in absent]
     data[rows], mask[rows] = np.nan, True
@@ -409,8 +409,10 @@ def _take_away(data, mask, absent, bands):
 
 
 def _counts(image, bands, order):
-    """Nanomaggies per count (n_bands, 1, 1), None for images in another unit."""
-    unit = None if image.unit is None else u.Unit(image.unit)
+    """Return nanomaggies per count (n_bands, 1, 1), None for images in another unit."""
+    if image.unit is None or image.unit is NANOMAGGY:  # comparing units takes long
+        return None
+    unit = u.Unit(image.unit)
     if unit not in (u.adu, u.ct, u.electron):
         return None
     zero_point = image.meta.get("zero_point")
@@ -419,10 +421,10 @@ def _counts(image, bands, order):
             "unit: expected a flux unit or counts and meta['zero_point'], AB magnitude of one, "
             f"got {unit} without; are these uncalibrated counts?"
         )
-    if isinstance(zero_point, u.Quantity | u.Magnitude):
+    if isinstance(zero_point, u.Magnitude):
         zero_point = zero_point.value
     try:
-        zero_point = np.asarray(zero_point, float)
+        zero_point = plain_numbers(zero_point, u.mag).astype(float)
         wanted = np.broadcast_to(zero_point, np.shape(image.data)[:1])[order]
     except (TypeError, ValueError):
         raise InputError(
@@ -437,7 +439,7 @@ def _counts(image, bands, order):
 
 
 def _order_bands(image, shape, bands, may_miss):
-    """Where the bands wanted are in the image, which are not, its name for messages."""
+    """Tell where the bands wanted are in the image, which are not, and its name for messages."""
     there = image.meta.get("bands") if image.meta is not None else None
     if there is None:
         raise InputError(
@@ -467,7 +469,9 @@ def _order_bands(image, shape, bands, may_miss):
 
 
 def _check_coverage(bad, outside, bands, may_miss):
-    """Bands that are missing; refuse a crop mostly off the image, or mostly bad in another band."""
+    """Return the bands that are missing; refuse a crop mostly off the image, or mostly bad in
+    another band.
+    """
     size = outside.size
     covered = 1 - np.count_nonzero(outside) / size
     if covered < _LEAST_COVERED:
@@ -484,7 +488,8 @@ def _check_coverage(bad, outside, bands, may_miss):
         elif good < 1e-9:
             raise InputError(
                 f"image: expected numbers, got none in band {band} (all NaN or masked, or without "
-                "a usable uncertainty); is the target outside the survey, or the band missing?"
+                "a usable uncertainty); is the target outside the survey, or the band missing? "
+                f"Bands that may be: {', '.join(may_miss) or 'none'}"
             )
         elif good < _LEAST_GOOD:
             raise InputError(
@@ -495,7 +500,7 @@ def _check_coverage(bad, outside, bands, may_miss):
 
 
 def _check_signal(data, bad, bands, may_miss):
-    """Bands that are constant; refuse an image of which one is that may not be missing."""
+    """Return bands that are constant; refuse an image of which one is that may not be missing."""
     missing = []
     for band, values, hidden in zip(bands, data, bad):
         use = values[~hidden] if hidden.any() else values
@@ -512,7 +517,7 @@ def _check_signal(data, bad, bands, may_miss):
 
 
 def _missing(bands, *found):
-    """Names of the bands that are missing for one reason or another; refuse it if all are."""
+    """Return names of bands that are missing for one reason or another; refuse it if all are."""
     missing = tuple(band for band in bands if any(band in names for names in found))
     if len(missing) == len(bands):
         raise InputError(
@@ -538,21 +543,31 @@ class _Regridded:
 
 
 def _any(broken, bands, missing):
-    """Whether pixels are no numbers, other than those of missing bands."""
+    """Tell whether pixels are no numbers, other than those of missing bands."""
     return bool(broken[[band not in missing for band in bands]].any())
 
 
 def _good_flux(data, mask, sigma, to_flux):
-    """Nanomaggies of pixels in another unit, what is bad of them, and what is no number.
+    """Return the nanomaggies of pixels in another unit, what is bad of them, and what is no number.
 
     Fill values are known in the unit in which they came, so pixels are judged before.
     """
-    broken = ~usable(data)
-    bad = broken | mask if sigma is None else ~usable(data, sigma, mask, axis=(-2, -1))
+    if sigma is None:
+        broken = ~usable(data, axis=(-2, -1))
+    else:
+        broken = ~(np.abs(data) < HUGE)
+    bad = broken | mask
+    if sigma is not None:  # which may be in another unit than the data
+        bad = ~usable(np.where(broken, np.nan, 0.0), sigma, mask, axis=(-2, -1))
     with np.errstate(over="ignore", invalid="ignore"):
-        data, sigma = to_flux(data, sigma)
-        broken |= ~(np.abs(data) < _OVERFLOW)
-    return np.where(broken, 0, data), bad | broken, sigma, broken
+        given, (data, sigma) = data, to_flux(data, sigma)
+        if data is not given:
+            broken |= ~(np.abs(data) < _OVERFLOW)
+        if sigma is not None:
+            bad |= data < -SIGMA_RANGE * sigma
+    if broken.any():
+        data, bad = np.where(broken, 0, data), bad | broken
+    return data, bad, sigma, broken
 
 
 def _cut(data, mask, sigma, to_flux, center, size, bands, may_miss):
@@ -604,7 +619,7 @@ def _resample(data, mask, sigma, to_flux, center, step, size, bands, may_miss):
 
 @lru_cache(maxsize=64)
 def _surroundings(shape, center, pixel_scale):
-    """Where the target and what lies around it are: a box, and which of its pixels are which."""
+    """Return a box around the target, and masks of target and surroundings in it."""
     reach = int(np.ceil(_NEIGHBOUR_RADIUS / pixel_scale))
     x, y = (round(value) for value in center)
     box = np.s_[max(y - reach, 0) : y + reach + 1, max(x - reach, 0) : x + reach + 1]
@@ -615,7 +630,7 @@ def _surroundings(shape, center, pixel_scale):
 
 
 def _quality(data, mask, center, pixel_scale, bands):
-    """Flags of an image in its final form."""
+    """Return flags of an image in its final form."""
     flags = []
     shape, radius = data.shape[-2:], _FIBRE_RADIUS / pixel_scale
     try:
@@ -634,8 +649,10 @@ def _quality(data, mask, center, pixel_scale, bands):
     ):
         flags.append("low_signal")
     # Is there something brighter than the target close by, in the band that sees it best?
-    noise = 1.0 if "r" in bands else np.maximum(sky_noise(data, mask) * width, 1e-30)
-    best = bands.index("r") if "r" in bands else int(np.argmax(flux / noise))
+    if "r" in bands:
+        best = bands.index("r")
+    else:
+        best = int(np.argmax(flux / np.maximum(sky_noise(data, mask), 1e-30)))
     box, target, around = _surroundings(shape, tuple(map(float, center)), float(pixel_scale))
     smooth = gaussian_filter(data[best][box], 1.0, mode="nearest")
     near = smooth[target].max()

@@ -78,7 +78,8 @@ def crop(data, start, size, fill):
 
 
 def _matrix(n, edges):
-    """Matrix (n_new, n) from sums over old pixels to sums between `edges` (old pixel units).
+    """Return a matrix (n_new, n) from sums over old pixels to sums between `edges` (old pixel
+    units).
 
     The running sum is known at the old pixel edges; a cubic spline through it gives the
     sum between any two positions. It conserves flux exactly and is smooth when pixels
@@ -92,7 +93,7 @@ def _matrix(n, edges):
 
 
 def _overlap(n, edges):
-    """Matrix (n_new, n) of the plain overlap of new pixels with old ones, in old pixels."""
+    """Return matrix (n_new, n) of the plain overlap of new pixels with old ones, in old pixels."""
     old = np.arange(n + 1) - 0.5
     low = np.maximum(edges[:-1, None], old[None, :-1])
     high = np.minimum(edges[1:, None], old[None, 1:])
@@ -144,7 +145,7 @@ def resample(data, mask, uncertainty, center, step, size):
 
 
 def sky_noise(data, mask=None):
-    """Standard deviation of the sky per pixel, from differences of pixels near each other.
+    """Return standard deviation of the sky per pixel, from differences of pixels near each other.
 
     The median absolute difference of pixels three columns apart, scaled for a Gaussian:
     galaxies, being smooth, hardly raise it, and the correlation that interpolation
@@ -173,7 +174,7 @@ def sky_noise(data, mask=None):
 
 
 def sky_noise_limit(data):
-    """What `sky_noise` of images without a mask cannot exceed, (n_bands,).
+    """Return what `sky_noise` of images without a mask cannot exceed, (n_bands,).
 
     No more than half of all numbers are above their root mean square times the square root of two.
     Masked pixels, being filled from those around them, do not raise it.

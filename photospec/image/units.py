@@ -1,6 +1,7 @@
 """Band names and flux units of images."""
 
 import re
+from functools import lru_cache
 
 import numpy as np
 from astropy import units as u
@@ -63,6 +64,14 @@ def band_names(bands, argument="bands"):
     >>> band_names("VIS, Y, J, H")
     ('VIS', 'Y', 'J', 'H')
     """
+    try:
+        return _band_names(bands if isinstance(bands, str) else tuple(bands), argument)
+    except TypeError:  # neither text nor a sequence of names: to be told as it was given
+        return _band_names.__wrapped__(bands, argument)
+
+
+@lru_cache(maxsize=256)  # every image brings its bands, most of them the same
+def _band_names(bands, argument):
     given = bands
     if isinstance(bands, str):
         text = bands.replace(";", ",").strip()

@@ -24,6 +24,7 @@ from astropy.wcs.wcsapi.wrappers import SlicedLowLevelWCS
 
 from photospec.errors import InputError
 from photospec.utils.reading import one_line
+from photospec.utils.validity import plain_numbers
 
 __all__ = [
     "celestial",
@@ -107,7 +108,7 @@ def celestial(wcs):
 
 
 def _frame(wcs):
-    """Celestial frame of a two-dimensional FITS WCS."""
+    """Return the celestial frame of a two-dimensional FITS WCS."""
     kind = wcs.world_axis_physical_types[wcs.wcs.lng]
     if kind == "pos.galactic.lon":
         return Galactic()
@@ -266,7 +267,7 @@ def sky_position(position):
                 raise InputError(f"position: expected one sky position, got {position.size}")
             position = position.icrs
             position = (position.ra.deg.item(), position.dec.deg.item())
-        ra, dec = (float(u.Quantity(value, u.deg).value) for value in position)
+        ra, dec = (float(plain_numbers(value, u.deg)) for value in position)
     except InputError:
         raise
     except Exception as error:  # frames that cannot be turned into ICRS raise many kinds

@@ -13,7 +13,7 @@ __all__ = ["Attention", "Block", "FeedForward", "fourier_features", "split_patch
 
 
 def fourier_features(x, n_features):
-    """Sines and cosines of ``2 pi f x``, f from 1/4 to 16: ``(n,) -> (n, n_features)``.
+    """Return sines and cosines of ``2 pi f x``, f from 1/4 to 16: ``(n,) -> (n, n_features)``.
 
     The frequencies are spaced geometrically. Noise levels, log(sigma) / 4 from 0.002 to 160, span
     2.8: less than a period of the lowest frequency, so that no two levels look alike.
@@ -52,12 +52,12 @@ class Attention(nn.Module):
         return x.view(n, length, self.n_heads, width // self.n_heads).transpose(1, 2)
 
     def project(self, context):
-        """Keys and values of a context ``(n_context, n_tokens, width)``: once per galaxy."""
+        """Project context ``(n_context, n_tokens, width)`` to keys and values: once per galaxy."""
         key, value = self.key_value(context).chunk(2, dim=-1)
         return self._heads(key), self._heads(value)
 
     def forward(self, x, key_value=None):
-        """``x`` (n, length, width); a cross-attention gets ``key_value`` from `project`.
+        """Return ``x`` (n, length, width); a cross-attention gets ``key_value`` from `project`.
 
         Keys and values may have fewer rows than ``x``, which then come galaxy by galaxy:
         candidates of one galaxy share a row.
@@ -116,7 +116,7 @@ class Block(nn.Module):
         self.table = nn.Parameter(torch.zeros(3 * self.n_branches, width)) if modulated else None
 
     def forward(self, x, *, modulation=None, key_value=None):
-        """``x`` (n, length, width); ``modulation`` (n or 1, 3 * n_branches, width)."""
+        """Return ``x`` (n, length, width); ``modulation`` (n or 1, 3 * n_branches, width)."""
         branches = [self.attention]
         if self.cross_attention is not None:
             branches.append(lambda y: self.cross_attention(y, key_value))
@@ -133,7 +133,7 @@ class Block(nn.Module):
 
 
 def _modulated(norm, x, shift, scale):
-    """Normalised ``x``, scaled and shifted: in one pass where all rows share the noise level."""
+    """Normalise ``x``, scale and shift it: in one pass where all rows share the noise level."""
     if len(scale) > 1:
         return torch.addcmul(shift, norm(x), 1.0 + scale)
     shape = norm.normalized_shape

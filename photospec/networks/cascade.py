@@ -35,6 +35,8 @@ class Drawn:
         At which they were drawn, by networks that draw the redshift first.
     expected_redshift : tensor (n_images,) or None
         Mean of the density that these come from.
+    agn : tensor (n_images, 2) or None
+        Score and probability of an active nucleus, see `LineClasses.agn`.
     """
 
     flux: torch.Tensor
@@ -42,6 +44,7 @@ class Drawn:
     nfe: int
     redshift: torch.Tensor | None = None
     expected_redshift: torch.Tensor | None = None
+    agn: torch.Tensor | None = None
 
 
 class Cascade(nn.Module):
@@ -54,6 +57,8 @@ class Cascade(nn.Module):
     contrastive : ContrastiveNetwork
     domain : ImageDomain, optional
         Tells images that are unlike the training images.
+    line_classes : LineClasses, optional
+        Tells active nuclei from the features of the base stage.
     sampler : str or type
         Name of a sampler, or its class; see `photospec.networks.register_sampler`.
     n_steps_base, n_steps_super_resolution : int
@@ -69,6 +74,7 @@ class Cascade(nn.Module):
         super_resolution,
         contrastive,
         domain=None,
+        line_classes=None,
         *,
         sampler="dpm-solver++",
         n_steps_base=N_STEPS_BASE,
@@ -80,6 +86,7 @@ class Cascade(nn.Module):
         self.super_resolution = super_resolution
         self.contrastive = contrastive
         self.domain = domain
+        self.line_classes = line_classes
         self.sampler = sampler
         self.n_steps_base = n_steps_base
         self.n_steps_super_resolution = n_steps_super_resolution
@@ -119,6 +126,9 @@ class Cascade(nn.Module):
 
             redshift = self._by_image(draw, image, context, uniform)
             expected = self._by_image(self.base.expected_redshift, image, context)
+        agn = None
+        if self.line_classes is not None:
+            agn = self._by_image(self._agn, image, context)
         fine_context = self._by_image(self.super_resolution.encode, image)
         embedding = self.embed_image(image)
         # Noise of the images that fill up the last batch.
@@ -141,7 +151,20 @@ class Cascade(nn.Module):
         flux, similarity, drawn_redshift = (
             None if part[0] is None else torch.cat(part) for part in zip(*parts, strict=True)
         )
-        return Drawn(flux, similarity, nfe, drawn_redshift, expected)
+        return Drawn(flux, similarity, nfe, drawn_redshift, expected, agn)
+
+    @torch.no_grad()
+    def agn(self, image):
+        """Return the score and probability ``(n, 2)`` of active nuclei, see `LineClasses.agn`.
+
+        None when the spectrograph has no `LineClasses`.
+        """
+        if self.line_classes is None:
+            return None
+        return self._by_image(lambda some: self._agn(some, self.base.encode(some)), image)
+
+    def _agn(self, image, context):
+        return self.line_classes.agn(self.base.encoder.standardised(image), context)
 
     @staticmethod
     def _by_image(function, image, *more):
@@ -149,7 +172,7 @@ class Cascade(nn.Module):
         return in_batches(function, _IMAGES[image.device.type], image, *more)
 
     def _sample(self, context, fine_context, embedding, redshift, n_candidates, generators):
-        """Flux, similarity, redshifts and nfe of a batch of images, encoded already."""
+        """Return the flux, similarity, redshifts and nfe of a batch of images, encoded already."""
         n = len(context)
 
         def noise(length):
@@ -184,7 +207,7 @@ class Cascade(nn.Module):
         return flux, similarity, redshift, nfe_base + nfe_fine
 
     def _most_similar(self, embedding, base, n_candidates):
-        """Rows of `base` to refine, (n_images * n_candidates,): the `n_keep` best, shared."""
+        """Return rows of `base` to refine, (n_images * n_candidates,): the `n_keep` best."""
         n = len(embedding)
         flux = self.base.scaling.flux(upsample(base)).view(n, n_candidates, -1)
         kept = self._cosine(embedding, flux).topk(self.n_keep, dim=1).indices
@@ -194,7 +217,7 @@ class Cascade(nn.Module):
 
     @torch.no_grad()
     def redshift_mixture(self, image):
-        """Weights, means and widths ``(n, n_components)`` of the density of ``ln(1 + z)``.
+        """Return weights, means and widths ``(n, n_components)`` of the density of ``ln(1 + z)``.
 
         None when the base stage draws no redshifts.
         """
@@ -210,13 +233,13 @@ class Cascade(nn.Module):
 
     @torch.no_grad()
     def embed_image(self, image):
-        """Unit vectors ``(n, embedding_size)``."""
+        """Return the unit vectors ``(n, embedding_size)``."""
         with self._autocast(image):
             return self._by_image(self.contrastive.embed_image, image)
 
     @torch.no_grad()
     def embed_spectrum(self, flux):
-        """Unit vectors ``(n, embedding_size)`` of fluxes ``(n, N_FINE)`` in any unit."""
+        """Return the unit vectors ``(n, embedding_size)`` of fluxes ``(n, N_FINE)`` in any unit."""
         return in_batches(self._embed_spectrum, _SPECTRA[flux.device.type], flux)
 
     def _embed_spectrum(self, flux):
@@ -226,7 +249,7 @@ class Cascade(nn.Module):
 
     @torch.no_grad()
     def ood_score(self, image):
-        """How unlikely images are among the training images, ``(n,)``; above one is outside.
+        """Return how unlikely images are among the training images, ``(n,)``; above one is outside.
 
         None when the spectrograph has no `ImageDomain`.
         """
@@ -239,7 +262,7 @@ class Cascade(nn.Module):
         return self._by_image(score, image)
 
     def similarity(self, image, flux):
-        """Cosine ``(n, m)`` of images ``(n, ...)`` with their spectra ``(n, m, N_FINE)``."""
+        """Return cosine ``(n, m)`` of images ``(n, ...)`` with their spectra ``(n, m, N_FINE)``."""
         return self._cosine(self.embed_image(image), flux)
 
     def _cosine(self, embedding, flux):

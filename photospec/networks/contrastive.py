@@ -53,23 +53,23 @@ class ContrastiveNetwork(nn.Module):
         )
 
     def embed_image(self, image):
-        """Unit vectors ``(n, embedding_size)`` of images in nanomaggies."""
+        """Return the unit vectors ``(n, embedding_size)`` of images in nanomaggies."""
         pooled = self.image_encoder(image).mean(dim=1)
         return nn.functional.normalize(self.image_head(pooled).float(), dim=-1)
 
     def embed_spectrum(self, spectrum):
-        """Unit vectors ``(n, embedding_size)`` of standardised fine spectra."""
+        """Return the unit vectors ``(n, embedding_size)`` of standardised fine spectra."""
         return nn.functional.normalize(
             self.spectrum_head(self.spectrum_encoder(spectrum)).float(), dim=-1
         )
 
     def forward(self, image, spectrum):
-        """Both embeddings, ``(n, embedding_size)`` each."""
+        """Return both embeddings, ``(n, embedding_size)`` each."""
         return self.embed_image(image), self.embed_spectrum(spectrum)
 
 
 def nt_xent(image_embedding, spectrum_embedding, temperature):
-    """Normalised temperature-scaled cross-entropy over all 2n embeddings, a scalar.
+    """Return the normalised temperature-scaled cross-entropy over all 2n embeddings, a scalar.
 
     Every embedding must pick its partner among the other 2n - 1 (Chen et al. 2020,
     arXiv:2002.05709, eq. 1).

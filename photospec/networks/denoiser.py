@@ -55,7 +55,7 @@ PARAMETRISATIONS = {"epsilon": _epsilon, "v": _v, "edm": _edm}
 
 
 def _like(value, x):
-    """`value` on the device and in the type of `x`, with trailing axes to multiply it."""
+    """Return `value` on the device and in the type of `x`, with trailing axes to multiply it."""
     value = value.to(x.device, x.dtype)
     return value.reshape(value.shape + (1,) * (x.ndim - value.ndim))
 
@@ -118,7 +118,7 @@ class Denoiser(nn.Module):
         return x_0 if self.clip is None else x_0.clamp(*self.clip)
 
     def loss(self, x_0, t, noise, condition=None, weight=None):
-        """Mean square error of the network's answer for each example, (n,).
+        """Return the mean square error of the network's answer for each example, (n,).
 
         The parametrisation decides the weight of each noise level: the answer's target has
         unit variance in "edm" and, for unit data, in "v". ``weight`` (n, ...) counts samples
@@ -185,7 +185,7 @@ class GuidedDenoiser(nn.Module):
         return self.denoiser.evaluations * (1 if self.scale in (0.0, 1.0) else 2)
 
     def forward(self, x_t, t, condition=None):
-        """As `Denoiser.forward`."""
+        """Evaluate as `Denoiser.forward` does."""
         if self.scale == 1.0:
             return self.denoiser(x_t, t, condition)
         without = self.denoiser(x_t, t, self.null_condition)

@@ -17,7 +17,8 @@ APERTURE_RADII = (0.8, 1.5, 2.5, 4.0, 6.5, 10.0)  # arcsec
 
 
 def aperture_weights(size, radii, pixel_scale, *, oversampling=10):
-    """Fraction of each pixel inside circles about the image centre, ``(n_radii, size * size)``.
+    """Return the fraction of each pixel inside circles about the image centre, ``(n_radii, size *
+    size)``.
 
     The target lies on the centre of pixel ``(size // 2, size // 2)``.
     """
@@ -33,7 +34,7 @@ def aperture_weights(size, radii, pixel_scale, *, oversampling=10):
 
 
 def missing_bands(image):
-    """Which bands of images ``(n, n_bands, size, size)`` are missing: no number in the middle.
+    """Tell which bands of images ``(n, n_bands, size, size)`` are missing: no number in the middle.
 
     A band that is not there is NaN throughout, so that it takes the way of every image; single
     bad pixels are filled long before.
@@ -46,7 +47,7 @@ def missing_bands(image):
 
 
 def _fill_bands(values, missing):
-    """Standardised values ``(n, m, n_bands)``, missing bands filled from the nearest on each side.
+    """Fill missing bands from the nearest on each side: standardised values ``(n, m, n_bands)``.
 
     What is left for the networks to learn is then small, and colours through the gap keep
     their meaning.
@@ -66,7 +67,7 @@ def _fill_bands(values, missing):
 
 
 def _asinh(x):
-    """As `torch.asinh` within 3e-7, in a third of its time: logarithms are vectorised."""
+    """Compute `torch.asinh` within 3e-7, in a third of its time: logarithms are vectorised."""
     size = x.abs()
     return torch.copysign(torch.log(size + torch.sqrt(size * size + 1)), x)
 
@@ -140,7 +141,7 @@ class ImageEncoder(nn.Module):
         return len(self.feature_mean), self.norm.normalized_shape[0]
 
     def photometry(self, image):
-        """Arcsinh aperture fluxes and colours, ``(n, n_features)``, not yet standardised.
+        """Return arcsinh aperture fluxes and colours, ``(n, n_features)``, not yet standardised.
 
         Arcsinh magnitudes after Lupton, Gunn & Szalay (1999, AJ 118, 1406), with a
         softening that grows with the aperture's sky noise.
@@ -161,7 +162,7 @@ class ImageEncoder(nn.Module):
         return _fill_bands((luptitude - mean) / std, missing) * std + mean
 
     def standardised(self, image):
-        """Photometry in units of the training images' scatter, ``(n, n_features)``."""
+        """Return the photometry in units of the training images' scatter, ``(n, n_features)``."""
         return (self.photometry(image) - self.feature_mean) / self.feature_std
 
     @torch.no_grad()
@@ -177,7 +178,7 @@ class ImageEncoder(nn.Module):
         self.feature_std.copy_(features.std(dim=0).clamp_min(1e-3))
 
     def forward(self, image):
-        """Tokens ``(n, n_summary + n_patches, width)``: photometry first, then patches."""
+        """Return tokens ``(n, n_summary + n_patches, width)``: photometry first, then patches."""
         tokens = []
         if self.n_summary:
             features = self.standardised(image)

@@ -90,7 +90,7 @@ class ImageDomain(nn.Module):
 
     @classmethod
     def like(cls, encoder):
-        """An empty domain for the features of an `ImageEncoder`."""
+        """Make an empty domain for the features of an `ImageEncoder`."""
         return cls(len(encoder.softening), encoder.apertures.shape[1])
 
     @torch.no_grad()
@@ -140,13 +140,13 @@ class ImageDomain(nn.Module):
         self.median.copy_(largest.median())
 
     def _quadratic(self, features):
-        """One, features and their products, ``(n, n_terms)``."""
+        """Return one, the features and their products, ``(n, n_terms)``."""
         x = features[:, self.used].clamp(-_REACH, _REACH)
         one, (i, j) = torch.ones_like(x[:, :1]), self.pairs
         return torch.cat([one, x, x[:, i] * x[:, j]], dim=1)
 
     def _numbers(self, features):
-        """The three numbers of each image ``(n, 3)``: the larger, the less like the training."""
+        """Return three numbers of each image ``(n, 3)``: the larger, the less like the training."""
         deviation = features[:, None, self.used] - self.mean
         distance2 = torch.einsum("nkf,kfg->nkg", deviation, self.whitening).square().sum(-1)
         log_joint = torch.logsumexp(self.log_weight - 0.5 * distance2, dim=1)
@@ -160,5 +160,5 @@ class ImageDomain(nn.Module):
         return scaled.amax(dim=1)
 
     def forward(self, features):
-        """Scores of images ``(n,)``: 0 as the median training image, above 1 unlike them."""
+        """Return scores of images ``(n,)``: 0 as the median training image, above 1 unlike them."""
         return (self._largest(features) - self.median) / (self.outside - self.median)

@@ -76,7 +76,7 @@ class Process:
             )
 
     def noise_schedule(self):
-        """The `Schedule` of that name."""
+        """Return the `Schedule` of that name."""
         return NOISE_SCHEDULES[self.schedule]
 
     @property
@@ -85,7 +85,7 @@ class Process:
         return _BOUNDS.get(self.parametrisation)
 
     def draw_times(self, n, generator, log_noise):
-        """Times of `n` training examples; ``log_noise`` is mean and std of log sigma (edm)."""
+        """Draw times of `n` training examples; ``log_noise`` is mean and std of log sigma (edm)."""
         if self.schedule == "edm":
             return self.noise_schedule().draw_times(n, generator, *log_noise)
         # Independent of each other, as published, and so of how a batch is shared out.

@@ -61,7 +61,7 @@ class RedshiftDensity(nn.Module):
         self.std.copy_(shift.std().clamp_min(1e-4))
 
     def _components(self, photometry, tokens):
-        """Log-weight, mean and width (n, n_components) each, standardised."""
+        """Return log-weight, mean and width (n, n_components) each, standardised."""
         with torch.autocast(tokens.device.type, enabled=False):
             pooled = tokens.float().mean(dim=1)
             features = torch.cat([photometry.float().clamp(-8.0, 8.0), pooled], dim=1)
@@ -69,7 +69,7 @@ class RedshiftDensity(nn.Module):
         return weight.log_softmax(dim=1), mean, nn.functional.softplus(width) + _MIN_WIDTH
 
     def loss(self, photometry, tokens, redshift):
-        """Negative logarithm of the density of ``ln(1 + redshift)``, standardised, (n,)."""
+        """Return negative logarithm of the density of ``ln(1 + redshift)``, standardised, (n,)."""
         log_weight, mean, width = self._components(photometry, tokens)
         shift = (torch.log1p(redshift.double()) - self.mean) / self.std
         pull = (shift.float()[:, None] - mean) / width
@@ -77,12 +77,12 @@ class RedshiftDensity(nn.Module):
         return -log_density.logsumexp(dim=1)
 
     def mixture(self, photometry, tokens):
-        """Weights, means and standard deviations (n, n_components) in ``ln(1 + redshift)``."""
+        """Return weights, means and deviations (n, n_components) in ``ln(1 + redshift)``."""
         log_weight, mean, width = (p.double() for p in self._components(photometry, tokens))
         return log_weight.exp(), self.mean + self.std * mean, self.std * width
 
     def cumulative(self, photometry, tokens):
-        """Redshifts (n_grid,) and the cumulative probability (n, n_grid) below them."""
+        """Return redshifts (n_grid,) and the cumulative probability (n, n_grid) below them."""
         log_weight, mean, width = (
             part.double()[..., None] for part in self._components(photometry, tokens)
         )
@@ -95,13 +95,13 @@ class RedshiftDensity(nn.Module):
         return torch.expm1(grid), below / below[:, -1:]
 
     def expected(self, photometry, tokens):
-        """Mean redshift (n,) of each image's density."""
+        """Return the mean redshift (n,) of each image's density."""
         redshift, below = self.cumulative(photometry, tokens)
         middle = (redshift[1:] + redshift[:-1]) / 2
         return (below.diff(dim=1) * middle).sum(dim=1).float()
 
     def draw(self, photometry, tokens, uniform):
-        """Redshifts (n, m) at the quantiles ``uniform`` (n, m) of each image's density."""
+        """Return redshifts (n, m) at the quantiles ``uniform`` (n, m) of each image's density."""
         redshift, below = self.cumulative(photometry, tokens)
         uniform = uniform.to(below)
         right = torch.searchsorted(below.contiguous(), uniform.contiguous())

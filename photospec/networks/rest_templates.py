@@ -62,7 +62,7 @@ class RestTemplates(nn.Module):
         nn.init.zeros_(self.answer.bias)
 
     def under(self, redshift):
-        """Templates ``(n, n_tokens, n_templates, patch_size)`` under the patches."""
+        """Return the templates ``(n, n_tokens, n_templates, patch_size)`` under the patches."""
         place = self.place - (torch.log1p(redshift.float()) / self.step)[:, None]
         place = place.clamp(0, len(self.table) - 1.001)
         left = place.long()
@@ -71,7 +71,7 @@ class RestTemplates(nn.Module):
         return rows.unflatten(1, (-1, self.patch_size)).transpose(2, 3)
 
     def tokens(self, templates, patches):
-        """Projection of patches without halo on the templates, as tokens ``(n, n_tokens, width)``.
+        """Project patches without halo on the templates, as tokens ``(n, n_tokens, width)``.
 
         Parameters
         ----------
@@ -81,5 +81,5 @@ class RestTemplates(nn.Module):
         return self.measure((templates @ patches.to(templates)).flatten(2))
 
     def patches(self, templates, tokens):
-        """Patches ``(n, n_tokens, patch_size)`` of templates as tokens want them."""
+        """Return patches ``(n, n_tokens, patch_size)`` of templates as tokens want them."""
         return (self.answer(tokens)[:, :, None].to(templates) @ templates)[:, :, 0]

@@ -56,7 +56,7 @@ class _Run:
 
 
 def draw_noise(shape, generator=None):
-    """Standard normal noise, float32, on the processor for the same numbers everywhere.
+    """Return the standard normal noise, float32, on the processor for the same numbers everywhere.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def draw_noise(shape, generator=None):
 
 
 def seeded_generators(n, seed, *key, start=0):
-    """One generator per example, decided by `seed`, `key` and its number alone.
+    """Return one generator per example, decided by `seed`, `key` and its number alone.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ class Sampler(ABC):
 
     @torch.no_grad()
     def walk(self, noise, condition=None, generator=None):
-        """As `sample`, but stop at the last time: noisy spectra of its noise level."""
+        """Sample as `sample` does, but stop at the last time: noisy spectra of its noise level."""
         dtype = torch.promote_types(noise.dtype, torch.float32)
         start = self.times[0]
         # the marginal at the first time: unit noise, or sigma_max where noise explodes
@@ -171,7 +171,7 @@ class Sampler(ABC):
 
     @abstractmethod
     def step(self, x_t, t, s, condition, run):
-        """One step from time `t` to the earlier time `s`."""
+        """Take one step from time `t` to the earlier time `s`."""
 
     def _ratio(self, t, s):
         """Give rho = exp((log_snr(t) - log_snr(s)) / 2), the ratio of sigma / alpha."""

@@ -42,13 +42,13 @@ SPECTRAL_SCALINGS = {
 
 
 def to_base(flux):
-    """Mean over blocks of eight bins, ``(..., N_FINE) -> (..., N_BASE)``; four in the last."""
+    """Average over blocks of eight bins, ``(..., N_FINE) -> (..., N_BASE)``; four in the last."""
     whole = flux[..., : (N_BASE - 1) * BLOCK].unflatten(-1, (N_BASE - 1, BLOCK)).mean(-1)
     return torch.cat([whole, flux[..., (N_BASE - 1) * BLOCK :].mean(-1, keepdim=True)], dim=-1)
 
 
 def upsample(base):
-    """Linear interpolation between block centres, ``(..., N_BASE) -> (..., N_FINE)``."""
+    """Interpolate linearly between block centres, ``(..., N_BASE) -> (..., N_FINE)``."""
     position = (torch.arange(N_FINE, device=base.device) - (BLOCK - 1) / 2) / BLOCK
     position = position.clamp(0, N_BASE - 1)
     left = position.long().clamp(max=N_BASE - 2)
@@ -102,32 +102,32 @@ class SpectrumScaling(nn.Module):
         return flux / flux[..., NORMALISATION].mean(-1, keepdim=True)
 
     def _transform(self, relative):
-        """Relative fluxes to the scale that they are standardised on."""
+        """Take relative fluxes to the scale that they are standardised on."""
         return SPECTRAL_SCALINGS[self.kind][0](relative)
 
     def base(self, flux):
-        """Fluxes ``(n, N_FINE)`` to standardised base spectra ``(n, N_BASE)``."""
+        """Standardise fluxes ``(n, N_FINE)`` as base spectra ``(n, N_BASE)``."""
         return (self._transform(to_base(self._relative(flux))) - self.mean) / self.std
 
     def fine(self, flux):
-        """Fluxes ``(n, N_FINE)`` to standardised fine spectra ``(n, N_FINE)``."""
+        """Standardise fluxes ``(n, N_FINE)`` as fine spectra ``(n, N_FINE)``."""
         return (self._transform(self._relative(flux)) - upsample(self.mean)) / self.std
 
     def detail(self, fine, low_resolution):
-        """What the super-resolution stage adds to an upsampled base spectrum."""
+        """Return what the super-resolution stage adds to an upsampled base spectrum."""
         return (fine - low_resolution) * (self.std / self.detail_std)
 
     def add_detail(self, detail, low_resolution):
-        """Inverse of `detail`: standardised fine spectra."""
+        """Add the detail to a base spectrum, the inverse of `detail`: standardised fine spectra."""
         return low_resolution + detail * (self.detail_std / self.std)
 
     def flux(self, fine):
-        """Standardised fine spectra to fluxes of mean one in the normalisation window."""
+        """Turn standardised fine spectra into fluxes of mean one in the normalisation window."""
         flux = SPECTRAL_SCALINGS[self.kind][1](fine * self.std + upsample(self.mean))
         return flux / flux[..., NORMALISATION].mean(-1, keepdim=True)
 
     def base_variance(self, flux, ivar):
-        """Variance ``(n, N_BASE)`` of noisy spectra's `base`; infinite where all is bad.
+        """Return the variance ``(n, N_BASE)`` of noisy spectra's `base`; infinite where all is bad.
 
         First order in the noise, whose bins are taken as independent.
         """
@@ -138,7 +138,7 @@ class SpectrumScaling(nn.Module):
         return self._variance(to_base(self._relative(flux)), variance, flux)
 
     def fine_variance(self, flux, ivar):
-        """As `base_variance`, of `fine`."""
+        """Return the variance of `fine`, as `base_variance` does for `base`."""
         return self._variance(self._relative(flux), 1 / ivar, flux)
 
     def _variance(self, relative, variance, flux):

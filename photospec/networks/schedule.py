@@ -36,39 +36,39 @@ class Schedule(ABC):
         self.log_snr_max = log_snr_max
 
     def log_snr(self, t):
-        """log(alpha_t^2 / sigma_t^2), float64, of the shape of `t`."""
+        """Return log(alpha_t^2 / sigma_t^2), float64, of the shape of `t`."""
         t = torch.as_tensor(t, dtype=torch.float64)
         return self._log_snr(t).clamp(self.log_snr_min, self.log_snr_max)
 
     def time(self, log_snr):
-        """The time at which the schedule passes `log_snr`; the inverse of `log_snr`."""
+        """Return the time at which the schedule passes `log_snr`; the inverse of `log_snr`."""
         log_snr = torch.as_tensor(log_snr, dtype=torch.float64)
         return self._time(log_snr.clamp(self.log_snr_min, self.log_snr_max)).clamp(0.0, 1.0)
 
     def alpha(self, t):
-        """The amplitude of the data at time `t`, float64."""
+        """Return the amplitude of the data at time `t`, float64."""
         return torch.sigmoid(self.log_snr(t)).sqrt()
 
     def sigma(self, t):
-        """The standard deviation of the noise at time `t`, float64."""
+        """Return the standard deviation of the noise at time `t`, float64."""
         return torch.sigmoid(-self.log_snr(t)).sqrt()
 
     def noise_level(self, t):
-        """Noise level as the networks take it: log(sigma_t / alpha_t) / 4.
+        """Return the noise level as the networks take it: log(sigma_t / alpha_t) / 4.
 
         It is of order one and the same for all schedules (c_noise of Karras et al. 2022).
         """
         return -self.log_snr(t) / 8.0
 
     def times(self, n_steps):
-        """The `n_steps` decreasing times at which a sampler evaluates its network, float64.
+        """Return the `n_steps` decreasing times at which a sampler evaluates its network, float64.
 
         The last step leads from the last of them to the clean spectrum.
         """
         return self.time(self.log_snr_min) * (1.0 - torch.arange(n_steps).double() / n_steps)
 
     def karras_times(self, n_steps, sigma_min=0.01, sigma_max=20.0, rho=20.0):
-        """Times spaced as in Karras et al. 2022, eq. 5, in sigma / alpha; for few steps.
+        """Return the times spaced as in Karras et al. 2022, eq. 5, in sigma / alpha; for few steps.
 
         Parameters
         ----------
@@ -90,17 +90,17 @@ class Schedule(ABC):
         return self.time(-2 * sigma.log())
 
     def draw_times(self, n, generator=None):
-        """Times for `n` training examples, (n,) float64: stratified and uniform."""
+        """Return times for `n` training examples, (n,) float64: stratified and uniform."""
         offset = torch.rand((), generator=generator, dtype=torch.float64)
         return torch.remainder(torch.arange(n).double() / n + offset, 1.0)
 
     @abstractmethod
     def _log_snr(self, t):
-        """Log-SNR at times, before it is cut."""
+        """Return log-SNR at times, before it is cut."""
 
     @abstractmethod
     def _time(self, log_snr):
-        """Inverse of `_log_snr`."""
+        """Return the inverse of `_log_snr`."""
 
 
 class CosineSchedule(Schedule):
@@ -168,19 +168,21 @@ class EDMSchedule(Schedule):
         self._low, self._high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
 
     def alpha(self, t):
-        """One: the data keep their amplitude."""
+        """Return the one: the data keep their amplitude."""
         return torch.ones_like(torch.as_tensor(t, dtype=torch.float64))
 
     def sigma(self, t):
-        """The standard deviation of the noise at time `t`, float64."""
+        """Return the standard deviation of the noise at time `t`, float64."""
         return torch.exp(-self.log_snr(t) / 2)
 
     def times(self, n_steps):
-        """As in the paper, the first time is at ``sigma_max``, the last at ``sigma_min``."""
+        """Return times as the paper has them: the first at ``sigma_max``, the last at
+        ``sigma_min``.
+        """
         return torch.linspace(1.0, 0.0, n_steps, dtype=torch.float64)
 
     def draw_times(self, n, generator=None, mean=-1.2, std=1.2):
-        """Times of log-normal sigma for `n` training examples, (n,) float64 (table 1)."""
+        """Return times of log-normal sigma for `n` training examples, (n,) float64 (table 1)."""
         log_sigma = mean + std * torch.randn(n, generator=generator, dtype=torch.float64)
         return self.time(-2 * log_sigma)
 

@@ -128,7 +128,9 @@ class SpectrumTransformer(nn.Module):
         return Condition(key_values, low_resolution, augmentation, redshift, templates)
 
     def _rest_features(self, redshift):
-        """Sines and cosines ``(n, n_tokens, _N_REST)`` of the tokens' log rest wavelength."""
+        """Return the sines and cosines ``(n, n_tokens, _N_REST)`` of the tokens' log rest
+        wavelength.
+        """
         rest = self.log_wavelength - torch.log1p(redshift.float())[:, None]
         # About the middle of the range, so that the longest period is not folded.
         rest = rest - self.log_wavelength.mean()
@@ -142,7 +144,7 @@ class SpectrumTransformer(nn.Module):
         return split_patches(x, self.patch_size, self.halo)
 
     def _inner(self, patches):
-        """Channels apart and halos off: ``(n, n_tokens, patch_size, n_channels)``."""
+        """Take channels apart and halos off: ``(n, n_tokens, patch_size, n_channels)``."""
         seen = self.patch_size + 2 * self.halo
         inner = patches.unflatten(2, (-1, seen))[..., self.halo : self.halo + self.patch_size]
         return inner.transpose(2, 3)
@@ -181,5 +183,5 @@ class SpectrumTransformer(nn.Module):
 
 
 def _once(levels):
-    """The first of noise levels ``(n,)`` that are one number in memory; else all."""
+    """Return the first of noise levels ``(n,)`` that are one number in memory; else all."""
     return levels[:1] if levels.stride(0) == 0 else levels

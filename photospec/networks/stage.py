@@ -50,7 +50,7 @@ class Stage(nn.Module):
         )
 
     def encode(self, image):
-        """Context tokens ``(n_galaxies, m, width)``; once per galaxy."""
+        """Encode images into context tokens ``(n_galaxies, m, width)``; once per galaxy."""
         with torch.autocast(
             image.device.type, dtype=self.autocast or torch.bfloat16, enabled=bool(self.autocast)
         ):
@@ -67,7 +67,7 @@ class Stage(nn.Module):
             raise ValueError("redshift: expected redshifts, which this network takes, got none")
 
     def _hide(self, context, generator):
-        """Context tokens with those of some galaxies put to zero, while training."""
+        """Put the context tokens of some galaxies to zero, while training."""
         if not (self.training and self.process.condition_dropout):
             return context
         seen = torch.rand(len(context), generator=generator) >= self.process.condition_dropout
@@ -140,7 +140,8 @@ class BaseStage(Stage):
     def loss(
         self, image, flux, *, redshift=None, n_draws=1, generator=None, ivar=None, weight=None
     ):
-        """Loss ``(n * n_draws,)`` of images and fluxes ``(n, N_FINE)``: denoising and density.
+        """Return the loss ``(n * n_draws,)`` of images and fluxes ``(n, N_FINE)``: denoising and
+        density.
 
         Every galaxy is encoded once and noised ``n_draws`` times. With inverse variances
         ``(n, N_FINE)`` of the fluxes noisy bins count less, and those with 0 nothing; with
@@ -164,7 +165,7 @@ class BaseStage(Stage):
         return loss + self.density_weight * density.repeat_interleave(n_draws)
 
     def draw_redshift(self, image, context, uniform):
-        """Redshifts ``(n_galaxies * n_candidates,)`` from the density.
+        """Draw redshifts ``(n_galaxies * n_candidates,)`` from the density.
 
         Parameters
         ----------
@@ -176,7 +177,7 @@ class BaseStage(Stage):
         return self.density.draw(self.encoder.standardised(image), context, uniform).flatten()
 
     def expected_redshift(self, image, context):
-        """Mean redshifts ``(n_galaxies,)`` of the density."""
+        """Return the mean redshifts ``(n_galaxies,)`` of the density."""
         return self.density.expected(self.encoder.standardised(image), context)
 
     def sample(
@@ -189,7 +190,8 @@ class BaseStage(Stage):
         n_steps=N_STEPS_BASE,
         generator=None,
     ):
-        """Base spectra for noise ``(n_galaxies * n_candidates, N_BASE)`` and the nfe.
+        """Sample base spectra for noise ``(n_galaxies * n_candidates, N_BASE)``; return them and
+        the nfe.
 
         The noise of ancestral steps comes from `generator`, see `Sampler.sample`.
         """
@@ -228,7 +230,7 @@ class SuperResolutionStage(Stage):
     def loss(
         self, image, flux, *, redshift=None, n_draws=1, generator=None, ivar=None, weight=None
     ):
-        """As `BaseStage.loss`, of denoising alone."""
+        """Return the loss as `BaseStage.loss` does, of denoising alone."""
         self._check_redshift(redshift)
         fine = self.scaling.fine(flux).repeat_interleave(n_draws, dim=0)
         base = self.scaling.base(flux).repeat_interleave(n_draws, dim=0)
@@ -252,7 +254,7 @@ class SuperResolutionStage(Stage):
         return self._diffusion_loss(target, condition, generator, variance, weight)
 
     def _relative_noise(self, level):
-        """Augmentation noise over its largest in training, 0 to 1: the network's input."""
+        """Return augmentation noise over its largest in training, 0 to 1: the network's input."""
         most = self.process.max_augmentation
         return level / most if most else level
 
@@ -268,7 +270,7 @@ class SuperResolutionStage(Stage):
         n_steps=N_STEPS_SUPER_RESOLUTION,
         generator=None,
     ):
-        """Fine spectra for base spectra ``(n, N_BASE)`` and the nfe.
+        """Sample fine spectra for base spectra ``(n, N_BASE)``; return them and the nfe.
 
         Parameters
         ----------

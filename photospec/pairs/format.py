@@ -144,7 +144,9 @@ def _is_being_written(path):
 
 
 def _checksum(data):
-    """Checksum of HDF5 metadata: Bob Jenkins' lookup3, "hashlittle" with initial value 0."""
+    """Return the checksum of HDF5 metadata: Bob Jenkins' lookup3, "hashlittle" with initial value
+    0.
+    """
 
     def rotate(value, n):
         return (value << n | value >> (32 - n)) & 0xFFFFFFFF
@@ -167,7 +169,7 @@ def _checksum(data):
 
 
 def row_datasets(file):
-    """Datasets with one row per pair.
+    """Yield datasets with one row per pair.
 
     Parameters
     ----------

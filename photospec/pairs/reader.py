@@ -135,19 +135,19 @@ class PairsFile:
         return f"<PairsFile {self.path.name}: {self._n} pairs, bands {''.join(self.bands)}>"
 
     def image(self, index: int | slice | ArrayLike = slice(None)) -> np.ndarray:
-        """Images (n, n_bands, ny, nx), or one of them, float32 nanomaggies."""
+        """Return images (n, n_bands, ny, nx), or one of them, float32 nanomaggies."""
         return self._get("image", index)
 
     def flux(self, index: int | slice | ArrayLike = slice(None)) -> np.ndarray:
-        """Spectra (n, n_wave), or one, float32, 1e-17 erg/s/cm2/A."""
+        """Return the spectra (n, n_wave), or one, float32, 1e-17 erg/s/cm2/A."""
         return self._get("spectrum/flux", index)
 
     def ivar(self, index: int | slice | ArrayLike = slice(None)) -> np.ndarray:
-        """Inverse variances (n, n_wave), or one, float32; 0 where bad."""
+        """Return inverse variances (n, n_wave), or one, float32; 0 where bad."""
         return self._get("spectrum/ivar", index)
 
     def truth_flux(self, index: int | slice | ArrayLike = slice(None)) -> np.ndarray:
-        """Noiseless spectra (n, n_wave), or one; simulated pairs only."""
+        """Return the noiseless spectra (n, n_wave), or one; simulated pairs only."""
         return self._get("truth/flux", index)
 
     @property

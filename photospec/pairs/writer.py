@@ -167,7 +167,7 @@ class PairsWriter:
                 raise InputError(f"{name}: expected {dataset.dtype} as before, got {data.dtype}")
 
     def _rows(self, image, flux, ivar, columns, truth, truth_flux):
-        """Everything as arrays by dataset name, shapes checked."""
+        """Return everything as arrays by dataset name, shapes checked."""
         rows = {
             "image": np.asarray(image, dtype=np.float32),
             "spectrum/flux": np.asarray(flux, dtype=np.float32),

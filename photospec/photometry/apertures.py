@@ -12,7 +12,7 @@ __all__ = ["aperture_flux", "aperture_weights"]
 
 @lru_cache(maxsize=64)
 def aperture_weights(shape, radius, center=None):
-    """Fraction of each pixel that lies within a circle.
+    """Return the fraction of each pixel that lies within a circle.
 
     Parameters
     ----------

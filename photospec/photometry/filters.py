@@ -1,4 +1,4 @@
-"""Synthetic photometry through the five SDSS bands.
+"""Synthetic photometry through the bands of any survey.
 
 A band flux is the photon-weighted mean of the spectrum through the response R,
 in units of the flux of the AB reference source (Fukugita et al. 1996, eq. 7):
@@ -19,6 +19,7 @@ from astropy import units as u
 from photospec.errors import InputError
 
 __all__ = [
+    "AB_FACTOR",
     "RESPONSES",
     "SDSS_BANDS",
     "band_coverage",
@@ -43,8 +44,8 @@ RESPONSES = {
     **{f"W{number}": f"wise2010-W{number}" for number in (1, 2, 3, 4)},
 }  # fmt: skip
 
-# f_AB lambda^2 in 1e-17 erg/s/cm2/A times Angstrom^2, for a source of one nanomaggy.
-_AB_FACTOR = (
+#: f_AB lambda^2 in 1e-17 erg/s/cm2/A times Angstrom^2, for a source of one nanomaggy.
+AB_FACTOR = (
     (u.nmgy.to(u.mgy) * 3631 * u.Jy)
     .to(
         1e-17 * u.erg / (u.s * u.cm**2 * u.AA),
@@ -92,7 +93,7 @@ def load_band(name):
 
 
 def effective_wavelength(name):
-    """Effective wavelength of a band for the AB source, in Angstrom (vacuum).
+    """Return the effective wavelength of a band for the AB source, in Angstrom (vacuum).
 
     Parameters
     ----------
@@ -107,7 +108,7 @@ def effective_wavelength(name):
 
 
 def band_weights(wavelength, bands=SDSS_BANDS):
-    """Matrix that turns a spectrum into band fluxes, and the part of each band it sees.
+    """Return a matrix that turns a spectrum into band fluxes, and the part of each band it sees.
 
     The spectrum is taken as linear between its samples and the response as linear
     between its own; the product is integrated on the union of both grids.
@@ -163,14 +164,14 @@ def _weights(wavelength, bands):
         # Linear interpolation of the spectrum onto the union grid, transposed.
         left = np.clip(np.searchsorted(wavelength, grid, side="right") - 1, 0, wavelength.size - 2)
         fraction = (grid - wavelength[left]) / (wavelength[left + 1] - wavelength[left])
-        weight = seen * grid / (_AB_FACTOR * covered)
+        weight = seen * grid / (AB_FACTOR * covered)
         np.add.at(weights[:, column], left, weight * (1 - fraction))
         np.add.at(weights[:, column], left + 1, weight * fraction)
     return weights, coverage
 
 
 def band_coverage(wavelength, bands=SDSS_BANDS):
-    """Fraction of each band's response that a wavelength grid covers.
+    """Return the fraction of each band's response that a wavelength grid covers.
 
     Parameters
     ----------
@@ -187,7 +188,7 @@ def band_coverage(wavelength, bands=SDSS_BANDS):
 
 
 def band_flux(wavelength, flux, bands=SDSS_BANDS, *, partial=False):
-    """Flux of spectra through photometric bands (AB; Fukugita et al. 1996, eq. 7).
+    """Return the flux of spectra through photometric bands (AB; Fukugita et al. 1996, eq. 7).
 
     Parameters
     ----------

@@ -62,7 +62,7 @@ class PublishedCandidates:
 
 
 def prepare_images(images, mean=None, std=None):
-    """Images as the published networks saw them in validation.
+    """Prepare images as the published networks saw them in validation.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ class PublishedCascade:
         )
 
     def state_dicts(self):
-        """Weights by network, which `from_checkpoints` takes as its arguments."""
+        """Return weights by network, which `from_checkpoints` takes as its arguments."""
         networks = {
             "base": self.base,
             "super_resolution": self.super_resolution,
@@ -296,7 +296,9 @@ class PublishedAdapter:
         return torch.autocast(self.device.type, dtype=dtype, enabled=self.autocast is not None)
 
     def sample(self, image, n_candidates, generators):
-        """As `Cascade.sample`; one image after the other, seeded by its generator's seed."""
+        """Sample as `Cascade.sample` does; one image after the other, seeded by its generator's
+        seed.
+        """
         n_keep = min(self.n_keep, n_candidates)
         with self._context():
             drawn = [
@@ -310,15 +312,15 @@ class PublishedAdapter:
         return Drawn(flux, similarity, drawn[0].nfe)
 
     def redshift_mixture(self, image):
-        """None: published networks draw no redshifts."""
+        """Return None: published networks draw no redshifts."""
 
     def ood_score(self, image):
-        """None: checkpoints do not say where their training images lie."""
+        """Return None: checkpoints do not say where their training images lie."""
         return None
 
     @torch.no_grad()
     def embed_image(self, image):
-        """Unit vectors ``(n, embedding_size)`` of images in nanomaggies."""
+        """Return the unit vectors ``(n, embedding_size)`` of images in nanomaggies."""
         published = self.published
         prepared = prepare_images(image.cpu(), published.image_mean, published.image_std)
         with self._context():
@@ -328,7 +330,7 @@ class PublishedAdapter:
 
     @torch.no_grad()
     def embed_spectrum(self, flux):
-        """Unit vectors ``(n, embedding_size)`` of fluxes ``(n, N_FINE)`` in any unit."""
+        """Return the unit vectors ``(n, embedding_size)`` of fluxes ``(n, N_FINE)`` in any unit."""
         relative = flux / flux[..., _WINDOW].mean(-1, keepdim=True)
         with self._context():
             # Scaled in single precision, whatever the networks run in.

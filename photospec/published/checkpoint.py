@@ -80,7 +80,7 @@ def _refusal(message):
 
 
 def select_weights(content, name="state_dict"):
-    """The weights in what a checkpoint holds; see `read_checkpoint`.
+    """Return the weights in what a checkpoint holds; see `read_checkpoint`.
 
     Parameters
     ----------

@@ -144,7 +144,7 @@ class PublishedTrainConfig(TrainConfig):
 
 
 def published_preset(stage):
-    """The published training and networks (arXiv:2406.18175), but for the published bugs.
+    """Return the published training and networks (arXiv:2406.18175), but for the published bugs.
 
     Parameters
     ----------

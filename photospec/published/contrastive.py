@@ -47,7 +47,7 @@ class SpectrumResNet(nn.Module):
         self.fc = nn.Linear(n_in, n_out)
 
     def forward(self, spectrum):
-        """Vectors (n, n_out) of spectra (n, length) or (n, 1, length)."""
+        """Return vectors (n, n_out) of spectra (n, length) or (n, 1, length)."""
         x = spectrum if spectrum.ndim == 3 else spectrum[:, None]
         for layer in self.down_layers:
             x = layer(x)
@@ -80,20 +80,22 @@ class PublishedContrastive(nn.Module):
         return self.spectrum_model.fc.out_features
 
     def embed_image(self, image):
-        """Unit vectors (n, embedding_size) of standardised images (n, n_bands, ny, nx)."""
+        """Return unit vectors (n, embedding_size) of standardised images (n, n_bands, ny, nx)."""
         return normalize(self.image_model(image), dim=-1)
 
     def embed_spectrum(self, spectrum):
-        """Unit vectors (n, embedding_size) of log spectra (n, length)."""
+        """Return unit vectors (n, embedding_size) of log spectra (n, length)."""
         return normalize(self.spectrum_model(spectrum), dim=-1)
 
     def forward(self, image, spectrum):
-        """Both embeddings, (n, embedding_size) each."""
+        """Return both embeddings, (n, embedding_size) each."""
         return self.embed_image(image), self.embed_spectrum(spectrum)
 
     @torch.no_grad()
     def similarity(self, image, spectra):
-        """Cosine (n, m) of images (n, n_bands, ny, nx) and m spectra of each, (n, m, length)."""
+        """Return the cosine (n, m) of images (n, n_bands, ny, nx) and m spectra of each, (n, m,
+        length).
+        """
         parts = [self.embed_spectrum(part) for part in spectra.flatten(0, 1).split(64)]
         embedded = torch.cat(parts).unflatten(0, spectra.shape[:2])
         return torch.einsum("nd,nmd->nm", self.embed_image(image), embedded)

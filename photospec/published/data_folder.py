@@ -1,4 +1,4 @@
-"""The data folders of the published code to a pairs file.
+"""Convert data folders of the published code to a pairs file.
 
 ``images/<n>.npy`` (64, 64, 5) in nanomaggies, ``spectra/<n>.npy`` in 1e-17 erg/s/cm2/A on one
 shared array of log10 wavelengths, ``indices/<n>.npy`` with specObjID and redshift
@@ -81,7 +81,7 @@ def convert_published(folder, output, *, wavelength=None, note=None):
 
 
 def _numbers(folder):
-    """Names of the galaxies that all three folders have, in the order of their numbers."""
+    """Return names of the galaxies that all three folders have, in the order of their numbers."""
     names = []
     for part in _PARTS:
         if not (folder / part).is_dir():
@@ -177,7 +177,7 @@ def _append(writer, folder, names, grid):
 
 
 def _inverse_variance(flux):
-    """Inverse variances (n, n_wave) from second differences (Stoehr et al. 2008, DER_SNR)."""
+    """Estimate inverse variances (n, n_wave) from second differences (Stoehr et al. 2008)."""
     second = 2 * flux[:, 2:-2] - flux[:, :-4] - flux[:, 4:]
     noise = MAD_TO_STD / np.sqrt(6) * np.nanmedian(np.abs(second), axis=1)
     # Without scatter, or without finite samples, there is no estimate of the noise: ivar is zero.

@@ -45,11 +45,11 @@ class PublishedDenoiser(nn.Module):
         self.unet = UNet(n_times=n_times, **options)
 
     def tokens(self, image):
-        """What the U-Net looks at of images (n, n_bands, 64, 64): tokens (n, 4, 512)."""
+        """Return what the U-Net looks at of images (n, n_bands, 64, 64): tokens (n, 4, 512)."""
         return self.unet.encode(image)
 
     def forward(self, x, t, image, low_resolution=None):
-        """The noise in spectra, the image encoded anew as the published code does.
+        """Return the noise in spectra, the image encoded anew as the published code does.
 
         Parameters
         ----------
@@ -69,7 +69,7 @@ class PublishedDenoiser(nn.Module):
         return self.predict_noise(x, t, self.tokens(image), low_resolution)
 
     def predict_noise(self, x, t, tokens, low_resolution=None):
-        """As `forward`, from `tokens` encoded before."""
+        """Predict the noise as `forward` does, from `tokens` encoded before."""
         expected = self.unet.n_channels - 1
         if expected != (low_resolution is not None):
             kind = "super-resolution" if expected else "base"
@@ -84,7 +84,7 @@ class PublishedDenoiser(nn.Module):
         return self.unet(x, t, tokens)
 
     def sampler(self, tokens, low_resolution=None):
-        """The published ancestral sampler for these conditions."""
+        """Return the published ancestral sampler for these conditions."""
 
         def predict_noise(x, t):
             return self.predict_noise(x, t, tokens, low_resolution)
@@ -211,7 +211,7 @@ def load_contrastive(
 
 
 def _denoiser_options(state_dict, name):
-    """Sizes of the U-Net that these weights belong to."""
+    """Return sizes of the U-Net that these weights belong to."""
     blocks = _numbers(state_dict, r"unet\.down_blocks\.(\d+)\.0\.block1\.0\.weight")
     first = "unet.condition_encoder.model.conv1.weight"
     if first in state_dict:
@@ -242,7 +242,7 @@ def _denoiser_options(state_dict, name):
 
 
 def _empty(network, name, **options):
-    """A network without values, so that none are drawn at random only to be replaced."""
+    """Build a network without values, so that none are drawn at random only to be replaced."""
     try:
         with torch.device("meta"):
             return network(**options)
@@ -259,7 +259,7 @@ def _numbers(state_dict, pattern):
 
 
 def _size(state_dict, key, name, axis=0):
-    """Length of an axis of an entry that the sizes of the network are read off."""
+    """Return the length of an axis of an entry that the sizes of the network are read off."""
     if key not in state_dict or state_dict[key].ndim <= axis:
         raise InputError(
             f"{name}: expected the weights of a published network, got {len(state_dict)} entries "

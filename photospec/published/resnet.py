@@ -88,26 +88,26 @@ class ResNet(nn.Module):
         self.fc = nn.Identity() if n_out is None else nn.Linear(n_in, n_out)
 
     def features(self, image):
-        """The last feature map, (n, n_features, ny / 32, nx / 32)."""
+        """Return the last feature map, (n, n_features, ny / 32, nx / 32)."""
         x = self.maxpool(torch.relu(self.bn1(self.conv1(image))))
         for group in range(self.n_groups):
             x = getattr(self, f"layer{group + 1}")(x)
         return x
 
     def tokens(self, image):
-        """The last feature map as tokens, (n, n_tokens, n_features), row by row."""
+        """Return the last feature map as tokens, (n, n_tokens, n_features), row by row."""
         return self.features(image).flatten(2).transpose(1, 2)
 
     def forward(self, image):
-        """Pooled features through the head, (n, n_out)."""
+        """Return pooled features through the head, (n, n_out)."""
         return self.fc(self.features(image).mean((2, 3)))
 
 
 def resnet18(**options):
-    """The 18-layer network, 512 features; `options` as in `ResNet`."""
+    """Return the 18-layer network, 512 features; `options` as in `ResNet`."""
     return ResNet(BasicBlock, (2, 2, 2, 2), **options)
 
 
 def resnet50(**options):
-    """The 50-layer network, 2048 features; `options` as in `ResNet`."""
+    """Return the 50-layer network, 2048 features; `options` as in `ResNet`."""
     return ResNet(Bottleneck, (3, 4, 6, 3), **options)

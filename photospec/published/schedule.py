@@ -29,13 +29,13 @@ _OFFSET = 0.008  # of Nichol & Dhariwal (2021, arXiv:2102.09672), equation 17
 
 
 def linear_buffers(n_times=250):
-    """betas, alphas and cumalphas of the linear schedule, each (n_times,) float32."""
+    """Return betas, alphas and cumalphas of the linear schedule, each (n_times,) float32."""
     betas = torch.linspace(1e-2, 0.2, n_times)
     return betas, 1 - betas, torch.cumprod(1 - betas, dim=0)
 
 
 def cosine_buffers(n_times=250):
-    """betas, alphas and cumalphas of the cosine schedule, each (n_times,) float32."""
+    """Return betas, alphas and cumalphas of the cosine schedule, each (n_times,) float32."""
     time = torch.arange(n_times + 1, dtype=torch.float64) / n_times
     power = torch.cos((time + _OFFSET) / (1 + _OFFSET) * math.pi / 2) ** 2
     betas = (1 - power[1:] / power[:-1]).clamp_max(0.999).float()
@@ -72,11 +72,11 @@ class PublishedSchedule(Schedule):
         super().__init__(self._table[-1].item(), self._table[0].item())
 
     def noise_level(self, t):
-        """The discrete time k, which is what the published network gets."""
+        """Return the discrete time k, which is what the published network gets."""
         return torch.as_tensor(t, dtype=torch.float64) * (len(self._table) - 1)
 
     def times(self, n_steps):
-        """Evenly spaced in k, from the last time to the first, as `n_steps` allow."""
+        """Return times evenly spaced in k, from the last time to the first, as `n_steps` allow."""
         return torch.linspace(1.0, 0.0, n_steps, dtype=torch.float64)
 
     def _log_snr(self, t):
@@ -136,7 +136,7 @@ class PublishedSampler:
         return x
 
     def step(self, x, k, generator=None):
-        """From the discrete time k to k - 1, or to the clean spectrum at k = 0."""
+        """Take the step from the discrete time k to k - 1, or to the clean spectrum at k = 0."""
         beta, alpha, cumalpha = (
             getattr(self.buffers, name)[k].item() for name in ("betas", "alphas", "cumalphas")
         )

@@ -65,7 +65,7 @@ KINDS = {
 
 
 def _to(name, low=None, high=None):
-    """A number that is a setting here under another name."""
+    """Return a number that is a setting here under another name."""
 
     def take(value, stage, flat):
         if value is None:
@@ -168,7 +168,7 @@ def _encoder_size(value, stage, flat):
 
 
 def _widths(name, width, multipliers, stop):
-    """Of two keys, a width and what it is multiplied by."""
+    """Return the width of two keys: one, and what it is multiplied by."""
 
     def take(value, stage, flat):
         first, factors = flat.get(width) or 64, flat.get(multipliers) or (1, 2, 4, 8, 16)
@@ -352,7 +352,7 @@ def _load(path):
 
 
 def _flat(content, path, prefix=""):
-    """Tables of a file as keys with dots."""
+    """Flatten the tables of a file to keys with dots."""
     flat = {}
     for key, value in content.items():
         name = f"{prefix}{key}"
@@ -364,7 +364,7 @@ def _flat(content, path, prefix=""):
 
 
 def _typed(key, value):
-    """A value in the type that its key has; YAML takes 1e-4 for a text."""
+    """Return a value in the type that its key has; YAML takes 1e-4 for a text."""
     kind = KINDS.get(key)
     if kind is None or value is None:
         return value
@@ -387,7 +387,7 @@ def _typed(key, value):
 
 
 def _changed(settings, changes):
-    """Settings as nested dicts, with changes by dotted name."""
+    """Change settings in nested dicts by dotted name."""
     for name, value in changes.items():
         table, _, entry = name.rpartition(".")
         (settings[table] if table else settings)[entry] = value

@@ -153,7 +153,7 @@ def load_spectrograph(
 
 
 def _describe(sources, image_mean, image_std):
-    """`PublishedConfig` of checkpoints by name; paths are noted, state dicts are not."""
+    """Return the `PublishedConfig` of checkpoints by name; paths are noted, state dicts are not."""
     files = {name: v for name, v in sources.items() if not isinstance(v, dict)}
     for name, value in files.items():
         if not isinstance(value, str | os.PathLike):

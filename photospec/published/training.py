@@ -74,7 +74,7 @@ class _PublishedStage(nn.Module):
         )
 
     def prepare(self, image, crop=0, generator=None):
-        """Standardised images ``(n, n_bands, 64, 64)`` of images in nanomaggies.
+        """Standardise images in nanomaggies, ``(n, n_bands, 64, 64)``.
 
         With ``crop`` at random places up to that many pixels off the centre.
         """
@@ -87,18 +87,20 @@ class _PublishedStage(nn.Module):
         return (cropped - self.image_mean[:, None, None]) / self.image_std[:, None, None]
 
     def fine(self, flux):
-        """Fluxes ``(n, N_FINE)``, any unit, to what the networks see of them."""
+        """Turn fluxes ``(n, N_FINE)``, any unit, into what the networks see of them."""
         flux = flux / flux[..., NORMALISATION].mean(-1, keepdim=True)
         if self.size.spectral_scaling == "log":
             flux = flux.clamp_min(FLOOR)
         return SPECTRAL_SCALINGS[self.size.spectral_scaling][0](flux)
 
     def base(self, flux):
-        """As `fine`, every eighth bin."""
+        """Turn fluxes into every eighth bin of `fine`."""
         return self.fine(flux)[..., ::BLOCK]
 
     def weight(self, flux, ivar):
-        """Weights ``(n, N_FINE)`` of noisy bins: 1 / (1 + variance in what the networks see)."""
+        """Return the weights ``(n, N_FINE)`` of noisy bins: 1 / (1 + variance in what the networks
+        see).
+        """
         level = flux[..., NORMALISATION].mean(-1, keepdim=True)
         relative = flux / level
         if self.size.spectral_scaling == "log":
@@ -145,7 +147,7 @@ class PublishedDiffusionStage(_PublishedStage):
         return self.denoiser
 
     def loss(self, image, flux, *, n_draws=1, generator=None, crop=0, ivar=None):
-        """Mean square error ``(n * n_draws,)`` of the predicted noise, at uniform times.
+        """Return the mean square error ``(n * n_draws,)`` of the predicted noise, at uniform times.
 
         Ho et al. 2020 (arXiv:2006.11239), eq. 14. Every galaxy is encoded once and noised
         ``n_draws`` times; inverse variances weight the bins.
@@ -230,7 +232,7 @@ class PublishedContrastiveStage(_PublishedStage):
         return self.contrastive
 
     def forward(self, image, flux, *, crop=0, generator=None):
-        """Both embeddings, ``(n, embedding_size)`` each, in the order of the galaxies.
+        """Return both embeddings, ``(n, embedding_size)`` each, in the order of the galaxies.
 
         Where the network is for both kinds of spectra, every other galaxy comes with its base
         spectrum.
@@ -253,7 +255,7 @@ class PublishedContrastiveStage(_PublishedStage):
 
 
 def build_published(stage, size, *, n_bands):
-    """A published network in training, with random weights.
+    """Build a published network in training, with random weights.
 
     Parameters
     ----------
@@ -281,7 +283,7 @@ class _Published:
     """What both kinds share."""
 
     def make_network(self, n_bands, image_size, pixel_scale):
-        """The stage's module with random weights."""
+        """Build the stage's module with random weights."""
         return build_published(self.config.stage, self.config.published, n_bands=n_bands)
 
     def fit_scaling(self, batch):
@@ -305,11 +307,11 @@ class PublishedDiffusionTraining(_Published, DiffusionTraining):
     """Published denoiser: mean square error of the noise at uniform times."""
 
     def compiled(self):
-        """The U-Net."""
+        """Return the U-Net."""
         return [self.network.denoiser.unet]
 
     def loss(self, batch, generator):
-        """Mean denoising loss of a batch, a scalar."""
+        """Return the mean denoising loss of a batch, a scalar."""
         losses = self.network.loss(
             batch.image,
             batch.flux,
@@ -322,7 +324,7 @@ class PublishedDiffusionTraining(_Published, DiffusionTraining):
 
     @torch.no_grad()
     def candidates(self, batch, n_candidates, *, n_steps, generator):
-        """As `photospec.training.validation.draw_candidates`."""
+        """Draw candidates, see `photospec.training.validation.draw_candidates`."""
         network = self.network
         n, base = len(batch.image), network.base(batch.flux)
         noise = torch.randn(n * n_candidates, network.length, generator=generator)
@@ -337,15 +339,15 @@ class PublishedContrastiveTraining(_Published, ContrastiveTraining):
     """Published contrastive network, the same loss as ours."""
 
     def compiled(self):
-        """Both networks."""
+        """Return both networks."""
         return [self.network.contrastive.image_model, self.network.contrastive.spectrum_model]
 
     def training_embeddings(self, batch, generator):
-        """Embeddings of images and spectra of a training batch."""
+        """Return embeddings of images and spectra of a training batch."""
         return self.network(batch.image, batch.flux, crop=self.crop, generator=generator)
 
     def validation_embeddings(self, batch):
-        """As `training_embeddings`, nothing at random."""
+        """Return the same as `training_embeddings`, nothing at random."""
         return self.network(batch.image, batch.flux)
 
 

@@ -109,7 +109,7 @@ CONCATENATION_LENGTH = 3598  # samples of the spectra of the method's first vers
 
 
 def published_frequencies(n):
-    """Angular frequencies 2^k pi as published: 64-bit integers overflow at k = 63."""
+    """Return the angular frequencies 2^k pi as published: 64-bit integers overflow at k = 63."""
     powers = [2.0**k if k < 63 else -(2.0**63) if k == 63 else 0.0 for k in range(n)]
     return torch.tensor([power * math.pi for power in powers])
 
@@ -251,7 +251,7 @@ class UNet(nn.Module):
         self.conv_cls = nn.Conv1d(widths[0], 1, 1)
 
     def encode(self, image):
-        """What the network wants to know of images (n, n_bands, ny, nx); once per galaxy.
+        """Return what the network wants to know of images (n, n_bands, ny, nx); once per galaxy.
 
         Tokens (n, n_tokens, 8 image_width), a channel (n, 1, length), or None.
         """

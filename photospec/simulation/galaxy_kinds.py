@@ -19,7 +19,7 @@ _N_TREES = 150  # at most: early stopping ends sooner
 
 
 def label_shift(posterior, prior, *, n_iterations=500, tolerance=1e-6):
-    """Class frequencies of a sample, when a classifier learnt from others.
+    """Estimate the class frequencies of a sample, when a classifier learnt from others.
 
     Equation 2.2 of Saerens et al. (2002), repeated until it does not change: frequencies are the
     means of the posteriors, which are those given times new over old frequencies.

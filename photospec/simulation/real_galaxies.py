@@ -19,11 +19,11 @@ from astropy.table import Table
 from scipy.spatial import cKDTree
 
 from photospec.config import to_dict
+from photospec.dust import galactic_transmission
 from photospec.errors import InputError
 from photospec.pairs import PairsWriter
 from photospec.photometry.filters import band_weights
 from photospec.simulation.galaxies.cosmology import luminosity_distance
-from photospec.simulation.galaxies.dust import galactic_transmission
 from photospec.simulation.galaxies.gas import halpha_continuum, line_index
 from photospec.simulation.galaxies.photometry import LUMINOSITY_TO_FLUX
 from photospec.simulation.galaxies.population import draw_galaxies
@@ -131,7 +131,15 @@ class RealGalaxies:
         return cls(*map(np.concatenate, columns))
 
     @classmethod
-    def read(cls, path, *, rows=slice(None), redshift_range=(0.01, 0.5), r_range=(13.5, 20.5)):
+    def read(
+        cls,
+        path,
+        *,
+        rows=slice(None),
+        redshift_range=(0.01, 0.5),
+        r_range=(13.5, 20.5),
+        zero_points=(0.0,) * 5,
+    ):
         """Read a table with ``u_maggies`` to ``z_maggies``, ``redshift``, perhaps ``subclass``.
 
         Parameters
@@ -142,14 +150,22 @@ class RealGalaxies:
             Which rows of the table, such as ``slice(0, None, 2)``, to keep the others for tests.
         redshift_range, r_range : tuple of float
             Galaxies beyond are left out, and those without a positive flux in each band.
+        zero_points : tuple of float (5,)
+            Mag to add to u, g, r, i and z: what brings the catalogue to the zero points of the
+            images that are asked about later.
 
         Returns
         -------
         RealGalaxies
         """
+        if np.shape(zero_points) != (5,) or not np.isfinite(zero_points).all():
+            raise InputError(
+                f"zero_points: expected magnitudes of u, g, r, i and z, got {zero_points!r}"
+            )
         try:
             table = Table.read(path)[rows]
             flux = np.stack([np.asarray(table[f"{b}_maggies"], float) for b in _BANDS], axis=1)
+            flux = flux * 10 ** (-0.4 * np.asarray(zero_points, float))
             z = np.asarray(table["redshift"], float)
         except (KeyError, OSError, ValueError, TypeError) as error:
             raise InputError(
@@ -174,7 +190,7 @@ class RealGalaxies:
 
 
 def line_kinds(galaxies, config):
-    """What the SDSS pipeline would call simulated galaxies.
+    """Return what the SDSS pipeline would call simulated galaxies.
 
     Lines that all stand out of the noise, then log [O III]/H-beta above 0.7 - 1.2 (log
     [N II]/H-alpha + 0.4): agn; else by the equivalent width of H-alpha starburst or starforming
@@ -249,7 +265,9 @@ class _Pool:
         self.trees = {kind: cKDTree(self.place[found]) for kind, found in self.rows.items()}
 
     def choose(self, real, rng):
-        """Row of the pool for each real galaxy (n,): one of the nearest, by their distance."""
+        """Return the row of the pool for each real galaxy (n,): one of the nearest, by their
+        distance.
+        """
         place, chosen = _place(real.redshift, real.magnitude), np.zeros(len(real), int)
         for kind in np.unique(real.kind):
             known = str(kind) if str(kind) in self.trees else ""
@@ -263,7 +281,7 @@ class _Pool:
 
 
 def _like(galaxies, real):
-    """Simulated galaxies at the redshifts and brightnesses of real ones."""
+    """Draw simulated galaxies at the redshifts and brightnesses of real ones."""
     # Of the same surface brightness: a brighter one is larger.
     size = np.sqrt(real.flux[:, 2] / 10 ** (0.4 * (22.5 - galaxies.magnitude[:, 2])))
     return replace(
@@ -276,7 +294,7 @@ def _like(galaxies, real):
 
 
 def _warped(spectra, flux, responses):
-    """Spectra times smooth curves that give them band fluxes (n, 5), and the largest warp, mag.
+    """Warp spectra by smooth curves to band fluxes (n, 5); return them and the largest warp, mag.
 
     The warp is what it takes beside a common factor, g to z.
     """
@@ -293,7 +311,7 @@ def _warped(spectra, flux, responses):
 
 
 def _plain(galaxies, spectra, rng):
-    """The same light as single Sersic profiles with one spectrum each."""
+    """Return the same light as single Sersic profiles with one spectrum each."""
     n = len(galaxies)
     bulge = galaxies.bulge_light_fraction[:, 2]
     index = np.exp(np.log(4.0) * bulge + 0.3 * rng.standard_normal(n))
@@ -310,7 +328,7 @@ def _plain(galaxies, spectra, rng):
 
 
 def _render(real, galaxies, survey, rng, rendering, noise):
-    """Pairs of one block, without those whose warp is too large."""
+    """Render pairs of one block, without those whose warp is too large."""
     n, size = len(real), survey.size
     responses, fibre = tuple(survey.responses), survey.spectrograph
     galaxies = _like(galaxies, real)
@@ -332,7 +350,8 @@ def _render(real, galaxies, survey, rng, rendering, noise):
         scene = replace(scene, galaxy_density=0.0, star_density=0.0, merger_fraction=0.0)
     wavelength = np.ascontiguousarray(spectra.wavelength, float)
     if survey.galactic_extinction:
-        through = galactic_transmission(wavelength, galaxies.galactic_ebv).astype(np.float32)
+        through = galactic_transmission(wavelength, galaxies.galactic_ebv)
+        through = through.astype(np.float32)
         spectra = replace(spectra, bulge=spectra.bulge * through, disk=spectra.disk * through)
     weights = band_weights(wavelength, responses)[0].astype(np.float32)
     totals = np.stack([spectra.bulge @ weights, spectra.disk @ weights])

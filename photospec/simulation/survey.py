@@ -305,7 +305,10 @@ def _check_bands(survey):
             )
     low, high = OBSERVED_WAVELENGTH[0], OBSERVED_WAVELENGTH[-1]
     for response in survey.responses:
-        band = load_band(response)
+        try:
+            band = load_band(response)
+        except InputError as error:
+            raise InputError(str(error).replace("bands:", "responses:", 1)) from None
         seen = (band.wavelength > low) & (band.wavelength < high)
         share = np.trapezoid(band.response * seen, band.wavelength)
         share /= np.trapezoid(band.response, band.wavelength)

@@ -31,7 +31,7 @@ _DEEP = PopulationConfig(
 
 
 def _images(depth, fwhm, zero_point, exposure, pixel_scale, scatter):
-    """Point spread functions and noise of coadded, resampled exposures.
+    """Return the point spread functions and noise of coadded, resampled exposures.
 
     `depth` is the magnitude of point sources at 5 sigma, `fwhm` in arcsec, `zero_point` the
     magnitude of one photo-electron per second, `exposure` in s; one number per band. `scatter` is

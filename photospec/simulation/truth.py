@@ -14,7 +14,7 @@ __all__ = ["index_columns", "truth_columns"]
 
 
 @dataclass(frozen=True)
-class Index:
+class IndexBands:
     """Definition of a spectral index, as far as `index_columns` needs it."""
 
     name: str
@@ -24,7 +24,7 @@ class Index:
     kind: str
 
 
-_DN4000 = Index("dn4000", (3850.0, 3950.0), None, (4000.0, 4100.0), "break")
+_DN4000 = IndexBands("dn4000", (3850.0, 3950.0), None, (4000.0, 4100.0), "break")
 
 
 class _Means:
@@ -39,7 +39,7 @@ class _Means:
         self.row = np.arange(len(flux))
 
     def integral(self, low, high):
-        """Integral (n,) over rest-frame bands; NaN where the grid does not reach."""
+        """Return the integral (n,) over rest-frame bands; NaN where the grid does not reach."""
         ends = []
         for limit in (low, high):
             at = limit * self.stretch
@@ -51,12 +51,12 @@ class _Means:
         return ends[1] - ends[0]
 
     def mean(self, low, high):
-        """Mean (n,) over rest-frame bands."""
+        """Return the mean (n,) over rest-frame bands."""
         return self.integral(low, high) / ((high - low) * self.stretch)
 
 
 def index_columns(wavelength, flux, redshift, indices=()):
-    """Spectral indices of noiseless spectra at their own resolution.
+    """Measure spectral indices of noiseless spectra at their own resolution.
 
     Parameters
     ----------
@@ -95,12 +95,12 @@ def index_columns(wavelength, flux, redshift, indices=()):
 
 @lru_cache(maxsize=1024)
 def _vacuum(limits):
-    """Vacuum wavelengths of air limits; the conversion costs more than an index does."""
+    """Return vacuum wavelengths of air limits; the conversion costs more than an index does."""
     return np.asarray(air_to_vacuum(limits), float)
 
 
 def _absorption(wavelength, flux, means, blue, band, red, kind):
-    """Equivalent width or magnitude against the line through the side bands' means."""
+    """Return the equivalent width or magnitude against the line through the side bands' means."""
     low, high = means.mean(*blue), means.mean(*red)
     x_low, x_high = blue.mean(), red.mean()
     edges, stretch = means.edges, means.stretch[:, None]
@@ -125,12 +125,12 @@ def _absorption(wavelength, flux, means, blue, band, red, kind):
 
 @lru_cache(maxsize=2)
 def _galactic_curve(wavelength):
-    """Milky Way extinction, mag per unit E(B-V), at the samples."""
+    """Return the Milky Way extinction, mag per unit E(B-V), at the samples."""
     return galactic_extinction(np.frombuffer(wavelength))
 
 
 def truth_columns(galaxies, spectra, apertures, totals, wavelength, *, galactic_extinction=False):
-    """Columns known without error, one number per galaxy.
+    """Return the columns that are known without error, one number per galaxy.
 
     Parameters
     ----------

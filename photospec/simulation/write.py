@@ -29,7 +29,7 @@ def _work(survey, block, indices):
 
 
 def _pack(batch):
-    """What goes through the pipe and to disk."""
+    """Return what goes through the pipe and to disk."""
     return {
         "image": batch.image,
         "flux": batch.flux,
@@ -61,7 +61,7 @@ def _cut(packed, first, last):
 
 
 def _blocks(survey, indices, blocks, n_processes):
-    """Packed blocks in order; from this process or from others."""
+    """Yield packed blocks in order; from this process or from others."""
     n_processes = min(n_processes, len(blocks))
     if n_processes <= 1:
         for block in blocks:

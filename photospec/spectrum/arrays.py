@@ -33,7 +33,7 @@ from photospec.spectrum.headers import (
     wavelength_medium,
 )
 from photospec.spectrum.wavelengths import air_to_vacuum, fill_gaps
-from photospec.utils.validity import standard_deviation, usable
+from photospec.utils.validity import plain_numbers, standard_deviation, usable
 
 __all__ = [
     "FIBRE_RADIUS",
@@ -158,7 +158,9 @@ def to_arrays(spectrum):
     lsf = _lsf(meta.pop("lsf_sigma", None), flux.shape, spectrum.spectral_axis_index)
     redshift = _hint(meta.pop("redshift", None), spectrum, len(flux))
     # Values as they came: fill values are known by their size, whatever the unit.
-    good = usable(_rows(spectrum, spectrum.flux.value), sigma, hidden) & np.isfinite(flux)
+    values = _rows(spectrum, spectrum.flux.value)
+    good = usable(values, None if sigma is None else sigma / _in_one(spectrum, equivalent), hidden)
+    good &= np.isfinite(flux)
     if sigma is not None:
         # What is masked keeps its error; what is bad because of its error has an infinite one.
         keep = good if hidden is None else good | (hidden & (sigma > 0))
@@ -237,7 +239,7 @@ def fill_missing(arrays):
 
 
 def medium_of(meta):
-    """Medium of a spectrum's wavelengths: what meta says, then its header, then vacuum.
+    """Return the medium of a spectrum's wavelengths: what meta says, then its header, then vacuum.
 
     Parameters
     ----------
@@ -277,7 +279,7 @@ def _frame(meta):
 
 
 def _wavelength(spectrum, medium):
-    """Wavelengths (n_wave,) in vacuum, in the order of the spectrum."""
+    """Return wavelengths (n_wave,) in vacuum, in the order of the spectrum."""
     axis = spectrum.spectral_axis
     try:
         wavelength = u.Quantity(axis).to_value(u.AA, u.spectral())
@@ -320,6 +322,12 @@ def _flux(spectrum, equivalent):
         ) from None
 
 
+def _in_one(spectrum, equivalent):
+    """Return one of the unit of the flux, at each wavelength, in the unit of the package."""
+    one = np.ones(spectrum.spectral_axis.size) * angstrom_for_ampere(spectrum.flux.unit)
+    return one.to_value(FLUX_UNIT, equivalent)
+
+
 def _sigma(spectrum, equivalent):
     if spectrum.uncertainty is None:
         return None
@@ -340,7 +348,7 @@ def _lsf(lsf, shape, spectral_axis_index):
     if lsf is None:
         return None
     try:
-        lsf = u.Quantity(lsf, u.AA).value if isinstance(lsf, u.Quantity) else np.asarray(lsf, float)
+        lsf = plain_numbers(lsf, u.AA).astype(float)
     except (TypeError, ValueError, u.UnitConversionError):
         raise InputError(
             "spectrum.meta['lsf_sigma']: expected numbers in Angstrom, got "
@@ -357,13 +365,13 @@ def _lsf(lsf, shape, spectral_axis_index):
 
 
 def _hint(redshift, spectrum, n):
-    """Redshifts (n,) to start from; what cannot be read is no hint, and no reason to stop."""
+    """Return redshifts (n,) to start from; NaN for what cannot be read, without an error."""
     if redshift is None:
         redshift = spectrum.redshift
         # Specutils has zero where nothing was given.
         redshift = None if redshift is None or not np.any(redshift != 0) else redshift
     try:
-        value = np.asarray(getattr(redshift, "value", redshift), dtype=float)
+        value = plain_numbers(redshift).astype(float)
         if isinstance(redshift, u.Quantity):
             value = value if str(redshift.unit) == "redshift" else redshift.to_value(u.one)
         value = np.broadcast_to(value, (n,)).astype(float)
@@ -387,11 +395,12 @@ def from_arrays(
 
     Parameters
     ----------
-    wavelength : array_like, shape (n_wave,)
-        Increasing, Angstrom, vacuum, observed frame.
-    flux : array_like, shape (n_wave,) or (n, n_wave)
-        In 1e-17 erg/s/cm2/A.
-    sigma : float or array_like, optional
+    wavelength : array_like or Quantity, shape (n_wave,)
+        Angstrom, vacuum, observed frame.
+    flux : array_like or Quantity, shape (n_wave,) or (n, n_wave)
+        In 1e-17 erg/s/cm2/A. A Quantity is converted; what is masked in a masked array is masked
+        in the spectrum.
+    sigma : float, array_like or Quantity, optional
         Standard deviations, in the shape of `flux` or broadcast to it.
     mask : array_like of bool, optional
         True = bad; the same.
@@ -409,7 +418,7 @@ def from_arrays(
     Raises
     ------
     InputError
-        If shapes do not belong together.
+        If shapes do not belong together, or a Quantity is of another kind.
 
     Examples
     --------
@@ -420,8 +429,10 @@ def from_arrays(
     >>> spectrum.flux.shape, str(spectrum.flux.unit), spectrum.meta["lsf_sigma"]
     ((401,), '1e-17 erg / (Angstrom s cm2)', 1.2)
     """
-    wavelength = np.asarray(wavelength, dtype=float)
-    flux = np.asarray(flux)
+    wavelength = _given("wavelength", wavelength, u.AA, u.spectral()).astype(float)
+    density = u.spectral_density(wavelength * u.AA)
+    flux = _given("flux", flux, FLUX_UNIT, density)
+    sigma = None if sigma is None else _given("sigma", sigma, FLUX_UNIT, density)
     if wavelength.ndim != 1 or flux.ndim not in (1, 2) or flux.shape[-1] != wavelength.size:
         raise InputError(
             f"flux: expected ({wavelength.size},) or (n, {wavelength.size}) samples, got shape "
@@ -441,6 +452,17 @@ def from_arrays(
         mask=mask,
         meta=meta,
     )
+
+
+def _given(name, values, unit, equivalencies):
+    """Return numbers of an argument in a unit; what is masked is NaN."""
+    try:
+        return plain_numbers(values, unit, equivalencies)
+    except (TypeError, ValueError):  # UnitConversionError is both
+        raise InputError(
+            f"{name}: expected numbers in {unit} or a Quantity that can be turned into it, got "
+            f"{getattr(values, 'unit', None) or type(values).__name__}"
+        ) from None
 
 
 def _like(name, values, flux, dtype):

@@ -49,7 +49,7 @@ class DesiArm:
         self.flux, self.ivar, self.resolution = flux, ivar, resolution
 
     def row(self, i):
-        """First sample, flux, ivar and line-spread sigma (Angstrom, NaN where unknown)."""
+        """Return first sample, flux, ivar and line-spread sigma (Angstrom, NaN where unknown)."""
         if self.resolution is None:
             return self.first, self.flux[i], self.ivar[i], np.full(self.flux.shape[1], np.nan)
         matrix = np.clip(self.resolution[i].astype(float), 0, None)  # (n_diagonals, n_wave)

@@ -64,7 +64,8 @@ class GivenUnits:
         return self.flux is not None or self.axis is not None
 
     def settle(self, kind, said, what):
-        """Unit that the file says, else the one given; InputError where they contradict.
+        """Return the unit that the file says, else the one given; raise InputError where they
+        contradict.
 
         Parameters
         ----------
@@ -139,14 +140,14 @@ def _loglinear(header, n):
 
 
 def _says(header, medium="vacuum", **more):
-    """Meta of a spectrum: what the header says of medium and frame."""
+    """Return the meta of a spectrum: what the header says of medium and frame."""
     meta = {"wavelength_medium": wavelength_medium(header) or medium, **more}
     frame = spectral_frame(header)
     return {**meta, "spectral_frame": frame} if frame else meta
 
 
 def _sdss_unit(header):
-    """BUNIT of the SDSS; spSpec files have cm for cm2."""
+    """Return the unit of BUNIT; spSpec files have cm for cm2."""
     unit = parse_unit(header.get("BUNIT"), "BUNIT") or FLUX_UNIT
     return unit / u.cm if (unit / u.cm).is_equivalent(FLUX_UNIT) else unit
 
@@ -185,7 +186,7 @@ def _sdss(hdus):
 
 
 def _spspec(hdu):
-    """SDSS-I and II: rows are flux, flux less continuum, error (0 where bad), and a mask.
+    """Read SDSS-I and II: rows are flux, flux less continuum, error (0 where bad), and a mask.
 
     specutils' own reader is one pixel (69 km/s) off, see
     classic.sdss.org/dr7/products/spectra/read_spSpec.php.
@@ -202,7 +203,7 @@ def _spspec(hdu):
 
 
 def _spplate(hdus):
-    """SDSS plate: flux of all fibres, then ivar, masks, dispersion (pixels), PLUGMAP, sky."""
+    """Read an SDSS plate: flux of all fibres, ivar, masks, dispersion (pixels), PLUGMAP, sky."""
     header, flux = hdus[0].header, hdus[0].data.astype(float)
     ivar, unit = hdus[1].data.astype(float), _sdss_unit(header)
     wavelength = _loglinear(header, flux.shape[1])
@@ -229,7 +230,9 @@ def _spplate(hdus):
 
 
 def _known(width, place):
-    """Widths at increasing places, those that are not positive bridged; ones if there are none."""
+    """Return widths at increasing places, those that are not positive bridged; ones if there are
+    none.
+    """
     known = width > 0
     return np.interp(place, place[known], width[known]) if known.any() else np.ones(width.size)
 
@@ -240,7 +243,7 @@ def _is_lamost(hdus):
 
 
 def _lamost(hdus):
-    """LAMOST: image rows (flux, ivar, wavelength, masks) to DR5, then one table row of arrays.
+    """Read LAMOST: image rows (flux, ivar, wavelength, masks) to DR5, then one table row of arrays.
 
     The fluxes are calibrated up to a factor only (www.lamost.org/public/dr), so that their unit
     here is nominal; ``meta["flux_calibration"]`` says so.
@@ -329,6 +332,7 @@ def table_spectrum(hdu, primary, *, default_flux=None, default_axis=None, given=
             f"path: expected the units of {' and '.join(missing)}, got none; give them to "
             f"read_spectrum, as in {', '.join(missing.values())}"
         )
+    _no_logarithm(flux_unit, columns[flux_name])
     axis = _axis(column(axis_name), axis_unit, axis_name)
     values = column(flux_name).astype(float)
     uncertainty = None
@@ -356,8 +360,17 @@ def table_spectrum(hdu, primary, *, default_flux=None, default_axis=None, given=
     return _assemble(axis, values * flux_unit, uncertainty, mask, lsf, meta)
 
 
+def _no_logarithm(unit, what):
+    """Refuse fluxes in magnitudes."""
+    if isinstance(unit, u.function.FunctionUnitBase):
+        raise InputError(
+            f"path: expected flux densities in {what}, got the logarithmic unit {unit}; undo the "
+            "magnitudes first"
+        )
+
+
 def _axis(values, unit, name):
-    """Spectral axis of a column; logarithms undone."""
+    """Return the spectral axis of a column; logarithms undone."""
     values = values.astype(float)
     if isinstance(unit, u.DexUnit):
         return 10**values * unit.physical_unit
@@ -367,7 +380,9 @@ def _axis(values, unit, name):
 
 
 def _uncertainty(kind, values, unit, flux_unit, axis, shown):
-    """Uncertainty of a class, in its own unit or that of the flux; wavelength last in `values`."""
+    """Return the uncertainty of a class, in its own unit or that of the flux; wavelength last in
+    `values`.
+    """
     expected = flux_unit ** POWER[kind]
     if unit is None or unit.is_equivalent(expected):
         return kind(values * (unit or expected))
@@ -382,7 +397,9 @@ def _uncertainty(kind, values, unit, flux_unit, axis, shown):
 
 
 def _assemble(axis, flux, uncertainty, mask, lsf, meta):
-    """Spectrum of one sample per row; or of one spectrum per row; or many on their own grids."""
+    """Return the spectrum of one sample per row; or of one spectrum per row; or many on their own
+    grids.
+    """
     if axis.ndim == 1 and flux.ndim == 2 and flux.shape[0] == axis.size:
         # One sample per row, many spectra: wavelength last from here on.
         flux, mask = flux.T, None if mask is None or mask.ndim == 1 else mask.T
@@ -473,6 +490,7 @@ def image_spectrum(hdus, given=NO_UNITS):
     squeezed, data = data.shape, np.moveaxis(data, index, -1)
     flux_unit = parse_unit(main.header.get("BUNIT", header.get("BUNIT")), "BUNIT")
     flux_unit = given.settle("flux", flux_unit, "BUNIT")
+    _no_logarithm(flux_unit, "the image")
     uncertainty, mask = None, None
     for kind, values in bands.items():
         unit = (flux_unit or u.one) ** POWER[kind]
@@ -500,7 +518,7 @@ def image_spectrum(hdus, given=NO_UNITS):
 
 
 def _role(hdu):
-    """Class of uncertainty, "mask", or None for an image of fluxes."""
+    """Return the class of uncertainty, "mask", or None for an image of fluxes."""
     name = hdu.name.lower().split("_")[0]
     said = {kind.__name__: kind for kind in ERRORS}.get(str(hdu.header.get("UTYPE", "")))
     if said:
@@ -511,7 +529,8 @@ def _role(hdu):
 
 
 def _bands(hdu):
-    """Fluxes of an image without axes of length one, and the errors among the rows that it names.
+    """Return fluxes of an image without axes of length one, and the errors among the rows that it
+    names.
 
     IRAF's apall stacks spectrum, background, raw spectrum and sigma along an axis, named by
     the cards BANDID; GAMA and others of the AAT name rows by ROW or ARRAY.
@@ -538,7 +557,9 @@ def _bands(hdu):
 
 
 def _spectral_number(header, data, n_axes):
-    """Which FITS axis (1 is the last of the array) is spectral; None if that is not to be told."""
+    """Tell which FITS axis (1 is the last of the array) is spectral; None if that is not to be
+    told.
+    """
     if data.ndim == 1:
         lengths = [header.get(f"NAXIS{i}", 0) for i in range(1, n_axes + 1)]
         return next((i for i, n in enumerate(lengths, 1) if n == data.size), 1)
@@ -552,7 +573,9 @@ def _spectral_number(header, data, n_axes):
 
 
 def _image_axis(header, number, n, given):
-    """Spectral axis (n,) from the cards of one axis; None where they are not to be understood."""
+    """Return the spectral axis (n,) from the cards of one axis; None where they are not to be
+    understood.
+    """
     name = str(header.get(f"CTYPE{number}", "")).upper().strip()
     delta = _step(header, number)
     start = header.get(f"CRVAL{number}")
@@ -587,7 +610,9 @@ def _image_axis(header, number, n, given):
 
 
 def _step(header, number):
-    """Wavelength per pixel: CDi_i, or CDELTi times PCi_i (Greisen & Calabretta 2002); or None."""
+    """Return the wavelength per pixel: CDi_i, or CDELTi times PCi_i (Greisen & Calabretta 2002); or
+    None.
+    """
     diagonal = f"{number}_{number}"
     if f"CD{diagonal}" in header:
         return header[f"CD{diagonal}"]
@@ -596,7 +621,9 @@ def _step(header, number):
 
 
 def _iraf_unit(header, number):
-    """Unit from an IRAF card such as WAT1_001 = 'wtype=linear label=Wavelength units=angstroms'."""
+    """Return the unit from an IRAF card such as WAT1_001 = 'wtype=linear label=Wavelength
+    units=angstroms'.
+    """
     words = str(header.get(f"WAT{number}_001", "")).replace("=", " = ").split()
     for key, equals, value in zip(words, words[1:], words[2:], strict=False):
         if (key, equals) == ("units", "="):
@@ -605,7 +632,7 @@ def _iraf_unit(header, number):
 
 
 def _from_velocity(header, code, values, unit):
-    """Wavelengths of a velocity (or optical redshift) axis, from its rest wavelength."""
+    """Return wavelengths of a velocity (or optical redshift) axis, from its rest wavelength."""
     if header.get("RESTWAV"):
         rest = float(header["RESTWAV"]) * u.m
     elif header.get("RESTFRQ", header.get("RESTFREQ")):
@@ -621,7 +648,7 @@ def _from_velocity(header, code, values, unit):
 
 
 def _standard_axis(header, number, n):
-    """Axis of an algorithm code such as WAVE-TAB or WAVE-GRI, by astropy's WCS."""
+    """Return the axis of an algorithm code such as WAVE-TAB or WAVE-GRI, by astropy's WCS."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

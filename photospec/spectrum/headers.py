@@ -32,6 +32,11 @@ _SPELLINGS = (
     (re.compile(r"(?i)(?<![a-z])sec(?:onds?)?(?![a-z])"), "s"),
     (re.compile(r"(?i)(?<![a-z])counts?(?![a-z])"), "ct"),
     (re.compile(r"^10([-+]\d+)(?=\s)"), r"10**(\1)"),  # "10-17 erg/..."
+    (re.compile(r"^([\d.]+)[dD]([-+]?\d+)"), r"\1e\2"),  # as Fortran writes numbers
+    # Names of synphot (STScI).
+    (re.compile(r"(?i)(?<![a-z])flam(?![a-z])"), "erg/(s cm2 Angstrom)"),
+    (re.compile(r"(?i)(?<![a-z])fnu(?![a-z])"), "erg/(s cm2 Hz)"),
+    (re.compile(r"(?i)(?<![a-z])photlam(?![a-z])"), "photon/(s cm2 Angstrom)"),
 )
 _LOGARITHM = re.compile(r"(?i)^\s*(?:log10|log|lg|dex)\s*[(\[]?\s*(.*?)\s*[)\]]?\s*$")
 _NO_UNIT = {"", "none", "null", "n/a", "unitless", "dimensionless", "unknown"}
@@ -115,7 +120,8 @@ def angstrom_for_ampere(unit):
     changed = u.CompositeUnit(
         unit.scale, [u.AA if base is u.A else base for base in unit.bases], unit.powers
     )
-    if any(changed.is_equivalent(FLUX_UNIT**power) for power in (1, 2, -2, -1)):
+    densities = (FLUX_UNIT, u.photon / (u.s * u.cm**2 * u.AA))
+    if any(changed.is_equivalent(flux**power) for flux in densities for power in (1, 2, -2, -1)):
         return changed
     return unit
 
@@ -155,8 +161,11 @@ def given_unit(unit, kind, argument):
     else:
         fits, expected = u.AA, "a unit of wavelength, frequency or energy such as nm"
         equivalent = u.spectral()
-    physical = getattr(parsed, "physical_unit", parsed)  # of logarithms
-    if physical is None or not physical.is_equivalent(fits, equivalent):
+    # Axes may be logarithms.
+    physical = parsed.physical_unit if isinstance(parsed, u.DexUnit) else parsed
+    if isinstance(physical, u.function.FunctionUnitBase) or not (
+        physical is not None and physical.is_equivalent(fits, equivalent)
+    ):
         raise InputError(f"{argument}: expected {expected}, got {str(unit)!r}")
     return parsed
 

@@ -126,7 +126,7 @@ def _read(path, units):
 
 
 def _by_survey(path, hdus):
-    """Spectra from a FITS file of a format that is known; None if it is of none."""
+    """Read spectra from a FITS file of a format that is known; None if it is of none."""
     if is_own(hdus):
         return own_spectrum(hdus)
     found = known_kind(hdus)
@@ -134,7 +134,7 @@ def _by_survey(path, hdus):
 
 
 def _by_names(hdus, units):
-    """Spectra from the tables whose columns are named, or from an image; None if neither."""
+    """Read spectra from the tables whose columns are named, or from an image; None if neither."""
     spectra = []
     for hdu in hdus:
         if isinstance(hdu, fits.BinTableHDU | fits.TableHDU) and hdu.name not in _NO_SCIENCE:
@@ -153,7 +153,9 @@ def _is_fits(path):
 
 
 def _specific_formats(path):
-    """Formats of specutils, with the class to read, that fit a file for more than its suffix."""
+    """Return formats of specutils, with the class to read, that fit a file for more than its
+    suffix.
+    """
     kinds = []
     for cls in (Spectrum, SpectrumList):
         for name in registry.identify_format("read", cls, str(path), None, (), {}):
@@ -163,7 +165,7 @@ def _specific_formats(path):
 
 
 def _by_specutils(path, kinds):
-    """Spectra from the first reader of specutils that does not fail; None if none is given."""
+    """Read spectra by the first reader of specutils that does not fail; None if none is given."""
     reasons = []
     for cls, name in kinds:
         try:
@@ -182,7 +184,7 @@ def _by_specutils(path, kinds):
 
 
 def _as_spectrum(found):
-    """One Spectrum, or a list of several: science spectra only."""
+    """Return one Spectrum, or a list of several: science spectra only."""
     if isinstance(found, Spectrum):
         return found
     if isinstance(found, SpectrumCollection):

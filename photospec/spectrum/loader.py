@@ -22,7 +22,7 @@ _PRIORITY = 20
 
 
 def _identify(origin, *args, **kwargs):
-    """Whether a file is one of ours; specutils passes (path, file object or None, ...)."""
+    """Tell whether a file is one of ours; specutils passes (path, file object or None, ...)."""
     if origin != "read" or not args:
         return False
     name = args[0]

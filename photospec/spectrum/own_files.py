@@ -39,6 +39,8 @@ OBJECT_COLUMNS = {
     "similarity": ("similarity", None, "cosine of the embeddings of image and spectrum"),
     "drawn_redshift": ("drawn_redshift", None, "redshift at which the networks drew the spectrum"),
     "expected_redshift": ("expected_redshift", None, "mean of the density of the redshift"),
+    "agn_score": ("agn_score", None, "of the image: log odds of an active nucleus"),
+    "agn_probability": ("agn_probability", None, "probability of an active nucleus"),
     "galactic_ebv": ("galactic_ebv", u.mag, "E(B-V) of the Milky Way, scale of the SFD map"),
     "flags": ("flags", None, "what was odd about the image"),
 }
@@ -54,13 +56,13 @@ _SAMPLES = {
 
 
 def is_own(hdus):
-    """Whether an HDUList is a file of `own_hdus`."""
+    """Tell whether an HDUList is a file of `own_hdus`."""
     table = hdus[1] if len(hdus) > 1 else None
     return isinstance(table, fits.BinTableHDU) and table.header.get("FORMAT") == FORMAT
 
 
 def own_hdus(spectrum):
-    """HDUs of one or more spectra.
+    """Return HDUs of one or more spectra.
 
     Parameters
     ----------
@@ -79,7 +81,7 @@ def own_hdus(spectrum):
         axis = spectrum.spectral_axis.to(u.AA)
 
     def along(values):
-        """Wavelength along the rows of the table."""
+        """Return the wavelength along the rows of the table."""
         return values if first else values.T
 
     table = QTable()
@@ -115,7 +117,7 @@ def own_hdus(spectrum):
 
 
 def _like_flux(name, values, spectrum):
-    """Values in unit and shape of the flux, or an error."""
+    """Return values in unit and shape of the flux, or an error."""
     values = u.Quantity(values, spectrum.flux.unit)
     if values.shape != spectrum.flux.shape:
         raise InputError(
@@ -133,7 +135,9 @@ def _describe(hdu, descriptions):
 
 
 def _objects(meta, n, single):
-    """Table of what `meta` says of each of n spectra, in a list; empty where it says nothing."""
+    """Return a table of what `meta` says of each of n spectra, in a list; empty where it says
+    nothing.
+    """
     table = Table()
     for name, (key, unit, _) in OBJECT_COLUMNS.items():
         values = meta.get(key)
@@ -157,14 +161,14 @@ def _objects(meta, n, single):
 
 
 def _is_list_of(values, n, key):
-    """Whether values are one for each of n spectra: of flags, lists themselves."""
+    """Tell whether values are one for each of n spectra: of flags, lists themselves."""
     if not isinstance(values, list | tuple | np.ndarray) or len(values) != n:
         return False
     return all(isinstance(value, list | tuple) == (key == "flags") for value in values)
 
 
 def own_spectrum(hdus):
-    """Spectrum of a file of `own_hdus`: what was given to it.
+    """Return the spectrum of a file of `own_hdus`: what was given to it.
 
     Parameters
     ----------
@@ -201,7 +205,7 @@ def own_spectrum(hdus):
 
 
 def own_spectra(spectrum):
-    """Each spectrum of a file for itself, as other programs want them.
+    """Return each spectrum of a file for itself, as other programs want them.
 
     The spread of the candidates, where there is no other uncertainty, is the uncertainty: it is
     what is not known of the spectrum. (It is no noise: neighbouring samples differ together.
@@ -224,7 +228,7 @@ def own_spectra(spectrum):
 
 
 def _meta_of(spectrum, i):
-    """What `meta` says of spectrum `i` of several."""
+    """Return what `meta` says of spectrum `i` of several."""
     n, meta = len(spectrum.flux), dict(spectrum.meta)
     for key, value in meta.items():
         each = key in ("spread", "lsf_sigma") and np.ndim(value) == 2
@@ -275,7 +279,7 @@ def _plain(value):
 
 
 def _restored(value):
-    """The inverse of `_plain` for quantities."""
+    """Return the inverse of `_plain` for quantities."""
     if isinstance(value, dict):
         if value.keys() == {"value", "unit"}:
             try:

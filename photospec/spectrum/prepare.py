@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from photospec.dust import ASSUMED_EBV, check_ebv, galactic_extinction
+from photospec.dust import ASSUMED_EBV, attenuate, check_ebv, galactic_extinction
 from photospec.errors import InputError
 from photospec.spectrum.arrays import SpectrumArrays, to_arrays
 from photospec.spectrum.wavelengths import WAVELENGTH, to_training_grid
@@ -42,7 +42,7 @@ def prepare_spectra(spectrum, *, galactic_ebv=None):
         flux = to_training_grid(wavelength, flux)
     if galactic_ebv is not None:
         added = galactic_ebv - _spectrum_ebv(getattr(spectrum, "meta", None) or {}, len(flux))
-        flux = flux * 10 ** (-0.4 * added[:, None] * galactic_extinction(WAVELENGTH))
+        flux = attenuate(flux, galactic_extinction(WAVELENGTH), added)
     level = flux.mean(axis=-1)
     if not np.all(level > 0):
         worst = int(np.flatnonzero(~(level > 0))[0])
@@ -54,7 +54,7 @@ def prepare_spectra(spectrum, *, galactic_ebv=None):
 
 
 def _spectrum_ebv(meta, n):
-    """E(B-V) (n,) whose dust spectra come with, by what they say of themselves."""
+    """Return E(B-V) (n,) whose dust spectra come with, by what they say of themselves."""
     if meta.get("galactic_extinction") == "removed":
         return np.zeros(n)
     ebv = meta.get("galactic_ebv")

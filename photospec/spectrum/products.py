@@ -113,7 +113,7 @@ def write_product(
 
 
 def _object(spectrum, observed):
-    """Table of one row, and in its header where the redshift comes from."""
+    """Return a table of one row, and in its header where the redshift comes from."""
     meta = spectrum.meta
     known = {
         "ra": meta.get("ra"),
@@ -147,7 +147,7 @@ def _object(spectrum, observed):
 
 
 def _observed(observed):
-    """Table of the observed spectrum, in vacuum."""
+    """Return a table of the observed spectrum, in vacuum."""
     wavelength = flux = ivar = np.zeros(0)
     if observed is not None:
         arrays = to_arrays(observed)
@@ -164,7 +164,7 @@ def _observed(observed):
 
 
 def _generated(spectrum, observed):
-    """Table of the predicted spectrum beside the observed one on its grid."""
+    """Return a table of the predicted spectrum beside the observed one on its grid."""
     wavelength = spectrum.spectral_axis.to_value(u.AA)
     flux = np.ravel(spectrum.flux.to_value(FLUX_UNIT))
     truth = np.full(flux.shape, np.nan)
@@ -184,7 +184,7 @@ def _generated(spectrum, observed):
 
 
 def _on_our_grid(observed, shape):
-    """Observed flux smoothed as predicted ones are; NaN where it has none."""
+    """Return the observed flux smoothed as predicted ones are; NaN where it has none."""
     arrays = to_arrays(observed)
     ivar = np.where(arrays.mask, 0.0, 1.0)
     try:

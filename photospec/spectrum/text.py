@@ -79,7 +79,7 @@ def text_spectrum(path, units):
 
 
 def _lines(path):
-    """Lines of a text file; None where it is none."""
+    """Return lines of a text file; None where it is none."""
     check_size(path.stat().st_size, "the text", path)
     content = path.read_bytes()
     if b"\0" in content[:10_000]:
@@ -111,7 +111,7 @@ def _is_row(line):
 
 
 def _columns(lines, path):
-    """Table of a file of numbers, one sample per line."""
+    """Return a table of a file of numbers, one sample per line."""
     start = next((i for i, line in enumerate(lines) if _is_row(line)), None)
     if start is None:
         raise InputError(
@@ -150,7 +150,9 @@ def _columns(lines, path):
 
 
 def _header(line, n_columns):
-    """Names and units of the columns by the line before them; None where it does not name them."""
+    """Return names and units of the columns by the line before them; None where it does not name
+    them.
+    """
     found = list(_NAME.finditer(line.strip().lstrip(COMMENT)))
     names = [match["name"] for match in found]
     known = {name.lower() for name in names}

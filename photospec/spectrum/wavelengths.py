@@ -232,7 +232,9 @@ def _check(wavelength, flux):
 
 
 def _gaussian(wavelength, centre, sigma, bridge_gaps=False):
-    """Sparse (n_wave, n_centre) matrix whose columns are Gaussians of area ~1 on `wavelength`."""
+    """Return a sparse (n_wave, n_centre) matrix whose columns are Gaussians of area ~1 on
+    `wavelength`.
+    """
     # A sample beside a gap stands for itself only.
     filled, place = (wavelength, slice(None)) if bridge_gaps else fill_gaps(wavelength)
     width = np.diff(pixel_edges(filled))[place]
@@ -241,7 +243,7 @@ def _gaussian(wavelength, centre, sigma, bridge_gaps=False):
     sigma = np.maximum(sigma, 1e-3 * np.interp(centre, wavelength, width))
     low = np.searchsorted(wavelength, centre - _REACH * sigma)
     high = np.searchsorted(wavelength, centre + _REACH * sigma, side="right")
-    nearest = np.clip(np.rint(np.interp(centre, wavelength, np.arange(wavelength.size))), 0, None)
+    nearest = np.rint(np.interp(centre, wavelength, np.arange(wavelength.size)))
     low = np.minimum(low, nearest.astype(int))
     high = np.maximum(high, nearest.astype(int) + 1)
     count = high - low
@@ -310,7 +312,7 @@ def smooth(flux, wavelength, sigma, *, new_wavelength=None, bridge_gaps=False):
 
 
 def _in_gap(wavelength, centre):
-    """True for places (n_centre,) whose nearest sample was taken out."""
+    """Tell for places (n_centre,) whether their nearest sample was taken out."""
     filled, place = fill_gaps(wavelength)
     if filled.size == wavelength.size:
         return np.zeros(centre.shape, bool)
@@ -465,7 +467,7 @@ def to_training_grid(wavelength, flux, ivar=None):
 
 
 def _with_gaps_filled(wavelength, *values):
-    """Wavelengths and values (..., n_wave) with zeros where samples are missing."""
+    """Return wavelengths and values (..., n_wave) with zeros where samples are missing."""
     filled, place = fill_gaps(wavelength)
     if filled.size == wavelength.size:
         return wavelength, values

@@ -2,10 +2,13 @@
 
 import hashlib
 import os
+import signal
 from importlib.metadata import version
 from importlib.util import find_spec
+from multiprocessing import resource_tracker
 
 from photospec.errors import InputError, PhotospecError
+from photospec.utils.memory import keep_freed_memory
 
 __all__ = [
     "Connected",
@@ -17,10 +20,20 @@ __all__ = [
 ]
 
 _CONNECT = 20  # seconds to wait for a scheduler
+# Dask looks after its workers every 10 to 100 ms, in the thread that would compute: with tasks of
+# seconds once a second is enough, and its profile of them is not looked at.
+_SELDOM = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.worker.memory.monitor-interval": "1s",
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.tick.limit": "60s",
+    "distributed.admin.system-monitor.interval": "2s",
+    "distributed.admin.system-monitor.disk": False,
+}
 
 
 def weights_digest(spectrograph):
-    """SHA-256 over the files of the weights, the first 16 digits.
+    """Return the SHA-256 over the files of the weights, the first 16 digits.
 
     Parameters
     ----------
@@ -43,9 +56,10 @@ class Connected:
 
     def __init__(self, client, scheduler, n_workers, say):
         self.given, self.scheduler, self.n_workers, self.say = client, scheduler, n_workers, say
-        self.cluster = self.client = None
+        self.loop = self.cluster = self.client = None
 
     def __enter__(self):
+        import dask
         from distributed import Client, LocalCluster
 
         if self.given is not None:
@@ -63,14 +77,17 @@ class Connected:
             n = self.n_workers or len(os.sched_getaffinity(0))
             # One thread each: numbers depend on how many threads add them up, and images are
             # many, so that nothing is gained by sharing one among threads.
+            self.loop = _undisturbed_loop()
             try:
-                self.cluster = LocalCluster(
-                    n_workers=n,
-                    threads_per_worker=1,
-                    host="127.0.0.1",
-                    dashboard_address="127.0.0.1:0",
-                    silence_logs=50,
-                )
+                with dask.config.set(_SELDOM):
+                    self.cluster = LocalCluster(
+                        loop=self.loop.loop,
+                        n_workers=n,
+                        threads_per_worker=1,
+                        host="127.0.0.1",
+                        dashboard_address="127.0.0.1:0",
+                        silence_logs=50,
+                    )
             except RuntimeError as error:
                 text = " ".join(str(error).split())[:120]
                 raise InputError(
@@ -89,24 +106,47 @@ class Connected:
                     one.close(timeout=10)
                 except (OSError, TimeoutError):
                     pass
+        if self.loop is not None:
+            self.loop.stop(timeout=10)
 
 
-def worker_state(path):
-    """Version of photospec in a worker, and whether it finds the weights.
+def _undisturbed_loop():
+    """Start the thread that starts workers, so that Ctrl-C reaches this process alone.
+
+    A terminal sends it to workers too, each of which would print a traceback. What signals a
+    thread blocks, the processes that it starts block from their first instruction.
+    """
+    from distributed.utils import LoopRunner
+
+    # What starts it unblocks the signal in the thread that does.
+    resource_tracker.ensure_running()
+    runner = LoopRunner()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        runner.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return runner
+
+
+def worker_state(read, arguments):
+    """Make a worker ready; version of photospec in it, and whether it finds the weights.
 
     Parameters
     ----------
-    path : str or None
-        As in `PhotoSpectrograph.load`.
+    read : callable
+        Reads the weights, with the arguments; once in a process.
+    arguments : tuple
 
     Returns
     -------
     dict
     """
-    from photospec import PhotoSpectrograph
+    import lsdb  # noqa: F401 - takes seconds: now, rather than within the first task
 
+    keep_freed_memory()
     try:
-        digest = weights_digest(PhotoSpectrograph.load(path))
+        digest = weights_digest(read(*arguments))
     except PhotospecError as error:
         return {"photospec": version("photospec"), "problem": str(error)}
     return {"photospec": version("photospec"), "weights": digest}
@@ -139,8 +179,8 @@ def check_workers(client, spectrograph, run, *, wait=True):
         client.wait_for_workers(1, timeout=60)
     except TimeoutError:
         raise InputError("scheduler: expected at least one worker within 60 s, got none") from None
-    path = spectrograph.loaded_path
-    states = client.run(worker_state, path, on_error="return")
+    # As it pickles: a worker without the weights can then say so.
+    states = client.run(worker_state, *spectrograph.__reduce__(), on_error="return")
     for address, found in states.items():
         check_state(address, found, run["photospec"], run["weights"])
     for address, worker in client.scheduler_info(n_workers=-1)["workers"].items():

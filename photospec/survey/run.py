@@ -163,7 +163,7 @@ def run_survey(
 
 
 def _describe(catalogue, spectrograph, settings, predicted):
-    """What two starts must agree in to be the same run."""
+    """Return what two starts must agree in to be the same run."""
     pixels = " ".join(name_of(pixel) for pixel in predicted.get_healpix_pixels())
     return {
         "input": catalogue.description,
@@ -205,7 +205,7 @@ class _Work:
         self.progress = Progress(say, total, self._rows_before())
 
     def _plan(self, catalogue):
-        """Jobs that are left, the last one first."""
+        """Return jobs that are left, the last one first."""
         done, jobs = self.state.done(), []
         lengths = catalogue.lengths or [0] * len(self.state.pixels)
         for pixel, n in zip(self.state.pixels, lengths, strict=True):
@@ -324,24 +324,25 @@ class _Work:
 
 def _predict_and_write(frame, rows, predict, write, expected, topic):
     """Work on a partition, or some of its rows: the task that workers run."""
-    _check_this_worker(predict.keywords["spectrograph"].loaded_path, *expected)
+    _check_this_worker(predict.keywords["spectrograph"], *expected)
     frame = frame if rows is None else frame.iloc[rows]
     return write(predict(frame, progress=_teller(topic)))
 
 
 @lru_cache(maxsize=8)
-def _check_this_worker(path, photospec, weights):
+def _check_this_worker(spectrograph, photospec, weights):
     """Refuse to work with another version or other weights: workers may join late."""
     from distributed import get_worker
 
     from photospec.survey.cluster import worker_state
 
     check_threads("a worker that joined", get_worker().state.nthreads)
-    check_state("a worker that joined", worker_state(path), photospec, weights)
+    state = worker_state(*spectrograph.__reduce__())
+    check_state("a worker that joined", state, photospec, weights)
 
 
 def _teller(topic):
-    """Function that tells the client how many rows of the task that runs here are done."""
+    """Return function that tells the client how many rows of the task that runs here are done."""
     from distributed import get_worker
 
     worker = get_worker()

@@ -71,11 +71,11 @@ class PairsBatch(NamedTuple):
     redshift: torch.Tensor | None = None
 
     def to(self, device):
-        """The same on a device."""
+        """Return the same on a device."""
         return PairsBatch(*(None if part is None else part.to(device) for part in self))
 
     def split(self, size):
-        """Parts of at most `size` pairs."""
+        """Split into parts of at most `size` pairs."""
         starts = range(0, len(self.flux), size)
         return [
             PairsBatch(*(None if part is None else part[i : i + size] for part in self))
@@ -173,7 +173,7 @@ class PairsStream:
         return self._epoch[1]
 
     def batch(self, step):
-        """The `PairsBatch` of a step."""
+        """Return the `PairsBatch` of a step."""
         epoch, place = divmod(step, self.steps_per_epoch)
         start = place * self.config.batch_size
         chosen = np.sort(self._order(epoch)[start : start + self.config.batch_size])
@@ -185,7 +185,7 @@ class PairsStream:
         return self.without_bands(batch, epoch, place, 3)
 
     def without_bands(self, batch, *numbers):
-        """The same `PairsBatch` with bands taken away at random, as the settings say.
+        """Take bands away at random, as the settings say; another `PairsBatch`.
 
         Parameters
         ----------
@@ -200,11 +200,13 @@ class PairsStream:
         return batch._replace(image=hide_bands(batch.image, often, rng))
 
     def validation(self, limit=None):
-        """All validation pairs, or the first `limit` of them; the same bands missing each time."""
+        """Return all validation pairs, or the first `limit` of them; the same bands missing each
+        time.
+        """
         return self.without_bands(self._read_rows(self.rows.validation[:limit]), 4)
 
     def read(self, index):
-        """Training pairs by their running numbers, increasing, as a `PairsBatch`."""
+        """Read training pairs by their running numbers, increasing, as a `PairsBatch`."""
         return self._read_rows(self.rows.train[index])
 
     def _read_rows(self, rows):
@@ -239,7 +241,7 @@ class PairsStream:
         return batch._replace(redshift=torch.from_numpy(redshift[index]))
 
     def _without_dust(self, number, index, image, flux, ivar=None):
-        """The same, corrected by the E(B-V) that training is told."""
+        """Return the same, corrected by the E(B-V) that training is told."""
         if self._ebv[number] is None:
             return (image, flux) if ivar is None else (image, flux, ivar)
         ebv = self._ebv[number][index]
@@ -260,7 +262,7 @@ class PairsStream:
             )
 
     def name_of(self, index):
-        """File and number in it of a training pair."""
+        """Return the file and number in it of a training pair."""
         row = int(self.rows.train[index])
         number = int(np.searchsorted(self._starts, row, side="right")) - 1
         return f"pair {row - int(self._starts[number])} of {self.files[number].path}"
@@ -272,7 +274,7 @@ class PairsStream:
 
 
 def usable_batch(batch):
-    """Whether each pair of a `PairsBatch` can be learnt from, tensor ``(n,)`` of bool."""
+    """Tell whether each pair of a `PairsBatch` can be learnt from, tensor ``(n,)`` of bool."""
     good = batch.image.flatten(1).sum(dim=1).isfinite() & batch.flux.sum(dim=1).isfinite()
     good &= batch.flux[:, NORMALISATION].mean(dim=1) > 0
     if batch.ivar is not None:
@@ -281,7 +283,7 @@ def usable_batch(batch):
 
 
 def _redshift(file, config):
-    """Redshifts (n,) float32 of a file that all have one, else None."""
+    """Return redshifts (n,) float32 of a file that all have one, else None."""
     if "redshift" not in file.object.colnames:
         found, missing = None, len(file)
     else:
@@ -366,7 +368,7 @@ class _Steps(Dataset):
 
 
 def _ignore_sigterm(number):
-    """A cluster sends it to all; the training process finishes its step and then ends these."""
+    """Ignore SIGTERM, sent to all by a cluster: the training process ends these after its step."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
@@ -394,7 +396,7 @@ class Split(NamedTuple):
 
 
 def select(files, config):
-    """Whether each pair of the files may be used, by reading them all where that is asked for.
+    """Tell whether each pair of the files may be used, by reading them all where that is asked for.
 
     Parameters
     ----------
@@ -478,7 +480,7 @@ def _bad_bins(flux, ivar):
 
 
 def usable(image, flux, ivar=None):
-    """Whether pairs can be learnt from, ``(n,)`` of bool.
+    """Tell whether pairs can be learnt from, ``(n,)`` of bool.
 
     Parameters
     ----------
@@ -504,7 +506,7 @@ def usable(image, flux, ivar=None):
 
 
 def fill_images(image):
-    """Images with their missing pixels, which are no numbers, filled as in prediction."""
+    """Fill the missing pixels of images, which are no numbers, as in prediction."""
     missing = ~np.isfinite(image)
     if not missing.any():
         return image
@@ -538,7 +540,7 @@ def bridge(flux, ivar):
 
 
 def turn(image, swap, flip_x, flip_y):
-    """One of the eight symmetries of the square about pixel ``(size // 2, size // 2)``."""
+    """Apply one of the eight symmetries of the square about pixel ``(size // 2, size // 2)``."""
     if swap:
         image = image.transpose(-2, -1)
     for wanted, axis in ((flip_x, -1), (flip_y, -2)):
@@ -549,7 +551,7 @@ def turn(image, swap, flip_x, flip_y):
 
 
 def hide_bands(image, often, rng):
-    """Images of which bands are missing at random, NaN throughout.
+    """Take bands away from images at random, NaN throughout.
 
     Parameters
     ----------
@@ -568,7 +570,7 @@ def hide_bands(image, often, rng):
 
 
 def shift(image, y, x):
-    """A crop of the same size whose centre lies (y, x) pixels off, the edge continued."""
+    """Crop to the same size with the centre (y, x) pixels off, the edge continued."""
     ny, nx = image.shape[-2:]
     most = max(abs(y), abs(x))
     padded = pad(image, (most,) * 4, mode="replicate")

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from photospec.errors import InputError
 from photospec.networks.image_encoder import ImageEncoder
@@ -22,6 +21,7 @@ from photospec.networks.sizes import BASE
 from photospec.training.data import PairsStream
 from photospec.training.optimisers import learning_rate, make_optimiser
 from photospec.training.settings import Optimisation, TrainConfig
+from photospec.utils.progress import progress_bar
 from photospec.weights import load_module, save_module
 
 __all__ = ["TARGETS", "ImageRegressor", "predict_regressor", "train_regressor"]
@@ -45,7 +45,7 @@ class RegressionSettings:
     skip_last: int = 512
 
     def config(self, seed):
-        """The same as a `TrainConfig`, for what the stages are trained with."""
+        """Return the same as a `TrainConfig`, for what the stages are trained with."""
         return TrainConfig(
             seed=seed,
             max_steps=self.n_steps,
@@ -106,14 +106,14 @@ class ImageRegressor(nn.Module):
         self.std.copy_((target - self.mean).square().mean().sqrt())
 
     def forward(self, image):
-        """Standardised predictions ``(n, n_outputs)``."""
+        """Return the standardised predictions ``(n, n_outputs)``."""
         tokens = self.encoder(image)
         # The first token has seen the aperture photometry, the mean everything.
         pooled = torch.cat([tokens[:, 0], tokens.mean(dim=1)], dim=1)
         return self.head(pooled).float()
 
     def loss(self, image, target, dtype=torch.bfloat16):
-        """Error of the standardised answers: absolute for redshifts, square for spectra."""
+        """Return error of the standardised answers: absolute for redshifts, square for spectra."""
         with torch.autocast(image.device.type, dtype=dtype):
             predicted = self(image)
         error = predicted - (target - self.mean) / self.std
@@ -121,7 +121,7 @@ class ImageRegressor(nn.Module):
 
 
 def _truth(batch, target):
-    """Targets (n, n_outputs) of a `PairsBatch`: redshifts, or spectra of mean one."""
+    """Return targets (n, n_outputs) of a `PairsBatch`: redshifts, or spectra of mean one."""
     if target == "redshift":
         return batch.redshift[:, None]
     return batch.flux / batch.flux[:, NORMALISATION].mean(dim=1, keepdim=True)
@@ -178,27 +178,28 @@ def train_regressor(
 
 def _fit(network, stream, progress):
     config, target = stream.config, network.target
-    sample = stream.read(np.arange(0, stream.n_train, max(1, stream.n_train // _N_SCALING)))
-    network.fit_scaling(sample.image, _truth(sample, target))
+    pairs = stream.read(np.arange(0, stream.n_train, max(1, stream.n_train // _N_SCALING)))
+    network.fit_scaling(pairs.image, _truth(pairs, target))
     optimiser = make_optimiser(network.parameters(), config)
     network.train()
-    steps = tqdm(range(config.max_steps), disable=not progress, desc=f"direct {target}")
-    for step in steps:
-        batch = stream.batch(step)
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, config)
-        loss = network.loss(batch.image, _truth(batch, target))
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), config.optimisation.gradient_clip)
-        optimiser.step()
-        if step % 20 == 0:
-            steps.set_postfix(loss=f"{loss.item():.4f}")
+    with progress_bar(config.max_steps, f"direct {target}", show=progress) as bar:
+        for step in range(config.max_steps):
+            batch = stream.batch(step)
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(step, config)
+            loss = network.loss(batch.image, _truth(batch, target))
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), config.optimisation.gradient_clip)
+            optimiser.step()
+            if step % 20 == 0:
+                bar.set_description(f"direct {target}, loss {loss.item():.4f}")
+            bar.update()
 
 
 @torch.no_grad()
 def predict_regressor(network, image):
-    """Answers for images.
+    """Predict the answers of a regression for images.
 
     Parameters
     ----------

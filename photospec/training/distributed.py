@@ -40,12 +40,14 @@ world_size = idist.get_world_size
 
 
 def is_rank_zero():
-    """Whether this process is the one that writes files and prints."""
+    """Tell whether this process is the one that writes files and prints."""
     return idist.get_rank() == 0
 
 
 def _launcher():
-    """What started several processes: torchrun (or `photospec.training.launch`), SLURM, None."""
+    """Return what started several processes: torchrun (or `photospec.training.launch`), SLURM,
+    None.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return "torchrun"
     if int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1 and "SLURM_PROCID" in os.environ:
@@ -55,7 +57,7 @@ def _launcher():
 
 @contextlib.contextmanager
 def process_group(device):
-    """Context in which this process is one of a group, where a launcher started several.
+    """Enter the group of processes that a launcher started, where there is one.
 
     Parameters
     ----------
@@ -125,7 +127,7 @@ def run_on_rank_zero(action, *args):
 
 
 def any_process(flag):
-    """Whether `flag` is true in any process."""
+    """Tell whether `flag` is true in any process."""
     return bool(flag) if world_size() == 1 else idist.all_reduce(float(bool(flag))) > 0
 
 
@@ -150,7 +152,7 @@ def termination():
 
 
 def local_rows(n):
-    """The share of this process in `n` rows of a batch, a slice."""
+    """Return the share of this process in `n` rows of a batch, a slice."""
     share, rank = n // world_size(), idist.get_rank()
     return slice(rank * share, (rank + 1) * share)
 
@@ -170,7 +172,7 @@ class _Gather(torch.autograd.Function):
 
 
 def gather(rows):
-    """Rows ``(n, ...)`` of all processes ``(world size * n, ...)``, with gradient.
+    """Gather the rows ``(n, ...)`` of all processes ``(world size * n, ...)``, with gradient.
 
     `average_gradients` divides by their number what each of them adds for its own copy of
     a loss over all rows.
@@ -232,7 +234,8 @@ class _LocalRows(TorchFunctionMode):
 
 
 def draw_local_rows(generator):
-    """Context in which ``torch.rand`` and ``randn`` with this generator draw for all processes.
+    """Return a context in which ``torch.rand`` and ``randn`` with this generator draw for all
+    processes.
 
     The first axis asked for counts rows of this process' share.
     """

@@ -1,14 +1,19 @@
 """The Milky Way's dust in training: images and spectra corrected as users' images are.
 
 The gate corrects an image by the E(B-V) it is told, which has an error; so training is told one
-with an error too, and sometimes none. Image and spectrum are corrected by the same number: what
-the error leaves in the one it leaves in the other, and the spectrum given out, reddened again, is
-that observed.
+with an error too, and sometimes none. Image and spectrum are corrected by the same number, so that
+the error cancels in a prediction: it is reddened by that number again.
 """
 
 import numpy as np
 
-from photospec.dust import ASSUMED_EBV, band_extinction, galactic_extinction, response_extinction
+from photospec.dust import (
+    ASSUMED_EBV,
+    band_extinction,
+    galactic_transmission,
+    response_extinction,
+    transmission,
+)
 from photospec.errors import InputError
 from photospec.spectrum import WAVELENGTH
 
@@ -23,7 +28,8 @@ __all__ = [
 
 
 def galactic_ebv(file):
-    """E(B-V) (n,) of the pairs of a file, mag: ``object/galactic_ebv``; assumed where missing.
+    """Return E(B-V) (n,) of the pairs of a file, mag: ``object/galactic_ebv``; assumed where
+    missing.
 
     Raises
     ------
@@ -42,7 +48,7 @@ def galactic_ebv(file):
 
 
 def told_ebv(ebv, data, rng):
-    """E(B-V) (n,) as the gate would know it: with errors, and missing for some.
+    """Return E(B-V) (n,) as the gate would know it: with errors, and missing for some.
 
     Parameters
     ----------
@@ -61,7 +67,7 @@ def told_ebv(ebv, data, rng):
 
 
 def file_extinction(file):
-    """A_band / E(B-V) (n_bands,) of the bands of a pairs file.
+    """Return the A_band / E(B-V) (n_bands,) of the bands of a pairs file.
 
     What the survey said that its pairs were simulated with, else that of SDSS bands.
     """
@@ -73,20 +79,20 @@ def file_extinction(file):
 
 
 def correct_image(image, ebv, extinction):
-    """Images (n, n_bands, ny, nx) without the Milky Way's dust of E(B-V) (n,).
+    """Correct images (n, n_bands, ny, nx) for the Milky Way's dust of E(B-V) (n,).
 
     `extinction` (n_bands,) is that of each band over E(B-V), see `file_extinction`.
     """
-    factor = 10 ** (0.4 * np.asarray(ebv)[:, None] * extinction)
+    factor = transmission(extinction, -np.asarray(ebv))
     return image * factor[..., None, None].astype(np.float32)
 
 
 def correct_flux(flux, ebv):
-    """Spectra (n, n_wave) on the training grid without it."""
-    factor = 10 ** (0.4 * np.asarray(ebv)[:, None] * galactic_extinction(WAVELENGTH))
+    """Correct spectra (n, n_wave) on the training grid for it."""
+    factor = galactic_transmission(WAVELENGTH, -np.asarray(ebv))
     return flux * factor.astype(np.float32)
 
 
 def corrected_images(file, index):
-    """Images of a pairs file, without the Milky Way's dust."""
+    """Return images of a pairs file, without the Milky Way's dust."""
     return correct_image(file.image(index), galactic_ebv(file)[index], file_extinction(file))

@@ -12,7 +12,6 @@ from ignite.handlers import (
     Checkpoint,
     EarlyStopping,
     MLflowLogger,
-    ProgressBar,
     TensorboardLogger,
     TerminateOnNan,
     WandBLogger,
@@ -22,6 +21,7 @@ from photospec.errors import InputError
 from photospec.training.distributed import is_rank_zero, run_on_rank_zero
 from photospec.training.run_folder import BEST, CHECKPOINT, save_checkpoint, writing
 from photospec.training.validation import draw_candidates, scores
+from photospec.utils.progress import progress_bar
 
 __all__ = [
     "attach_handlers",
@@ -35,7 +35,6 @@ __all__ = [
 # Candidates of a galaxy, and galaxies of a matrix of similarities, in a picture.
 _CANDIDATES = 5
 _SIMILARITIES = 64  # more cells than these are smaller than a pixel of the picture
-_BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
 
 
 def quiet(engine):
@@ -65,7 +64,7 @@ def _loss(engine):
 
 
 def make_handlers(engine, trainer, output):
-    """Handlers with a memory: they become part of the trainer's state.
+    """Make the handlers with a memory: they become part of the trainer's state.
 
     Parameters
     ----------
@@ -105,7 +104,7 @@ def make_handlers(engine, trainer, output):
 
 
 def is_finished(trainer):
-    """Whether all steps are taken, or none helps any more."""
+    """Tell whether all steps are taken, or none helps any more."""
     stopping = trainer.others.get("early_stopping")
     stopped = stopping is not None and stopping.counter >= stopping.patience
     return stopped or trainer.step >= trainer.config.max_steps
@@ -189,14 +188,26 @@ def attach_handlers(engine, trainer, output, log, *, handlers, progress):
     )
     close = attach_trackers(engine, [m.engine for m in validations], trainer, output)
     if progress and is_rank_zero():
-        bar = ProgressBar(persist=True, bar_format=_BAR, desc=config.stage)
-        interval = max(1, min(10, (config.max_steps - trainer.step) // 20))
-        bar.attach(
-            engine,
-            event_name=Events.ITERATION_COMPLETED(every=interval),
-            output_transform=lambda loss: {"loss": loss},
-        )
+        _show_progress(engine, trainer)
     return close
+
+
+def _show_progress(engine, trainer):
+    config = trainer.config
+    bar = progress_bar(config.max_steps, config.stage, done=trainer.step)
+    interval = max(1, min(10, (config.max_steps - trainer.step) // 20))
+
+    @engine.on(Events.ITERATION_COMPLETED(every=interval))
+    def _advance(engine):
+        bar.set_description(f"{config.stage}, loss {engine.state.output:.3g}")
+        bar.update(trainer.step - bar.n)
+
+    @engine.on(Events.COMPLETED | Events.TERMINATE | Events.EXCEPTION_RAISED)
+    def _close(engine, *error):
+        bar.update(trainer.step - bar.n)
+        bar.close()
+        if error:  # a handler of errors stands in for their way up
+            raise error[0]
 
 
 def _log_loss(engine, trainer, log, due):

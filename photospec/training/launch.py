@@ -139,7 +139,7 @@ def _raise_reported(report, statuses, received):
 
 
 def _errors(kind=PhotospecError):
-    """`PhotospecError` and its subclasses by name."""
+    """Return `PhotospecError` and its subclasses by name."""
     found = {kind.__name__: kind}
     for child in kind.__subclasses__():
         found |= _errors(child)
@@ -153,7 +153,7 @@ def _end_with_parent():
 
 
 def worker():
-    """What each process does: read its task, run it, report as the last thing."""
+    """Do what each process does: read its task, run it, report as the last thing."""
     line = sys.stdin.readline()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if not line:

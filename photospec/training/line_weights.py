@@ -29,7 +29,8 @@ _WIDTH = 1.5e-3
 
 
 def line_weights(redshift, peak):
-    """Weights of the bins of `photospec.spectrum.WAVELENGTH` for galaxies at given redshifts.
+    """Return weights of the bins of `photospec.spectrum.WAVELENGTH` for galaxies at given
+    redshifts.
 
     Parameters
     ----------

@@ -116,7 +116,7 @@ def run(config, pairs, output, *, resume=False, device="cpu", progress=False):
 
 
 def _shared_log(output, step):
-    """A `Log` of rank 0; where it cannot be written, all processes end."""
+    """Open a `Log` on rank 0; where it cannot be written, all processes end."""
     logs = []
     run_on_rank_zero(lambda: logs.append(Log(output / LOG, after=step)))
     return lambda step, **entry: run_on_rank_zero(lambda: logs[0](step, **entry))

@@ -1,8 +1,8 @@
 """Optimiser, learning rate and moving average as the settings say.
 
-Learning rate and decay are functions of the number of the step alone, in closed form: any
-step can be gone on from, and a finished run be made longer. `torch.optim.lr_scheduler`
-gives the same numbers, step after step.
+Learning rate and decay are functions of the number of the step alone, in closed form: a run can be
+resumed at any step, and a finished one extended. `torch.optim.lr_scheduler` gives the same numbers,
+step after step.
 """
 
 import bisect
@@ -14,7 +14,7 @@ __all__ = ["ema_decay", "learning_rate", "make_optimiser"]
 
 
 def make_optimiser(parameters, config):
-    """Adam or AdamW on some parameters.
+    """Make an Adam or AdamW on some parameters.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def make_optimiser(parameters, config):
 
 
 def learning_rate(step, config):
-    """Learning rate of a step: linear warm-up, then the schedule up to ``max_steps``.
+    """Return the learning rate of a step: linear warm-up, then the schedule up to ``max_steps``.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ _SCHEDULES = {
 
 
 def ema_decay(step, config):
-    """Decay of the moving average in a step; with warm-up less early on."""
+    """Return the decay of the moving average in a step; with warm-up less early on."""
     settings = config.optimisation
     if not settings.ema_warmup:
         return settings.ema_decay

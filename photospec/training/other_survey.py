@@ -61,7 +61,7 @@ def _n_features(network, n_bands):
 
 
 def _table(tensor, given, ours, theirs):
-    """Rows of rest-frame templates by their wavelength; those only we have stay as they are."""
+    """Take over rows of rest-frame templates by wavelength; those only we have stay as they are."""
     place = torch.arange(len(tensor)) + (ours.first - theirs.first) / theirs.step
     inside = (place >= 0) & (place <= len(given) - 1)
     left = place[inside].long().clamp(max=len(given) - 2)
@@ -70,7 +70,7 @@ def _table(tensor, given, ours, theirs):
 
 
 def _blocks(tensor, given, shared, n_ours, n_theirs):
-    """Columns of patches, band by band."""
+    """Take over columns of patches, band by band."""
     ours, theirs = tensor.unflatten(1, (n_ours, -1)), given.unflatten(1, (n_theirs, -1))
     if ours.shape[-1] != theirs.shape[-1]:
         return
@@ -80,7 +80,7 @@ def _blocks(tensor, given, shared, n_ours, n_theirs):
 
 
 def _features(tensor, given, shared, n_ours, n_theirs):
-    """Columns of photometry: fluxes of all bands in each aperture, then colours."""
+    """Take over columns of photometry: fluxes of all bands in each aperture, then colours."""
     n_apertures = tensor.shape[1] // (2 * n_ours - 1)
     tensor.zero_()
     ours = tensor[:, : n_ours * n_apertures].unflatten(1, (n_apertures, n_ours))

@@ -1,4 +1,4 @@
-"""Three finished runs to one spectrograph folder."""
+"""Pack three finished runs into one spectrograph folder."""
 
 import json
 from contextlib import closing
@@ -40,7 +40,7 @@ _SCALE = 6250.0
 
 
 def line_spread(provenance):
-    """Wavelength (10,) and Gaussian sigma (10,) of a simulated survey's spectra, Angstrom.
+    """Return wavelength (10,) and Gaussian sigma (10,) of a simulated survey's spectra, Angstrom.
 
     Instrument and smoothing of the training grid in quadrature; None for pairs that do not
     say (`photospec.training.packing.pack` then keeps the defaults).
@@ -56,7 +56,7 @@ def line_spread(provenance):
 
 
 def describe(pairs):
-    """Configuration of a spectrograph for the images and spectra of a pairs file.
+    """Describe a spectrograph for the images and spectra of a pairs file.
 
     Raises
     ------
@@ -79,7 +79,8 @@ def describe(pairs):
 
 
 def describe_survey(provenance, bands):
-    """What a spectrograph says of the survey that pairs were simulated of, by name of setting.
+    """Return what a spectrograph says of the survey that pairs were simulated of, by name of
+    setting.
 
     Parameters
     ----------
@@ -236,7 +237,7 @@ PACKERS.register("transformer", pack_transformer)
 
 
 def default_sampling(sizes):
-    """How stages of these sizes are sampled, unless one says otherwise.
+    """Return how stages of these sizes are sampled, unless one says otherwise.
 
     Of Gaussian data few even steps of the cosine or the linear schedule draw as little as half
     the spread.
@@ -254,7 +255,7 @@ def _pairs_hashes(path):
 
 
 def fit_domain(encoder, paths, missing_bands=()):
-    """`ImageDomain` of the images in pairs files, some thousands of each.
+    """Fit an `ImageDomain` to the images in pairs files, some thousands of each.
 
     Bands are missing as often as in the training, `missing_bands`.
     """

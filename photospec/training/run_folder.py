@@ -1,4 +1,4 @@
-"""The folder of a run: what is written there, and when one may be gone on with.
+"""The folder of a run: what is written there, and when a run can be resumed.
 
 ``config.toml`` has the settings, ``provenance.json`` software and pairs, ``log.jsonl`` a line for
 every event, ``checkpoint.pt`` the state to go on from, ``best.pt`` the weights of the best
@@ -216,7 +216,7 @@ def _step(line):
 
 
 def software():
-    """Versions of what trained, and the commit where it is known, as text."""
+    """Return versions of what trained, and the commit where it is known, as text."""
     found = {}
     for name in _PACKAGES:
         try:
@@ -243,7 +243,7 @@ def _file_hash(path):
 
 
 def _is_changed():
-    """Whether the code differs from its commit; None where there is none."""
+    """Tell whether the code differs from its commit; None where there is none."""
     try:
         found = subprocess.run(
             ["git", "-C", str(Path(__file__).parent), "status", "--porcelain", "--", "."],
@@ -258,7 +258,7 @@ def _is_changed():
 
 
 def describe_run(config, stream, device):
-    """What a run was made of, but for its settings.
+    """Return what a run was made of, but for its settings.
 
     Parameters
     ----------
@@ -288,7 +288,7 @@ def describe_run(config, stream, device):
 
 
 def weights_metadata(output, step):
-    """What goes into a run's weights file: text by name.
+    """Return what goes into a run's weights file: text by name.
 
     Parameters
     ----------

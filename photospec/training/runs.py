@@ -151,7 +151,7 @@ def train_all(configs, pairs, output, *, resume=False, device="cpu", progress=Fa
 
 
 def _check(config, device, processes):
-    """The device by its full name, once settings, device and processes can be used."""
+    """Return the device by its full name, once settings, device and processes can be used."""
     if not isinstance(config, TrainConfig):
         raise InputError(
             f"config: expected a TrainConfig, got {type(config).__name__}; TrainConfig.preset and "

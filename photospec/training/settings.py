@@ -460,7 +460,7 @@ class TrainConfig:
 
     @classmethod
     def network_of(cls, weights, stage):
-        """Settings, by name, of the network that a spectrograph has for a stage.
+        """Return settings, by name, of the network that a spectrograph has for a stage.
 
         Parameters
         ----------
@@ -688,7 +688,7 @@ _TINY_NETWORK = TransformerSize(width=64, depth=2, n_heads=2)
 
 
 def _small(stage):
-    """The shipped weights' settings: hours on two CPU cores."""
+    """Return the shipped weights' settings: hours on two CPU cores."""
     config = TrainConfig(stage=stage, max_steps=_SMALL_STEPS[stage])
     if stage == "super-resolution":
         return replace(config, diffusion=SUPER_RESOLUTION, n_draws=2)
@@ -699,7 +699,7 @@ def _small(stage):
 
 
 def _tiny(stage):
-    """For tests and trials: under a minute on two CPU cores with 500 pairs."""
+    """Return settings for tests and trials: under a minute on two CPU cores with 500 pairs."""
     network = _TINY_NETWORK
     if stage == "super-resolution":
         network = replace(network, patch_size=60, halo=16)

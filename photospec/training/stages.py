@@ -61,7 +61,7 @@ class StageTraining(torch.nn.Module, ABC):
                 part.compile()
 
     def make_network(self, n_bands, image_size, pixel_scale):
-        """The stage's module with random weights."""
+        """Build the stage's module with random weights."""
         return build(
             self.config.stage,
             self.config.size,
@@ -72,7 +72,7 @@ class StageTraining(torch.nn.Module, ABC):
 
     @abstractmethod
     def compiled(self):
-        """Parts of the network that ``compile`` is about."""
+        """Return the parts of the network that ``compile`` is about."""
 
     @abstractmethod
     def fit_scaling(self, batch):
@@ -80,11 +80,11 @@ class StageTraining(torch.nn.Module, ABC):
 
     @abstractmethod
     def loss(self, batch, generator):
-        """Mean loss of a `PairsBatch`, a scalar; what is random comes from the generator."""
+        """Return mean loss of a `PairsBatch`, a scalar; what is random comes from the generator."""
 
     @abstractmethod
     def validate(self, batches):
-        """Numbers by name, ``loss`` among them, over held-out batches."""
+        """Return numbers by name, ``loss`` among them, over held-out batches."""
 
     def load_spectrograph(self, folder, weights):
         """Fill the network from a spectrograph of its architecture.
@@ -129,7 +129,7 @@ class StageTraining(torch.nn.Module, ABC):
         take_over(self.network, theirs, bands, weights.bands)
 
     def train(self, mode=True):
-        """As of any module; what is frozen stays in evaluation mode."""
+        """Set the mode as of any module; what is frozen stays in evaluation mode."""
         super().train(mode)
         for module in self.frozen:
             module.eval()
@@ -140,7 +140,7 @@ class DiffusionTraining(StageTraining):
     """Base or super-resolution stage: denoising loss at random noise levels."""
 
     def compiled(self):
-        """Encoder and denoising network."""
+        """Return the encoder and the denoising network."""
         return [self.network.encoder, self.network.network]
 
     def fit_scaling(self, batch):
@@ -151,7 +151,7 @@ class DiffusionTraining(StageTraining):
             self.network.density.fit_scaling(batch.redshift)
 
     def loss(self, batch, generator):
-        """Mean denoising loss of a batch, a scalar."""
+        """Return the mean denoising loss of a batch, a scalar."""
         losses = self.network.loss(
             batch.image,
             batch.flux,
@@ -218,7 +218,7 @@ class DiffusionTraining(StageTraining):
         return drawn.float().view(n, n_candidates, -1), truth
 
     def validate(self, batches):
-        """Mean denoising loss over held-out batches, the same noise every time."""
+        """Return the mean denoising loss over held-out batches, the same noise every time."""
         generator = torch.Generator().manual_seed(self.config.seed)
         losses = [self.loss(batch, generator) for batch in batches]
         return {"loss": torch.stack(losses).mean().item()}
@@ -232,7 +232,7 @@ class ContrastiveTraining(StageTraining):
     """
 
     def compiled(self):
-        """Both encoders."""
+        """Return both encoders."""
         return [self.network.image_encoder, self.network.spectrum_encoder]
 
     def fit_scaling(self, batch):
@@ -251,24 +251,24 @@ class ContrastiveTraining(StageTraining):
             return self.network(image, fine)
 
     def training_embeddings(self, batch, generator):
-        """Embeddings of images and spectra of a training batch."""
+        """Return embeddings of images and spectra of a training batch."""
         coarse = torch.rand(len(batch.flux), generator=generator) < 0.5
         return self._embed(batch, coarse.to(batch.flux.device))
 
     def validation_embeddings(self, batch):
-        """As `training_embeddings`, nothing at random."""
+        """Return the same as `training_embeddings`, nothing at random."""
         return self._embed(
             batch, torch.zeros(len(batch.flux), dtype=bool, device=batch.flux.device)
         )
 
     def loss(self, batch, generator):
-        """Contrastive loss of a batch, a scalar."""
+        """Return the contrastive loss of a batch, a scalar."""
         # Those of other processes are negatives too.
         image, spectrum = map(gather, self.training_embeddings(batch, generator))
         return nt_xent(image, spectrum, self.config.temperature)
 
     def validate(self, batches):
-        """Loss and the part of spectra found first, and among ten, by their image."""
+        """Return the loss and the part of spectra found first, and among ten, by their image."""
         embedded = [self.validation_embeddings(batch) for batch in batches]
         image, spectrum = (torch.cat(e) for e in zip(*embedded, strict=True))
         similarity = image @ spectrum.T
@@ -324,7 +324,7 @@ def make_training(config, stream):
 
 
 def _check_sample(stream, numbers, batch):
-    """Moments of all are lost to a single pair that is not finite."""
+    """Refuse pairs that are not finite: a single one would spoil the moments of all."""
     usable = usable_batch(batch)
     if not usable.all():
         bad = numbers[~usable.numpy()]
@@ -374,7 +374,7 @@ def start_from(training, stream):
 
 
 def _other_network(config):
-    """The error for weights of another network than that of the settings."""
+    """Return the error for weights of another network than that of the settings."""
     return InputError(
         f"init: expected weights of the network in the settings, got another one in "
         f"{config.fine_tuning.init}; --init without --config takes that network"

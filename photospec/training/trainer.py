@@ -20,7 +20,7 @@ __all__ = ["Trainer", "step_seed"]
 
 
 def step_seed(step, config):
-    """Seed of the noise of a step."""
+    """Return the seed of the noise of a step."""
     return config.seed * 1_000_003 + step
 
 
@@ -69,7 +69,7 @@ class Trainer:
         self._average.attach(engine, warn_if_exists=False)
 
     def update(self, engine, item):
-        """One optimiser step; the number returned is the loss.
+        """Take one optimiser step; return the loss.
 
         Where the loss or its gradient is no number nothing is changed and NaN returned.
 
@@ -101,13 +101,13 @@ class Trainer:
         return loss
 
     def validate(self, limit=None):
-        """Numbers that the moving average reaches on (at most `limit`) held-out pairs."""
+        """Return numbers that the moving average reaches on (at most `limit`) held-out pairs."""
         batches = [part.to(self.device) for part in self.stream.validation(limit).split(64)]
         with torch.no_grad():
             return self.ema.validate(batches)
 
     def state_dict(self):
-        """What a checkpoint holds."""
+        """Return what a checkpoint holds."""
         return {
             "step": self.step,
             "pairs": self.stream.signature,

@@ -19,7 +19,7 @@ _PARTS = 12
 
 
 def draw_candidates(training, batch, n_candidates, *, n_steps, seed=0):
-    """Candidates of a diffusion stage for held-out pairs, beside the truth.
+    """Draw candidates of a diffusion stage for held-out pairs, beside the truth.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def draw_candidates(training, batch, n_candidates, *, n_steps, seed=0):
 
 
 def energy_score(candidates, truth):
-    """Energy score of each galaxy, per square root of the number of samples.
+    """Return the energy score of each galaxy, per square root of the number of samples.
 
     Without bias for few candidates: a candidate is not compared with itself.
 
@@ -61,7 +61,7 @@ def energy_score(candidates, truth):
 
 
 def scores(trainer):
-    """Energy score and calibration of the moving average on held-out pairs.
+    """Return the energy score and calibration of the moving average on held-out pairs.
 
     Parameters
     ----------
@@ -87,5 +87,5 @@ def scores(trainer):
 
 
 def _part_means(spectra):
-    """Means over equal parts of the spectrum, ``(..., n_wave) -> (..., _PARTS)``."""
+    """Average over equal parts of the spectrum, ``(..., n_wave) -> (..., _PARTS)``."""
     return torch.stack([part.mean(dim=-1) for part in spectra.tensor_split(_PARTS, -1)], dim=-1)

@@ -1,4 +1,4 @@
-"""The one door for FITS files."""
+"""Open FITS files of others, whole or damaged, without taking more memory than is allowed."""
 
 import io
 import re
@@ -77,7 +77,7 @@ def open_fits(path, *, load=True):
 
 
 def _read_all(source, load):
-    """HDUs of a file in memory; what follows the last header is left alone."""
+    """Read the HDUs of a file into memory; what follows the last header is left alone."""
     found, position = [], 0
     if not _header_at(source, position):
         raise OSError("no SIMPLE card, or a header without end")
@@ -98,7 +98,7 @@ def _read_all(source, load):
 
 
 def _header_at(source, position):
-    """Whether a header of bounded length begins there; OSError where it declares too much."""
+    """Tell whether a header of bounded length begins there; OSError where it declares too much."""
     end = source.find(_END, position, position + LONGEST_HEADER)
     for name, number in _COUNTS.findall(source, position, max(end, position)):
         if len(number) > 3:

@@ -21,7 +21,7 @@ from queue import SimpleQueue
 
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["map_in_processes", "one_thread", "serve"]
+__all__ = ["map_in_processes", "n_cores", "one_thread", "serve"]
 
 # Chunks per worker that are asked for ahead: enough that a slow one does not leave others idle.
 _AHEAD = 4
@@ -32,6 +32,13 @@ ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 @lru_cache(maxsize=1)
 def _controller():
     return ThreadpoolController()  # looks through all loaded libraries: slow, so once
+
+
+def n_cores():
+    """Count the cores that this process may use, which a cluster may limit."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def one_thread():

@@ -144,7 +144,7 @@ def load_plugins():
 
 
 def _plugins():
-    """Entry points of installed packages and, in a checkout, of its ``pyproject.toml``."""
+    """Return entry points of installed packages and, in a checkout, of its ``pyproject.toml``."""
     found = {point.value: point for point in entry_points(group=GROUP)}
     if _PYPROJECT.is_file():
         project = tomllib.loads(_PYPROJECT.read_text(encoding="utf-8")).get("project", {})

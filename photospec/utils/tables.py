@@ -90,7 +90,7 @@ def write_table(path: str | PathLike, table: Table, *, overwrite: bool = False) 
 
 
 def plain_table(table: Table) -> Table:
-    """Table of columns and masked columns with units, without quantities.
+    """Make a table of columns and masked columns with units, without quantities.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def _write_fits(table, path):
 
 
 def _cards(meta):
-    """Entries of meta as cards of a FITS header: at most eight letters."""
+    """Yield the entries of meta as cards of a FITS header: at most eight letters."""
     for key, value in meta.items():
         if isinstance(value, list | tuple):
             value = " ".join(map(str, value))

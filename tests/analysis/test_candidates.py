@@ -145,6 +145,18 @@ def test_an_agn_is_told_by_the_mean_of_all_candidates():
     assert "agn_score" not in combine_candidates(table_of([0.1] * 3), 0).colnames
 
 
+def test_the_image_decides_where_it_says_something():
+    table = table_of([0.1] * 6)
+    row = combine_candidates(
+        table, [0, 1], agn_threshold=0.5, agn_score=[1.0, np.nan], agn_probability=[0.4, np.nan]
+    )
+    assert row["agn_score"][0] == 1
+    assert row["agn"][0]
+    assert row["agn_probability"][0] == 0.4
+    for name in ("agn_score", "agn", "agn_probability"):
+        assert row[name].mask.tolist() == [False, True]
+
+
 def test_galaxies_together_as_alone(tmp_path):
     rng = np.random.default_rng(3)
     tables = []

@@ -141,6 +141,24 @@ def test_lines_outside_or_on_bad_pixels_are_masked_with_a_reason(template_fit):
     assert "halpha" in repr(lines)
 
 
+@pytest.mark.parametrize(
+    ("hidden", "half_width"), [("oii_3726", 0.6), ("halpha", 1.2), ("nii_6584", 1.2)]
+)
+def test_bad_pixels_at_a_line_do_not_harm_its_neighbours(template_fit, hidden, half_width):
+    """What is seen of a line that is not measured is no part of the lines beside it."""
+    fit = _with_lines(template_fit)
+    rest = fit.wavelength / (1 + fit.redshift)
+    mask = np.abs(rest - LINES[hidden].wavelength) < half_width
+    whole, lines = measure_lines(fit), measure_lines(replace(fit, mask=mask))
+    assert "bad pixels" in lines.reason[lines.index(hidden)]
+    measured = [name for name in FLUXES if not lines.mask[lines.index(name)]]
+    assert len(measured) >= 9
+    for name in measured:
+        i = lines.index(name)
+        assert lines.flux[i] == pytest.approx(FLUXES[name], rel=2e-3), name
+        assert lines.flux_error[i] < 1.1 * whole.flux_error[i], name
+
+
 def test_a_failed_fit_gives_masked_lines():
     wave = np.arange(4000.0, 8500.0)
     spectrum = from_arrays(wave, np.ones(wave.size), sigma=np.ones(wave.size))

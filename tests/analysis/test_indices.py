@@ -4,7 +4,7 @@ from astropy import units as u
 from astropy.io import fits
 
 from photospec.analysis import measure_indices
-from photospec.analysis.indices.bands import index_value, pixel_edges, vacuum_bands
+from photospec.analysis.indices.bands import index_value, vacuum_bands
 from photospec.analysis.indices.corrections import LICK_FWHM, LICK_WAVELENGTH
 from photospec.analysis.indices.definitions import EXTRA, INDICES, LICK, Index
 from photospec.errors import InputError
@@ -16,6 +16,7 @@ from photospec.spectrum import (
     to_arrays,
     vacuum_to_air,
 )
+from photospec.spectrum.wavelengths import pixel_edges
 
 GRID = np.arange(3600.0, 9300.0, 0.37)
 

@@ -13,7 +13,8 @@ import pytest
 
 import photospec
 from photospec.cli import main
-from photospec.cli.console import LineProgress, guarded, note, progress
+from photospec.cli.console import guarded, note, progress
+from photospec.utils.progress import LineProgress
 
 ARGS = argparse.Namespace(quiet=False, debug=False, verbose=False)
 
@@ -31,7 +32,7 @@ def test_progress_in_a_log_file_is_plain_lines(capsys):
 
 def test_lines_come_at_intervals_and_say_how_long_it_takes(capsys, monkeypatch):
     now = iter([0.0, 5.0, 11.0, 12.0, 30.0, 30.0])
-    monkeypatch.setattr("photospec.cli.console.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("photospec.utils.progress.time.monotonic", lambda: next(now))
     bar = LineProgress(4, "measure")
     for _ in range(4):
         bar.update()

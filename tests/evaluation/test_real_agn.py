@@ -13,7 +13,9 @@ from photospec.simulation import RealGalaxies
 pytest.importorskip("sklearn")
 
 THRESHOLD = -1.0
-WHO = SimpleNamespace(config=SimpleNamespace(agn_threshold=THRESHOLD, provenance={}, image_size=64))
+WHO = SimpleNamespace(
+    config=SimpleNamespace(agn_threshold=THRESHOLD, provenance={}, image_size=64), tells_agn=False
+)
 
 
 def made(n, seed):
@@ -56,10 +58,23 @@ def test_threshold_of_the_weights_decides(monkeypatch):
     found = np.mean(np.nan_to_num(score, nan=-2.0)[truth] > THRESHOLD)
     assert own["of AGN found"].value == pytest.approx(found)
     assert own["area"].value == pytest.approx(1 - 1 / n_agn)
-    assert rows["agn_score above 0"]["balanced accuracy"].value == 0.5
     assert rows["agn_score, threshold from other galaxies"]["balanced accuracy"].value > 0.9
     assert rows["trees, catalogue photometry"]["area"].value > 0.9
     assert "1 have no score" in section.note
+
+
+def test_weights_that_tell_by_the_image(monkeypatch):
+    galaxies, others = made(60, 0), made(400, 1)
+    truth = galaxies.kind[galaxies.kind != "unclassified"] == "agn"
+
+    def tell(images):
+        assert len(images) == len(truth)
+        return np.where(truth, THRESHOLD + 0.1, THRESHOLD - 0.1)
+
+    who = SimpleNamespace(config=WHO.config, tells_agn=True, agn_score=tell)
+    section = real_agn(who, galaxies, others)
+    assert section.rows[0]["balanced accuracy"].value == 1
+    assert "Told from the image" in section.note
 
 
 def test_one_class_is_refused():

@@ -11,7 +11,7 @@ from photospec.evaluation.baselines import crossed, neighbours
 
 pytest.importorskip("sklearn")
 pytest.importorskip("qp")
-SETTINGS = Settings(n_candidates=4, n_measured=6, n_set=2, n_unusual=0)
+SETTINGS = Settings(n_candidates=4, n_measured=12, n_set=2, n_unusual=0)
 
 
 def rows_of(folder, name):

@@ -441,3 +441,11 @@ def test_box_of_a_frame_that_is_not_square():
     np.testing.assert_array_equal(data, [[nan] * 5, [1, 2, 3, nan, nan], [5, 6, 7, nan, nan]])
     np.testing.assert_array_equal(np.isfinite(sigma), np.isfinite(data))
     assert np.isnan(frame.box(9, 12, 0, 2)[0]).all()
+
+
+@pytest.mark.parametrize("unit", [u.nmgy, u.mgy])
+def test_marks_among_values_are_seen_from_the_errors(unit):
+    """-999 with the errors of its neighbours; the errors may be in another unit than the data."""
+    flux = np.where(MASK, -999.0, FLUX)
+    sigma = StdDevUncertainty((SIGMA * u.nmgy).to_value(unit), unit=unit)
+    same(prepare_image(image(flux, sigma, mask=None)))

@@ -394,3 +394,74 @@ def test_random_damage_is_read_or_refused(tmp_path):
             refusals.append(str(error))
     assert 10 < len(refusals) < 60
     assert not any("\n" in text for text in refusals)
+
+
+@pytest.mark.parametrize("name", ["WHT", "WEIGHT", "weight_map"])
+def test_pixels_without_weight_are_masked(tmp_path, name):
+    """Weight maps (drizzle, SWarp) are known up to a factor, but zero is zero."""
+    weight = np.full(CUBE.shape, 730.0, "f4")
+    weight[:, 10:14, 20:23] = 0
+    weight[1, 40, 40] = np.nan
+    path = write_cube(tmp_path / "a.fits", extra=[fits.ImageHDU(weight, name=name)], PIXSCALE=0.396)
+    image = read_image(path)
+    assert np.array_equal(image.mask, ~(weight > 0))
+    assert image.uncertainty is None
+
+
+@pytest.mark.parametrize("name", ["UNCERT", "MASK", "IVAR"])
+def test_extensions_of_another_shape_are_refused(tmp_path, name):
+    """An image cut without its errors: nobody knows to which pixels they belong."""
+    other = fits.ImageHDU(np.ones((5, 50, 60), "f4"), name=name)
+    path = write_cube(tmp_path / "a.fits", extra=[other], PIXSCALE=0.396)
+    with pytest.raises(InputError, match=f"extension '{name}'.*50, 60.*cut without it"):
+        read_image(path)
+    planes = [fits.ImageHDU(CUBE[i], header=wcs_header(), name=band) for i, band in enumerate("gr")]
+    for plane in planes:
+        plane.header["BUNIT"] = "nanomaggy"
+    other = fits.ImageHDU(np.ones((50, 60), "f4"), name=f"{name}_g")
+    fits.HDUList([fits.PrimaryHDU(), *planes, other]).writeto(tmp_path / "b.fits")
+    with pytest.raises(InputError, match=r"50, 60.*cut without it"):
+        read_image(tmp_path / "b.fits")
+
+
+def test_errors_of_some_bands_say_which_pixels_are_bad(tmp_path):
+    planes = [fits.ImageHDU(CUBE[i], header=wcs_header(), name=band) for i, band in enumerate("gr")]
+    for plane in planes:
+        plane.header["BUNIT"] = "nanomaggy"
+    ivar = np.full(CUBE.shape[1:], 4.0, "f4")
+    ivar[7, 9] = 0
+    planes.append(fits.ImageHDU(ivar, name="IVAR_r"))
+    fits.HDUList([fits.PrimaryHDU(), *planes]).writeto(tmp_path / "a.fits")
+    image = read_image(tmp_path / "a.fits")
+    assert image.uncertainty is None
+    assert np.argwhere(image.mask).tolist() == [[1, 7, 9]]
+
+
+def test_variances_per_wavelength(tmp_path):
+    """A flux density per wavelength, squared, beside one per wavelength."""
+    variance = fits.ImageHDU(np.full(CUBE.shape, 4e-40), name="VAR")
+    variance.header["BUNIT"] = "W2/m6"
+    path = write_cube(
+        tmp_path / "a.fits", 1e-19 * CUBE, extra=[variance], BUNIT="W/m3", PIXSCALE=0.4
+    )
+    image = read_image(path)
+    ratio = image.uncertainty.array / np.abs(image.data)
+    np.testing.assert_allclose(ratio, 2e-20 / np.abs(1e-19 * CUBE), rtol=1e-5)
+
+
+def test_variances_of_surface_brightness(tmp_path):
+    """Per square arcsec, squared, beside pixels of 0.16 of them."""
+    variance = fits.ImageHDU(np.full(CUBE.shape, 0.25), name="VAR")
+    variance.header["BUNIT"] = "nmgy2/arcsec4"
+    path = write_cube(tmp_path / "a.fits", extra=[variance], BUNIT="nmgy/arcsec2", PIXSCALE=0.4)
+    image = read_image(path)
+    np.testing.assert_allclose(image.data, 0.16 * CUBE, rtol=1e-5)
+    np.testing.assert_allclose(image.uncertainty.array, 0.08, rtol=1e-5)
+
+
+def test_the_first_band_speaks_for_the_file(tmp_path):
+    planes = [fits.ImageHDU(CUBE[i], header=wcs_header(), name=band) for i, band in enumerate("gr")]
+    for plane, ra in zip(planes, (150.0, 150.002), strict=True):
+        plane.header.update({"BUNIT": "nanomaggy", "RA_OBJ": ra, "DEC_OBJ": 2.0})
+    fits.HDUList([fits.PrimaryHDU(), *planes]).writeto(tmp_path / "a.fits")
+    assert read_image(tmp_path / "a.fits").meta["position"] == (150.0, 2.0)

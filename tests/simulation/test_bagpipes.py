@@ -5,8 +5,8 @@ import warnings
 import numpy as np
 import pytest
 
+from photospec.dust import attenuation_curve
 from photospec.simulation.galaxies.cosmology import luminosity_distance
-from photospec.simulation.galaxies.dust import attenuation_curve
 from photospec.simulation.galaxies.photometry import LUMINOSITY_TO_FLUX
 from photospec.simulation.galaxies.population import PopulationConfig
 from photospec.simulation.galaxies.stars import (

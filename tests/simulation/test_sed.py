@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from photospec.dust import attenuation_curve, galactic_transmission
 from photospec.photometry.filters import band_flux
 from photospec.simulation.galaxies.cosmology import luminosity_distance
-from photospec.simulation.galaxies.dust import attenuation_curve, galactic_transmission
 from photospec.simulation.galaxies.gas import agn_ratios, line_index, star_forming_lines
 from photospec.simulation.galaxies.population import PopulationConfig, draw_galaxies
 from photospec.simulation.galaxies.sed import LINE_NAMES, OBSERVED_WAVELENGTH, render_spectra

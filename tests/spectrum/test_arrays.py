@@ -5,6 +5,7 @@ import pytest
 from astropy import constants
 from astropy import units as u
 from astropy.nddata import InverseVariance, StdDevUncertainty, VarianceUncertainty
+from astropy.table import MaskedColumn
 from specutils import Spectrum
 
 from photospec.errors import InputError
@@ -323,3 +324,100 @@ def test_no_spectrum():
         to_arrays(FLUX)
     with pytest.raises(InputError, match="belong together"):
         from_arrays(CENTRES, FLUX[:, :-1])
+
+
+GRID = np.arange(4000.0, 5000.0)
+SHAPE = 10 + np.sin(GRID / 30)
+
+
+@pytest.mark.parametrize("make", [np.ma.array, MaskedColumn])
+def test_masked_arrays_keep_their_masks(make):
+    hidden = np.arange(GRID.size) % 7 == 3
+    noise = np.full(SHAPE.shape, 0.1)
+    assert np.array_equal(to_arrays(from_arrays(GRID, make(SHAPE, mask=hidden))).mask[0], hidden)
+    bad = to_arrays(from_arrays(GRID, SHAPE, sigma=make(noise, mask=hidden)))
+    assert np.array_equal(bad.mask[0], hidden)
+
+
+def test_quantities_are_converted_or_refused():
+    """A number alone is in the units of the package; a Quantity says its own."""
+    plain = to_arrays(from_arrays(GRID, SHAPE, sigma=0.1 * SHAPE, lsf=1.2))
+    density = u.spectral_density(GRID * u.AA)
+    janskys = (SHAPE * FLUX_UNIT).to(u.mJy, density)
+    other = to_arrays(from_arrays(GRID / 10 * u.nm, janskys, sigma=0.1 * janskys, lsf=0.12 * u.nm))
+    for name in ("wavelength", "flux", "sigma", "lsf"):
+        np.testing.assert_allclose(getattr(other, name), getattr(plain, name), rtol=1e-6)
+    for arguments, name in (
+        ((GRID * u.kg, SHAPE), "wavelength"),
+        ((GRID, SHAPE * u.adu), "flux"),
+    ):
+        with pytest.raises(InputError, match=f"{name}: expected numbers in"):
+            from_arrays(*arguments)
+    with pytest.raises(InputError, match="sigma: expected numbers in"):
+        from_arrays(GRID, SHAPE, sigma=SHAPE * u.s)
+
+
+def test_a_masked_redshift_is_no_hint():
+    for hint in (np.ma.masked, np.ma.array([0.1], mask=[True]), MaskedColumn([0.1], mask=[True])):
+        assert to_arrays(from_arrays(GRID, SHAPE, redshift=hint)).redshift is None
+
+
+def test_marks_are_known_in_the_unit_of_the_errors():
+    """-999 is thousands of errors below zero, whatever the unit."""
+    flux = SHAPE.copy()
+    flux[10:20] = -999.0
+    unit = u.erg / (u.s * u.cm**2 * u.AA)
+    for scale, given in ((1.0, FLUX_UNIT), (1e-17, unit)):
+        spectrum = Spectrum(
+            flux=flux * scale * given,
+            spectral_axis=GRID * u.AA,
+            uncertainty=StdDevUncertainty(np.full(SHAPE.shape, 0.05) * scale * given),
+        )
+        assert np.flatnonzero(to_arrays(spectrum).mask[0]).tolist() == list(range(10, 20))
+
+
+def test_a_descending_axis_turns_everything_that_belongs_to_it():
+    lsf = np.linspace(1.0, 2.0, GRID.size)
+    noise = np.linspace(0.1, 0.2, GRID.size)
+    mask = GRID > 4900
+    there = to_arrays(from_arrays(GRID, SHAPE, sigma=noise, mask=mask, lsf=lsf))
+    back = to_arrays(
+        from_arrays(GRID[::-1], SHAPE[::-1], sigma=noise[::-1], mask=mask[::-1], lsf=lsf[::-1])
+    )
+    for name in ("wavelength", "flux", "sigma", "mask", "lsf"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(there, name), err_msg=name)
+    np.testing.assert_array_equal(there.lsf, lsf)
+
+
+@pytest.mark.parametrize(("hint", "kept"), [(-0.5, True), (-1.0, False), (-1.5, False), (7, True)])
+def test_hints_below_minus_one_are_none(hint, kept):
+    found = to_arrays(from_arrays(GRID, SHAPE, redshift=hint)).redshift
+    assert (found is not None) == kept
+    assert not kept or found.tolist() == [hint]
+
+
+@pytest.mark.parametrize("step", [1e-3, 0.1, 1.0, 100.0])
+def test_no_width_changes_nothing_on_any_grid(step):
+    wavelength = 5000.0 + step * np.arange(300)
+    np.testing.assert_allclose(smooth(SHAPE[:300], wavelength, 0.0), SHAPE[:300], rtol=1e-12)
+
+
+def test_filler_where_nothing_was_seen_is_finite():
+    """Zero for NaN, as for what is masked with ivar 0; what was seen is the plain mean."""
+    flux = 1.0 + 0 * LOGARITHMIC
+    hole = (LOGARITHMIC > 5000) & (LOGARITHMIC < 5100)
+    ivar = np.where(hole, 0.0, 1.0)
+    for filler, want in ((np.nan, 0.0), (3.0, 3.0)):
+        smoothed, weight = to_training_grid(LOGARITHMIC, np.where(hole, filler, flux), ivar)
+        deep = (WAVELENGTH > 5020) & (WAVELENGTH < 5080)
+        np.testing.assert_allclose(smoothed[deep], want)
+        assert not weight[deep].any()
+        far = (WAVELENGTH < 4980) | (WAVELENGTH > 5120)
+        np.testing.assert_allclose(smoothed[far], 1.0)
+
+
+def test_base_grid_of_any_number_of_axes():
+    flux = np.arange(2 * 3 * 4500.0).reshape(2, 3, 4500)
+    found = to_base_grid(flux)
+    assert found.shape == (2, 3, 563)
+    np.testing.assert_array_equal(found[1, 2], to_base_grid(flux[1, 2]))

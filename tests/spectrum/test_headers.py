@@ -32,6 +32,12 @@ CGS = u.erg / u.s / u.cm**2 / u.AA
         ("erg2/cm4/s2/A2", CGS**2),
         ("10**+34 (s2 cm4 Angstrom2) / erg2", 1e34 / CGS**2),
         ("W/m^2/micron", u.W / u.m**2 / u.um),
+        ("1D-17 erg/s/cm2/A", FLUX_UNIT),
+        ("1.0d-17 erg/s/cm2/Angstrom", FLUX_UNIT),
+        ("FLAM", CGS),
+        ("fnu", u.erg / (u.s * u.cm**2 * u.Hz)),
+        ("photlam", u.photon / (u.s * u.cm**2 * u.AA)),
+        ("photon/cm2/s/A", u.photon / (u.s * u.cm**2 * u.AA)),
         ("mJy", u.mJy),
         ("counts", u.ct),
         ("Angstroms", u.AA),
@@ -115,3 +121,11 @@ def test_air_and_vacuum_at_once_is_refused():
 )
 def test_frames(cards, frame):
     assert spectral_frame(cards) == frame
+
+
+@pytest.mark.parametrize("power", [1, 2, -1, -2])
+def test_ampere_in_powers_of_flux_densities(power):
+    """Variances, inverse variances, and what is divided by a flux."""
+    assert angstrom_for_ampere((CGS * u.AA / u.A) ** power) == CGS**power
+    cubed = (CGS * u.AA / u.A) ** 3
+    assert angstrom_for_ampere(cubed) is cubed

@@ -141,6 +141,42 @@ def test_full_disk_ends_the_run(opened, spectrograph, inline, tmp_path, monkeypa
     assert len(read(tmp_path / "out")) == 60
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of one megabyte."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    try:
+        command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
+        subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"a file system of its own cannot be mounted here: {error}")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def test_disk_that_is_really_full(pairs_path, survey_weights, inline, small_disk, capsys):
+    """Full wherever it is: one line, nothing lost, and the same command goes on."""
+    filling = small_disk / "filling"
+    with pytest.raises(OSError, match="No space left"):
+        filling.write_bytes(bytes(2**21))
+    command = ["survey", str(pairs_path), "--weights", str(survey_weights), "--what", "photoz"]
+    command += ["--partition-rows", "20", "--scheduler", inline.scheduler.address]
+    out, ends = small_disk / "out", []
+    while main([*command, "-o", str(out)]) != 0:
+        said = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+        assert len(said) == 1
+        assert "No space left on device" in said[0]
+        ends.append(len(list((out / "done").glob("*_done"))))
+        os.truncate(filling, filling.stat().st_size - 48_000)
+    assert ends == sorted(ends)
+    assert ends[0] == 0
+    assert ends[-1] > 1
+    capsys.readouterr()
+    assert main([*command, "-o", str(small_disk.parent / "wanted")]) == 0
+    assert_same(read(out), read(small_disk.parent / "wanted"))
+
+
 def test_long_partitions_in_pieces(pairs_path, spectrograph, inline, tmp_path, monkeypatch):
     """A HATS partition is worked on in pieces; those of an interrupted run stay done."""
     import lsdb
@@ -241,7 +277,7 @@ def test_workers_of_another_kind(opened, spectrograph, inline, tmp_path, monkeyp
         ({"photospec": cluster.version("photospec"), "weights": "x"}, "workers: expected weights"),
         ({"photospec": cluster.version("photospec"), "problem": "no folder"}, "got: no folder"),
     ):
-        monkeypatch.setattr(cluster, "worker_state", lambda path, state=state: state)
+        monkeypatch.setattr(cluster, "worker_state", lambda *_, state=state: state)
         with pytest.raises(InputError, match=message):
             run_survey(opened, tmp_path / "out", **options)
     with pytest.raises(InputError, match=r"workers: expected one thread in each, got 4 on tcp:"):
@@ -255,7 +291,7 @@ def test_workers_that_join_late(opened, spectrograph, inline, tmp_path, monkeypa
     run._check_this_worker.cache_clear()
     state = {"photospec": cluster.version("photospec"), "weights": "x"}
     monkeypatch.setattr(run, "check_workers", lambda *_, **more: 0)
-    monkeypatch.setattr(cluster, "worker_state", lambda path: state)
+    monkeypatch.setattr(cluster, "worker_state", lambda *_: state)
     with pytest.raises(InputError, match=r"workers: expected weights .* on a worker that"):
         run_survey(
             opened,
@@ -296,6 +332,34 @@ def wait_for(condition, seconds=900):  # starts take minutes on a machine that i
         if time.monotonic() > end:
             pytest.fail(f"nothing after {seconds} s")
         time.sleep(0.05)
+
+
+def test_an_interruption_while_workers_start_is_one_line(tmp_path):
+    """As from a terminal: every process of the group gets the signal."""
+    code = """
+import argparse, threading
+from photospec.cli.console import guarded
+from photospec.survey.cluster import Connected
+
+def run(args):
+    with Connected(None, None, 2, lambda text: None):
+        threading.Event().wait(600)
+
+if __name__ == "__main__":
+    raise SystemExit(guarded(run, argparse.Namespace(debug=False, verbose=False, quiet=True)))
+"""
+    script = tmp_path / "start_workers.py"
+    script.write_text(code)
+    started = subprocess.Popen(
+        [sys.executable, script], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        wait_for(lambda: workers_of(psutil.Process(started.pid)) or started.poll() is not None)
+        os.killpg(started.pid, signal.SIGINT)
+        _, told = started.communicate(timeout=900)
+    finally:
+        started.kill()
+    assert (started.returncode, told) == (130, "photospec: error: interrupted\n")
 
 
 def test_killed_worker_and_client(tmp_path, survey_weights, spectrograph, capsys):

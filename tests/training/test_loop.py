@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import signal
 from dataclasses import replace
@@ -92,6 +93,17 @@ def test_killed_and_resumed_equals_never_killed(stage, settings, pairs, tmp_path
     found = run(settings(stage), pairs, tmp_path, resume=True)
     assert_same_bits(weights(found), whole[stage])
     assert [entry["step"] for entry in log_of(tmp_path)] == [5, 10]
+
+
+def test_progress_in_a_log_file_is_plain_lines(settings, pairs, tmp_path, at_step, capsys):
+    undo = at_step(6, die)
+    with pytest.raises(KeyboardInterrupt):
+        run(settings("contrastive"), pairs, tmp_path, progress=True)
+    undo()
+    run(settings("contrastive"), pairs, tmp_path, resume=True, progress=True)
+    first, second = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"photospec: contrastive, loss [\d.]+: 60%, 6/10, .* to go", first)
+    assert re.fullmatch(r"photospec: contrastive, loss [\d.]+: 100%, 10/10, \d+ s", second)
 
 
 def test_killed_before_the_first_checkpoint(settings, pairs, tmp_path, whole, at_step):

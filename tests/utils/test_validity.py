@@ -9,8 +9,10 @@ from astropy.nddata import (
     UnknownUncertainty,
     VarianceUncertainty,
 )
+from astropy.table import Column, MaskedColumn
+from astropy.utils.masked import Masked
 
-from photospec.utils.validity import HUGE, standard_deviation, to_sigma, usable
+from photospec.utils.validity import HUGE, plain_numbers, standard_deviation, to_sigma, usable
 
 
 @pytest.mark.parametrize("mark", [np.nan, np.inf, -np.inf, 1e20, -1e20, 1e30, 3.4e38])
@@ -95,3 +97,59 @@ def test_huge_is_brighter_than_the_sun():
 def test_short_floats_and_integers():
     assert usable(np.array([1, np.inf], np.float16)).tolist() == [True, False]
     assert usable(np.array([1, -5], np.int32), np.array([2, -1])).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("mark", [-999.0, -9999.0, -99.0, -32768.0])
+def test_values_far_below_zero_are_marks(mark):
+    """No noise goes there: seen from the error, or else from the largest value."""
+    values = np.random.default_rng(0).normal(0, 0.02, (2, 50, 50))
+    values[:, 20:30, 20:30] += 10
+    values[1, 3, 4] = mark
+    found = np.argwhere(~usable(values, axis=(-2, -1))).tolist()
+    assert found == [[1, 3, 4]]
+    sigma = np.full(values.shape, 0.02)
+    assert np.argwhere(~usable(values, sigma, axis=(-2, -1))).tolist() == [[1, 3, 4]]
+    # A star as bright as the mark is deep says that such numbers occur; errors know better.
+    values[1, 40, 40] = -mark
+    assert usable(values, axis=(-2, -1)).all()
+    assert np.argwhere(~usable(values, sigma, axis=(-2, -1))).tolist() == [[1, 3, 4]]
+
+
+def test_what_noise_and_oversubtraction_make_is_no_mark():
+    noise = np.random.default_rng(1).normal(size=(3, 1000))
+    assert usable(noise).all()
+    assert usable(noise - 2).all()
+    assert usable(-10 + 0.1 * noise).all()
+    assert usable(np.zeros((2, 5))).all()
+    assert usable(-900.0 + noise, np.ones(1000)).all()
+    assert not usable(-1100.0 + noise, np.ones(1000)).any()
+    bad = noise[0] > -np.inf
+    assert not usable(noise[0], mask=bad).any()
+    assert usable(np.array([200, 0, 7], np.uint8)).all()
+
+
+@pytest.mark.parametrize("make", [np.ma.array, MaskedColumn, Masked])
+def test_masked_numbers_are_nan(make):
+    hidden = [False, True, False]
+    plain = plain_numbers(make(np.array([1.0, 0.0, 3.0]), mask=hidden))
+    assert type(plain) is np.ndarray
+    np.testing.assert_array_equal(plain, [1.0, np.nan, 3.0])
+
+
+def test_masked_numbers_with_a_unit():
+    hidden = [False, True]
+    for values in (
+        MaskedColumn([1.0, 0.0], mask=hidden, unit="nm"),
+        Masked([1.0, 0.0] * u.nm, mask=hidden),
+    ):
+        np.testing.assert_allclose(plain_numbers(values, u.AA), [10.0, np.nan])
+
+
+def test_numbers_keep_type_and_change_unit():
+    assert np.isnan(plain_numbers(np.ma.masked))
+    assert plain_numbers(np.ones(2, np.float32)).dtype == np.float32
+    assert plain_numbers([1, 2], u.AA).tolist() == [1, 2]
+    assert plain_numbers(Column([1.0, 2.0], unit="nm"), u.AA) == pytest.approx([10.0, 20.0])
+    assert plain_numbers(Masked(2.0 * u.nm, mask=False), u.AA) == pytest.approx(20)
+    with pytest.raises(u.UnitConversionError):
+        plain_numbers(3 * u.kg, u.AA)

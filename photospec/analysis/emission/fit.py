@@ -19,8 +19,9 @@ from photospec.analysis.emission.model import (
     GROUPS,
     group_profiles,
     line_windows,
-    pixel_edges,
+    log_pixel_edges,
 )
+from photospec.lines import near_centres
 from photospec.utils.constants import SPEED_OF_LIGHT
 from photospec.utils.stats import robust_std
 
@@ -106,7 +107,7 @@ class Residual:
 
     @classmethod
     def of(cls, fit, groups=GROUPS, broad_zone=0.0):
-        """Residual of a PopulationFit, its slow undulations taken out.
+        """Return the residual of a PopulationFit, its slow undulations taken out.
 
         They are the running median of pixels that are not within `LINE_ZONE` of a line, nor
         within `broad_zone` (km/s) of one of the Balmer lines.
@@ -138,7 +139,7 @@ class Residual:
         return cls(wavelength, flux, sigma, continuum, good, lsf, place, variance)
 
     def level_covariance(self, at):
-        """Covariance of the running median at some wavelengths, in units of flux squared.
+        """Return covariance of the running median at some wavelengths, in units of flux squared.
 
         Parameters
         ----------
@@ -157,7 +158,7 @@ class Residual:
         return shared * error[:, None] * error
 
     def coverage(self, group):
-        """Part of a group's flux on good pixels, at rest and a common width."""
+        """Return the part of a group's flux on good pixels, at rest and a common width."""
         profile = group_profiles(
             self.wavelength, self.lsf_sigma, (0.0, 0.0), (100.0, 100.0), (group,)
         )[:, 0]
@@ -166,7 +167,7 @@ class Residual:
 
 
 def median_variance(n_pixels):
-    """Variance of a running median over `BACKGROUND` pixels, at each of a row of pixels.
+    """Return the variance of a running median over `BACKGROUND` pixels, at each of a row of pixels.
 
     pi / 2n of that of a pixel (Kendall & Stuart 1977, The Advanced Theory of Statistics, vol. 1,
     sec. 14.6) in the middle of the row; more at its ends, where reflected pixels count twice.
@@ -185,17 +186,14 @@ def median_variance(n_pixels):
 
 
 def _least_lsf(wavelength):
-    """Line-spread function where none is known: a Gaussian well inside one pixel."""
+    """Return the line-spread function where none is known: a Gaussian well inside one pixel."""
     return 0.3 * np.log(wavelength[1] / wavelength[0]) * wavelength
 
 
 def near_lines(wavelength, zone=LINE_ZONE, groups=GROUPS):
-    """True within `zone` km/s of any line of the groups."""
-    near = np.zeros(wavelength.size, bool)
-    for group in groups:
-        for centre in group.wavelengths:
-            near |= np.abs(np.log(wavelength / centre)) < zone / SPEED_OF_LIGHT
-    return near
+    """Tell which pixels lie within `zone` km/s of any line of the groups."""
+    centres = [centre for group in groups for centre in group.wavelengths]
+    return near_centres(wavelength, centres, zone)
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,7 +265,9 @@ class _Problem:
     use: np.ndarray
 
     def columns(self, kinematics):
-        """Lines over errors (n_used, n_groups) at kinematics (n_components, 2)."""
+        """Return the profiles of lines over the errors (n_used, n_groups) at kinematics
+        (n_components, 2).
+        """
         velocity, dispersion = np.asarray(kinematics, float).reshape(-1, 2).T
         residual = self.residual
         profiles = group_profiles(
@@ -285,7 +285,7 @@ class _Problem:
         return self.residual.flux[self.use] / self.residual.sigma[self.use]
 
     def solve(self, kinematics):
-        """Fluxes, their covariance, and chi-square."""
+        """Return fluxes, their covariance, and chi-square."""
         matrix = self.columns(kinematics)
         flux, covariance = _linear(matrix, self.data)
         return flux, covariance, float(np.sum((self.data - matrix @ flux) ** 2))
@@ -391,7 +391,7 @@ def fit_groups(residual, groups, start, nonlinear=None):
 
 
 def _limits(n):
-    """Lowest and highest kinematics (n, 2) of narrow lines."""
+    """Return lowest and highest kinematics (n, 2) of narrow lines."""
     low = np.tile([-VELOCITY_RANGE, DISPERSION_RANGE[0]], (n, 1))
     high = np.tile([VELOCITY_RANGE, DISPERSION_RANGE[1]], (n, 1))
     return low, high
@@ -412,7 +412,7 @@ def _without_lsf(residual, groups, start, lines, nonlinear):
 
 
 def _chi2_of_lines(residual, groups, lines):
-    """Chi-square that the lines themselves make, in units of the scatter."""
+    """Return the chi-square that the lines themselves make, in units of the scatter."""
     profiles = group_profiles(residual.wavelength, residual.lsf_sigma, *lines.kinematics.T, groups)
     model = (profiles @ lines.flux)[residual.good] / residual.sigma[residual.good]
     return float(np.sum(model**2)) / lines.inflation**2
@@ -544,7 +544,7 @@ def _with_two_components(residual, groups, single, nonlinear):
 
 
 def _misfit(problem, kinematics, flux, inflation):
-    """Share of the lines that the model leaves, beyond the noise."""
+    """Return the share of the lines that the model leaves, beyond the noise."""
     matrix = problem.columns(kinematics)
     model = matrix @ flux
     # Where lines are seen: a tenth of the strongest pixel of each strong one.
@@ -569,7 +569,7 @@ def _linear(matrix, data):
 
 
 def _strong(flux, covariance, balmer, inflation):
-    """(forbidden, Balmer): whether the lines carry kinematics of their own."""
+    """Tell whether the (forbidden, Balmer) lines carry kinematics of their own."""
     strong = []
     for kind in (~balmer, balmer):
         rows = np.flatnonzero(kind & (flux > 0))
@@ -581,7 +581,9 @@ def _strong(flux, covariance, balmer, inflation):
 
 
 def _expand(free, kinematics, own, tied=True):
-    """Kinematics (n, 2) from the free ones; of the first two a weak kind follows the strong one."""
+    """Fill kinematics (n, 2) from the free ones; of the first two a weak kind follows the strong
+    one.
+    """
     out = kinematics.copy()
     out[own] = free.reshape(-1, 2)
     if tied and own[:2].sum() == 1:
@@ -591,7 +593,7 @@ def _expand(free, kinematics, own, tied=True):
 
 
 def minimise(problem, kinematics, own, limits, tied=True):
-    """Velocities and dispersions by a trust-region minimiser."""
+    """Fit velocities and dispersions by a trust-region minimiser."""
     data = problem.data
 
     def residuals(free):
@@ -609,7 +611,7 @@ def minimise(problem, kinematics, own, limits, tied=True):
 
 
 def gauss_newton(problem, kinematics, own, limits, tied=True):
-    """Velocities and dispersions by Gauss-Newton steps, the fluxes free to follow each.
+    """Fit velocities and dispersions by Gauss-Newton steps, the fluxes free to follow each.
 
     Where there is little noise this takes a third of the evaluations of `minimise`. A step that
     makes chi-square worse is halved.
@@ -639,7 +641,7 @@ def gauss_newton(problem, kinematics, own, limits, tied=True):
 
 
 def _slopes(problem, matrix, free, kinematics, own, flux, tied):
-    """Derivatives of the model by the free kinematics, per km/s."""
+    """Return derivatives of the model by the free kinematics, per km/s."""
     slopes = []
     for index in range(free.size):
         shifted = free.copy()
@@ -669,7 +671,7 @@ class _Propagated:
 
 
 def _propagate(problem, kinematics, own, flux, inflation, tied=True):
-    """Errors of fluxes with free kinematics marginalised, and of the latter."""
+    """Return errors of fluxes with free kinematics marginalised, and of the latter."""
     matrix = problem.columns(kinematics)
     derivatives = _slopes(problem, matrix, kinematics[own].ravel(), kinematics, own, flux, tied)
     jacobian = np.column_stack([matrix, *derivatives])
@@ -695,7 +697,7 @@ def _propagate(problem, kinematics, own, flux, inflation, tied=True):
 
 
 def _model_variance(residual, groups, flux):
-    """Variance (n_groups,) of fluxes from line shapes and from the stars under the lines."""
+    """Return variance (n_groups,) of fluxes from line shapes and from the stars under the lines."""
     strongest = [group.wavelengths[0] for group in groups]
     stars = np.interp(strongest, residual.wavelength, residual.continuum)
     balmer = np.array([group.balmer for group in groups])
@@ -714,7 +716,7 @@ def _inflation(residual, dispersion, groups=GROUPS):
         return 1.0
     centre = residual.wavelength[index]
     sigma = np.hypot(residual.lsf_sigma[index], centre * dispersion / SPEED_OF_LIGHT)
-    pixel, profile = line_windows(pixel_edges(residual.wavelength), centre, sigma)
+    pixel, profile = line_windows(log_pixel_edges(residual.wavelength), centre, sigma)
     profile = profile * calm[pixel]
     weight = np.where(calm, residual.sigma, np.inf)[pixel] ** -2
     flux = (profile * weight * residual.flux[pixel]).sum(1)

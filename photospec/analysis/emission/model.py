@@ -1,4 +1,4 @@
-"""Gaussian emission lines on the pixels of a spectrum, with the doublets that nature ties."""
+"""Gaussian emission lines on the pixels of a spectrum, with doublets of fixed ratio."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,8 +18,8 @@ __all__ = [
     "group_profiles",
     "line_groups",
     "line_windows",
+    "log_pixel_edges",
     "members",
-    "pixel_edges",
 ]
 
 
@@ -84,7 +84,7 @@ LINE_NAMES = tuple(
 
 
 def line_groups(lines):
-    """Groups to fit and names to report for the lines asked for.
+    """Return groups to fit and names to report for the lines asked for.
 
     The default lines are fitted in any case, since a blend needs all of its lines.
 
@@ -132,14 +132,14 @@ def line_groups(lines):
     return tuple(groups), tuple(sorted(dict.fromkeys(names), key=at.get))
 
 
-def pixel_edges(wavelength):
-    """Borders of log-uniform pixels, shape (n_pixels + 1,)."""
+def log_pixel_edges(wavelength):
+    """Return the borders of log-uniform pixels, half-way in the logarithm, (n_pixels + 1,)."""
     half = np.sqrt(wavelength[1] / wavelength[0])
     return np.append(wavelength / half, wavelength[-1] * half)
 
 
 def line_windows(edges, centre, sigma):
-    """Gaussians of unit area averaged over the pixels around them.
+    """Return Gaussians of unit area averaged over the pixels around them.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ def line_windows(edges, centre, sigma):
 
 
 def group_profiles(wavelength, lsf_sigma, velocity, dispersion, groups=GROUPS, component=None):
-    """One column per line group.
+    """Return one column per line group.
 
     Parameters
     ----------
@@ -197,14 +197,14 @@ def group_profiles(wavelength, lsf_sigma, velocity, dispersion, groups=GROUPS, c
     centre = centre * np.exp(np.asarray(velocity)[which] / SPEED_OF_LIGHT)
     lsf = 0.0 if lsf_sigma is None else np.interp(centre, wavelength, lsf_sigma)
     sigma = np.hypot(lsf, centre * np.asarray(dispersion)[which] / SPEED_OF_LIGHT)
-    pixel, value = line_windows(pixel_edges(wavelength), centre, sigma)
+    pixel, value = line_windows(log_pixel_edges(wavelength), centre, sigma)
     np.add.at(columns, (pixel, column[:, None]), value * ratio[:, None])
     return columns
 
 
 @lru_cache(maxsize=64)
 def members(groups):
-    """Column, rest wavelength and ratio (n_lines,) of every line of some groups."""
+    """Return the column, rest wavelength and ratio (n_lines,) of every line of some groups."""
     lines = [
         (column, at, ratio)
         for column, group in enumerate(groups)

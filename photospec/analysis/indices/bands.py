@@ -11,22 +11,23 @@ from functools import lru_cache
 import numpy as np
 
 from photospec.spectrum import air_to_vacuum
-from photospec.spectrum.wavelengths import pixel_edges
 
-__all__ = ["BAD_SHARE", "index_value", "pixel_edges", "vacuum_bands"]
+__all__ = ["BAD_SHARE", "index_value", "vacuum_bands"]
 
 BAD_SHARE = 0.2  # of a band that may be bad, and is interpolated, before the index is refused
 
 
 @lru_cache(maxsize=256)
 def vacuum_bands(index):
-    """Blue, index and red band of an `Index` in vacuum, Angstrom; None for a missing band."""
+    """Return the blue, index and red band of an `Index` in vacuum, Angstrom; None for a missing
+    band.
+    """
     bands = (index.blue, index.band, index.red)
     return tuple(None if band is None else tuple(air_to_vacuum(band)) for band in bands)
 
 
 def _overlap(edges, low, high):
-    """Pixels that overlap a band, and the borders of their overlaps clipped to it."""
+    """Return pixels that overlap a band, and the borders of their overlaps clipped to it."""
     first = np.searchsorted(edges, low, side="right") - 1
     last = np.searchsorted(edges, high, side="left")
     borders = np.clip(edges[first : last + 1], low, high)
@@ -34,7 +35,7 @@ def _overlap(edges, low, high):
 
 
 def index_value(edges, flux, bad, index, factor=1.0):
-    """Value of an index and its gradient, or the reason why there is none.
+    """Return the value of an index and its gradient, or the reason why there is none.
 
     Parameters
     ----------
@@ -71,14 +72,14 @@ def index_value(edges, flux, bad, index, factor=1.0):
 
 
 def _mean(edges, flux, band, factor):
-    """Mean flux in a band, the pixels used and their weights (sum one)."""
+    """Return the mean flux in a band, the pixels used and their weights (sum one)."""
     pixels, left, right = _overlap(edges, band[0] * factor, band[1] * factor)
     weight = (right - left) / np.sum(right - left)
     return weight @ flux[pixels], pixels, weight
 
 
 def _break(edges, flux, blue, red, factor):
-    """Ratio of the mean F_nu, red over blue (Bruzual 1983, eq. 1: means over wavelength)."""
+    """Return ratio of the mean F_nu, red over blue (Bruzual 1983, eq. 1: means over wavelength)."""
     squared = (0.5 * (edges[1:] + edges[:-1])) ** 2
     level_blue, blue_pixels, blue_weight = _mean(edges, flux * squared, blue, factor)
     level_red, red_pixels, red_weight = _mean(edges, flux * squared, red, factor)
@@ -92,7 +93,7 @@ def _break(edges, flux, blue, red, factor):
 
 
 def _absorption(edges, flux, blue, band, red, factor, kind):
-    """Atomic or molecular index (Worthey et al. 1994, eq. 1 to 3)."""
+    """Return the atomic or molecular index (Worthey et al. 1994, eq. 1 to 3)."""
     level_blue, blue_pixels, blue_weight = _mean(edges, flux, blue, factor)
     level_red, red_pixels, red_weight = _mean(edges, flux, red, factor)
     at_blue, at_red = (0.5 * factor * (item[0] + item[1]) for item in (blue, red))

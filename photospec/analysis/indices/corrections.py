@@ -5,14 +5,14 @@ from functools import lru_cache
 import numpy as np
 from scipy.sparse import csr_array
 
-from photospec.analysis.indices.bands import index_value, pixel_edges, vacuum_bands
+from photospec.analysis.indices.bands import index_value, vacuum_bands
 from photospec.spectrum import smooth
+from photospec.spectrum.wavelengths import pixel_edges
 from photospec.stellar_grids import stellar_grid
-from photospec.utils.constants import SPEED_OF_LIGHT
+from photospec.utils.constants import FWHM, SPEED_OF_LIGHT
 
 __all__ = ["broadening_correction", "lick_smoothing"]
 
-FWHM = np.sqrt(8 * np.log(2))
 # Worthey & Ottaviani 1997, table 8: wavelength and full width at half maximum, Angstrom.
 LICK_WAVELENGTH = (4000.0, 4400.0, 4900.0, 5400.0, 6000.0)
 LICK_FWHM = (11.5, 9.2, 8.4, 8.4, 9.8)
@@ -24,19 +24,19 @@ DISPERSIONS = np.arange(0.0, 501.0, 50.0)
 
 
 def lick_sigma(rest_wavelength):
-    """Standard deviation of the Lick/IDS resolution, Angstrom, at rest wavelengths."""
+    """Return the standard deviation of the Lick/IDS resolution, Angstrom, at rest wavelengths."""
     return np.interp(rest_wavelength, LICK_WAVELENGTH, LICK_FWHM) / FWHM
 
 
 def _line_spread(arrays):
-    """Line-spread function (n_wave,) of a one-row SpectrumArrays, zero where unknown."""
+    """Return the line-spread function (n_wave,) of a one-row SpectrumArrays, zero where unknown."""
     if arrays.lsf is None:
         return np.zeros_like(arrays.wavelength)
     return np.broadcast_to(np.atleast_2d(arrays.lsf)[0], arrays.wavelength.shape)
 
 
 def lick_smoothing(arrays, redshift):
-    """Sparse matrix (n_wave, n_wave) that takes a spectrum to the Lick/IDS resolution.
+    """Return a sparse matrix (n_wave, n_wave) that takes a spectrum to the Lick/IDS resolution.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def lick_smoothing(arrays, redshift):
 
 
 def broadening_correction(index, velocity_dispersion, arrays, redshift, resolution):
-    """Factor and offset that take an index measured at some dispersion to zero dispersion.
+    """Return factor and offset that take an index measured at some dispersion to zero dispersion.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def _is_additive(index):
 
 @lru_cache(maxsize=256)
 def _correction_table(index, resolved):
-    """Mean correction over old populations at each of `DISPERSIONS`."""
+    """Return the mean correction over old populations at each of `DISPERSIONS`."""
     grid = stellar_grid((3500.0, 9000.0))
     ages = [np.argmin(np.abs(grid.age - 1e9 * age)) for age in POPULATION_AGES]
     metals = [np.argmin(np.abs(grid.metallicity - 0.02 * z)) for z in POPULATION_METALLICITIES]

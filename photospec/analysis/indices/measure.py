@@ -13,10 +13,11 @@ from astropy.table import MaskedColumn, QTable
 from astropy.utils.masked import Masked
 
 from photospec.analysis.gate import gather, good_pixels, reason_unusable
-from photospec.analysis.indices.bands import index_value, pixel_edges
+from photospec.analysis.indices.bands import index_value
 from photospec.analysis.indices.corrections import broadening_correction, lick_smoothing
 from photospec.analysis.indices.definitions import BREAKS, LICK, index_definitions
 from photospec.errors import InputError
+from photospec.spectrum.wavelengths import pixel_edges
 
 __all__ = ["IndexFit", "measure_indices"]
 
@@ -47,7 +48,7 @@ class IndexFit:
         return tuple(index.name for index in self.indices)
 
     def __getitem__(self, name):
-        """Values (n,) of one index."""
+        """Return values (n,) of one index."""
         return self.value[:, self._column(name)]
 
     def _column(self, name):
@@ -63,7 +64,7 @@ class IndexFit:
         )
 
     def to_table(self):
-        """One row per spectrum: ``<name>``, ``<name>_error`` (masked where NaN), ``flags``.
+        """Return one row per spectrum: ``<name>``, ``<name>_error`` (masked where NaN), ``flags``.
 
         Returns
         -------
@@ -152,7 +153,7 @@ def _per_spectrum(name, values, n):
 
 
 def indices_of_row(arrays, redshift, definitions, resolution="native", velocity_dispersion=np.nan):
-    """Indices of one spectrum.
+    """Return indices of one spectrum.
 
     Parameters
     ----------

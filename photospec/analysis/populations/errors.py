@@ -1,4 +1,4 @@
-"""Errors of the population numbers: redrawn noise, and what the models cannot promise.
+"""Errors of the population numbers: from redrawn noise, and from the models themselves.
 
 Every draw fits the spectrum again with fresh noise (or with the signs of its own residuals
 flipped, the wild bootstrap of Davidson & Flachaire 2008) at a fixed E(B-V), itself drawn
@@ -52,7 +52,7 @@ _LOGARITHMIC = ("age_light_weighted", "age_mass_weighted", "mass_to_light")
 
 
 def draw_weights(data, weights, n_bootstrap, rng):
-    """Light weights of fits to the spectrum with fresh noise.
+    """Return light weights of fits to the spectrum with fresh noise.
 
     Parameters
     ----------
@@ -92,14 +92,14 @@ def draw_weights(data, weights, n_bootstrap, rng):
 
 
 def shifts_of_ebv(weights):
-    """Shifts of E(B-V), some points that stand for its error: ndarray, shape (n,)."""
+    """Return shifts of E(B-V), some points that stand for its error: ndarray, shape (n,)."""
     if not np.isfinite(weights.ebv_error):
         return np.zeros(1)
     return (weights.ebv + weights.ebv_error * THREE_POINTS).clip(0) - weights.ebv
 
 
 def population_numbers(library, light, draws):
-    """Ages, metallicities and mass-to-light ratio with errors.
+    """Return ages, metallicities and mass-to-light ratio with errors.
 
     Parameters
     ----------
@@ -126,12 +126,12 @@ def population_numbers(library, light, draws):
 
 
 def full_error(name, noise, value=1.0):
-    """Error of a number from that of its noise; the model's part is relative to `value`."""
+    """Return error of a number from that of its noise; the model's part is relative to `value`."""
     return float(np.hypot(DRAW_SCALE[name] * noise, MODEL_ERROR[name] * value))
 
 
 def _means(library, light, together=True):
-    """Numbers of light weights (n, n_ages, n_metallicities): of their mean, or of each."""
+    """Return numbers of light weights (n, n_ages, n_metallicities): of their mean, or of each."""
     formed = light / library.light
     mass = formed / formed.sum((1, 2), keepdims=True)
     ratio = (formed * library.live_mass).sum((1, 2)) / (formed * library.luminosity_r).sum((1, 2))

@@ -123,7 +123,7 @@ HINT_REACH = 500 / SPEED_OF_LIGHT  # the fit finds velocities within that of its
 
 
 def _near(arrays, hint):
-    """The hint, or the redshift near it that the spectrum shows if the hint is out of reach."""
+    """Return hint, or the redshift near it that the spectrum shows if the hint is out of reach."""
     low, high = hint - HINT_WINDOW * (1 + hint), hint + HINT_WINDOW * (1 + hint)
     if not -0.01 < hint < 1.4:
         return hint

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
-from photospec.analysis.populations.templates import FWHM
 from photospec.dust import CALZETTI_RV
-from photospec.utils.constants import SPEED_OF_LIGHT
+from photospec.utils.constants import FWHM, SPEED_OF_LIGHT
 from photospec.utils.optional import optional_imports
 
 __all__ = ["Kinematics", "PPXFSettings", "fit_kinematics", "losvd_convolve"]
@@ -199,7 +198,7 @@ def _named(fit, n_gas, n_stars, names, floor):
 
 
 def losvd_convolve(matched, stars):
-    """Template basis convolved with a line-of-sight velocity distribution.
+    """Return the template basis convolved with a line-of-sight velocity distribution.
 
     Analytic Fourier transform of the Gauss-Hermite series
     (Cappellari 2017, MNRAS 466, 798, eq. 38), taken from pPXF.

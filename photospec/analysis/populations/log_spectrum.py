@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from photospec.analysis.gate import good_pixels
-from photospec.dust import galactic_extinction
+from photospec.dust import galactic_transmission
 from photospec.errors import InputError
 from photospec.spectrum import SpectrumArrays, fill_missing, rebin, to_arrays
 from photospec.utils.constants import SPEED_OF_LIGHT
@@ -56,7 +56,7 @@ class LogSpectrum:
 
 
 def one_spectrum(spectrum):
-    """SpectrumArrays of exactly one spectrum from a Spectrum or SpectrumArrays."""
+    """Return a SpectrumArrays of exactly one spectrum from a Spectrum or SpectrumArrays."""
     arrays = spectrum if isinstance(spectrum, SpectrumArrays) else to_arrays(spectrum)
     arrays = fill_missing(arrays)
     if len(arrays.flux) != 1:
@@ -73,7 +73,7 @@ def one_spectrum(spectrum):
 
 
 def is_logarithmic(wavelength):
-    """Whether pixels (n_wave,) are even in the logarithm, to 2 % of a pixel."""
+    """Tell whether pixels (n_wave,) are even in the logarithm, to 2 % of a pixel."""
     ln_wave = np.log(wavelength)
     uniform = np.linspace(ln_wave[0], ln_wave[-1], ln_wave.size)
     off = np.abs(ln_wave - uniform).max()
@@ -81,7 +81,7 @@ def is_logarithmic(wavelength):
 
 
 def to_log_spectrum(arrays, redshift, galactic_ebv=0.0):
-    """Rest frame, logarithmic pixels, Galactic extinction removed.
+    """Bring a spectrum to the rest frame and logarithmic pixels, Galactic extinction removed.
 
     A spectrum that has logarithmic pixels already (SDSS) is not resampled.
 
@@ -106,7 +106,7 @@ def to_log_spectrum(arrays, redshift, galactic_ebv=0.0):
     if lsf is not None:
         lsf = np.broadcast_to(lsf[0] if np.ndim(lsf) == 2 else lsf, wavelength.shape)
     if galactic_ebv:
-        brighter = 10 ** (0.4 * galactic_ebv * galactic_extinction(wavelength))
+        brighter = galactic_transmission(wavelength, -galactic_ebv)
         flux = flux * brighter
         sigma = sigma * brighter if has_sigma else sigma
     ln_wave, pixel_box = np.log(wavelength), 0.0

@@ -92,7 +92,9 @@ def match_templates(templates, wavelength, lsf_sigma, fitted):
 
 
 def resampling_matrix(ln_wave, step, kernel, fine_wavelength):
-    """Sparse (n_out, n_fine): Gaussian kernel of given sigma (in ln), mean over pixels."""
+    """Return a sparse matrix (n_out, n_fine): Gaussian kernel of given sigma (in ln), mean over
+    pixels.
+    """
     position = (ln_wave - np.log(fine_wavelength[0])) / LOG_STEP
     # Below half a fine pixel a Gaussian cannot be told from none.
     sigma = np.maximum(kernel / LOG_STEP, 0.5)[:, None]

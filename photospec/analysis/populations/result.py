@@ -143,7 +143,7 @@ class PopulationFit:
         )
 
     def to_table(self):
-        """One-row QTable of the measured numbers, their errors, chi2 and flags."""
+        """Return a one-row QTable of the measured numbers, their errors, chi2 and flags."""
         table = QTable()
         table["redshift"], table["redshift_error"] = [self.redshift], [self.redshift_error]
         for name, unit in MEASURED.items():
@@ -155,7 +155,7 @@ class PopulationFit:
 
 
 def weights_of_ppxf(data, settings):
-    """Kinematics and weights from one pPXF call with all templates.
+    """Return kinematics and weights from one pPXF call with all templates.
 
     Returns
     -------
@@ -184,7 +184,7 @@ def weights_of_ppxf(data, settings):
 
 
 def finish(data, kinematics, weights, draw):
-    """PopulationFit from the steps before.
+    """Make a PopulationFit from the results of the steps before.
 
     Parameters
     ----------
@@ -293,7 +293,7 @@ def _assemble(data, weights, light, numbers, gas, flags, ratio):
 
 
 def blank_fit(spectrum, library, reason):
-    """PopulationFit of a spectrum that could not be fitted."""
+    """Return the PopulationFit of a spectrum that could not be fitted."""
     numbers = dict.fromkeys(MEASURED, np.nan)
     numbers |= {f"{name}_error": np.nan for name in MEASURED}
     blank = np.full(spectrum.wavelength.size, np.nan)

@@ -26,6 +26,7 @@ from photospec.errors import InputError
 from photospec.photometry.filters import band_flux
 from photospec.spectrum import air_to_vacuum, rebin
 from photospec.stellar_grids import stellar_grid
+from photospec.utils.constants import FWHM
 
 __all__ = ["PPXF_TEMPLATES", "TemplateSet", "bc03_templates", "load_templates"]
 
@@ -33,7 +34,6 @@ __all__ = ["PPXF_TEMPLATES", "TemplateSet", "bc03_templates", "load_templates"]
 N_AGES = 30
 LOG_STEP = 1e-4 * np.log(10) / 3  # a third of an SDSS pixel
 NORM_RANGE = (5070.0, 5950.0)  # FWHM of the V band, as in pPXF's examples
-FWHM = 2 * np.sqrt(2 * np.log(2))  # of a Gaussian, in standard deviations
 COMPRESSION_LOSS = 1e-3  # root mean square, in units of the V-band flux
 MILES_FWHM = 2.50  # Angstrom; Falcon-Barroso et al. 2011, A&A 532, A95
 SOLAR_R = 4.65  # absolute AB magnitude of the Sun in SDSS r: Willmer 2018, ApJS 236, 47
@@ -100,7 +100,7 @@ class TemplateSet:
         return np.tensordot(self.basis, self.coefficients, axes=1)
 
     def until(self, oldest):
-        """The set without templates older than so many Gyr (at least two ages stay)."""
+        """Return the set without templates older than so many Gyr (at least two ages stay)."""
         keep = slice(0, max(int(np.sum(self.age <= oldest)), 2))
         return replace(
             self,
@@ -112,35 +112,35 @@ class TemplateSet:
         )
 
     def mass_weights(self, light_weights):
-        """Fractions of mass formed from fractions of V-band light, any normalisation."""
+        """Turn fractions of V-band light into fractions of mass formed, any normalisation."""
         mass = light_weights / self.light
         return mass / mass.sum() if mass.sum() > 0 else mass
 
     def mean_age(self, weights):
-        """Weighted mean of log age, as an age in Gyr (Cappellari 2023, eq. 39)."""
+        """Return the weighted mean of log age, as an age in Gyr (Cappellari 2023, eq. 39)."""
         total = weights.sum()
         return 10 ** ((weights.sum(1) @ np.log10(self.age)) / total) if total > 0 else np.nan
 
     def mean_metallicity(self, weights):
-        """Weighted mean [M/H], dex (Cappellari 2023, eq. 39)."""
+        """Return the weighted mean [M/H], dex (Cappellari 2023, eq. 39)."""
         total = weights.sum()
         return (weights.sum(0) @ self.metallicity) / total if total > 0 else np.nan
 
     def mass_to_light(self, light_weights):
-        """Mass of stars and remnants over unattenuated SDSS r light, solar units."""
+        """Return the mass of stars and remnants over unattenuated SDSS r light, solar units."""
         mass = light_weights / self.light
         return (mass * self.live_mass).sum() / (mass * self.luminosity_r).sum()
 
 
 def _luminosity_r(wavelength, spectra):
-    """SDSS r luminosity of spectra (n_pixels, ...) in Lsun/A, in solar luminosities."""
+    """Return the SDSS r luminosity of spectra (n_pixels, ...) in Lsun/A, in solar luminosities."""
     at_ten_parsec = np.moveaxis(spectra, 0, -1) * (SOLAR_LUMINOSITY / TEN_PARSEC_AREA / 1e-17)
     nanomaggies = band_flux(wavelength, at_ten_parsec, ("r",))[..., 0]
     return nanomaggies * 1e-9 * 10 ** (0.4 * SOLAR_R)
 
 
 def _build(name, wavelength, spectra, age, metallicity, live_mass, lsf_sigma, fit_range):
-    """TemplateSet from vacuum wavelengths and spectra (n_wave, n_ages, n_metallicities)."""
+    """Make a TemplateSet from vacuum wavelengths and spectra (n_wave, n_ages, n_metallicities)."""
     edges = np.log([wavelength[0], wavelength[-1]])
     n_pixels = int((edges[1] - edges[0]) / LOG_STEP) - 1
     grid = np.exp(edges[0] + LOG_STEP * (0.5 + np.arange(n_pixels)))
@@ -214,7 +214,7 @@ def load_templates(
     allow_download: bool = False,
     medium: str = "air",
 ) -> TemplateSet:
-    """Templates by name or from one of pPXF's own template files.
+    """Load templates by name, or from one of pPXF's own template files.
 
     Parameters
     ----------
@@ -260,7 +260,7 @@ def load_templates(
 
 
 def _download(url):
-    """Path of a template file in astropy's cache, fetched the first time."""
+    """Download a template file into astropy's cache the first time; return its path."""
     from astropy.utils.data import download_file
 
     try:
@@ -277,20 +277,22 @@ def _ppxf_templates(path, medium):
     keys = ("templates", "masses", "ages", "metals", "lam", "fwhm")
     try:
         with np.load(path, allow_pickle=False) as file:
-            spectra, masses, ages, metals, lam, fwhm = (file[key].astype(float) for key in keys)
+            spectra, masses, ages, metals, wavelength, fwhm = (
+                file[key].astype(float) for key in keys
+            )
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise InputError(
             f"templates: expected a pPXF template file with arrays {', '.join(keys)},"
             f" got {path} ({type(error).__name__}: {error})"
         ) from None
     if medium == "air":
-        lam = air_to_vacuum(lam)
-    inside = (lam > 3000) & (lam < 10500)
+        wavelength = air_to_vacuum(wavelength)
+    inside = (wavelength > 3000) & (wavelength < 10500)
     low = (fwhm[inside] > 4) if fwhm.ndim else np.zeros(inside.sum(), bool)
-    good = lam[inside][~low]
+    good = wavelength[inside][~low]
     return _build(
         Path(path).stem,
-        lam[inside],
+        wavelength[inside],
         spectra[inside],
         ages,
         metals,

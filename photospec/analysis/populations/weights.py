@@ -20,8 +20,7 @@ from photospec.analysis.populations.kinematics import losvd_convolve
 from photospec.analysis.populations.log_spectrum import LogSpectrum
 from photospec.analysis.populations.resolution import MatchedTemplates, match_templates
 from photospec.dust import calzetti00
-from photospec.lines import LINES
-from photospec.utils.constants import SPEED_OF_LIGHT
+from photospec.lines import LINES, near_centres
 from photospec.utils.stats import robust_std
 
 __all__ = [
@@ -63,7 +62,7 @@ class LinearSystem:
     rest: float
 
     def solve(self, noise=None, smoothness=None):
-        """Non-negative weights and their chi2, with noise added or rows of a penalty."""
+        """Solve for non-negative weights and their chi2, with noise added or rows of a penalty."""
         matrix, data = self.matrix, self.data if noise is None else self.data + noise
         if smoothness is not None:
             matrix = np.vstack([matrix, smoothness])
@@ -103,7 +102,7 @@ def build_system(basis, coefficients, other, flux, sigma, free=None):
 
 
 def _triangle(columns):
-    """R of the QR decomposition, by Cholesky where that is accurate: half the time."""
+    """Return R of the QR decomposition, by Cholesky where that is accurate: half the time."""
     norm = np.sqrt(np.einsum("ij,ij->j", columns, columns))
     norm[norm == 0] = 1.0
     gram = columns.T @ columns / np.outer(norm, norm)
@@ -117,7 +116,7 @@ def _triangle(columns):
 
 
 def smoothness_rows(shape, strength, n_other):
-    """Penalty on the curvature of the weights over age and metallicity.
+    """Return the penalty on the curvature of the weights over age and metallicity.
 
     Second differences along both axes, times `strength`
     (Cappellari 2017, MNRAS 466, 798, eq. 26, with the two axes as separate terms).
@@ -189,7 +188,7 @@ class FitData:
 
     @classmethod
     def prepare(cls, spectrum, library, fit_range, limit_age):
-        """FitData, or None and the reason why there is none."""
+        """Return a FitData, or None and the reason why there is none."""
         low, high = library.fit_range
         if fit_range is not None:
             low, high = max(low, fit_range[0]), min(high, fit_range[1])
@@ -223,7 +222,7 @@ class FitData:
         return data, ""
 
     def system(self, basis, lines, free=None):
-        """LinearSystem of the good pixels."""
+        """Return the LinearSystem of the good pixels."""
         good = self.good
         return build_system(
             basis[good], self.coefficients, lines[good], self.flux[good], self.sigma[good],
@@ -232,7 +231,7 @@ class FitData:
 
 
 def reason_unfit(spectrum, good, fit_range):
-    """Why no population can be fitted to the good pixels of a LogSpectrum; empty if one can."""
+    """Tell why no population can be fitted to good pixels of a LogSpectrum; empty if one can."""
     if good.sum() < LEAST_PIXELS:
         where = f"{fit_range[0]:.0f}-{fit_range[1]:.0f} A of the rest frame"
         return f"only {good.sum()} good pixels in {where}, {LEAST_PIXELS} needed"
@@ -245,21 +244,18 @@ def reason_unfit(spectrum, good, fit_range):
 
 
 def polynomials(n_pixels, degree):
-    """Legendre polynomials up to a degree, shape (n_pixels, degree + 1)."""
+    """Return Legendre polynomials up to a degree, shape (n_pixels, degree + 1)."""
     return legendre.legvander(np.linspace(-1, 1, n_pixels), degree)
 
 
 def near_lines(wavelength):
-    """True where an emission line may be, so that nothing is clipped there."""
-    near = np.zeros(wavelength.size, bool)
-    for group in GROUPS:
-        for name in group.names:
-            near |= np.abs(np.log(wavelength / LINES[name].wavelength)) < LINE_ZONE / SPEED_OF_LIGHT
-    return near
+    """Tell where an emission line may be, so that nothing is clipped there."""
+    centres = [LINES[name].wavelength for group in GROUPS for name in group.names]
+    return near_centres(wavelength, centres, LINE_ZONE)
 
 
 def clip_outliers(data, model):
-    """Data without pixels that no model of a galaxy explains, and with errors if it had none.
+    """Mask pixels that no model of a galaxy explains; give data without errors some.
 
     Residuals beyond `CLIP` times their robust spread about zero (at least the given errors) go,
     except near emission lines.
@@ -276,7 +272,7 @@ def clip_outliers(data, model):
 
 
 def choose_templates(data, degree, n_gas=1):
-    """Templates that matter for the kinematics, by two linear fits.
+    """Choose templates that matter for the kinematics, by two linear fits.
 
     Non-negative fits with additive polynomials at two dispersions; every template
     with weight in either is kept.
@@ -313,7 +309,7 @@ def choose_templates(data, degree, n_gas=1):
 
 
 def seen_groups(lines, data):
-    """Groups with at least a third of their (strongest) line on good pixels."""
+    """Return groups with at least a third of their (strongest) line on good pixels."""
     width = data.spectrum.step * data.wavelength
     return (lines * (width * data.good)[:, None]).sum(0) > 0.33
 
@@ -352,7 +348,7 @@ class Weights:
 
 
 def gas_columns(data, kinematics):
-    """Line groups that good pixels see, at the kinematics of the gas."""
+    """Return line groups that good pixels see, at the kinematics of the gas."""
     if not len(kinematics.gas):
         return np.zeros((data.flux.size, 0))
     balmer, forbidden = kinematics.gas[0], kinematics.gas[-1]
@@ -417,7 +413,7 @@ def population_weights(data, kinematics, mdegree=0, regularization=0.0):
 
 
 def minimum(function, highest):
-    """Minimum of chi2 over [0, highest] and its one-sigma width, by parabolas.
+    """Return the minimum of chi2 over [0, highest] and its one-sigma width, by parabolas.
 
     Returns
     -------
@@ -449,7 +445,7 @@ def minimum(function, highest):
 
 
 def _polynomial(data, basis, lines, weights, mdegree, smoothness):
-    """Multiplicative polynomial of mean one, together with the weights.
+    """Fit a multiplicative polynomial of mean one, together with the weights.
 
     Gauss-Newton: about the present stars the polynomial's change is linear, so that it can
     be fitted with the weights; its part goes into the basis, and again.

@@ -1,8 +1,8 @@
-"""Do the parts of a spectrum agree on its redshift? Errors where noise is no measure.
+"""Redshift errors by a jackknife over parts of the spectrum, where noise is no measure.
 
 A predicted spectrum has no noise: what its model leaves over is wrong in the same way over
 many pixels, and lines in the blue and in the red may disagree. Chi-square then claims far
-too much. The delete-one jackknife asks the parts of the spectrum instead (Quenouille 1956;
+too little error. The delete-one jackknife compares the parts of the spectrum (Quenouille 1956;
 Efron & Stein 1981, Ann. Stat. 9, 586): the redshift is fitted without each of eight parts in
 turn, and the scatter is the error.
 """
@@ -28,7 +28,7 @@ REACHES = (8, 50)
 
 
 def residual_correlation(flux, model, weight):
-    """Variance of sums over `BLOCK` pixels over what independent pixels would have.
+    """Return the variance of sums over `BLOCK` pixels over what independent pixels would have.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def residual_correlation(flux, model, weight):
 
 
 def jackknife_error(spectra, row, shift):
-    """Error of a shift from leaving out parts of the spectrum.
+    """Return the error of a shift from leaving out parts of the spectrum.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def jackknife_error(spectra, row, shift):
 
 
 def _without_each_part(spectra, row, shifts):
-    """Best shift (n_parts,) without each part of the spectrum."""
+    """Return the best shift (n_parts,) without each part of the spectrum."""
     flux, weight = spectra.flux[row], spectra.weight[row]
     design = shifted_templates(spectra, shifts, N_COARSE)
     terms = polynomial_terms(flux.size)

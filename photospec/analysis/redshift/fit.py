@@ -54,7 +54,7 @@ _OII = [i for i, group in enumerate(LINE_GROUPS) if group.startswith("oii_")]
 # Widths in km/s, the instrument's included.
 POLISHED_SIGNAL, LINE_WIDTHS, LINE_WIDTH_RANGE = 15.0, (110.0, 165.0, 230.0), (70.0, 400.0)
 N_RIVALS = 3  # redshifts of each scan that outliers are judged at
-N_PARAMETERS = 20
+N_PARAMETERS = 20  # of the model: continuum 10, lines 7, polynomials 4, in round numbers
 SURE_DELTA = 300.0  # of delta chi2: no doubt about which redshift is best
 QUASAR_CHI2 = 25.0  # scaled; broad lines must fit better than galaxies by this
 SUSPECT_CHI2, SUSPECT_DELTA = 0.9, 150.0  # worse reduced chi2, smaller delta: try broad lines
@@ -96,13 +96,15 @@ class Solutions:
 
     @classmethod
     def empty(cls, n, n_solutions):
-        """Nothing found yet."""
+        """Make solutions in which nothing is found yet."""
         nothing = [np.full((n, n_solutions), np.nan) for _ in range(3)]
         unknown = [np.full(n, np.nan) for _ in range(5)]
         return cls(*nothing, unknown[0], np.zeros(n, bool), unknown[1], np.ones(n), *unknown[2:])
 
     def weight(self):
-        """Probability of each solution (n, n_solutions): Laplace's integral over its peak."""
+        """Return the probability of each solution (n, n_solutions): Laplace's integral over its
+        peak.
+        """
         with np.errstate(over="ignore"):
             delta = self.delta_chi2 / self.correlation[:, None]
             weight = np.nan_to_num(np.exp(-0.5 * delta) * self.error)
@@ -110,13 +112,17 @@ class Solutions:
         return np.divide(weight, total, out=np.zeros_like(weight), where=total > 0)
 
     def spread(self):
-        """Root mean square distance from the best (n,), over all solutions and their errors."""
+        """Return the root mean square distance from the best (n,), over all solutions and their
+        errors.
+        """
         square = self.error**2 + (self.redshift - self.redshift[:, :1]) ** 2
         return np.sqrt(np.nansum(self.weight() * square, axis=1))
 
 
 def _inverse_variance(arrays):
-    """Inverse variance (n, n_wave), zero on bad pixels; from the scatter if there are no errors."""
+    """Return the inverse variance (n, n_wave), zero on bad pixels; from the scatter if there are no
+    errors.
+    """
     good = good_pixels(arrays)
     if arrays.sigma is not None:
         sigma = np.where(good, arrays.sigma, 1.0)
@@ -181,14 +187,20 @@ def find_solutions(block, usable, redshift_range, found, indices, scan=chi2_scan
     reasons, coverage, bare = [], np.zeros(rows.size), block.sigma is None
     for first in range(0, rows.size, BATCH):
         batch = slice(first, first + BATCH)
-        wavelength, flux, ivar = _scaled(take(block, batch), inside)
-        coverage[batch] = np.mean(ivar > 0, axis=1)
+        wavelength, flux, inverse_variance = _scaled(take(block, batch), inside)
+        coverage[batch] = np.mean(inverse_variance > 0, axis=1)
         shifts = _shift_range(redshift_range)
-        coarse, fine = (_log_spectra(wavelength, flux, ivar, factor) for factor in (COARSE, 1))
+        coarse, fine = (
+            _log_spectra(wavelength, flux, inverse_variance, factor) for factor in (COARSE, 1)
+        )
         chi2 = scan(coarse, *shifts)
         # Without errors, as in predicted spectra, lines that disagree are no cosmic rays.
-        clean = ivar if bare else _without_outliers(wavelength, flux, ivar, fine, chi2, shifts)
-        changed = np.any(clean != ivar, axis=1)
+        clean = (
+            inverse_variance
+            if bare
+            else _without_outliers(wavelength, flux, inverse_variance, fine, chi2, shifts)
+        )
+        changed = np.any(clean != inverse_variance, axis=1)
         if changed.any():
             again = [
                 _log_spectra(wavelength, flux[changed], clean[changed], f) for f in (COARSE, 1)
@@ -209,20 +221,20 @@ def find_solutions(block, usable, redshift_range, found, indices, scan=chi2_scan
     return reasons, coverage
 
 
-def _log_spectra(wavelength, flux, ivar, factor):
-    return _with_model_error(resample_log(wavelength, flux, ivar, factor))
+def _log_spectra(wavelength, flux, inverse_variance, factor):
+    return _with_model_error(resample_log(wavelength, flux, inverse_variance, factor))
 
 
-def _without_outliers(wavelength, flux, ivar, fine, chi2, shifts):
-    """Inverse variance with zero on cosmic rays and hot pixels."""
-    doubtful = narrow_features(flux, ivar)
+def _without_outliers(wavelength, flux, inverse_variance, fine, chi2, shifts):
+    """Set the inverse variance to zero on cosmic rays and hot pixels."""
+    doubtful = narrow_features(flux, inverse_variance)
     rows = np.flatnonzero(doubtful.any(axis=1))
     if not rows.size:
-        return ivar
-    bare = np.where(doubtful, 0.0, ivar)[rows]
+        return inverse_variance
+    bare = np.where(doubtful, 0.0, inverse_variance)[rows]
     without = chi2_scan(_log_spectra(wavelength, flux[rows], bare, COARSE), *shifts)
     _, overlaps = log_overlaps(wavelength, 1)
-    clean = ivar.copy()
+    clean = inverse_variance.copy()
     for row, other in zip(rows, without, strict=True):
         minima = [separate_minima(scan)[:N_RIVALS] for scan in (chi2[row], other)]
         tried = np.unique(np.concatenate(minima))
@@ -241,24 +253,26 @@ def _vertex(chi2, index):
 
 
 def _scaled(arrays, inside):
-    """Wavelength, flux and inverse variance `inside`, scaled so that squares stay in range."""
+    """Return the wavelength, flux and inverse variance `inside`, scaled so that squares stay in
+    range.
+    """
     flux = np.where(good_pixels(arrays), arrays.flux, 0.0)
     scale = np.abs(flux).max(axis=1, keepdims=True)
     sigma = None if arrays.sigma is None else arrays.sigma / scale
     arrays = replace(arrays, flux=arrays.flux / scale, sigma=sigma)
     # Row by row in memory: sums over pixels then do not depend on how many spectra there are.
-    ivar, flux = (
+    inverse_variance, flux = (
         np.ascontiguousarray(values[:, inside])
         for values in (_inverse_variance(arrays), arrays.flux)
     )
-    flux = np.where(ivar > 0, flux, 0.0)
+    flux = np.where(inverse_variance > 0, flux, 0.0)
     level = np.sqrt(np.mean(flux**2, axis=1, keepdims=True))
     level = np.where(level > 0, level, 1.0)
-    return arrays.wavelength[inside], flux / level, ivar * level**2
+    return arrays.wavelength[inside], flux / level, inverse_variance * level**2
 
 
 def _shift_range(redshift_range):
-    """Coarse shifts that span the range, with margins to see what lies outside."""
+    """Return coarse shifts that span the range, with margins to see what lies outside."""
     low, high = np.log1p(redshift_range) + [-MARGIN, MARGIN]
     low = max(low, min(np.log1p(redshift_range[0]), 0) - 0.01)
     step = COARSE * LOG_STEP
@@ -266,7 +280,7 @@ def _shift_range(redshift_range):
 
 
 def separate_minima(chi2):
-    """Interior local minima, lowest first, more than `SEPARATION` apart: pixel indices."""
+    """Return interior local minima, lowest first, more than `SEPARATION` apart: pixel indices."""
     inner = np.flatnonzero((chi2[1:-1] <= chi2[:-2]) & (chi2[1:-1] < chi2[2:])) + 1
     kept = []
     distance = SEPARATION / SPEED_OF_LIGHT / (COARSE * LOG_STEP)
@@ -279,7 +293,7 @@ def separate_minima(chi2):
 
 
 def _parabola(values):
-    """Vertex offset, vertex value and second derivative of three equidistant values."""
+    """Return the vertex offset, vertex value and second derivative of three equidistant values."""
     left, middle, right = values
     curvature = left - 2 * middle + right
     if curvature <= 0:
@@ -289,7 +303,9 @@ def _parabola(values):
 
 
 def _refine(coarse, fine, row, chi2, shift_low, found, out, bare):
-    """Best solutions of one spectrum into row `out` of `found`; the reason if there is none."""
+    """Refine the best solutions of one spectrum into row `out` of `found`; the reason if there is
+    none.
+    """
     minima = separate_minima(chi2)
     if minima.size == 0:
         return "no minimum of chi-square inside the redshift range"
@@ -358,7 +374,7 @@ def _inflate_error_by_jackknife(coarse, fine, row, model, found, out):
 
 
 def _polish(fit, found, out, pixel):
-    """Best redshift and its error once more, with lines of the width that they have.
+    """Fit the best redshift and its error once more, with lines of the width that they have.
 
     A doublet whose ratio is free and whose width is wrong makes up for it by another ratio,
     and the redshift pays: 20 km/s for [O II] of 130 km/s with templates of 165.
@@ -394,25 +410,27 @@ def _polish(fit, found, out, pixel):
         found.error[out, 0] = np.hypot(error, model) * np.exp(log1z)
 
 
-def _on_pixels(wavelength, flux, ivar, found, out):
+def _on_pixels(wavelength, flux, inverse_variance, found, out):
     """Fit for `_polish` with templates integrated over the pixels of the spectrum.
 
     Pixels much wider than those of the templates do not sample lines; what `resample_log` makes
     of them has steps that shift a line by a part of a pixel.
     """
-    good = ivar > 0
+    good = inverse_variance > 0
     width = max(int(225 * LOG_STEP / np.median(np.diff(np.log(wavelength)))), 3)
     level = uniform_filter1d(np.where(good, flux, 0.0), width) / np.maximum(
         uniform_filter1d(good.astype(float), width), 1e-3
     )
-    variance = np.divide(1.0, ivar, out=np.ones_like(ivar), where=good)
+    variance = np.divide(1.0, inverse_variance, out=np.ones_like(inverse_variance), where=good)
     weight = good / (variance + (MODEL_ERROR * level) ** 2)
     polynomials = polynomial_terms(flux.size)
     n_continuum = redshift_templates().n_continuum
     start = np.log1p(found.redshift[out, 0])
 
     def chi2_near(centre, line_width, step):
-        """Lowest chi-square (position, value, second derivative) and whether it is inside."""
+        """Return the lowest chi-square (position, value, second derivative) and whether it is
+        inside.
+        """
         trials = centre + step * np.arange(-2, 3)
         design = [templates_on_pixels(wavelength, trial, line_width) for trial in trials]
         equations = normal_equations(np.stack(design), flux, weight, polynomials)
@@ -436,13 +454,15 @@ def _on_pixels(wavelength, flux, ivar, found, out):
 
 
 def _error_scale(reduced_chi2):
-    """Factor on squared errors: resampling makes neighbours share noise, and chi-square small."""
+    """Return the factor on squared errors: resampling makes neighbours share noise, and chi-square
+    small.
+    """
     return max(reduced_chi2 / RESAMPLED_CHI2, MIN_ERROR_SCALE)
 
 
 def _fine_fit(fine, row, start):
-    """Shift in template pixels with the lowest chi-square near `start`, its chi2, its curvature,
-    and model and lines there.
+    """Return the shift in template pixels with the lowest chi-square near `start`, its chi2, its
+    curvature, and model and lines there.
     """
     centre = int(np.rint(start))
     for _ in range(8):

@@ -23,7 +23,7 @@ from photospec.utils.parallel import one_thread
 
 __all__ = ["RedshiftFit", "RedshiftWarning", "measure_redshift"]
 
-DELTA_CHI2_MIN = 50.0
+DELTA_CHI2_MIN = 50.0  # scaled; rivals nearer than this are flagged
 DENSITY_STEP = 0.001  # 300 km/s, of the default grid of redshift densities
 N_SOLUTIONS = 5  # kept in a fit, the best first
 # Reduced chi-square, 1 % of model error included, where lines may have any width. Galaxies of high
@@ -98,7 +98,7 @@ class RedshiftFit:
         return f"<RedshiftFit of {len(self.redshift)} spectra, {n_flagged} with a warning>"
 
     def to_table(self):
-        """One row per spectrum; `warning` as text.
+        """Return one row per spectrum; `warning` as text.
 
         Returns
         -------
@@ -178,7 +178,7 @@ def measure_redshift(
 
 
 def search_redshift(rows, redshift_range, delta_chi2_min=DELTA_CHI2_MIN, scan=chi2_scan):
-    """`measure_redshift` of spectra that have passed the gate.
+    """Measure the redshifts of spectra that have passed the gate, see `measure_redshift`.
 
     Parameters
     ----------
@@ -228,7 +228,7 @@ def search_redshift(rows, redshift_range, delta_chi2_min=DELTA_CHI2_MIN, scan=ch
 
 
 def checked_range(redshift_range):
-    """Lowest and highest redshift as floats, or an InputError."""
+    """Return the lowest and highest redshift as floats, or raise an InputError."""
     try:
         low, high = (float(value) for value in redshift_range)
     except (TypeError, ValueError):
@@ -258,7 +258,7 @@ def _warnings(found, low, high, delta_chi2_min):
 
 
 def _density(found, grid):
-    """Mixture of one Gaussian per solution, averaged over the bins of `grid`."""
+    """Return the mixture of one Gaussian per solution, averaged over the bins of `grid`."""
     edges = np.append(grid - 0.5 * DENSITY_STEP, grid[-1] + 0.5 * DENSITY_STEP)
     density = np.zeros((len(found.redshift), grid.size))
     for mean, error, weight in zip(found.redshift.T, found.error.T, found.weight().T, strict=True):
@@ -270,7 +270,7 @@ def _density(found, grid):
 
 
 def _first(fit):
-    """The only row of `fit`, as scalars."""
+    """Return the only row of `fit`, as scalars."""
     picked = {field.name: getattr(fit, field.name) for field in fields(fit)}
     for name, value in picked.items():
         if name not in ("density_redshift", "solutions"):

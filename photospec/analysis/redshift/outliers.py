@@ -1,4 +1,4 @@
-"""Cosmic rays and hot pixels must not pass for emission lines.
+"""Mask cosmic rays and hot pixels, which look like emission lines.
 
 A spike of a few pixels looks to a least-squares fit like the strongest line there is. What tells
 it from a line is that its own redshift explains nothing else. So every spectrum with narrow
@@ -24,12 +24,12 @@ CUT = 8.0  # sigmas that one pixel counts for at most
 LINE_SHAPE = 0.3
 
 
-def narrow_features(flux, ivar):
-    """Pixels that stand out of their neighbours, whatever they are.
+def narrow_features(flux, inverse_variance):
+    """Return pixels that stand out of their neighbours, whatever they are.
 
     Parameters
     ----------
-    flux, ivar : ndarray, shape (n, n_wave)
+    flux, inverse_variance : ndarray, shape (n, n_wave)
 
     Returns
     -------
@@ -37,7 +37,7 @@ def narrow_features(flux, ivar):
     """
     jump = flux - median_filter(flux, (1, WINDOW), mode="nearest")
     out = np.zeros(flux.shape, bool)
-    for row, (offset, weight) in enumerate(zip(jump, ivar, strict=True)):
+    for row, (offset, weight) in enumerate(zip(jump, inverse_variance, strict=True)):
         good = weight > 0
         if good.any():
             pull = offset * np.sqrt(weight)
@@ -46,7 +46,7 @@ def narrow_features(flux, ivar):
 
 
 def unexplained(spectra, row, doubtful, shifts):
-    """Doubtful pixels that the best of a few redshifts does not explain.
+    """Return doubtful pixels that the best of a few redshifts does not explain.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def unexplained(spectra, row, doubtful, shifts):
 
 
 def _bounded_chi2(spectra, row, doubtful, shift):
-    """Chi-square with at most `CUT` squared per pixel, and the pixels that reach it."""
+    """Return the chi-square with at most `CUT` squared per pixel, and the pixels that reach it."""
     flux, weight = spectra.flux[row], spectra.weight[row]
     # Doubtful pixels are fitted where a line of this redshift may explain them.
     use = weight * ~(doubtful & ~line_parts(spectra, shift).any(axis=0))

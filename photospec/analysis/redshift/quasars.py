@@ -39,7 +39,8 @@ _LINES = {
 
 @lru_cache(maxsize=1)
 def _templates():
-    """Lines (n_lines, n_wave) on the pixels of the galaxy templates, begun further in the blue.
+    """Return lines (n_lines, n_wave) on the pixels of the galaxy templates, begun further in the
+    blue.
 
     Returns
     -------
@@ -57,7 +58,7 @@ def _templates():
 
 
 def quasar_chi2(fine, row):
-    """Lowest chi-square of broad lines and a cubic, and its redshift.
+    """Return the lowest chi-square of broad lines and a cubic, and its redshift.
 
     Parameters
     ----------
@@ -88,7 +89,7 @@ def quasar_chi2(fine, row):
 
 
 def _binned(fine, row):
-    """The spectrum in pixels of `FACTOR`, and its chi-square about their means."""
+    """Return the spectrum in pixels of `FACTOR`, and its chi-square about their means."""
     lead = fine.first % FACTOR
     pad = (lead, -(lead + fine.flux.shape[1]) % FACTOR)
     flux, weight = (np.pad(a[row], pad).reshape(-1, FACTOR) for a in (fine.flux, fine.weight))

@@ -60,7 +60,7 @@ class LogSpectra:
 
 @lru_cache(maxsize=8)
 def _overlaps(wavelength_bytes, factor):
-    """Sparse matrix (n_pixels, n_wave): share of each input pixel inside each log pixel."""
+    """Return sparse matrix (n_pixels, n_wave): share of each input pixel inside each log pixel."""
     wavelength = np.frombuffer(wavelength_bytes)
     templates = redshift_templates()
     edges = pixel_edges(np.log(wavelength))
@@ -84,18 +84,20 @@ def _overlaps(wavelength_bytes, factor):
 
 
 def log_overlaps(wavelength, factor):
-    """First log pixel, and the sparse matrix (n_pixels, n_wave) of shares of pixels in them."""
+    """Return the first log pixel, and the sparse matrix (n_pixels, n_wave) of shares of pixels in
+    them.
+    """
     return _overlaps(np.ascontiguousarray(wavelength, float).tobytes(), factor)
 
 
-def resample_log(wavelength, flux, ivar, factor):
+def resample_log(wavelength, flux, inverse_variance, factor):
     """Average spectra, inverse-variance weighted, into log pixels of `factor` template pixels.
 
     Parameters
     ----------
     wavelength : ndarray (n_wave,)
         Increasing, Angstrom, vacuum.
-    flux, ivar : ndarray (n, n_wave)
+    flux, inverse_variance : ndarray (n, n_wave)
     factor : int
 
     Returns
@@ -105,7 +107,8 @@ def resample_log(wavelength, flux, ivar, factor):
     first, matrix = log_overlaps(wavelength, factor)
     # Row by row in memory: sums over pixels then do not depend on how many spectra there are.
     weight, weighted = (
-        np.ascontiguousarray((matrix @ values.T).T) for values in (ivar, ivar * flux)
+        np.ascontiguousarray((matrix @ values.T).T)
+        for values in (inverse_variance, inverse_variance * flux)
     )
     mean = np.divide(weighted, weight, out=np.zeros_like(weighted), where=weight > 0)
     return LogSpectra(first, factor, mean, weight)
@@ -113,7 +116,7 @@ def resample_log(wavelength, flux, ivar, factor):
 
 @lru_cache(maxsize=8)
 def _binned_templates(factor, n_continuum=None, line_width=None):
-    """Templates (n_templates, n_pixels) averaged over `factor` pixels.
+    """Return templates (n_templates, n_pixels) averaged over `factor` pixels.
 
     With `n_continuum`, only the first so many principal spectra and the lines.
     """
@@ -126,7 +129,7 @@ def _binned_templates(factor, n_continuum=None, line_width=None):
 
 
 def window(values, start, stop):
-    """Columns start:stop of `values`, zero where they leave the template grid."""
+    """Return the columns start:stop of `values`, zero where they leave the template grid."""
     low, high = max(start, 0), min(stop, values.shape[1])
     window = np.zeros((values.shape[0], stop - start))
     if high > low:
@@ -136,7 +139,7 @@ def window(values, start, stop):
 
 @lru_cache(maxsize=8)
 def _template_transforms(factor, first, n_pixels, shift_low, shift_high):
-    """Conjugate transforms of the templates and of their products, and the length used."""
+    """Return conjugate transforms of the templates and of their products, and the length used."""
     start = first - (shift_high - 1)
     templates = _binned_templates(factor, N_COARSE)
     templates = window(templates, start, first + n_pixels - shift_low)
@@ -149,12 +152,12 @@ def _template_transforms(factor, first, n_pixels, shift_low, shift_high):
 
 @lru_cache(maxsize=16)
 def polynomial_terms(n_pixels):
-    """Legendre polynomials (n_polynomials, n_pixels) in the observed frame."""
+    """Return Legendre polynomials (n_polynomials, n_pixels) in the observed frame."""
     return np.polynomial.legendre.legvander(np.linspace(-1, 1, n_pixels), N_POLYNOMIALS - 1).T
 
 
 def _eliminate_polynomials(matrix, vector, cross, poly_matrix, poly_vector):
-    """Schur complement: normal equations of the templates alone, polynomials solved for."""
+    """Form the Schur complement: normal equations of templates alone, polynomials solved for."""
     poly_matrix = poly_matrix + RIDGE * np.trace(poly_matrix) * np.eye(len(poly_matrix))
     solved = np.linalg.solve(poly_matrix, np.column_stack([poly_vector, np.eye(len(poly_vector))]))
     inverse = solved[:, 1:]
@@ -167,7 +170,7 @@ def _eliminate_polynomials(matrix, vector, cross, poly_matrix, poly_vector):
 
 
 def _solve_bounded(matrix, vector, n_free):
-    """Reduction of chi-square (m,) and amplitudes (m, k), those from `n_free` on >= 0.
+    """Return the reduction of chi-square (m,) and amplitudes (m, k), those from `n_free` on >= 0.
 
     Unknowns that come out negative are removed and the rest is solved again, three times at
     most: the active-set step of non-negative least squares, done for all m at once.
@@ -195,7 +198,8 @@ def _solve_bounded(matrix, vector, n_free):
 
 
 def reduction_of_chi2(matrix, vector, n_free):
-    """By how much the best mix lowers chi-square (m,): `_solve_bounded` without the amplitudes.
+    """Return by how much the best mix lowers chi-square (m,): `_solve_bounded` without the
+    amplitudes.
 
     Many small systems at once, by elimination with the systems on the last axis: each step is
     a few operations on long arrays. Free unknowns are eliminated first; those that may not be
@@ -238,7 +242,7 @@ def reduction_of_chi2(matrix, vector, n_free):
 
 
 def _solve_masked(matrix, vector, ridge, keep):
-    """Solutions (k, m) of systems (k, k, m) for the unknowns to keep; zero for the others."""
+    """Solve systems (k, k, m) for the unknowns to keep (k, m); zero for the others."""
     k = len(vector)
     matrix = matrix * (keep[:, None] & keep)
     matrix[np.arange(k), np.arange(k)] += np.where(keep, ridge, 1.0)
@@ -254,7 +258,7 @@ def _solve_masked(matrix, vector, ridge, keep):
 
 
 def chi2_scan(spectra, shift_low, shift_high):
-    """Chi-square at all whole-pixel shifts.
+    """Return the chi-square at all whole-pixel shifts.
 
     Parameters
     ----------
@@ -308,7 +312,8 @@ def chi2_scan(spectra, shift_low, shift_high):
 
 
 def normal_equations(design, flux, weight, polynomials):
-    """Everything that chi-square depends on, as sums over pixels: parts of a spectrum add up.
+    """Return everything that chi-square depends on, as sums over pixels: parts of a spectrum add
+    up.
 
     Parameters
     ----------
@@ -334,7 +339,7 @@ def normal_equations(design, flux, weight, polynomials):
 
 
 def solve_equations(equations, n_free):
-    """Chi-square (m,) and amplitudes (m, k) of the best mix at every shift."""
+    """Return the chi-square (m,) and amplitudes (m, k) of the best mix at every shift."""
     matrix, vector, cross, poly_matrix, poly_vector, total = equations
     matrix, vector, explained = _eliminate_polynomials(
         matrix, vector, cross, poly_matrix, poly_vector
@@ -344,7 +349,7 @@ def solve_equations(equations, n_free):
 
 
 def shifted_templates(spectra, shifts, n_continuum=None, line_width=None):
-    """Templates (m, k, n_pixels) on the pixels of `spectra` at m shifts."""
+    """Return templates (m, k, n_pixels) on the pixels of `spectra` at m shifts."""
     templates = _binned_templates(spectra.factor, n_continuum, line_width)
     n_pixels = spectra.flux.shape[1]
     starts = [spectra.first - shift for shift in shifts]
@@ -353,7 +358,9 @@ def shifted_templates(spectra, shifts, n_continuum=None, line_width=None):
 
 @lru_cache(maxsize=8)
 def _template_integrals(line_width):
-    """Rest wavelength of the borders of template pixels, and integrals of templates up to them."""
+    """Return the rest wavelength of the borders of template pixels, and integrals of templates up
+    to them.
+    """
     templates = with_line_width(line_width)
     half = 0.5 * templates.step
     borders = np.exp(
@@ -364,7 +371,7 @@ def _template_integrals(line_width):
 
 
 def templates_on_pixels(wavelength, log1z, line_width):
-    """Templates (k, n_wave) at a redshift, averaged over the pixels of a spectrum.
+    """Return templates (k, n_wave) at a redshift, averaged over the pixels of a spectrum.
 
     Parameters
     ----------
@@ -382,14 +389,16 @@ def templates_on_pixels(wavelength, log1z, line_width):
 
 
 def line_parts(spectra, shift):
-    """Which pixels (n_groups, n_pixels) each group of lines reaches at a shift: 1 % of its peak."""
+    """Tell which pixels (n_groups, n_pixels) each group of lines reaches at a shift: 1 % of its
+    peak.
+    """
     n_lines = redshift_templates().flux.shape[0] - redshift_templates().n_continuum
     lines = shifted_templates(spectra, [shift])[0, -n_lines:]
     return lines > 0.01
 
 
 def chi2_at_shifts(spectra, row, shifts, n_continuum=None, with_lines=False, line_width=None):
-    """Chi-square and best model of one spectrum at a few shifts, directly.
+    """Return the chi-square and best model of one spectrum at a few shifts, directly.
 
     Parameters
     ----------

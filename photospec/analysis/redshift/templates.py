@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from photospec.dust import calzetti00
+from photospec.dust import attenuate, calzetti00
 from photospec.lines import LINES
 from photospec.stellar_grids import nebular_grid, stellar_grid
 from photospec.utils.constants import SPEED_OF_LIGHT
@@ -69,7 +69,7 @@ class RedshiftTemplates:
 
 
 def _composite_populations(flux, age):
-    """Stellar populations (n, n_wave): single bursts, and constant star formation until now.
+    """Return stellar populations (n, n_wave): single bursts, and constant star formation until now.
 
     `flux` is (n_metallicity, n_age, n_wave) per solar mass formed.
     """
@@ -83,7 +83,7 @@ def _composite_populations(flux, age):
 
 
 def _galaxy_library(log_wavelength):
-    """Positive model galaxies (n, n_wave): young plus old mixtures behind dust."""
+    """Return positive model galaxies (n, n_wave): young plus old mixtures behind dust."""
     wavelength = np.exp(log_wavelength)
     grid = stellar_grid((wavelength[0], wavelength[-1]))
     youngest = np.searchsorted(grid.age, 1e6)
@@ -96,13 +96,13 @@ def _galaxy_library(log_wavelength):
     )
     populations /= _level(populations, log_wavelength)
     reddening = calzetti00(np.clip(wavelength, 1300, 21000))
-    dusty = [populations * 10 ** (-0.4 * ebv * reddening) for ebv in (0.0, 0.2, 0.5)]
+    dusty = [attenuate(populations, reddening, ebv) for ebv in (0.0, 0.2, 0.5)]
     library = np.concatenate(dusty)
     return library / _level(library, log_wavelength)
 
 
 def _level(flux, log_wavelength):
-    """Mean flux (n, 1) over the optical, 3800-8500 Angstrom."""
+    """Return the mean flux (n, 1) over the optical, 3800-8500 Angstrom."""
     optical = (log_wavelength > np.log(3800)) & (log_wavelength < np.log(8500))
     return flux[:, optical].mean(axis=1, keepdims=True)
 
@@ -115,7 +115,9 @@ def broaden(flux, step, velocity):
 
 
 def line_strengths():
-    """Relative strength of the lines of each group: ``{group: {line: strength}}``, maximum one."""
+    """Return the relative strength of the lines of each group: ``{group: {line: strength}}``,
+    maximum one.
+    """
     grid = nebular_grid((6000.0, 6010.0))  # only the lines are wanted, not the continuum
     at = tuple(np.argmin(np.abs(getattr(grid, name) - value)) for name, value in NEBULA.items())
     luminosity = dict(zip(grid.line_names, grid.line_luminosity[at].astype(float), strict=True))
@@ -132,7 +134,7 @@ def line_strengths():
 
 
 def _line_templates(log_wavelength, width=BROADENING):
-    """Gaussian lines (n_groups, n_wave), strongest line of each group at peak one."""
+    """Return Gaussian lines (n_groups, n_wave), strongest line of each group at peak one."""
     sigma = width / SPEED_OF_LIGHT
     templates = []
     for group in line_strengths().values():
@@ -172,7 +174,7 @@ def redshift_templates():
 
 @lru_cache(maxsize=8)
 def with_line_width(width):
-    """Templates whose lines have another width.
+    """Return the templates whose lines have another width.
 
     Parameters
     ----------

@@ -98,7 +98,7 @@ def _pair(folder, row, columns):
 
 
 def _galactic_ebv(values):
-    """E(B-V) (mag): a catalogue's own, else of its extinctions, else of a map, else NaN."""
+    """Return E(B-V) (mag): a catalogue's own, else of its extinctions, else of a map, else NaN."""
     own = values.get("galactic_ebv", math.nan)
     if math.isfinite(own):
         return own
@@ -122,7 +122,7 @@ def _append(writer, batch):
 
 
 def _extra_columns(store):
-    """Names of numeric columns that a user's own catalogue brings along."""
+    """Return names of numeric columns that a user's own catalogue brings along."""
     for row, _ in store.galaxies("done"):
         return [
             name
@@ -185,7 +185,7 @@ def training_spectrum(path):
 
 
 def _bad_wavelengths(path):
-    """Wavelengths of samples that the survey calls bad; `to_arrays` may have put in others."""
+    """Return wavelengths of samples that the survey calls bad; `to_arrays` may have added some."""
     with fits.open(path, memmap=False) as hdus:
         data = hdus[1].data
         bad = (data[_name(hdus[1], "and_mask")] & _BAD) != 0

@@ -197,7 +197,7 @@ def _select(columns):
 
 
 def _tables(where, *wanted):
-    """FROM clause; a table of measurements joins in only where the selection names it."""
+    """Write the FROM clause; a table of measurements joins in only where the selection names it."""
     text = "FROM SpecObj AS s JOIN PhotoObj AS p ON p.objID = s.bestObjID"
     for alias, table in ALIASES.items():
         if alias in wanted or re.search(rf"\b{alias}\.", where):

@@ -29,7 +29,7 @@ _NEEDED = {"flux", "loglam", "ivar", "and_mask", "wdisp"}
 
 
 def _wcs(header):
-    """World coordinates without the repairs that frame headers call for.
+    """Return the world coordinates without the repairs that frame headers call for.
 
     astropy tells of each repair by a warning, and filters of warnings are shared by all threads.
     """

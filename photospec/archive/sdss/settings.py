@@ -1,4 +1,4 @@
-"""Settings of a download: what is asked for, how hard to try, how polite to be."""
+"""Settings of a download: what to fetch, how often to retry, how many connections."""
 
 import re
 from dataclasses import dataclass, fields, replace

@@ -1,4 +1,4 @@
-"""The memory of a download: which galaxies, which files, how far. One SQLite file.
+"""The state of a download in one SQLite file: its galaxies, its files, and what is done.
 
 SQLite commits are atomic, so a killed download finds its state as of its last commit, and
 nothing of a catalogue of any size is held in memory.

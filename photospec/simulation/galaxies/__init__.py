@@ -1,1 +1,1 @@
-"""What there is: galaxies with stars, gas and dust, and how they are distributed."""
+"""Galaxies: their stars, gas and dust, and how they are distributed."""

@@ -205,7 +205,9 @@ def relation_shifts(config, log_mass, redshift) -> Shifts:
 
 
 def _zahid(log_mass, redshift, power):
-    """12 + log(O/H) at a stellar mass and redshift (Zahid et al. 2014, ApJ 791, 130, eq. 5, 11)."""
+    """Return 12 + log(O/H) at a stellar mass and redshift (Zahid et al. 2014, ApJ 791, 130, eq. 5,
+    11).
+    """
     turnover = 9.138 + power * np.log10(1 + redshift)
     return 9.102 + np.log10(1 - np.exp(-(10 ** (0.513 * (log_mass - turnover)))))
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from photospec.simulation.galaxies.dust import attenuation_curve
+from photospec.dust import attenuation_curve
 from photospec.simulation.galaxies.stars import stellar_basis
 from photospec.simulation.galaxies.table import DUST_LAWS
 

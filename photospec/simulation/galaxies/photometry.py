@@ -11,21 +11,19 @@ from functools import lru_cache
 
 import numpy as np
 
-from photospec.photometry.filters import load_band
-from photospec.simulation.galaxies.dust import attenuation_curve
+from photospec.dust import attenuation_curve
+from photospec.photometry.filters import AB_FACTOR, load_band
 from photospec.simulation.galaxies.evolution import epoch_correction
 from photospec.simulation.galaxies.stars import stellar_basis
 from photospec.simulation.galaxies.table import DUST_LAWS
 
-__all__ = ["BANDS", "LUMINOSITY_TO_FLUX", "PhotometryTable", "nanomaggy_flux", "photometry_table"]
+__all__ = ["BANDS", "LUMINOSITY_TO_FLUX", "PhotometryTable", "photometry_table"]
 
 BANDS = "ugriz"
 LUMINOSITY_TO_FLUX = 3.828e33 / (4 * np.pi * 3.0856776e24**2) * 1e17
 """Solar luminosity at one megaparsec in 1e-17 erg/s/cm2."""
 
 _AV = np.array([0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0])
-_C = 2.99792458e18  # Angstrom/s
-_NANOMAGGY = 3.631e-29  # erg/s/cm2/Hz
 
 
 class PhotometryTable:
@@ -108,12 +106,7 @@ class PhotometryTable:
 def _ab_norm(band):
     """Return the photon-weighted integral of one nanomaggy in 1e-17 erg/s/cm2/A units."""
     wave = np.asarray(band.wavelength)
-    return np.trapezoid(band.response * wave * nanomaggy_flux(wave), wave)
-
-
-def nanomaggy_flux(wavelength):
-    """Return a source of one nanomaggy in every band, 1e-17 erg/s/cm2/A: 3.631e-29 c / lambda^2."""
-    return _NANOMAGGY * _C / wavelength**2 * 1e17
+    return np.trapezoid(band.response * wave * (AB_FACTOR / wave**2), wave)
 
 
 def _locate(grid, value):

@@ -9,10 +9,10 @@ import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.special import erf
 
+from photospec.dust import attenuation_curve, galactic_transmission
 from photospec.errors import InputError
 from photospec.lines import continuum_beside
 from photospec.simulation.galaxies.cosmology import luminosity_distance
-from photospec.simulation.galaxies.dust import attenuation_curve, galactic_transmission
 from photospec.simulation.galaxies.evolution import epoch_correction
 from photospec.simulation.galaxies.gas import line_index
 from photospec.simulation.galaxies.photometry import LUMINOSITY_TO_FLUX
@@ -140,7 +140,8 @@ def render_spectra(
         _add_lines(spectra, line_flux, basis.line_wavelength * (1 + z[:, None]), width)
         out.append(spectra)
     if galactic_extinction:
-        through = galactic_transmission(OBSERVED_WAVELENGTH, g.galactic_ebv).astype(np.float32)
+        through = galactic_transmission(OBSERVED_WAVELENGTH, g.galactic_ebv)
+        through = through.astype(np.float32)
         out = [spectra * through for spectra in out]
     return ComponentSpectra(OBSERVED_WAVELENGTH, *out, *flux, *continuum)
 
@@ -178,7 +179,7 @@ def _observe(stars, rest, redshift, dispersion):
 
 
 def _beside_lines(spectra, redshift):
-    """Continuum of the stars beside each reported line, as the analysis takes it."""
+    """Return the continuum of the stars beside each reported line, as the analysis takes it."""
     rest = stellar_basis().line_wavelength[[line_index(name) for name in LINE_NAMES]]
     continuum = continuum_beside(OBSERVED_WAVELENGTH, spectra, rest * (1 + redshift[:, None]))
     return dict(zip(LINE_NAMES, continuum.T, strict=True))

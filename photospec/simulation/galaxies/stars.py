@@ -266,7 +266,7 @@ def young_weight(age):
 
 
 def correction_spline(knots, values, wavelength):
-    """Natural cubic spline in log wavelength, constant beyond its knots."""
+    """Return the natural cubic spline in log wavelength, constant beyond its knots."""
     knots = np.log(knots)
     at = np.clip(np.log(wavelength), knots[0], knots[-1])
     return CubicSpline(knots, values, bc_type="natural")(at)

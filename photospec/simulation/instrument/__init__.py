@@ -1,1 +1,1 @@
-"""What telescope and spectrograph make of it: PSF, images, noise, fibre."""
+"""The telescope and the spectrograph: PSF, images, noise, fibre."""

@@ -17,8 +17,7 @@ from scipy.special import erf
 
 from photospec.config import setting, validate
 from photospec.errors import InputError
-from photospec.photometry.filters import band_weights, effective_wavelength
-from photospec.simulation.galaxies.photometry import nanomaggy_flux
+from photospec.photometry.filters import AB_FACTOR, band_weights, effective_wavelength
 from photospec.simulation.galaxies.sed import OBSERVED_WAVELENGTH
 from photospec.spectrum.wavelengths import WAVELENGTH, to_training_grid
 from photospec.utils.constants import SPEED_OF_LIGHT
@@ -135,7 +134,7 @@ class _Operators:
 
 
 def _line_spread(wavelength, pixel, sigma):
-    """Sparse matrix (n_pix, n_w): mean over each detector pixel after Gaussian blurring."""
+    """Return sparse matrix (n_pix, n_w): mean over each detector pixel after Gaussian blurring."""
     log_wave, log_pixel = np.log(wavelength), np.log(pixel)
     half = 0.5 * _LOG_STEP * np.log(10)
     width = sigma / SPEED_OF_LIGHT
@@ -161,7 +160,7 @@ def _line_spread(wavelength, pixel, sigma):
 
 
 def _grid_matrix(pixel):
-    """The linear map of `to_training_grid`, column by column."""
+    """Return the linear map of `to_training_grid`, column by column."""
     blocks = []
     for start in range(0, len(pixel), 256):
         unit = np.zeros((min(256, len(pixel) - start), len(pixel)))
@@ -205,7 +204,7 @@ def band_basis(wavelength, responses):
 
 
 def fibre_spectra(spectra, totals, apertures, other, responses):
-    """Light that enters the fibre, consistent with the images' aperture fluxes.
+    """Return the light that enters the fibre, consistent with the images' aperture fluxes.
 
     Each component's spectrum is scaled, smoothly in wavelength, by the part of its light inside
     the aperture; unrelated light comes as a smooth spectrum through its band fluxes. What is
@@ -235,7 +234,7 @@ def fibre_spectra(spectra, totals, apertures, other, responses):
     share = (apertures / np.maximum(totals, 1e-12)).astype(np.float32)
     total = (share[0] @ basis32) * spectra.bulge
     total += (share[1] @ basis32) * spectra.disk
-    smooth = basis * nanomaggy_flux(wavelength)
+    smooth = basis * (AB_FACTOR / wavelength**2)
     total += np.maximum(other @ smooth, 0).astype(np.float32)
     wanted = (apertures.sum(axis=0) + other).astype(np.float32)
     for _ in range(3):
@@ -245,7 +244,7 @@ def fibre_spectra(spectra, totals, apertures, other, responses):
 
 
 def _variance(ops, native, config, factor):
-    """Variance of the detector's pixels, and the standard deviation that sky lines add."""
+    """Return variance of the detector's pixels, and the standard deviation that sky lines add."""
     line = ops.line_sigma * factor
     sky = np.hypot(ops.sky_sigma * factor, line)
     throughput = (ops.sky_sigma / ops.sky_sigma.min()) ** 1.5
@@ -254,7 +253,7 @@ def _variance(ops, native, config, factor):
 
 
 def pixel_noise(wavelength, flux, config):
-    """Noise that the spectrograph would add to a spectrum, for comparison with real ones.
+    """Return noise that the spectrograph would add to a spectrum, for comparison with real ones.
 
     Parameters
     ----------

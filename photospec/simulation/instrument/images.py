@@ -65,7 +65,7 @@ class Sources:
 
     @classmethod
     def concatenate(cls, parts):
-        """All sources of `parts` (sequence of Sources), sorted by image."""
+        """Join the sources of `parts` (sequence of Sources), sorted by image."""
         names = list(cls.__dataclass_fields__)
         merged = cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
         return merged[np.argsort(merged.image, kind="stable")]
@@ -73,7 +73,7 @@ class Sources:
 
 @lru_cache(maxsize=8)
 def _grid(n_grid, pixel_scale):
-    """Frequencies (radian per arcsec) and pixel response of an n_grid-pixel square."""
+    """Return frequencies (radian per arcsec) and pixel response of an n_grid-pixel square."""
     kx = (2 * np.pi * scipy.fft.rfftfreq(n_grid)).astype(np.float32)
     ky = (2 * np.pi * scipy.fft.fftfreq(n_grid)).astype(np.float32)
     response = np.sinc(kx / (2 * np.pi)) * np.sinc(ky / (2 * np.pi))[:, None]
@@ -82,7 +82,9 @@ def _grid(n_grid, pixel_scale):
 
 @lru_cache(maxsize=8)
 def _aperture_transform(n_grid, size, pixel_scale, radius):
-    """Conjugate transform of the aperture, weighted so that a plain sum over k is the flux."""
+    """Return the conjugate transform of the aperture, weighted so that a plain sum over k is the
+    flux.
+    """
     padded = np.zeros((n_grid, n_grid))
     padded[:size, :size] = aperture_weights((size, size), radius / pixel_scale)
     transform = scipy.fft.rfft2(padded).conj() / n_grid**2
@@ -91,7 +93,7 @@ def _aperture_transform(n_grid, size, pixel_scale, radius):
 
 
 def spline_kernel(shift):
-    """Taps of a cubic-spline interpolation at `shift` pixels from the samples.
+    """Return taps of a cubic-spline interpolation at `shift` pixels from the samples.
 
     Parameters
     ----------
@@ -117,13 +119,13 @@ def spline_kernel(shift):
 
 @lru_cache(maxsize=8)
 def _sample_phases(n_grid, full):
-    """Phases (13, n_k) of the samples around a pixel, and k in radian per pixel."""
+    """Return phases (13, n_k) of the samples around a pixel, and k in radian per pixel."""
     k = 2 * np.pi * (scipy.fft.fftfreq(n_grid) if full else scipy.fft.rfftfreq(n_grid))
     return np.exp(1j * np.outer(np.arange(-6, 7), k)).astype(np.complex64), k
 
 
 def _resampling_response(taps, shift, n_grid, full):
-    """What interpolating back bands shifted by `shift` pixels does to each frequency.
+    """Return what interpolating back bands shifted by `shift` pixels does to each frequency.
 
     Shapes: taps (n_bands, 13), shift (n_bands,), result (n_bands, n_k).
     """
@@ -132,7 +134,7 @@ def _resampling_response(taps, shift, n_grid, full):
 
 
 def _spiral(sources, kx, ky):
-    """Transforms (n, n_y, n_x) of the arms of sources that are arms; see `spiral_tables`."""
+    """Return transforms (n, n_y, n_x) of the arms of sources that are arms; see `spiral_tables`."""
     angle = np.deg2rad(sources.position_angle)[:, None, None]
     major = sources.half_light_radius[:, None, None]
     along = major * (np.cos(angle) * kx + np.sin(angle) * ky[:, None])
@@ -151,7 +153,9 @@ def _spiral(sources, kx, ky):
 
 
 def _grid_size(sources, size, pixel_scale):
-    """Padded size that keeps the wings of the largest source from wrapping into the image."""
+    """Return the padded size that keeps the wings of the largest source from wrapping into the
+    image.
+    """
     extent = np.where(sources.sersic_index > 2, TRUNCATION, 5.0) * sources.half_light_radius
     extent = (extent * (sources.sersic_index > 0)).max() / pixel_scale
     needed = np.clip(extent + 0.5 * size + 16, 2 * size, 4 * size)

@@ -83,7 +83,7 @@ def sky_rms_of_depth(depth, fwhm, pixel_scale):
 
 
 def draw_shifts(config, rng, n, bands):
-    """Sub-pixel shifts (n, n_bands, 2) of the bands' pixel grids in pixels, or None."""
+    """Draw sub-pixel shifts (n, n_bands, 2) of the bands' pixel grids in pixels, or return None."""
     if not config.resample:
         return None
     shifts = rng.uniform(-0.5, 0.5, (n, len(bands), 2))
@@ -92,13 +92,13 @@ def draw_shifts(config, rng, n, bands):
 
 
 def draw_sky(config, rng, n):
-    """Sky noise (n, n_bands): standard deviation of a pixel in nanomaggies."""
+    """Draw the sky noise (n, n_bands): standard deviation of a pixel in nanomaggies."""
     scatter = np.asarray(config.sky_rms_scatter)
     return np.asarray(config.sky_rms) * np.exp(scatter * rng.standard_normal((n, len(scatter))))
 
 
 def _interpolation(shifts, size):
-    """Matrices (n, n_bands, size, size + 12) that interpolate padded rows at a shift."""
+    """Return matrices (n, n_bands, size, size + 12) that interpolate padded rows at a shift."""
     offset, taps = spline_kernel(shifts)
     matrix = np.zeros((*np.shape(shifts), size, size + 12), np.float32)
     rows = np.arange(size)

@@ -31,7 +31,7 @@ Stoughton et al. 2002 (AJ 123, 485) smooth the de Vaucouleurs profile to zero
 between 7 and 8 half-light radii.
 """
 
-_N_TABLE = 32768
+_N_TABLE = 32768  # steps of 0.05 % in k
 _LOG_K2 = np.log([1e-6, 1e8])  # limits of ln (k r)^2; below, the transform is 1
 
 
@@ -51,12 +51,12 @@ class RadialTable:
     values: np.ndarray
 
     def rows(self, parameters):
-        """Row numbers, shape as `parameters`, of the nearest tabulated profiles."""
+        """Return row numbers, shape as `parameters`, of the nearest tabulated profiles."""
         nodes = np.asarray(self.parameters)
         return np.abs(np.asarray(parameters)[..., None] - nodes).argmin(axis=-1)
 
     def look_up(self, rows, k_squared):
-        """Transforms at squared, radius-scaled frequencies.
+        """Return transforms at squared, radius-scaled frequencies.
 
         Parameters
         ----------
@@ -85,7 +85,7 @@ def _table(parameters, curves, origin=1.0):
 
 @lru_cache(maxsize=4)
 def sersic_table(indices):
-    """Table of Sersic profiles of unit half-light radius.
+    """Return a table of Sersic profiles of unit half-light radius.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def sersic_table(indices):
 
 @lru_cache(maxsize=1)
 def moffat_table():
-    """Table of Moffat profiles of unit scale radius, beta 1.8 to 6.
+    """Return a table of Moffat profiles of unit scale radius, beta 1.8 to 6.
 
     The transform is 2^(2-beta)/Gamma(beta-1) x^(beta-1) K_(beta-1)(x) with x = k times the scale
     radius (Trujillo et al. 2001, MNRAS 328, 977).
@@ -126,7 +126,8 @@ def moffat_table():
 
 @lru_cache(maxsize=1)
 def spiral_tables():
-    """Tables of two-armed logarithmic spirals in exponential disks of unit half-light radius.
+    """Return tables of two-armed logarithmic spirals in exponential disks of unit half-light
+    radius.
 
     The arms I(r) t(r) cos(2 theta - a ln r), with I the disk of unit flux, a = 2 / tan(pitch) and
     t = r^2 / (r^2 + 1/4) that clears the centre, have the transform

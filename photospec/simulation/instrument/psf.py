@@ -64,7 +64,7 @@ class PsfSet:
         return PsfSet(self.fwhm[index], self.beta[index], self.e1[index], self.e2[index])
 
     def transform(self, kx, ky):
-        """Fourier transforms of one image's functions.
+        """Return the Fourier transforms of one image's functions.
 
         Parameters
         ----------
@@ -86,7 +86,7 @@ class PsfSet:
 
 
 def quadratic_form(kx, ky, xx, yy, xy):
-    """Array (n, n_y, n_x) of xx kx^2 + yy ky^2 + xy kx ky; coefficients (n,)."""
+    """Return the array (n, n_y, n_x) of xx kx^2 + yy ky^2 + xy kx ky; coefficients (n,)."""
     kx, ky = kx[None, None, :], ky[None, :, None]
     xx, yy, xy = (np.asarray(c, np.float32)[:, None, None] for c in (xx, yy, xy))
     result = (xy * ky) * kx

@@ -80,14 +80,14 @@ _LOCUS_IZ = np.array([0.0, 0.04, 0.1, 0.17, 0.24, 0.32, 0.5, 0.85])
 
 
 def _sources(image, component, flux, **columns):
-    """Sources with the columns given broadcast to the number of sources."""
+    """Make sources with the columns given broadcast to the number of sources."""
     columns = {"arm_pitch": 0.0, "arm_phase": 0.0} | columns
     columns = {k: np.broadcast_to(np.asarray(v, float), len(image)) for k, v in columns.items()}
     return Sources(image=image, component=np.full(len(image), component), flux=flux, **columns)
 
 
 def target_sources(galaxies, bulge_flux, disk_flux, x=0.0, y=0.0):
-    """Bulges and disks of galaxies.
+    """Return the bulges and disks of galaxies as sources.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def _magnitudes(rng, n, faint, bright, slope):
 
 
 def _fluxes(r_magnitude, colours, bands):
-    """Nanomaggies (n, n_bands) from r and the four colours (n, 4)."""
+    """Return nanomaggies (n, n_bands) from r and the four colours (n, 4)."""
     ug, gr, ri, iz = colours.T
     ugriz = (
         r_magnitude + gr + ug,
@@ -140,7 +140,7 @@ def _fluxes(r_magnitude, colours, bands):
 
 @lru_cache(maxsize=16)
 def _between_bands(bands):
-    """Matrix (5, n_bands) from u, g, r, i, z to other bands.
+    """Return a matrix (5, n_bands) from u, g, r, i, z to other bands.
 
     Linear in the logarithm of the effective wavelength, constant beyond u and z; a band of the
     SDSS gets its own value.
@@ -152,7 +152,7 @@ def _between_bands(bands):
 
 
 def _field(config, rng, n, half_width, bands):
-    """Unrelated galaxies and stars over n images."""
+    """Draw unrelated galaxies and stars over n images."""
     area = (2 * half_width / 60) ** 2
     parts = []
     for density, is_star in ((config.galaxy_density, False), (config.star_density, True)):
@@ -195,7 +195,7 @@ def _field(config, rng, n, half_width, bands):
 
 
 def _texture(config, rng, disks, star_forming, bands):
-    """Spiral arms and clumps in the disks of star-forming galaxies.
+    """Draw spiral arms and clumps in the disks of star-forming galaxies.
 
     Returns the disks with the clumps' light taken out, arms, and clumps.
     """
@@ -240,7 +240,7 @@ def _texture(config, rng, disks, star_forming, bands):
 
 
 def _companions(config, rng, targets, n):
-    """Merging companions: the target's components again, smaller and a few kpc away."""
+    """Draw merging companions: the target's components again, smaller and a few kpc away."""
     chosen = rng.random(n) < config.merger_fraction
     ratio = 10 ** rng.uniform(-1.0, 0.0, n)
     distance = rng.uniform(2.0, 9.0, n)

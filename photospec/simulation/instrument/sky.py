@@ -89,7 +89,7 @@ def sky_patches(folders, bands, size, seed=0):
 
 
 def _usable(patch):
-    """Whether a patch is finite, has no blinding star and nothing where the target goes."""
+    """Tell whether a patch is finite, has no blinding star and nothing where the target goes."""
     if not np.isfinite(patch).all() or patch.max() > _BRIGHT:
         return False
     middle = patch[len(patch) // 2]
