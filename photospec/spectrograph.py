@@ -590,7 +590,7 @@ class PhotoSpectrograph:
     def agn_score(
         self, image: NDData | ImageArray | Sequence[NDData | ImageArray]
     ) -> float | np.ndarray:
-        """How likely galaxies have an active nucleus, told from their images.
+        """Return how likely galaxies have an active nucleus, told from their images.
 
         No spectra are drawn. ``config.agn_threshold`` is where one is more likely than not.
 

@@ -123,7 +123,7 @@ RECIPES = {"sdss_main": SDSS, "desi_legacy": LEGACY}
 
 
 def recipe_of(survey):
-    """The recipe of a survey: its own, or pairs to its limits and the preset's steps."""
+    """Return the recipe of a survey: its own, or pairs to its limits and the preset's steps."""
     if survey.name in RECIPES:
         return RECIPES[survey.name]
     highest = survey.population.redshift_max
@@ -157,7 +157,7 @@ AGN_THRESHOLD = 0.0
 
 
 def find_survey(name):
-    """A registered survey, or one from a file."""
+    """Return a registered survey, or one from a file."""
     return Survey.named(name) if name in SURVEYS else Survey.read(name)
 
 
@@ -176,7 +176,7 @@ def simulate(folder, survey, recipe, n_processes, scale):
 
 
 def stage_config(stage, survey, recipe, init, scale):
-    """Settings of a stage's training."""
+    """Return the settings of a stage's training."""
     config = TrainConfig.preset(PRESET, stage, seed=recipe.seed)
     steps = recipe.steps.get(stage, config.max_steps)
     if init:
@@ -237,7 +237,7 @@ def real_galaxies(catalogues):
 
 
 def real_features(spectrograph, galaxies, noise, seed):
-    """What the density and the classes see of images of real galaxies."""
+    """Return what the density and the classes see of images of real galaxies."""
     images = torch.from_numpy(render_noisy(galaxies, noise, seed=seed))
     return density_features(spectrograph.cascade.base, images.split(256))
 

@@ -63,3 +63,30 @@ def test_the_whole_way_in_small(recipes, tmp_path, monkeypatch):
     assert made.config.survey == "mine"
     assert made.config.may_miss == ("i",)
     assert (tmp_path / "work" / "card" / "card.txt").exists()
+
+
+def test_the_density_alone_fitted_anew(repository, tmp_path, monkeypatch):
+    """Better on galaxies held out, pieces kept, everything but the density as it was."""
+    from photospec.weights import FILES, read_state
+
+    path = repository / "recipes" / "refit_density.py"
+    spec = importlib.util.spec_from_file_location("refit_density", path)
+    recipe = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(recipe)
+    monkeypatch.setattr(recipe, "PIECE", 64)
+    monkeypatch.setattr(recipe, "EPOCHS", 2)
+    monkeypatch.setattr(recipe, "LEARNED", ((19.5, 410),))
+    monkeypatch.setattr(recipe, "HELD_OUT", ((19.5, 520),))
+    losses = []
+    loss_of = recipe.loss_of
+    monkeypatch.setattr(
+        recipe, "loss_of", lambda *known: losses.append(loss_of(*known)) or losses[-1]
+    )
+    recipe.run(tmp_path, "legacy", 64)
+    assert len(list(tmp_path.glob("*.npz"))) == 2
+    assert losses[-1] <= losses[0]
+    bundled = PhotoSpectrograph.load("legacy").folder
+    old, new = (read_state(f / FILES["base"]) for f in (bundled, tmp_path / "spectrograph"))
+    assert set(old) == set(new)
+    changed = {name for name in old if not (old[name] == new[name]).all()}
+    assert all(name.startswith("density.") for name in changed)

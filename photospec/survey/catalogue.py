@@ -92,7 +92,7 @@ def predict_catalogue(catalogue, spectrograph=None, *, source=None, settings=Non
 
 
 def needed(catalogue, spectrograph, source, settings):
-    """A catalogue without the columns that a prediction does not need.
+    """Make a catalogue without the columns that a prediction does not need.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ class Catalogue:
         self.partition_rows, self.lengths, self.schema = partition_rows, lengths, schema
 
     def column_metadata(self, name):
-        """Unit and description of a column of the input, as far as its files tell them."""
+        """Return unit and description of a column of the input, as far as its files tell them."""
         field = None
         if self.schema is not None and name in self.schema.names:
             field = self.schema.field(name)
@@ -394,7 +394,7 @@ def _source(path, identifier, images, columns, schema, told):
 
 
 def _image_column(column, schema, told):
-    """Unit, bands and scale from the column's metadata or as told."""
+    """Take unit, bands and scale from the column's metadata or as told."""
     import pyarrow as pa
 
     field = schema.field(column) if schema is not None and column in schema.names else None
@@ -532,7 +532,7 @@ def _from_folder(path, positions, partition_rows):
 
 
 def _made(frame, source, identifier, description, partition_rows):
-    """A catalogue of rows that are known here, in partitions of bounded size."""
+    """Make a catalogue of rows that are known here, in partitions of bounded size."""
     import lsdb
 
     _refuse_duplicates(frame[identifier].astype(str))
