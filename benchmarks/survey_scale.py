@@ -8,16 +8,20 @@ Makes a HATS catalogue of exponential profiles with noise, of which one in a hun
 pixels that are not numbers, or too few pixels. Then, step by step:
 
 - ``photoz``, ``predict``, ``measure``: a bare loop in two processes, ``photospec survey`` with two
-  workers, and the bare loop again (``photoz-before``, ``-survey``, ``-after``). Rates are from
-  ready processes to the last galaxy that is written; seconds of processor time per galaxy depend
-  less on what else the machine does.
+  workers, and the bare loop again (``photoz-before``, ``-survey``, ``-after``). The bare loop
+  reads the same files, prepares the same images, asks the same of the networks, and writes
+  nothing. Rates are from ready processes (modules imported, networks read) to the last galaxy
+  that is written; ``seconds`` from the start of the command to its end. Processor time is that
+  of the two processes or workers from when they were ready; it depends less on what else the
+  machine does.
 - ``small``: ``photoz`` of 2,000, for the peak of the workers' memory.
 - ``kills``: ``photoz`` on a scheduler and two workers that are started by hand. At random moments
   SIGKILL goes to a worker (five times), to the scheduler and to the client (once); what has died
   is started again. The catalogue must be that of ``photoz``, bit for bit, and its flagged rows
   those that were made bad.
 
-What is done is in FOLDER/results.json: the same command goes on from there.
+What is done is in FOLDER/results.json: the same command goes on from there, and prints the table
+of the documentation when it ends.
 """
 
 import argparse
@@ -152,7 +156,7 @@ def loop(files, what, n_candidates, ready, go, spent):
 
 def bare(path, what, n_candidates):
     """Rate and processor seconds per galaxy of plain processes, each with its share of files."""
-    context = multiprocessing.get_context("spawn")
+    context, started = multiprocessing.get_context("spawn"), time.time()
     ready, go, spent = context.Semaphore(0), context.Event(), context.Queue()
     shares = [[] for _ in range(WORKERS)]
     size = [0] * WORKERS
@@ -175,7 +179,13 @@ def bare(path, what, n_candidates):
     for process in processes:
         process.join()
     cpu, n = (sum(values) for values in zip(*found))
-    return {"rate": n / seconds, "cpu_ms": 1e3 * cpu / n, "n": n, "load": os.getloadavg()[0]}
+    return {
+        "rate": n / seconds,
+        "cpu_ms": 1e3 * cpu / n,
+        "n": n,
+        "seconds": time.time() - started,
+        "load": os.getloadavg()[0],
+    }
 
 
 def command(path, out, what, n_candidates, *more):
@@ -210,7 +220,7 @@ def watch(process, seen):
 def survey(path, out, what, n_candidates):
     """Rate, processor time and memory of a survey with local workers, undisturbed."""
     shutil.rmtree(out, ignore_errors=True)
-    log = Path(f"{out}.log")
+    log, started = Path(f"{out}.log"), time.time()
     with log.open("w") as stream:
         process = subprocess.Popen(
             command(path, out, what, n_candidates, "--workers", WORKERS), stderr=stream
@@ -220,7 +230,8 @@ def survey(path, out, what, n_candidates):
         watch(process, seen)
         if begun is None and "workers ready" in log.read_text():
             begun, at_start = time.time(), sum(one["cpu"] for one in seen.values())
-        time.sleep(0.5)
+        time.sleep(0.2)
+    ended = time.time()
     if process.returncode:
         raise SystemExit(f"survey failed: {log.read_text()[-500:]}")
     # The files themselves tell when the last galaxy was written.
@@ -231,6 +242,7 @@ def survey(path, out, what, n_candidates):
         "cpu_ms": 1e3 * (sum(one["cpu"] for one in seen.values()) - at_start) / n,
         "peak_gb": max(one["peak"] for one in seen.values()) / 1e9,
         "n": n,
+        "seconds": ended - started,
         "load": os.getloadavg()[0],
     }
 
@@ -346,6 +358,29 @@ def kills(folder, path, state, save, deadline):
     return True
 
 
+def table(results):
+    """Lines of the documentation's table."""
+    for what in ("photoz", "predict", "measure"):
+        loops = [results.get(f"{what}-{when}") for when in ("before", "after")]
+        made = results.get(f"{what}-survey")
+        if made is None or None in loops:
+            continue
+        ratio = ratios(results, what)
+        for name, key, digits in (
+            ("galaxies per second", "rate", 0 if made["rate"] > 20 else 2),
+            ("processor time per galaxy, ms", "cpu_ms", 2),
+            ("from start to end, s", "seconds", 0),
+        ):
+            bare_loop = ", ".join(f"{one[key]:.{digits}f}" for one in loops)
+            yield f"{what}, {made['n']}: {name}: {bare_loop}; survey {made[key]:.{digits}f}"
+        yield f"{what}: rate {ratio['rate']:.2f}, processor time {ratio['processor_time']:.2f}"
+    for name in ("small", "photoz-survey"):
+        if name in results:
+            yield f"peak of {results[name]['n']}: {results[name]['peak_gb']:.2f} GB"
+    if "kills" in results:
+        yield f"kills {results['killing']['events']}: {results['kills']}"
+
+
 def n_rows(file):
     import pyarrow.parquet as pq
 
@@ -458,6 +493,7 @@ def main():
             results["kills"] = same(undisturbed, args.folder / "out-kills")
             save()
             print("kills", json.dumps(results["kills"], indent=1), state["events"], flush=True)
+    print(*table(results), sep="\n")
 
 
 if __name__ == "__main__":

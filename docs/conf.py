@@ -22,6 +22,7 @@ release = version = _version("photospec")
 
 extensions = [
     "numpydoc",
+    "plus_minus",
     "references",
     "tables_of_files",
     "sphinx.ext.autodoc",
@@ -73,6 +74,8 @@ sphinx_gallery_conf = {
 html_theme = "pydata_sphinx_theme"
 html_title = f"photospec {release}"
 html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["phone.css"]
 # The front page has nothing beside it.
 html_sidebars = {"index": []}
 html_theme_options = {

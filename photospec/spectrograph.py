@@ -590,7 +590,7 @@ class PhotoSpectrograph:
     def agn_score(
         self, image: NDData | ImageArray | Sequence[NDData | ImageArray]
     ) -> float | np.ndarray:
-        """How likely galaxies have an active nucleus, told from their images.
+        """Return how likely galaxies have an active nucleus, told from their images.
 
         No spectra are drawn. ``config.agn_threshold`` is where one is more likely than not.
 
@@ -617,7 +617,7 @@ class PhotoSpectrograph:
                 "agn_score: expected weights with line_classes.safetensors, got others; the lines "
                 "of their candidates tell (photospec.analysis.measure_candidates)"
             )
-        found = [self.cascade.agn(self._tensor(p))[:, 0] for p in parts(images, _AT_ONCE)]
+        found = [self.cascade.agn(self._tensor(p))[:, 0] for p in _parts(images, _AT_ONCE)]
         values = torch.cat(found).cpu().numpy()
         return float(values[0]) if single else values
 

@@ -157,7 +157,7 @@ class WeightsConfig(ABC):
     fibre_radius: float = setting(
         FIBRE_RADIUS, "Of the fibre whose spectra are predicted, arcsec.", min=0.1, max=10
     )
-    image_size: int = setting(64, "Pixels on a side.", min=1)
+    image_size: int = setting(64, "Pixels on a side.", min=1, max=10_000)
     pixel_scale: float = setting(0.396, "Arcsec per pixel.")
     galactic_ebv: float = setting(
         ASSUMED_EBV,
@@ -300,9 +300,10 @@ class SpectrographConfig(WeightsConfig):
         """Read the networks of a folder, a `Cascade`."""
         stages = {}
         for stage in FILES:
+            self._check_sizes(folder, stage)
             try:
                 module = self.build(stage)
-            except (RuntimeError, MemoryError) as error:
+            except (RuntimeError, MemoryError, TypeError, OverflowError) as error:
                 reason = str(error).splitlines()[0]
                 raise InputError(
                     f"weights: expected sizes of the {stage} network that fit this machine in "
@@ -317,6 +318,21 @@ class SpectrographConfig(WeightsConfig):
             classes = LineClasses.like(cascade.base.encoder)
             cascade.line_classes = load_module(classes, folder / LINE_CLASSES_FILE).eval()
         return cascade
+
+    def _check_sizes(self, folder, stage):
+        """Refuse a large network that its file cannot hold, before memory is taken for it."""
+        size = self.size(stage)
+        path = folder / FILES[stage]
+        there = path.stat().st_size if path.is_file() else None
+        network = getattr(size, "network", None) or size.spectrum
+        # A number has a byte at least; smaller networks fit any machine, and what is wrong with
+        # their files is for the reader to say.
+        if there is not None and network.least_numbers > max(there, 10_000_000):
+            raise InputError(
+                f"weights: expected sizes of the {stage} network that belong to {path} in "
+                f"{folder / CONFIG_NAME}, got one of {network.least_numbers} numbers and more for "
+                f"a file of {there} bytes; do config.toml and weights belong together?"
+            )
 
     def save(self, folder, cascade):
         """Write the networks into a folder."""
@@ -455,7 +471,7 @@ def read_config(folder):
     path = Path(folder) / CONFIG_NAME
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8")).get("format", FORMAT)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         found = FORMAT  # what is wrong is for `read_toml` to say
     try:
         kind = WEIGHT_FORMATS.get(found)

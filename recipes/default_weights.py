@@ -24,17 +24,27 @@ import torch
 from scipy.spatial import cKDTree
 
 from photospec import PhotoSpectrograph
+from photospec.config import write_toml
 from photospec.evaluation import model_card
 from photospec.evaluation.on_pairs import Settings
 from photospec.evaluation.real_redshifts import NOISE, render_noisy
 from photospec.evaluation.survey_card import survey_card
 from photospec.networks.line_classes import LINE_CLASSES
+from photospec.pairs import PairsFile
 from photospec.simulation import SURVEYS, RealGalaxies, Survey, simulate_pairs, simulate_real_pairs
 from photospec.simulation.galaxy_kinds import assign_kinds, label_shift, natural_sample
 from photospec.training import TrainConfig, pack, train
-from photospec.training.density import density_features
+from photospec.training.data import hide_bands
+from photospec.training.density import adapt_density, density_features
+from photospec.training.extinction import corrected_images
 from photospec.training.line_classes import fit_line_classes
-from photospec.weights import CONFIG_NAME, LINE_CLASSES_FILE, read_config, save_module, write_toml
+from photospec.weights import (
+    CONFIG_NAME,
+    FILES,
+    LINE_CLASSES_FILE,
+    read_config,
+    save_module,
+)
 
 STAGES = ("base", "super-resolution", "contrastive")
 PRESET = "small"
@@ -113,7 +123,7 @@ RECIPES = {"sdss_main": SDSS, "desi_legacy": LEGACY}
 
 
 def recipe_of(survey):
-    """The recipe of a survey: its own, or pairs to its limits and the preset's steps."""
+    """Return the recipe of a survey: its own, or pairs to its limits and the preset's steps."""
     if survey.name in RECIPES:
         return RECIPES[survey.name]
     highest = survey.population.redshift_max
@@ -139,12 +149,15 @@ CATALOGUES = {
 #: ``python benchmarks/real_redshifts.py zero-points``.
 ZERO_POINTS = {"others": (0.08, 0.0, 0.0, 0.0, 0.0)}
 N_LAST = 512
+#: Pairs of a kind that the density is adapted to, and how often bands are missing from them.
+N_ADAPTED = 12_288
+MISSING = {"u": 0.6, "g": 0.0, "r": 0.0, "i": 0.15, "z": 0.25}
 #: Of `LineClasses.agn`: even odds, if there were as many AGN as star-forming galaxies.
 AGN_THRESHOLD = 0.0
 
 
 def find_survey(name):
-    """A registered survey, or one from a file."""
+    """Return a registered survey, or one from a file."""
     return Survey.named(name) if name in SURVEYS else Survey.read(name)
 
 
@@ -163,7 +176,7 @@ def simulate(folder, survey, recipe, n_processes, scale):
 
 
 def stage_config(stage, survey, recipe, init, scale):
-    """Settings of a stage's training."""
+    """Return the settings of a stage's training."""
     config = TrainConfig.preset(PRESET, stage, seed=recipe.seed)
     steps = recipe.steps.get(stage, config.max_steps)
     if init:
@@ -224,9 +237,41 @@ def real_galaxies(catalogues):
 
 
 def real_features(spectrograph, galaxies, noise, seed):
-    """What the density and the classes see of images of real galaxies."""
+    """Return what the density and the classes see of images of real galaxies."""
     images = torch.from_numpy(render_noisy(galaxies, noise, seed=seed))
     return density_features(spectrograph.cascade.base, images.split(256))
+
+
+def adapt_to_real(folder, real, simulated, scale=1.0):
+    """Fit the density further to as many real as simulated pairs, once.
+
+    In the training of the base stage faint and deep simulated galaxies are the majority. Bands
+    are missing from a part of the images.
+    """
+    config = read_config(folder)
+    if "density" in config.provenance:
+        return
+    spectrograph = PhotoSpectrograph.load(folder)
+    base, rng, parts = spectrograph.cascade.base, np.random.default_rng(3), []
+    n = max(512, round(scale * N_ADAPTED))
+    often = [MISSING[band] * (band in config.may_miss) for band in config.bands]
+    for path in (real, simulated):
+        with PairsFile(path, bands=config.bands) as pairs:
+            rows = [slice(a, min(a + 256, n)) for a in range(0, min(n, len(pairs)), 256)]
+            images = [torch.from_numpy(corrected_images(pairs, part)) for part in rows]
+            z = torch.tensor(np.asarray(pairs.object["redshift"], float)[: rows[-1].stop])
+        parts.append((density_features(base, images), z, 1.0))
+        if any(often):
+            images = [hide_bands(part, often, rng) for part in images]
+            parts.append((density_features(base, images), z, 0.15))
+    adapt_density(base, parts)
+    save_module(base, folder / FILES["base"])
+    said = f"adapted to {n} real and as many simulated pairs"
+    write_toml(
+        replace(config, provenance=config.provenance | {"density": said}),
+        folder / CONFIG_NAME,
+        overwrite=True,
+    )
 
 
 def add_line_classes(folder, catalogues, scale=1.0):
@@ -261,7 +306,7 @@ def add_line_classes(folder, catalogues, scale=1.0):
     config = replace(
         config, agn_threshold=AGN_THRESHOLD, provenance=config.provenance | {"line-classes": said}
     )
-    write_toml(config, folder / CONFIG_NAME)
+    write_toml(config, folder / CONFIG_NAME, overwrite=True)
 
 
 def real_samples(catalogues, n):
@@ -337,6 +382,7 @@ def run(folder, init, n_processes, device, scale, catalogues=None, survey="sdss_
         note = {"begun-with": Path(init).name} if init else {}
         pack(runs, made, pairs=pairs, domain_pairs=simulated, provenance=note)
     if catalogues is not None:
+        adapt_to_real(made, pairs[0], pairs[1], scale)
         add_line_classes(made, catalogues, scale)
     spectrograph = PhotoSpectrograph.load(made, device=device)
     card = folder / "card"

@@ -169,7 +169,7 @@ def test_wrong_tensors(folder, edit, message):
         ("photospec-spectrograph-1", "photospec-spectrograph-9", "another version of photospec"),
         ('format = "photospec-spectrograph-1"', "format = 3", "another version of photospec"),
         ("image_size", "image_sizes", "line .*image_sizes"),
-        ("image_size = 64", "image_size = 0", "image_size: expected at least 1, got 0"),
+        ("image_size = 64", "image_size = 0", "image_size: expected 1 to 10000, got 0"),
         ("image_size = 64", "image_size = 33", "expected a divisor of the image size 33, got 32"),
         ("pixel_scale = 0.396", "pixel_scale = -1.0", "pixel_scale: expected a positive number"),
         ('["u", "g", "r", "i", "z"]', '["u", "g", "r", "i"]', "do config.toml and weights belong"),
@@ -192,10 +192,25 @@ def test_wrong_configuration(folder, old, new, message):
     one_line(error)
 
 
-def test_networks_that_no_machine_holds(folder):
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("width = 16", "width = 1000000000000", "width: expected 1 to 100000"),
+        # What fits the limits but not the file takes no memory either: 2 x 3 x 40000^2 numbers.
+        ("width = 16", "width = 40000", "9600000000 numbers and more for a file of"),
+        ("depth = 1", "depth = 99999999999999999999", "depth: expected [01] to 1000"),
+        ("ratio = 3", "ratio = 99999999999999999999", "ratio: expected 1 to 1000"),
+        ("embedding_size = 8", "embedding_size = 99999999999999999999", "expected 1 to 100000"),
+        ("n_summary = 2", "n_summary = 99999999999999999999", "n_summary: expected 0 to 10000"),
+        ("ratio = 3", "ratio = " + "[" * 3000, "expected TOML, got something else"),
+    ],
+)
+def test_networks_that_no_machine_holds(folder, old, new, message):
     path = folder / "config.toml"
-    path.write_text(path.read_text().replace("width = 16", "width = 1000000000000"))
-    with pytest.raises(InputError, match="that fit this machine") as error:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(InputError, match=message) as error:
         load_cascade(folder)
     one_line(error)
 

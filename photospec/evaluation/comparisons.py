@@ -44,7 +44,7 @@ def _range(values, low=0.5, high=99.5, margin=0.05):
 
 
 def _density(values, edges):
-    """Of all galaxies, also those out of view, which may be all."""
+    """Return the density of all galaxies, also those out of view, which may be all."""
     values = values[np.isfinite(values)]
     counts, _ = np.histogram(values, edges)
     return counts / max(values.size, 1) / np.diff(edges)
@@ -289,4 +289,5 @@ def plot_roc(axes, truth, scores):
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=0.8)
     axes.set(xlabel="star forming told AGN", ylabel="AGN told AGN", xlim=(-0.02, 1.02))
     axes.set(ylim=(-0.02, 1.02), aspect="auto")
-    axes.legend(loc="lower right")
+    # Below the axes: long names would hide the curves.
+    axes.legend(loc="upper left", bbox_to_anchor=(-0.1, -0.22), frameon=False, fontsize=7)

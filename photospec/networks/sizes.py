@@ -13,6 +13,8 @@ from photospec.networks.stage import BaseStage, SuperResolutionStage
 __all__ = ["STAGES", "ContrastiveSize", "EncoderSize", "StageSize", "TransformerSize", "build"]
 
 STAGES = ("contrastive", "base", "super-resolution")
+# Far above any use: what a file claims beyond is no size of a network.
+WIDEST, DEEPEST, MOST = 100_000, 1000, 10_000
 
 
 def _check_divides(whole, part, name, whole_name):
@@ -24,13 +26,17 @@ def _check_divides(whole, part, name, whole_name):
 class EncoderSize:
     """Image encoder; see `photospec.networks.image_encoder.ImageEncoder`."""
 
-    width: int = setting(224, "Width of the tokens.", min=1)
-    depth: int = setting(1, "Transformer blocks over the image tokens.", min=0)
-    n_heads: int = setting(7, "Attention heads; divides the width.", min=1)
-    patch_size: int = setting(8, "Edge of an image patch in pixels; divides the image size.", min=1)
-    n_summary: int = setting(4, "Tokens made from aperture photometry; 0 leaves them out.", min=0)
+    width: int = setting(224, "Width of the tokens.", min=1, max=WIDEST)
+    depth: int = setting(1, "Transformer blocks over the image tokens.", min=0, max=DEEPEST)
+    n_heads: int = setting(7, "Attention heads; divides the width.", min=1, max=WIDEST)
+    patch_size: int = setting(
+        8, "Edge of an image patch in pixels; divides the image size.", min=1, max=MOST
+    )
+    n_summary: int = setting(
+        4, "Tokens made from aperture photometry; 0 leaves them out.", min=0, max=MOST
+    )
     use_patches: bool = setting(True, "Whether image patches are tokens.")
-    ratio: int = setting(3, "Feed-forward width over token width.", min=1)
+    ratio: int = setting(3, "Feed-forward width over token width.", min=1, max=DEEPEST)
     masked_bands: bool = setting(False, "Whether bands of an image may be missing.")
 
     def __post_init__(self):
@@ -44,16 +50,21 @@ class EncoderSize:
 class TransformerSize:
     """Transformer over patches of a spectrum."""
 
-    width: int = setting(224, "Width of the tokens.", min=1)
-    depth: int = setting(6, "Transformer blocks.", min=1)
-    n_heads: int = setting(7, "Attention heads; divides the width.", min=1)
-    patch_size: int = setting(16, "Samples of the spectrum per token.", min=1)
-    halo: int = setting(8, "Samples of each neighbour that a token sees too.", min=0)
-    ratio: int = setting(3, "Feed-forward width over token width.", min=1)
+    width: int = setting(224, "Width of the tokens.", min=1, max=WIDEST)
+    depth: int = setting(6, "Transformer blocks.", min=1, max=DEEPEST)
+    n_heads: int = setting(7, "Attention heads; divides the width.", min=1, max=WIDEST)
+    patch_size: int = setting(16, "Samples of the spectrum per token.", min=1, max=MOST)
+    halo: int = setting(8, "Samples of each neighbour that a token sees too.", min=0, max=MOST)
+    ratio: int = setting(3, "Feed-forward width over token width.", min=1, max=DEEPEST)
 
     def __post_init__(self):
         validate(self)
         _check_divides(self.width, self.n_heads, "n_heads", "width")
+
+    @property
+    def least_numbers(self):
+        """How many numbers the weights hold at least: those of the feed-forward layers."""
+        return 2 * self.depth * self.ratio * self.width**2
 
 
 @dataclass(frozen=True)
@@ -66,7 +77,10 @@ class StageSize:
         False, "Draw a candidate's redshift first and tell tokens their rest wavelength."
     )
     n_templates: int = setting(
-        0, "Rest-frame templates that tokens measure and answer with; needs redshift.", min=0
+        0,
+        "Rest-frame templates that tokens measure and answer with; needs redshift.",
+        min=0,
+        max=MOST,
     )
     max_redshift: float = setting(
         MAX_REDSHIFT, "Redshifts are drawn between zero and this.", min=0.01, max=5.0
@@ -88,7 +102,7 @@ class StageSize:
 class ContrastiveSize:
     """Contrastive network."""
 
-    embedding_size: int = setting(128, "Dimension of the embeddings.", min=1)
+    embedding_size: int = setting(128, "Dimension of the embeddings.", min=1, max=WIDEST)
     image: EncoderSize = EncoderSize(width=128, depth=2, n_heads=4)
     spectrum: TransformerSize = TransformerSize(
         width=128, depth=3, n_heads=4, patch_size=60, halo=10

@@ -323,7 +323,7 @@ def _flux(spectrum, equivalent):
 
 
 def _in_one(spectrum, equivalent):
-    """One of the unit of the flux, at each wavelength, in the unit of the package."""
+    """Return one of the unit of the flux, at each wavelength, in the unit of the package."""
     one = np.ones(spectrum.spectral_axis.size) * angstrom_for_ampere(spectrum.flux.unit)
     return one.to_value(FLUX_UNIT, equivalent)
 
@@ -455,7 +455,7 @@ def from_arrays(
 
 
 def _given(name, values, unit, equivalencies):
-    """Numbers of an argument in a unit; what is masked is NaN."""
+    """Return numbers of an argument in a unit; what is masked is NaN."""
     try:
         return plain_numbers(values, unit, equivalencies)
     except (TypeError, ValueError):  # UnitConversionError is both

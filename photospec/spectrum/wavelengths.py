@@ -243,7 +243,7 @@ def _gaussian(wavelength, centre, sigma, bridge_gaps=False):
     sigma = np.maximum(sigma, 1e-3 * np.interp(centre, wavelength, width))
     low = np.searchsorted(wavelength, centre - _REACH * sigma)
     high = np.searchsorted(wavelength, centre + _REACH * sigma, side="right")
-    nearest = np.clip(np.rint(np.interp(centre, wavelength, np.arange(wavelength.size))), 0, None)
+    nearest = np.rint(np.interp(centre, wavelength, np.arange(wavelength.size)))
     low = np.minimum(low, nearest.astype(int))
     high = np.maximum(high, nearest.astype(int) + 1)
     count = high - low

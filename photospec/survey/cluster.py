@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from multiprocessing import resource_tracker
 
 from photospec.errors import InputError, PhotospecError
+from photospec.utils.memory import keep_freed_memory
 
 __all__ = [
     "Connected",
@@ -32,7 +33,7 @@ _SELDOM = {
 
 
 def weights_digest(spectrograph):
-    """SHA-256 over the files of the weights, the first 16 digits.
+    """Return the SHA-256 over the files of the weights, the first 16 digits.
 
     Parameters
     ----------
@@ -143,6 +144,7 @@ def worker_state(read, arguments):
     """
     import lsdb  # noqa: F401 - takes seconds: now, rather than within the first task
 
+    keep_freed_memory()
     try:
         digest = weights_digest(read(*arguments))
     except PhotospecError as error:

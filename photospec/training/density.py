@@ -15,7 +15,7 @@ from ignite.handlers import EarlyStopping
 
 from photospec.errors import InputError
 
-__all__ = ["density_features", "refine_density"]
+__all__ = ["adapt_density", "density_features", "refine_density"]
 
 _AT_ONCE = 256  # images whose features are computed together
 
@@ -134,6 +134,71 @@ def refine_density(
     if best["state"] is not None:
         stage.density.load_state_dict(best["state"])
     return {"before": before, "after": best["loss"], "epochs": engine.state.epoch}
+
+
+def adapt_density(
+    stage,
+    parts,
+    *,
+    seed=0,
+    n_epochs=8,
+    batch_size=512,
+    learning_rate=2e-4,
+    weight_decay=0.1,
+    jitter=0.1,
+):
+    """Fit a finished density a little further, to a mixture of samples of given shares.
+
+    Where samples disagree about the redshift of the same colours, as real and simulated galaxies
+    do, shares decide. A few epochs from what was learnt from many more galaxies, with noise on the
+    features: the real ones are few, and are learnt by heart from then on.
+
+    Parameters
+    ----------
+    stage : photospec.networks.stage.BaseStage
+        Its density is changed in place.
+    parts : sequence of ((tensor, tensor), tensor, float)
+        Of each sample: features of `density_features`, redshifts (n,), and its share, whatever
+        its size.
+    seed : int
+        Same numbers out.
+    n_epochs, batch_size : int
+    learning_rate, weight_decay : float
+        Of AdamW.
+    jitter : float
+        Noise on the features, in their standard deviations.
+
+    Raises
+    ------
+    InputError
+        Shares that are not positive, samples without galaxies.
+    """
+    if not parts or any(not share > 0 or not len(z) for _, z, share in parts):
+        raise InputError(
+            "parts: expected samples with some galaxies and a positive share each, got "
+            f"{[(len(z), share) for _, z, share in parts]}"
+        )
+    photometry, tokens = (torch.cat(each) for each in zip(*(f for f, *_ in parts), strict=True))
+    redshift = torch.cat([z for _, z, _ in parts])
+    weight = torch.cat([torch.full((len(z),), share / len(z)) for _, z, share in parts])
+    weight = weight / weight.mean()
+    scatter = tokens.std(dim=0, keepdim=True)
+    density = stage.density.requires_grad_(True)
+    generator = torch.Generator().manual_seed(seed)
+    optimiser = torch.optim.AdamW(density.parameters(), lr=learning_rate, weight_decay=weight_decay)
+    n_steps = n_epochs * -(-len(redshift) // batch_size)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, n_steps)
+    for _ in range(n_epochs):
+        for rows in torch.randperm(len(redshift), generator=generator).split(batch_size):
+            known = photometry[rows], tokens[rows]
+            one, other = (torch.randn(part.shape, generator=generator) for part in known)
+            known = known[0] + jitter * one, known[1] + jitter * scatter * other
+            loss = (weight[rows] * density.loss(*known, redshift[rows])).mean()
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+    density.requires_grad_(False)
 
 
 def _features(stage, images):

@@ -178,8 +178,8 @@ def train_regressor(
 
 def _fit(network, stream, progress):
     config, target = stream.config, network.target
-    sample = stream.read(np.arange(0, stream.n_train, max(1, stream.n_train // _N_SCALING)))
-    network.fit_scaling(sample.image, _truth(sample, target))
+    pairs = stream.read(np.arange(0, stream.n_train, max(1, stream.n_train // _N_SCALING)))
+    network.fit_scaling(pairs.image, _truth(pairs, target))
     optimiser = make_optimiser(network.parameters(), config)
     network.train()
     with progress_bar(config.max_steps, f"direct {target}", show=progress) as bar:

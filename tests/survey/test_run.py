@@ -162,12 +162,12 @@ def test_disk_that_is_really_full(pairs_path, survey_weights, inline, small_disk
         filling.write_bytes(bytes(2**21))
     command = ["survey", str(pairs_path), "--weights", str(survey_weights), "--what", "photoz"]
     command += ["--partition-rows", "20", "--scheduler", inline.scheduler.address]
-    out, ends, n_done = small_disk / "out", [], 0
+    out, ends = small_disk / "out", []
     while main([*command, "-o", str(out)]) != 0:
         said = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
         assert len(said) == 1
         assert "No space left on device" in said[0]
-        ends.append(n_done := len(list((out / "done").glob("*_done"))))
+        ends.append(len(list((out / "done").glob("*_done"))))
         os.truncate(filling, filling.stat().st_size - 48_000)
     assert ends == sorted(ends)
     assert ends[0] == 0

@@ -12,7 +12,7 @@ from photospec.networks.sizes import build
 from photospec.pairs import PairsWriter
 from photospec.spectrum import WAVELENGTH
 from photospec.training.data import PairsStream
-from photospec.training.density import refine_density
+from photospec.training.density import adapt_density, density_features, refine_density
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +76,33 @@ def test_same_seed_same_numbers_and_never_worse(stream):
     stays = refine_density(first, stream, max_epochs=3, learning_rate=10.0, patience=2)
     assert stays["after"] <= stays["before"]
     assert stays["epochs"] <= 3
+
+
+def test_shares_decide_where_samples_disagree(stream):
+    """Of the same images at two redshifts, the density believes either as often as it counts."""
+    batch = stream.read(np.arange(stream.n_train))
+    stage = make_stage(stream)
+    refine_density(stage, stream, batch_size=16, max_epochs=30, learning_rate=5e-3)
+    features = density_features(stage.eval(), batch.image.split(64))
+    other = (features, batch.redshift + 0.2, 3.0)
+    # Of another size: what counts is the share.
+    few = tuple(part[:64] for part in features), batch.redshift[:64], 1.0
+    before = {k: t.clone() for k, t in stage.state_dict().items() if "density" not in k}
+    adapt_density(stage, [few, other], n_epochs=150, batch_size=32, learning_rate=3e-3)
+    middle = torch.log1p(batch.redshift.double() + 0.1)
+    weight, centre, _ = stage.density.mixture(*features)
+    above = (weight * (centre > middle[:, None])).sum(dim=1).mean().item()
+    assert above == pytest.approx(0.75, abs=0.05)
+    assert all(torch.equal(t, stage.state_dict()[k]) for k, t in before.items())
+    assert not any(p.requires_grad for p in stage.density.parameters())
+
+
+def test_samples_without_galaxies_or_share_are_refused(stream):
+    stage = make_stage(stream)
+    features = torch.zeros(0, stage.encoder.sizes[0]), torch.zeros(0, 1, stage.encoder.sizes[1])
+    for parts in ([], [(features, torch.zeros(0), 1.0)]):
+        with pytest.raises(InputError, match="parts: expected samples with some galaxies"):
+            adapt_density(stage, parts)
 
 
 def test_refuses_what_has_no_redshifts(stream, pairs, settings):

@@ -277,20 +277,22 @@ def _ppxf_templates(path, medium):
     keys = ("templates", "masses", "ages", "metals", "lam", "fwhm")
     try:
         with np.load(path, allow_pickle=False) as file:
-            spectra, masses, ages, metals, lam, fwhm = (file[key].astype(float) for key in keys)
+            spectra, masses, ages, metals, wavelength, fwhm = (
+                file[key].astype(float) for key in keys
+            )
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise InputError(
             f"templates: expected a pPXF template file with arrays {', '.join(keys)},"
             f" got {path} ({type(error).__name__}: {error})"
         ) from None
     if medium == "air":
-        lam = air_to_vacuum(lam)
-    inside = (lam > 3000) & (lam < 10500)
+        wavelength = air_to_vacuum(wavelength)
+    inside = (wavelength > 3000) & (wavelength < 10500)
     low = (fwhm[inside] > 4) if fwhm.ndim else np.zeros(inside.sum(), bool)
-    good = lam[inside][~low]
+    good = wavelength[inside][~low]
     return _build(
         Path(path).stem,
-        lam[inside],
+        wavelength[inside],
         spectra[inside],
         ages,
         metals,

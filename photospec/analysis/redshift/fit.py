@@ -54,7 +54,7 @@ _OII = [i for i, group in enumerate(LINE_GROUPS) if group.startswith("oii_")]
 # Widths in km/s, the instrument's included.
 POLISHED_SIGNAL, LINE_WIDTHS, LINE_WIDTH_RANGE = 15.0, (110.0, 165.0, 230.0), (70.0, 400.0)
 N_RIVALS = 3  # redshifts of each scan that outliers are judged at
-N_PARAMETERS = 20
+N_PARAMETERS = 20  # of the model: continuum 10, lines 7, polynomials 4, in round numbers
 SURE_DELTA = 300.0  # of delta chi2: no doubt about which redshift is best
 QUASAR_CHI2 = 25.0  # scaled; broad lines must fit better than galaxies by this
 SUSPECT_CHI2, SUSPECT_DELTA = 0.9, 150.0  # worse reduced chi2, smaller delta: try broad lines
@@ -187,14 +187,20 @@ def find_solutions(block, usable, redshift_range, found, indices, scan=chi2_scan
     reasons, coverage, bare = [], np.zeros(rows.size), block.sigma is None
     for first in range(0, rows.size, BATCH):
         batch = slice(first, first + BATCH)
-        wavelength, flux, ivar = _scaled(take(block, batch), inside)
-        coverage[batch] = np.mean(ivar > 0, axis=1)
+        wavelength, flux, inverse_variance = _scaled(take(block, batch), inside)
+        coverage[batch] = np.mean(inverse_variance > 0, axis=1)
         shifts = _shift_range(redshift_range)
-        coarse, fine = (_log_spectra(wavelength, flux, ivar, factor) for factor in (COARSE, 1))
+        coarse, fine = (
+            _log_spectra(wavelength, flux, inverse_variance, factor) for factor in (COARSE, 1)
+        )
         chi2 = scan(coarse, *shifts)
         # Without errors, as in predicted spectra, lines that disagree are no cosmic rays.
-        clean = ivar if bare else _without_outliers(wavelength, flux, ivar, fine, chi2, shifts)
-        changed = np.any(clean != ivar, axis=1)
+        clean = (
+            inverse_variance
+            if bare
+            else _without_outliers(wavelength, flux, inverse_variance, fine, chi2, shifts)
+        )
+        changed = np.any(clean != inverse_variance, axis=1)
         if changed.any():
             again = [
                 _log_spectra(wavelength, flux[changed], clean[changed], f) for f in (COARSE, 1)
@@ -215,20 +221,20 @@ def find_solutions(block, usable, redshift_range, found, indices, scan=chi2_scan
     return reasons, coverage
 
 
-def _log_spectra(wavelength, flux, ivar, factor):
-    return _with_model_error(resample_log(wavelength, flux, ivar, factor))
+def _log_spectra(wavelength, flux, inverse_variance, factor):
+    return _with_model_error(resample_log(wavelength, flux, inverse_variance, factor))
 
 
-def _without_outliers(wavelength, flux, ivar, fine, chi2, shifts):
+def _without_outliers(wavelength, flux, inverse_variance, fine, chi2, shifts):
     """Set the inverse variance to zero on cosmic rays and hot pixels."""
-    doubtful = narrow_features(flux, ivar)
+    doubtful = narrow_features(flux, inverse_variance)
     rows = np.flatnonzero(doubtful.any(axis=1))
     if not rows.size:
-        return ivar
-    bare = np.where(doubtful, 0.0, ivar)[rows]
+        return inverse_variance
+    bare = np.where(doubtful, 0.0, inverse_variance)[rows]
     without = chi2_scan(_log_spectra(wavelength, flux[rows], bare, COARSE), *shifts)
     _, overlaps = log_overlaps(wavelength, 1)
-    clean = ivar.copy()
+    clean = inverse_variance.copy()
     for row, other in zip(rows, without, strict=True):
         minima = [separate_minima(scan)[:N_RIVALS] for scan in (chi2[row], other)]
         tried = np.unique(np.concatenate(minima))
@@ -255,14 +261,14 @@ def _scaled(arrays, inside):
     sigma = None if arrays.sigma is None else arrays.sigma / scale
     arrays = replace(arrays, flux=arrays.flux / scale, sigma=sigma)
     # Row by row in memory: sums over pixels then do not depend on how many spectra there are.
-    ivar, flux = (
+    inverse_variance, flux = (
         np.ascontiguousarray(values[:, inside])
         for values in (_inverse_variance(arrays), arrays.flux)
     )
-    flux = np.where(ivar > 0, flux, 0.0)
+    flux = np.where(inverse_variance > 0, flux, 0.0)
     level = np.sqrt(np.mean(flux**2, axis=1, keepdims=True))
     level = np.where(level > 0, level, 1.0)
-    return arrays.wavelength[inside], flux / level, ivar * level**2
+    return arrays.wavelength[inside], flux / level, inverse_variance * level**2
 
 
 def _shift_range(redshift_range):
@@ -404,18 +410,18 @@ def _polish(fit, found, out, pixel):
         found.error[out, 0] = np.hypot(error, model) * np.exp(log1z)
 
 
-def _on_pixels(wavelength, flux, ivar, found, out):
+def _on_pixels(wavelength, flux, inverse_variance, found, out):
     """Fit for `_polish` with templates integrated over the pixels of the spectrum.
 
     Pixels much wider than those of the templates do not sample lines; what `resample_log` makes
     of them has steps that shift a line by a part of a pixel.
     """
-    good = ivar > 0
+    good = inverse_variance > 0
     width = max(int(225 * LOG_STEP / np.median(np.diff(np.log(wavelength)))), 3)
     level = uniform_filter1d(np.where(good, flux, 0.0), width) / np.maximum(
         uniform_filter1d(good.astype(float), width), 1e-3
     )
-    variance = np.divide(1.0, ivar, out=np.ones_like(ivar), where=good)
+    variance = np.divide(1.0, inverse_variance, out=np.ones_like(inverse_variance), where=good)
     weight = good / (variance + (MODEL_ERROR * level) ** 2)
     polynomials = polynomial_terms(flux.size)
     n_continuum = redshift_templates().n_continuum

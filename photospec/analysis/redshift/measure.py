@@ -23,7 +23,7 @@ from photospec.utils.parallel import one_thread
 
 __all__ = ["RedshiftFit", "RedshiftWarning", "measure_redshift"]
 
-DELTA_CHI2_MIN = 50.0
+DELTA_CHI2_MIN = 50.0  # scaled; rivals nearer than this are flagged
 DENSITY_STEP = 0.001  # 300 km/s, of the default grid of redshift densities
 N_SOLUTIONS = 5  # kept in a fit, the best first
 # Reduced chi-square, 1 % of model error included, where lines may have any width. Galaxies of high

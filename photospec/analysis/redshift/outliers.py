@@ -24,12 +24,12 @@ CUT = 8.0  # sigmas that one pixel counts for at most
 LINE_SHAPE = 0.3
 
 
-def narrow_features(flux, ivar):
+def narrow_features(flux, inverse_variance):
     """Return pixels that stand out of their neighbours, whatever they are.
 
     Parameters
     ----------
-    flux, ivar : ndarray, shape (n, n_wave)
+    flux, inverse_variance : ndarray, shape (n, n_wave)
 
     Returns
     -------
@@ -37,7 +37,7 @@ def narrow_features(flux, ivar):
     """
     jump = flux - median_filter(flux, (1, WINDOW), mode="nearest")
     out = np.zeros(flux.shape, bool)
-    for row, (offset, weight) in enumerate(zip(jump, ivar, strict=True)):
+    for row, (offset, weight) in enumerate(zip(jump, inverse_variance, strict=True)):
         good = weight > 0
         if good.any():
             pull = offset * np.sqrt(weight)

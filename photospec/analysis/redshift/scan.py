@@ -90,14 +90,14 @@ def log_overlaps(wavelength, factor):
     return _overlaps(np.ascontiguousarray(wavelength, float).tobytes(), factor)
 
 
-def resample_log(wavelength, flux, ivar, factor):
+def resample_log(wavelength, flux, inverse_variance, factor):
     """Average spectra, inverse-variance weighted, into log pixels of `factor` template pixels.
 
     Parameters
     ----------
     wavelength : ndarray (n_wave,)
         Increasing, Angstrom, vacuum.
-    flux, ivar : ndarray (n, n_wave)
+    flux, inverse_variance : ndarray (n, n_wave)
     factor : int
 
     Returns
@@ -107,7 +107,8 @@ def resample_log(wavelength, flux, ivar, factor):
     first, matrix = log_overlaps(wavelength, factor)
     # Row by row in memory: sums over pixels then do not depend on how many spectra there are.
     weight, weighted = (
-        np.ascontiguousarray((matrix @ values.T).T) for values in (ivar, ivar * flux)
+        np.ascontiguousarray((matrix @ values.T).T)
+        for values in (inverse_variance, inverse_variance * flux)
     )
     mean = np.divide(weighted, weight, out=np.zeros_like(weighted), where=weight > 0)
     return LogSpectra(first, factor, mean, weight)

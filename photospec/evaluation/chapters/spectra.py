@@ -15,7 +15,7 @@ _MEASURES = {"all": "all pixels", "continuum": "continuum", "line": "line pixels
 
 
 def chapter(comparison):
-    """The chapter on spectra, a `Chapter`."""
+    """Return the chapter on spectra, a `Chapter`."""
     answers = comparison.having("errors")
     parts = [
         Section(
@@ -132,7 +132,7 @@ def _one(truth, kept, others):
         axes.set(ylim=(0, 1.25 * np.nanpercentile(truth, 99.7)))
         axes.set(xlim=(WAVELENGTH[0], WAVELENGTH[-1]))
         axes.set(xlabel="wavelength (Å, observed)", ylabel="flux (1e-17 erg/s/cm²/Å)")
-        axes.legend(fontsize=6, ncols=2, loc="upper left")
+        axes.legend(fontsize=6, ncols=2, loc="lower right")  # lines reach upwards
 
     return draw
 

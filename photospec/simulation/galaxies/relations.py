@@ -16,6 +16,7 @@ BULGE_SERSIC = np.array([1.5, 2.0, 3.0, 4.0, 5.0, 6.0])
 """Sersic indices that bulges have: few, so that their profiles can be cached."""
 
 DISK_THICKNESS = 0.2
+"""Axis ratio of disks that are seen edge on."""
 
 _EARLY_MASS = [8.0, 9.2, 9.8, 10.25, 10.75, 11.25, 12.0]
 _EARLY_RADIUS = [0.20, 0.28, 0.27, 0.35, 0.64, 0.98, 1.50]  # log10 kpc

@@ -31,7 +31,7 @@ Stoughton et al. 2002 (AJ 123, 485) smooth the de Vaucouleurs profile to zero
 between 7 and 8 half-light radii.
 """
 
-_N_TABLE = 32768
+_N_TABLE = 32768  # steps of 0.05 % in k
 _LOG_K2 = np.log([1e-6, 1e8])  # limits of ln (k r)^2; below, the transform is 1
 
 
