@@ -1,8 +1,10 @@
 """The bulk path of the analysis beside the exact one and beside the truth, and how fast it is.
 
-Run: ``OMP_NUM_THREADS=1 python benchmarks/analysis_bulk.py [--n 250] [--write docs]``. Predicts 8
-candidates each for n simulated galaxies with the bundled weights and takes as many noiseless
-simulated spectra; measures all of them in bulk and by pPXF, in one process. Prints, for every
+Run: ``OMP_NUM_THREADS=1 python benchmarks/analysis_bulk.py WORK_FOLDER [--n 250] [--write docs]``.
+Predicts 8 candidates each for n simulated galaxies with the bundled weights and takes as many
+noiseless simulated spectra; measures all of them in bulk and by pPXF, in one process. What is
+measured is kept in WORK_FOLDER, piece by piece: a run that ``--seconds`` ended, or a larger n, goes
+on from there. Prints, for every
 column, the median and the scatter (1.4826 MAD) of bulk less exact in units of the error that a
 table of candidates quotes, and the same of either path less the truth for the simulated spectra;
 then processor milliseconds per spectrum, stage by stage, and their ratio in this run. With
@@ -15,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
+from astropy.table import QTable, vstack
 
 from photospec import PhotoSpectrograph
 from photospec.analysis import combine_candidates, fit_populations, measure_properties
@@ -36,10 +39,12 @@ from photospec.utils.parallel import one_thread
 
 SEED = 1_988_000_000  # of the survey: used for nothing else
 N_CANDIDATES = 8
+PIECE = 8  # galaxies at a time: 64 spectra of each kind
+METHODS = ("bulk", "ppxf")
 LOGARITHMIC = ("age_light_weighted", "age_mass_weighted")
 
 
-def spectra(n, folder):
+def galaxies(n, folder):
     """Predicted spectra (n * 8) and noiseless simulated ones of as many galaxies.
 
     Returns
@@ -52,23 +57,101 @@ def spectra(n, folder):
     seconds : float
         Of one processor, per galaxy, to predict.
     """
-    survey = Survey.sdss_main(seed=SEED)
-    batch = survey.simulate(n * N_CANDIDATES)
-    spectrograph = PhotoSpectrograph.load()
-    path, found, start = Path(folder) / "image.fits", [], time.process_time()
-    for pixels in batch.image[:n]:
-        hdu = fits.PrimaryHDU(pixels)
-        hdu.header["BUNIT"] = "nanomaggy"
-        hdu.header["BANDS"] = "".join(survey.bands)
-        hdu.header["PIXSCALE"] = survey.pixel_scale
-        hdu.writeto(path, overwrite=True)
-        found.append(spectrograph.sample(read_image(path), N_CANDIDATES, seed=len(found)))
-    seconds = (time.process_time() - start) / n
-    lsf = found[0].spectra.meta["lsf_sigma"]
-    flux = np.concatenate([one.spectra.flux.to_value(FLUX_UNIT) for one in found])
-    predicted = from_arrays(WAVELENGTH, flux.astype(float), lsf=lsf)
-    simulated = from_arrays(WAVELENGTH, batch.truth_flux.astype(float), lsf=lsf)
-    return predicted, simulated, [one.best_index for one in found], batch.truth, seconds
+    pieces = [_piece(k, folder / f"spectra-{k}.npz") for k in range(n // PIECE)]
+    flux, best, lsf, seconds, simulated = (
+        [piece[name] for piece in pieces]
+        for name in ("flux", "best", "lsf", "seconds", "simulated")
+    )
+    truth = {
+        name[6:]: np.concatenate([piece[name] for piece in pieces])
+        for name in pieces[0]
+        if name.startswith("truth_")
+    }
+    predicted, simulated = (
+        from_arrays(WAVELENGTH, np.concatenate(one).astype(float), lsf=lsf[0])
+        for one in (flux, simulated)
+    )
+    return predicted, simulated, [int(k) for k in np.concatenate(best)], truth, np.mean(seconds)
+
+
+def _piece(number, path):
+    """Spectra of `PIECE` galaxies and what goes with them, from a file if there is one."""
+    if not path.exists():
+        survey = Survey.sdss_main(seed=SEED + number)
+        batch = survey.simulate(PIECE * N_CANDIDATES)
+        spectrograph, found, start = PhotoSpectrograph.load(), [], time.process_time()
+        image = path.with_suffix(".fits")
+        for row, pixels in enumerate(batch.image[:PIECE]):
+            hdu = fits.PrimaryHDU(pixels)
+            hdu.header["BUNIT"] = "nanomaggy"
+            hdu.header["BANDS"] = "".join(survey.bands)
+            hdu.header["PIXSCALE"] = survey.pixel_scale
+            hdu.writeto(image, overwrite=True)
+            seed = number * PIECE + row
+            found.append(spectrograph.sample(read_image(image), N_CANDIDATES, seed=seed))
+        seconds = (time.process_time() - start) / PIECE
+        image.unlink()
+        _save(
+            path,
+            flux=np.concatenate([one.spectra.flux.to_value(FLUX_UNIT) for one in found]),
+            best=[one.best_index for one in found],
+            lsf=found[0].spectra.meta["lsf_sigma"],
+            seconds=seconds,
+            simulated=batch.truth_flux,
+            **{f"truth_{name}": value for name, value in batch.truth.items()},
+        )
+    with np.load(path) as file:
+        return dict(file)
+
+
+def _save(path, **arrays):
+    with open(path.with_suffix(".partial"), "wb") as file:
+        np.savez(file, **arrays)
+    path.with_suffix(".partial").replace(path)
+
+
+def measured(spectra, folder, seconds):
+    """Tables of both kinds of spectra on both paths, and milliseconds per spectrum.
+
+    Parameters
+    ----------
+    spectra : dict of str to Spectrum
+    folder : Path
+        Of tables that are there, and of those that are made now.
+    seconds : float
+        Of one processor, after which no further piece is begun.
+
+    Returns
+    -------
+    tables : dict of (str, str) to QTable
+        Of the pieces that are complete.
+    milliseconds : dict of (str, str) to float
+    """
+    start, size = time.process_time(), PIECE * N_CANDIDATES
+    tables, milliseconds = {}, {}
+    for first in range(0, len(spectra["predicted"].flux), size):
+        for kind, spectrum in spectra.items():
+            for method in METHODS:
+                path = folder / f"{kind}-{method}-{first // size}.ecsv"
+                if not path.exists():
+                    if time.process_time() - start > seconds:
+                        break
+                    began = time.process_time()
+                    table = measure_properties(
+                        spectrum[first : first + size], method=method, n_processes=1
+                    )
+                    table.meta = {"seconds": time.process_time() - began}
+                    table.write(path.with_suffix(".partial"), format="ascii.ecsv", overwrite=True)
+                    path.with_suffix(".partial").replace(path)
+                    print(path.name, f"{table.meta['seconds']:.1f} s", flush=True)
+                tables.setdefault((kind, method), []).append(QTable.read(path, format="ascii.ecsv"))
+    n_pieces = min(len(tables.get((kind, method), ())) for kind in spectra for method in METHODS)
+    for key, parts in tables.items():
+        parts = parts[:n_pieces]
+        used = sum(part.meta["seconds"] for part in parts)
+        milliseconds[key] = 1e3 * used / (n_pieces * size)
+        tables[key] = vstack(parts, metadata_conflicts="silent")
+    return tables, milliseconds
 
 
 def values(table, name):
@@ -125,21 +208,21 @@ def stages(spectrum, n):
 def main():
     """Measure, print, and write the table of the documentation."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--n", type=int, default=250, help="galaxies, with 8 candidates each")
-    parser.add_argument("--folder", default=".", help="for one small file")
+    parser.add_argument("folder", type=Path, help="of what is measured")
+    parser.add_argument("--n", type=int, default=248, help="galaxies, with 8 candidates each")
+    parser.add_argument("--seconds", type=float, default=np.inf, help="stop measuring after these")
     parser.add_argument("--write", type=Path, help="folder of the documentation")
     options = parser.parse_args()
-    predicted, simulated, best, truth, predicting = spectra(options.n, options.folder)
-    measure_properties(predicted[:2], n_processes=1)
-    measure_properties(predicted[:2], method="ppxf", n_processes=1)
-    tables, milliseconds = {}, {}
-    for kind, spectrum in (("predicted", predicted), ("simulated", simulated)):
-        for method in ("bulk", "ppxf"):
-            start = time.process_time()
-            tables[kind, method] = measure_properties(spectrum, method=method, n_processes=1)
-            used = 1e3 * (time.process_time() - start) / len(spectrum.flux)
-            milliseconds[kind, method] = used
-            print(f"{kind} spectra, {method}: {used:.1f} ms each", flush=True)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    predicted, simulated, best, truth, predicting = galaxies(options.n, options.folder)
+    for method in METHODS:  # what is computed once
+        measure_properties(predicted[:2], method=method, n_processes=1)
+    spectra = {"predicted": predicted, "simulated": simulated}
+    tables, milliseconds = measured(spectra, options.folder, options.seconds)
+    options.n = len(tables["predicted", "bulk"]) // N_CANDIDATES
+    best, truth = best[: options.n], {k: v[: options.n * N_CANDIDATES] for k, v in truth.items()}
+    for (kind, method), used in milliseconds.items():
+        print(f"{kind} spectra, {method}: {used:.1f} ms each", flush=True)
     combined = combine_candidates(tables["predicted", "ppxf"], best)
     lines = []
     for name in COLUMNS:

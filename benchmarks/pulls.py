@@ -37,8 +37,8 @@ def clean_galaxy(z, step, dispersion, age):
     return wavelength, flux, float(np.hypot(1.0, step / np.sqrt(12)))
 
 
-def truths(z, dispersion):
-    known = {"redshift": z, "velocity_dispersion": dispersion}
+def truths(z):
+    known = {"redshift": z}
     for name, strength in LINE_STRENGTHS.items():
         known[f"{name}_flux"] = LINES * strength
     return known
@@ -117,7 +117,9 @@ def main():
     parser.add_argument("--draws", type=int, default=60)
     parser.add_argument("--signal-to-noise", type=float, default=20.0, help="per Angstrom")
     parser.add_argument("--step", type=float, default=1.0, help="Angstrom, of pixels")
-    parser.add_argument("--dispersion", type=float, default=150.0, help="km/s")
+    parser.add_argument(
+        "--dispersion", type=float, default=150.0, help="km/s, beside the templates' resolution"
+    )
     parser.add_argument("--redshift", type=float, default=0.35)
     parser.add_argument("--age", type=float, default=2e9)
     parser.add_argument("--columns", nargs="*", default=(), help="parts of names of columns")
@@ -134,7 +136,7 @@ def main():
     if options.parts:
         report_parts(draws, z)
     else:
-        report(draws, truths(z, dispersion), options.columns)
+        report(draws, truths(z), options.columns)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The tables of the model card that need few candidates: real data first.
 
-    python benchmarks/real_card.py REAL PAIRS -o FOLDER [-n 2500] [--n-agn 320] [--only NAMES]
+    python benchmarks/real_card.py REAL PAIRS -o FOLDER [-n 2500] [--n-agn 2048] [--only NAMES]
 
 REAL is the folder of observed data (catalogues, images, pairs, not_galaxies), PAIRS simulated
 pairs of the recipe's test settings. Redshifts, AGN and flags of the bundled weights go to FOLDER, a
@@ -96,7 +96,7 @@ if __name__ == "__main__":
     parser.add_argument("pairs", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("-n", type=int, default=2500)
-    parser.add_argument("--n-agn", type=int, default=320)
+    parser.add_argument("--n-agn", type=int, default=2048)
     parser.add_argument("--n-strange", type=int, default=100)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     options = parser.parse_args()

@@ -590,7 +590,7 @@ class PhotoSpectrograph:
     def agn_score(
         self, image: NDData | ImageArray | Sequence[NDData | ImageArray]
     ) -> float | np.ndarray:
-        """How likely galaxies have an active nucleus, told from their images.
+        """Return how likely galaxies have an active nucleus, told from their images.
 
         No spectra are drawn. ``config.agn_threshold`` is where one is more likely than not.
 
@@ -609,7 +609,7 @@ class PhotoSpectrograph:
         Raises
         ------
         InputError
-            For an image that cannot be used, and with weights that do not tell (`tells_agn`).
+            For an image that cannot be used, and with weights that do not tell (``tells_agn``).
         """
         images, single, *_ = self._prepare_all(image)
         if not self.tells_agn:

@@ -40,6 +40,8 @@ FLOORS = {
 }
 # The front door opens rooms by name on first use; it imports none.
 MAY_IMPORT_TORCH = {"networks", "spectrograph", "weights", "training", "published"}
+# What a registry imports when it is asked for.
+ADDRESS = re.compile(r"photospec(\.\w+)+:\w+")
 GROUND_ONLY_PACKAGES = {"torch", "ignite", "galsim", "ppxf", "bagpipes", "astroquery"}
 
 
@@ -56,7 +58,7 @@ def module_files():
 
 
 def imports_of(name, path):
-    """Absolute names of all modules that a file imports, inside functions too."""
+    """Absolute names of all modules that a file imports, inside functions and by address too."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     for node in ast.walk(ast.parse(path.read_text(), str(path))):
         if isinstance(node, ast.Import):
@@ -69,6 +71,8 @@ def imports_of(name, path):
                 module = node.module
             # ``from photospec import x`` may import the module photospec.x.
             yield from (f"{module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Constant) and ADDRESS.fullmatch(str(node.value)):
+            yield node.value.partition(":")[0]
 
 
 def floor_of(room):
@@ -166,9 +170,12 @@ def test_the_page_of_the_architecture_names_what_there_is(repository):
 def test_checker_sees_imports_inside_functions_and_relative_ones(tmp_path):
     """The test must be able to fail: each way of importing is found."""
     path = tmp_path / "redshift.py"
-    path.write_text("def f():\n    from ..networks import unet\n    import torch.nn\n")
+    path.write_text(
+        "def f():\n    from ..networks import unet\n    import torch.nn\n"
+        "ADDRESS = 'photospec.training.runs:train'\n"
+    )
     found = set(imports_of("photospec.analysis.redshift", path))
-    assert found == {"photospec.networks.unet", "torch.nn"}
+    assert found == {"photospec.networks.unet", "torch.nn", "photospec.training.runs"}
 
 
 @pytest.mark.parametrize(

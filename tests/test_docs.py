@@ -5,13 +5,16 @@ variables; a directive ``testsetup``, which readers do not see, prepares what th
 in which they run holds ``cutout.fits``, an image, and ``spec-0285-51930-0309.fits``, a spectrum.
 """
 
+import importlib
 import json
 import os
+import pkgutil
 import re
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -27,6 +30,7 @@ NOT_RUN = {
     "from photospec.archive import sdss_image": "asks a real archive",
     "from photospec.archive import SURVEYS": "asks a real archive",
     "from photospec.archive import legacy_image": "asks a real archive",
+    "from photospec.archive import read_legacy": "needs a brick of the Legacy Surveys",
     "from photospec.published import load_spectrograph": "needs the authors' checkpoints",
     "from photospec.survey import predict_catalogue": "needs a catalogue on disk",
     "from dask_jobqueue import SLURMCluster": "needs a batch system",
@@ -120,6 +124,56 @@ def test_every_reason_belongs_to_a_block():
     texts = [text for page in PAGES for _, text in blocks_of(page)]
     unused = [first for first in NOT_RUN if not any(text.startswith(first) for text in texts)]
     assert not unused
+
+
+def names_of(page):
+    """Names of the package in the text and the imports of a page, with dots."""
+    text = page.read_text(encoding="utf-8")
+    found = set(re.findall(r"photospec(?:\.[A-Za-z_]\w*)+", text))
+    for module, names in re.findall(r"from (photospec[\w.]*) import ([\w, ]+|\([^)]+\))", text):
+        found |= {f"{module}.{name}" for name in re.findall(r"\w+", names)}
+    # A group of entry points, and a class that is there with RAIL only.
+    return found - {"photospec.plugins", "photospec.rail.PhotospecEstimator"}
+
+
+def documented():
+    """Objects of the pages of the API, by id, and so whatever module a page has them from."""
+    found = {}
+    for page in (REPOSITORY / "docs" / "api").glob("*.rst"):
+        home = ""
+        pattern = r"^\.\. (\w+):: ([\w.]+)\n(?:   :members:(.*)\n)?"
+        text = page.read_text(encoding="utf-8")
+        for kind, name, members in re.findall(pattern, text, flags=re.MULTILINE):
+            if kind == "currentmodule":
+                home = f"{name}."
+            elif kind == "automodule":
+                module = importlib.import_module(name)
+                wanted = [m.strip() for m in members.split(",") if m.strip()]
+                shown = f":: {name}\n   :members:" in text
+                found |= {
+                    id(getattr(module, n)): n for n in wanted or (module.__all__ if shown else ())
+                }
+            elif kind.startswith("auto"):
+                full = name if name.startswith("photospec") else home + name
+                found[id(pkgutil.resolve_name(full))] = full
+    return found
+
+
+def test_names_of_the_pages_are_there_and_in_the_api():
+    api, wrong = documented(), []
+    for page in [*PAGES, REPOSITORY / "CONTRIBUTING.rst"]:
+        for name in names_of(page):
+            try:
+                found, chain = pkgutil.resolve_name(name), name.split(".")
+            except (ImportError, AttributeError):
+                wrong.append(f"{page.name}: there is no {name}")
+                continue
+            # A method is documented with its class.
+            owners = [pkgutil.resolve_name(".".join(chain[:n])) for n in range(2, len(chain) + 1)]
+            if not isinstance(found, ModuleType) and not api.keys() & set(map(id, owners)):
+                wrong.append(f"{page.name}: {name} is in no page of docs/api")
+    assert len(api) > 300
+    assert not wrong
 
 
 def test_python_is_never_in_a_bare_block():

@@ -14,6 +14,7 @@ from photospec.config import read_toml, write_toml
 from photospec.errors import InputError
 from photospec.photometry.apertures import aperture_flux
 from photospec.photometry.filters import band_flux
+from photospec.simulation import Survey
 from photospec.spectrum import FLUX_UNIT, WAVELENGTH
 from photospec.training.packing import describe_survey
 from photospec.weights import FILES, SpectrographConfig, assemble, read_config
@@ -234,3 +235,21 @@ def test_other_bands_and_other_pixels_are_of_another_survey(spectrograph):
         PhotoSpectrograph.load().predict(galaxy("grz"))
     known = spectrograph.predict(galaxy("grz", 0.3, camera="decam"), n_candidates=1)
     assert {"resampled", "missing_band_i"} <= set(known.meta["flags"])
+
+
+@pytest.mark.parametrize(
+    ("gone", "mean", "std"),
+    [("", 0.3497, 0.0860), ("i", 0.3569, 0.0845), ("g", 0.3426, 0.1012), ("z", 0.3707, 0.0823)],
+)
+def test_redshifts_of_the_bundled_weights(gone, mean, std):
+    """Frozen: of one galaxy of r = 20.3 at redshift 0.364, with and without a band."""
+    survey = Survey.named("desi_legacy", seed=3)
+    pairs = survey.simulate(1)
+    meta = {"bands": survey.bands, "pixel_scale": survey.pixel_scale * u.arcsec}
+    meta["galactic_ebv"] = float(pairs.object["galactic_ebv"][0])
+    data = pairs.image[0].copy()
+    if gone:
+        data[survey.bands.index(gone)] = np.nan
+    weights = PhotoSpectrograph.load("legacy", dtype="float32")
+    density = weights.redshift_density(NDData(data, unit="nmgy", meta=meta))
+    np.testing.assert_allclose([density.mean[0], density.std[0]], [mean, std], atol=2e-4)

@@ -53,7 +53,7 @@ KINDS = {
 
 
 def listing(kind):
-    """A list-table in reStructuredText."""
+    """Write a list-table in reStructuredText."""
     head, rows = KINDS[kind]
     lines = [".. list-table::", "   :header-rows: 1", ""]
     for row in (head, *rows()):

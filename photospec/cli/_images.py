@@ -60,7 +60,7 @@ _FITS = (".fits", ".fit", ".fits.gz", ".fits.bz2", ".fits.fz")
 
 
 def sources_of(args):
-    """Images that a verb was given, by ``args.images`` and the position of their target.
+    """Return the images that a verb was given, by ``args.images`` and the position of their target.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def sources_of(args):
 
 
 def expanded(names):
-    """Files of the names given: those of folders, and those that lists name.
+    """Expand the names given: to the files of folders, and to those that lists name.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def _lines(path):
 
 
 def sources_at(names, table, galactic_ebv=None):
-    """One image for each row of a table of positions, on SDSS frames or on bricks.
+    """Return one image for each row of a table of positions, on SDSS frames or on bricks.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def sources_at(names, table, galactic_ebv=None):
 
 
 def _frames(names):
-    """Folder of whole fields, and which of their files were named (none for all)."""
+    """Return the folder of whole fields, and which of their files were named (none for all)."""
     if len(names) == 1 and Path(names[0]).is_dir():
         return Path(names[0]), set()
     given = set(expanded(names))

@@ -105,7 +105,7 @@ def predict_all(args, sources):
 
 
 def _table(args, bar, n_candidates):
-    """Where candidates are measured; each moves the bar by its part of half a galaxy."""
+    """Measure candidates; each moves the bar by its part of half a galaxy."""
     from photospec.cli._candidates import CandidateTable
 
     return CandidateTable(lambda n: bar.update(0.5 * n / n_candidates), args.method)
@@ -155,7 +155,7 @@ def _report(source, exception):
 
 
 def best_row(candidates):
-    """Candidate that stands for all, as a prediction for a sequence of one image.
+    """Return the candidate that stands for all, as a prediction for a sequence of one image.
 
     Parameters
     ----------
@@ -182,7 +182,9 @@ def best_row(candidates):
 
 
 def place_of(image, source):
-    """Right ascension and declination of the target, degrees; None where they are not known."""
+    """Return the right ascension and declination of the target, degrees; None where they are not
+    known.
+    """
     from photospec.image.wcs import pixel_to_sky
 
     if source.position is not None:
@@ -195,7 +197,7 @@ def place_of(image, source):
 
 
 def _told(source, candidates):
-    """What is said of an image with ``--verbose``."""
+    """Return what is said of an image with ``--verbose``."""
     meta = candidates.best.meta
     parts = [f"{source.name}: {len(candidates)} candidates"]
     if meta.get("expected_redshift") is not None:

@@ -59,7 +59,7 @@ class Products:
             )
 
     def _match(self, spectrum):
-        """Observed spectrum nearest to the target of a predicted one; None without any."""
+        """Find the observed spectrum nearest to the target of a predicted one; None without any."""
         if not self._observed or spectrum.meta.get("ra") is None:
             return None
         from astropy import units as u

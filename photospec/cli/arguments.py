@@ -162,7 +162,8 @@ def add_target(parser):
 
 
 def weights_folder(text):
-    """Weights as typed: a name, or a folder of weights or of the training run that made them.
+    """Return weights as typed: a name, or a folder of weights or of the training run that made
+    them.
 
     Parameters
     ----------

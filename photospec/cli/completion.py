@@ -13,7 +13,7 @@ __all__ = ["completion"]
 
 
 def completion(parser, shell):
-    """Script that completes the command line in a shell.
+    """Return the script that completes the command line in a shell.
 
     Parameters
     ----------

@@ -112,7 +112,7 @@ class _Interruption:
 
     @contextlib.contextmanager
     def watched(self):
-        """Context in which Ctrl-C is noticed."""
+        """Notice Ctrl-C within a context."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -202,7 +202,7 @@ def _failed(exception):
 
 @contextlib.contextmanager
 def _logging(args):
-    """With ``--verbose``, what astropy's logger is told becomes lines on stderr."""
+    """Put what astropy's logger is told on stderr as lines, with ``--verbose``."""
     if not getattr(args, "verbose", False):
         yield
         return

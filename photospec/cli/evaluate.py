@@ -256,7 +256,7 @@ def _report(args, spectrograph):
 
 
 def _options(args):
-    """Settings that were asked for, for what has defaults of its own."""
+    """Return settings that were asked for, for what has defaults of its own."""
     options = {
         "n_galaxies": args.n,
         "redshift_range": tuple(args.redshift_range) if args.redshift_range else None,

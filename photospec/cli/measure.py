@@ -133,7 +133,7 @@ def run(args):
 
 
 def _measured(table, given):
-    """Whether anything was measured, for each row; a redshift that was given does not count."""
+    """Tell whether anything was measured, for each row; a given redshift does not count."""
     import numpy as np
 
     from photospec.cli.tables import ORIGIN_COLUMNS
@@ -148,7 +148,7 @@ def _measured(table, given):
 
 
 def _rows(read, table):
-    """Table of the rows to write, with what is known of their origin, and their files.
+    """Return a table of the rows to write, with what is known of their origin, and their files.
 
     Candidates of an image become one row.
     """
@@ -194,7 +194,7 @@ def _is_predicted(meta):
 
 
 def _figure_rows(read, table):
-    """Rows of the figure, without spectra that cannot be used at all."""
+    """Return rows of the figure, without spectra that cannot be used at all."""
     from photospec.errors import PhotospecError
     from photospec.figures import galaxy_rows
 
@@ -230,7 +230,7 @@ class _Read:
     best: list | None = None
 
     def shown(self):
-        """Spectra that the figure shows, and how many."""
+        """Return the spectra that the figure shows, and how many."""
         if self.best is None:
             return self.spectrum, self.n
         each = self.n // len(self.best)
@@ -275,7 +275,7 @@ def _read(paths, **given):
 
 
 def _best(meta):
-    """Of candidates, which one of each image stands for all; None of other spectra."""
+    """Return which candidate of each image stands for all; None of other spectra."""
     if not {"images", "best", "candidate"} <= meta.keys():
         return None
     rows = {}

@@ -175,7 +175,7 @@ def _densities(args, sources):
 
 
 def _table(found):
-    """Table of one row per image."""
+    """Return a table of one row per image."""
     import numpy as np
     from astropy import units as u
     from astropy.table import QTable

@@ -169,7 +169,7 @@ def run(args):
 
 
 def _products(args, sources):
-    """Where products go, if any are wanted; refused before the work starts."""
+    """Tell where products go, if any are wanted; refused before the work starts."""
     if not args.products:
         return None
     from photospec.cli._products import Products

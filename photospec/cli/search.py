@@ -111,7 +111,7 @@ def run(args):
 
 
 def _vectors(args, spectrograph, index):
-    """Names of what can be used, embeddings, and how many files failed."""
+    """Embed what can be used; return its names, the embeddings, and how many files failed."""
     from photospec.cli.console import progress
     from photospec.errors import PhotospecError
     from photospec.image import read_image

@@ -87,7 +87,7 @@ def add_origin(table, spectra, best=None):
 
 
 def _per_row(spectra, key, n, best):
-    """Values of an entry of ``meta``, one per row of a table; None where there are none."""
+    """Return values of an entry of ``meta``, one per row of a table; None where there are none."""
     values = spectra.meta.get(key)
     if spectra.flux.ndim == 1 and values is not None:
         values = [values]

@@ -175,7 +175,7 @@ def run(args):
 
 
 def _settings(args, stage):
-    """The `TrainConfig` that the arguments ask for."""
+    """Return the `TrainConfig` that the arguments ask for."""
     from photospec.errors import InputError
     from photospec.training import TrainConfig
 
@@ -196,7 +196,7 @@ def _settings(args, stage):
 
 
 def _begin_with(config, init, frozen):
-    """Settings of a file that begin with weights of the network that they describe."""
+    """Read the settings of a file that begin with weights of the network that they describe."""
     from dataclasses import replace
 
     tuning = config.fine_tuning

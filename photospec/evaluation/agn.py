@@ -24,7 +24,7 @@ _LINE_SIGMA = 2.5
 
 
 def ratios(flux):
-    """Coordinates in the diagram, (..., 2), from line fluxes.
+    """Return coordinates in the diagram, (..., 2), from line fluxes.
 
     Parameters
     ----------
@@ -43,7 +43,8 @@ def ratios(flux):
 
 
 def kauffmann_height(x):
-    """How far above the curve points (..., 2) lie, dex; bounded, and smooth across the asymptote.
+    """Return how far above the curve points (..., 2) lie, dex; bounded, and smooth across the
+    asymptote.
 
     The least of the distances along the two axes would need a root; the vertical distance to the
     curve, cut at two dex, orders points the same way near the curve, which is where it matters.
@@ -55,7 +56,7 @@ def kauffmann_height(x):
 
 
 def sdss_height(x):
-    """How far above the SDSS pipeline's curve points (..., 2) lie, dex; within -2 and 2.
+    """Return how far above the SDSS pipeline's curve points (..., 2) lie, dex; within -2 and 2.
 
     `photospec.analysis.bpt.agn_height` of the coordinates of `ratios`. Its mean over the
     candidates of a galaxy, against ``agn_threshold`` of the weights' configuration, tells AGN from
@@ -74,12 +75,12 @@ def sdss_height(x):
 
 
 def above_kauffmann(flux):
-    """Whether galaxies lie above the curve, from line fluxes as in `ratios`."""
+    """Tell whether galaxies lie above the curve, from line fluxes as in `ratios`."""
     return kauffmann_height(ratios(flux)) > 0
 
 
 def measurable(truth, pairs, index, *, min_snr=3.0):
-    """Whether an SDSS spectrum of a galaxy would show all four lines.
+    """Tell whether an SDSS spectrum of a galaxy would show all four lines.
 
     The true flux over the noise that a matched filter meets in the pair's own error spectrum.
     Neighbouring samples are correlated by the smoothing of the training grid, which the noise of
@@ -114,7 +115,7 @@ def measurable(truth, pairs, index, *, min_snr=3.0):
 
 
 def balanced_accuracy(decision, truth):
-    """Mean of the parts of AGN and of other galaxies that are told right, a Value.
+    """Return the mean of the parts of AGN and of other galaxies that are told right, a Value.
 
     Parameters
     ----------

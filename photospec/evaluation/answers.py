@@ -41,11 +41,11 @@ class Mixture:
         return len(self.weight)
 
     def take(self, rows):
-        """Those of some galaxies."""
+        """Return the answers of some galaxies."""
         return Mixture(self.weight[rows], self.centre[rows], self.width[rows], self.logarithmic)
 
     def pdf(self, redshift):
-        """Probability (n, m) per unit redshift at redshifts (m,)."""
+        """Return the probability (n, m) per unit redshift at redshifts (m,)."""
         z = np.asarray(redshift, float)
         at = np.log1p(z) if self.logarithmic else z
         density = np.zeros((len(self), len(z)))
@@ -57,7 +57,7 @@ class Mixture:
 
     @classmethod
     def of_draws(cls, redshift):
-        """Densities of draws (n, m): equal Gaussians as wide as Silverman's rule says.
+        """Turn draws (n, m) into densities: equal Gaussians as wide as Silverman's rule says.
 
         No narrower than 0.002; draws that are NaN weigh nothing.
         """
@@ -108,7 +108,7 @@ class Answer:
 
 
 def binned_errors(flux, truth):
-    """Median abs(predicted / true - 1) in bins of wavelength, of spectra of equal mean flux.
+    """Return median abs(predicted / true - 1) in bins of wavelength, of spectra of equal mean flux.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def binned_errors(flux, truth):
 
 
 def spectrum_numbers(flux, redshift, lsf):
-    """Cheap numbers of spectra: colours in the fibre (mag) and Dn4000, dict of ndarray (n,).
+    """Return cheap numbers of spectra: colours in the fibre (mag) and Dn4000, dict of ndarray (n,).
 
     Parameters
     ----------

@@ -96,7 +96,7 @@ class TrainingPairs:
         )
 
     def flux(self, rows):
-        """Spectra (n, n_wave) of rows of this table, noiseless if they were simulated."""
+        """Return spectra (n, n_wave) of rows of this table, noiseless if they were simulated."""
         place = self.place[rows]
         flux = None
         for number in np.unique(place[:, 0]):
@@ -110,7 +110,7 @@ class TrainingPairs:
 
 
 def photometry_of(file, n, store=None):
-    """Photometry of the first n pairs of a file, kept in the store."""
+    """Measure the photometry of the first n pairs of a file, kept in the store."""
     name = f"photometry-{key_of(file.provenance, len(file), n)}"
     made = (store or Store()).get(
         name,
@@ -122,7 +122,7 @@ def photometry_of(file, n, store=None):
 
 
 def boosted_trees(features, target, *, classify=False, tune=True, seed=0, merit=None):
-    """Histogram gradient boosting, tuned over `GRID` with early stopping.
+    """Fit histogram gradient boosting, tuned over `GRID` with early stopping.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def redshift_merit(prediction, truth):
 
 
 def crossed(fit, features, target, *, n_folds=5, seed=0):
-    """Answers for galaxies from models that learned from others of the same table.
+    """Return answers for galaxies from models that learned from others of the same table.
 
     Parameters
     ----------
@@ -209,7 +209,7 @@ def crossed(fit, features, target, *, n_folds=5, seed=0):
 
 
 def neighbours(compact, others, number, *, itself=False):
-    """Rows of the galaxies nearest in colours, magnitude and size.
+    """Return rows of the galaxies nearest in colours, magnitude and size.
 
     Parameters
     ----------
@@ -237,7 +237,7 @@ def neighbours(compact, others, number, *, itself=False):
 
 
 def nearest(training, photometry):
-    """Rows of the training galaxies nearest in colours, magnitude and size.
+    """Return rows of the training galaxies nearest in colours, magnitude and size.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ __all__ = ["coverage", "coverage_distance"]
 
 
 def coverage(draws, truth, *, reference=None, counts=None, seed=0):
-    """Credibility at which each truth is just covered, by tests with random points.
+    """Return the credibility at which each truth is just covered, by tests with random points.
 
     Around a random reference point, the ball that reaches to the truth holds some part of the
     draws. Calibrated draws make that part uniform (TARP: Lemos et al. 2023, arXiv:2302.03026,
@@ -58,5 +58,5 @@ def coverage(draws, truth, *, reference=None, counts=None, seed=0):
 
 
 def coverage_distance(values):
-    """Largest distance of expected coverage from the diagonal, given `coverage` values."""
+    """Return largest distance of expected coverage from the diagonal, given `coverage` values."""
     return ks_distance(values)

@@ -89,7 +89,7 @@ def evaluate(spectrograph, pairs, *, n_galaxies=500, n_candidates=16, seed=0, pr
 
 
 def card_of(found, true_dn4000, true_redshift):
-    """The card of one spectrograph, from what was kept of each pair.
+    """Return the card of one spectrograph, from what was kept of each pair.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ _BANDS = ("g", "r", "i")
 
 
 def compare_colours(images, spectra):
-    """Colours within the fibre, of images and of the spectra predicted from them.
+    """Compare the colours within the fibre, of images and of the spectra predicted from them.
 
     The spectrum's band flux is over the part of the band that it covers.
 

@@ -111,7 +111,7 @@ class Rivals:
         }
 
     def spectra(self, rows, image):
-        """Spectra (n, n_wave) by name, and redshifts (n,) at which they were learned."""
+        """Return the spectra (n, n_wave) by name, and redshifts (n,) at which they were learned."""
         near = self.neighbours[rows][:, :_N_MEAN]
         flux = self.learned.flux(near.ravel()).reshape(*near.shape, -1)
         z = self.learned.redshift[near]
@@ -171,7 +171,7 @@ def measure_baselines(rivals, pairs, index, lsf, settings, store):
 
 
 def baseline_answers(rivals, found, trees):
-    """Answers of the baselines.
+    """Return answers of the baselines.
 
     Parameters
     ----------
@@ -214,7 +214,7 @@ def baseline_answers(rivals, found, trees):
 
 
 def property_trees(rivals, measured, lsf, settings, store):
-    """Properties of the measured galaxies by trees on photometry.
+    """Return properties of the measured galaxies by trees on photometry.
 
     Parameters
     ----------

@@ -44,7 +44,7 @@ def _range(values, low=0.5, high=99.5, margin=0.05):
 
 
 def _density(values, edges):
-    """Of all galaxies, also those out of view, which may be all."""
+    """Return the density of all galaxies, also those out of view, which may be all."""
     values = values[np.isfinite(values)]
     counts, _ = np.histogram(values, edges)
     return counts / max(values.size, 1) / np.diff(edges)

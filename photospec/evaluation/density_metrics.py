@@ -16,7 +16,7 @@ _N_PARTS = 20
 
 
 def redshift_grid(redshift, mixtures):
-    """Redshifts (m,) that hold the densities of a comparison and all truths.
+    """Return redshifts (m,) that hold the densities of a comparison and all truths.
 
     Parameters
     ----------
@@ -31,14 +31,14 @@ def redshift_grid(redshift, mixtures):
 
 
 def to_ensemble(mixture, grid):
-    """Densities as a qp ensemble, tabulated and renormalised on a grid (m,)."""
+    """Return densities as a qp ensemble, tabulated and renormalised on a grid (m,)."""
     import qp
 
     return qp.Ensemble(qp.interp, {"xvals": grid, "yvals": mixture.pdf(grid) + 1e-12})
 
 
 def _parts(n, least=1):
-    """Rows in at least so many parts of at most `_AT_ONCE`, two each where there are two."""
+    """Return rows in at least so many parts of at most `_AT_ONCE`, two each where there are two."""
     number = max(int(np.ceil(n / _AT_ONCE)), min(least, n // 2), 1)
     return np.array_split(np.arange(n), number)
 
@@ -49,7 +49,7 @@ def _ensemble(mixture, rows, grid):
 
 
 def pit_values(mixture, redshift, grid):
-    """Probability (n,) below each true redshift, of a qp ensemble.
+    """Return the probability (n,) below each true redshift, of a qp ensemble.
 
     The samples of ``qp.metrics.PIT``, without the table of their quantiles that it makes, which few
     galaxies have not.
@@ -69,7 +69,7 @@ def pit_values(mixture, redshift, grid):
 
 
 def cde_loss(mixture, redshift, grid):
-    """Conditional density loss, ``qp.metrics.CDELossMetric``: the less the better.
+    """Return the conditional density loss, ``qp.metrics.CDELossMetric``: the less the better.
 
     The mean of the integral of p^2, less twice the mean density at the truths (Izbicki & Lee 2017,
     arXiv:1704.08095). Its error is that of means over twenty parts of the galaxies, by jackknife.
@@ -99,7 +99,7 @@ def cde_loss(mixture, redshift, grid):
 
 
 def crps(mixture, redshift, grid):
-    """Continuous ranked probability scores (n,): the less the better, in units of redshift.
+    """Return continuous ranked probability scores (n,): the less the better, in units of redshift.
 
     The integral of (F(z) - [z >= true])^2 (Matheson & Winkler 1976; Gneiting & Raftery 2007, eq.
     20), which is the absolute error where all is known. qp 1.1 does not have it.
@@ -130,7 +130,7 @@ def crps(mixture, redshift, grid):
 
 
 def density_row(name, mixture, redshift, grid):
-    """One row of a table of scores, with the PIT values (n,) behind it."""
+    """Return one row of a table of scores, with the PIT values (n,) behind it."""
     pit = pit_values(mixture, redshift, grid)
     row = {
         "density": name,

@@ -26,7 +26,7 @@ _LOG_HALPHA_PER_SFR = 41.27
 
 @lru_cache(maxsize=1)
 def _distances():
-    """A table of luminosity distance in Mpc; H0 = 70 km/s/Mpc, Omega_m = 0.3."""
+    """Return a table of luminosity distance in Mpc; H0 = 70 km/s/Mpc, Omega_m = 0.3."""
     from astropy.cosmology import FlatLambdaCDM
 
     grid = np.linspace(1e-5, 1.5, 3001)
@@ -38,7 +38,7 @@ def _distance(redshift):
 
 
 def stellar_mass(wavelength, flux, redshift, mass_to_light, ebv):
-    """Stellar mass of the light in a spectrum, log10 of solar masses.
+    """Return the stellar mass of the light in a spectrum, log10 of solar masses.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def stellar_mass(wavelength, flux, redshift, mass_to_light, ebv):
 
 
 def star_formation_rate(halpha_flux, hbeta_flux, redshift):
-    """Star-formation rate from Halpha, log10 of solar masses a year.
+    """Return the star-formation rate from Halpha, log10 of solar masses a year.
 
     L(Halpha), freed of dust by the Balmer decrement (2.86, Calzetti et al. 2000), over
     10^41.27 erg/s (Kennicutt & Evans 2012, table 1).
@@ -111,7 +111,7 @@ def star_formation_rate(halpha_flux, hbeta_flux, redshift):
 
 
 def oxygen_abundance(halpha_flux, nii_flux):
-    """Oxygen abundance of star-forming gas, 12 + log(O/H).
+    """Return the oxygen abundance of star-forming gas, 12 + log(O/H).
 
     8.90 + 0.57 log [N II]6584/Halpha (Pettini & Pagel 2004, MNRAS 348, L59, eq. 1).
 
@@ -136,7 +136,7 @@ def oxygen_abundance(halpha_flux, nii_flux):
 
 
 def derive(wavelength, flux, redshift, values):
-    """All of `DERIVED` from measured numbers by name, dict of ndarray (n,)."""
+    """Return all of `DERIVED` from measured numbers by name, dict of ndarray (n,)."""
     mass = stellar_mass(wavelength, flux, redshift, values["mass_to_light"], values["ebv"])
     rate = star_formation_rate(values["halpha_flux"], values["hbeta_flux"], redshift)
     abundance = oxygen_abundance(values["halpha_flux"], values["nii_6584_flux"])

@@ -63,15 +63,15 @@ class Draws:
         return len(self.similarity)
 
     def of_best(self, name="flux"):
-        """An attribute of the best candidates, (n, ...)."""
+        """Return an attribute of the best candidates, (n, ...)."""
         return getattr(self, name)[np.arange(len(self)), self.best]
 
     def most_similar(self, n_kept):
-        """Draws of the `n_kept` most similar candidates, the most similar first."""
+        """Return draws of the `n_kept` most similar candidates, the most similar first."""
         return self._taken(np.argsort(-self.similarity, axis=1, kind="stable")[:, :n_kept])
 
     def ranked(self, n_kept):
-        """Draws of `n_kept` candidates: the best, then the most similar of the others."""
+        """Return draws of `n_kept` candidates: the best, then the most similar of the others."""
         rank = self.similarity.copy()
         rank[np.arange(len(self)), self.best] = np.inf
         return self._taken(np.argsort(-rank, axis=1, kind="stable")[:, :n_kept])
@@ -97,11 +97,11 @@ class Store:
             self.folder.mkdir(parents=True, exist_ok=True)
 
     def within(self, name):
-        """A store in a folder below."""
+        """Return a store in a folder below."""
         return Store(None if self.folder is None else self.folder / name)
 
     def get(self, name, make):
-        """Arrays of a name: read, or made by ``make()`` (a dict of arrays) and kept."""
+        """Return arrays of a name: read, or made by ``make()`` (a dict of arrays) and kept."""
         path = None if self.folder is None else self.folder / f"{name}.npz"
         if path is not None and path.is_file():
             with np.load(path) as file:
@@ -113,12 +113,12 @@ class Store:
         return arrays
 
     def file(self, name):
-        """Path of another kind of file in the folder, or None."""
+        """Return the path of another kind of file in the folder, or None."""
         return None if self.folder is None else self.folder / name
 
 
 def key_of(*parts):
-    """Short name of what results depend on."""
+    """Return the short name of what results depend on."""
     text = json.dumps(parts, sort_keys=True, default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -130,13 +130,15 @@ def _plain(value):
 
 
 def image_of(data, bands, pixel_scale, galactic_ebv=None):
-    """An NDData for the spectrograph of an array (n_bands, ny, nx), nanomaggies."""
+    """Return an NDData for the spectrograph of an array (n_bands, ny, nx), nanomaggies."""
     meta = {"bands": bands, "pixel_scale": pixel_scale * u.arcsec, "galactic_ebv": galactic_ebv}
     return NDData(data, unit=NANOMAGGY, meta=meta)
 
 
 def pair_images(pairs):
-    """A function from rows of a pairs file to its images, with the Galactic extinction it tells."""
+    """Return a function from rows of a pairs file to its images, with the Galactic extinction it
+    tells.
+    """
     table = pairs.object
     ebv = np.full(len(pairs), np.nan)
     if "galactic_ebv" in table.colnames:
@@ -150,7 +152,7 @@ def pair_images(pairs):
 
 
 def arrays_of(flux, lsf, ivar=None):
-    """Spectra (n, n_wave) in the form that the analysis takes; observed ones with `ivar`."""
+    """Return spectra (n, n_wave) in the form that the analysis takes; observed ones with `ivar`."""
     flux = np.atleast_2d(np.asarray(flux, float))
     if ivar is None:
         return SpectrumArrays(WAVELENGTH, flux, None, np.zeros(flux.shape, bool), np.asarray(lsf))
@@ -169,7 +171,7 @@ def _no_redshifts(flux, lsf):
 
 
 def redshifts_of(flux, lsf, n_processes=1):
-    """Redshift and warning (...,) of spectra (..., n_wave)."""
+    """Return the redshift and warning (...,) of spectra (..., n_wave)."""
     shape = flux.shape[:-1]
     flat = flux.reshape(-1, flux.shape[-1])
     tasks = [(flat[i : i + 32], lsf) for i in range(0, len(flat), 32)]

@@ -11,6 +11,8 @@ __all__ = ["RADII", "Photometry", "measure_photometry"]
 RADII = (0.8, 1.5, 2.5, 4.0, 6.5, 10.0)
 # The curve of growth, arcsec.
 _GROWTH = np.arange(0.6, 11.6, 0.6)
+# Largest aperture, and a little, arcsec.
+_REACH = 11.5
 _SHARES = (0.2, 0.5, 0.8)  # of the light: size and concentration
 _BATCH = 256  # images held in memory at a time
 
@@ -58,18 +60,21 @@ def measure_photometry(read, n, *, bands=tuple("ugriz"), pixel_scale=0.396):
     Returns
     -------
     Photometry
+        Apertures were chosen for cutouts of the SDSS: all shrink where the largest would not fit
+        into the images.
     """
     if "r" not in bands:
         raise InputError(f"bands: expected r among them, got {','.join(bands)}")
-    parts = [
-        _measure(np.asarray(read(slice(i, min(i + _BATCH, n))), np.float32), bands, pixel_scale)
-        for i in range(0, n, _BATCH)
-    ]
+    parts = []
+    for i in range(0, n, _BATCH):
+        image = np.asarray(read(slice(i, min(i + _BATCH, n))), np.float32)
+        scale = max(pixel_scale, _REACH / (min(image.shape[-2:]) // 2 - 1))
+        parts.append(_measure(image, bands, scale))
     return Photometry.concatenate(parts)
 
 
 def _sums(image, radii, pixel_scale):
-    """Flux (n, n_bands, n_radii) within circles."""
+    """Return the flux (n, n_bands, n_radii) within circles."""
     weights = [aperture_weights(image.shape[-2:], float(r) / pixel_scale) for r in radii]
     weights = np.stack([w.ravel() for w in weights], axis=1).astype(np.float32)
     return image.reshape(*image.shape[:2], -1) @ weights
@@ -99,13 +104,15 @@ def _measure(image, bands, pixel_scale):
 
 
 def _asinh_magnitude(flux):
-    """Arcsinh magnitudes (Lupton, Gunn & Szalay 1999, AJ 118, 1406), softened at 24 mag."""
+    """Return arcsinh magnitudes (Lupton, Gunn & Szalay 1999, AJ 118, 1406), softened at 24 mag."""
     softening = 10 ** (0.4 * (22.5 - 24.0))
     return 22.5 - 2.5 / np.log(10) * (np.arcsinh(flux / (2 * softening)) + np.log(softening))
 
 
 def _radii(growth):
-    """Radii (n, n_bands, 3) that hold 20, 50 and 80 % of the flux within the largest circle."""
+    """Return the radii (n, n_bands, 3) that hold 20, 50 and 80 % of the flux within the largest
+    circle.
+    """
     total = growth[..., -1:]
     share = np.maximum.accumulate(growth / np.where(total > 0, total, np.inf), axis=-1)
     share = np.concatenate([np.zeros((*share.shape[:-1], 1)), share], axis=-1)
@@ -120,7 +127,7 @@ def _radii(growth):
 
 
 def _axis_ratio(image, pixel_scale):
-    """Axis ratio (n,) from moments under a round Gaussian weight of 2 arcsec."""
+    """Return the axis ratio (n,) from moments under a round Gaussian weight of 2 arcsec."""
     y, x = (np.indices(image.shape[-2:]) - image.shape[-1] // 2) * pixel_scale
     weight = image * np.exp(-0.5 * (x**2 + y**2) / 2.0**2)
     total = weight.sum(axis=(1, 2))

@@ -102,7 +102,7 @@ def _no_rows(flux, redshift, ivar, lsf, bulk):
 
 
 def _rows(flux, redshift, ivar, lsf, bulk):
-    """Measured numbers (n, n_quantities)."""
+    """Return measured numbers (n, n_quantities)."""
     found = _no_rows(flux, redshift, ivar, lsf, bulk)
     wanted = np.flatnonzero(np.isfinite(redshift) & (redshift > 0))
     with one_thread():
@@ -120,7 +120,7 @@ def _arrays(flux, ivar, lsf):
 
 
 def _fits(spectra, redshift, bulk):
-    """Fits of all, together; None for each where that cannot be."""
+    """Return fits of all, together; None for each where that cannot be."""
     from photospec.analysis.bulk import fit_populations_bulk, reason_not_bulk
 
     if bulk and spectra and not any(reason_not_bulk(one) for one in spectra):

@@ -29,7 +29,7 @@ def check_pairs(pairs):
 
 
 def reference_spectra(pairs, rows):
-    """Spectra that predictions are compared with.
+    """Return the spectra that predictions are compared with.
 
     Parameters
     ----------
@@ -50,7 +50,9 @@ def reference_spectra(pairs, rows):
 
 
 def bridged(flux, ivar):
-    """Spectra (n, n_wave) without gaps: bad samples interpolated; as `reference_spectra` gives."""
+    """Return the spectra (n, n_wave) without gaps: bad samples interpolated; as `reference_spectra`
+    gives.
+    """
     if ivar is None:
         return flux
     flux = np.array(flux)
@@ -62,7 +64,7 @@ def bridged(flux, ivar):
 
 
 def brightness_and_colour(photometry, bands):
-    """R magnitude within 6.5 arcsec and the colour across r's blue side, of images.
+    """Return the r magnitude within 6.5 arcsec and the colour across r's blue side, of images.
 
     Parameters
     ----------

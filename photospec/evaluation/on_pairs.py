@@ -78,7 +78,7 @@ class Settings:
 
     @classmethod
     def of_card(cls, **changes):
-        """Those of a model card: the Main Galaxy Sample at 0.05 < z < 0.15."""
+        """Return the settings of a model card: the Main Galaxy Sample at 0.05 < z < 0.15."""
         card = {"n_galaxies": 5000, "redshift_range": (0.05, 0.15), "r_limit": 17.77}
         return cls(**(card | {"n_unusual": 100} | changes))
 
@@ -158,19 +158,21 @@ class Comparison:
         return len(self.observed["measured"])
 
     def line_flux(self, name):
-        """True flux (n,) of a line where the pairs tell it; else as measured (n_measured,)."""
+        """Return the true flux (n,) of a line where the pairs tell it; else as measured
+        (n_measured,).
+        """
         column = f"{name}_flux"
         if column in self.table.colnames:
             return np.asarray(self.table[column], float)
         return self.truth[column]
 
     def having(self, what):
-        """Answers that have `what`, an attribute."""
+        """Return answers that have `what`, an attribute."""
         return [a for a in self.answers if getattr(a, what) is not None]
 
 
 def select(pairs, settings):
-    """Numbers of the test galaxies: the first so many in the ranges asked for."""
+    """Return numbers of the test galaxies: the first so many in the ranges asked for."""
     z = np.asarray(pairs.object["redshift"], float)
     inside = (z > settings.redshift_range[0]) & (z < settings.redshift_range[1])
     table = pairs.truth
@@ -284,7 +286,7 @@ def _check_packages():
 
 
 def _table(pairs, index):
-    """Columns of the catalogue and of the truth, one row per galaxy used."""
+    """Return columns of the catalogue and of the truth, one row per galaxy used."""
     objects, truth = pairs.object[index], pairs.truth
     if len(truth.colnames):
         truth = truth[index]

@@ -24,7 +24,7 @@ _POINTS = {
 
 
 def unusual_images(survey, ordinary, *, n=100, seed=0):
-    """Images unlike those of the training, by kind.
+    """Yield the images unlike those of the training, by kind.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def unusual_images(survey, ordinary, *, n=100, seed=0):
 
 
 def _sources(survey, rng, n, blue, red, *, sersic=None, radius=(0.0, 0.0), r=(15.5, 18.0)):
-    """Images of one source each, with colours between two; points by default."""
+    """Return images of one source each, with colours between two; points by default."""
     from photospec.simulation.instrument.images import OTHER, Sources, render_images
     from photospec.simulation.instrument.noise import add_noise, draw_shifts, draw_sky
     from photospec.simulation.instrument.profiles import POINT
@@ -98,7 +98,7 @@ def _sources(survey, rng, n, blue, red, *, sersic=None, radius=(0.0, 0.0), r=(15
 
 
 def _saturated(image, rng):
-    """Brighter by 30 to 300, and cut where the detector of each band is full."""
+    """Make images brighter by 30 to 300, cut where the detector of each band is full."""
     image = image * 10 ** rng.uniform(1.5, 2.5, (len(image), 1, 1, 1))
     full = 0.2 * image.max(axis=(2, 3), keepdims=True)
     return np.minimum(image, full).astype(np.float32)
@@ -111,7 +111,7 @@ def _one_band(image, rng, factor):
 
 
 def _shifted(image, rng, pixel_scale):
-    """Bands other than r on the wrong pixels."""
+    """Put the bands other than r on the wrong pixels."""
     image, pixels = image.copy(), round(2.0 / pixel_scale)
     for one in image:
         for band in (0, 1, 3, 4):
@@ -121,7 +121,7 @@ def _shifted(image, rng, pixel_scale):
 
 
 def _streak(image, rng):
-    """A satellite trail through the core, in one band as drift scans see it."""
+    """Draw a satellite trail through the core, in one band as drift scans see it."""
     image = image.copy()
     y, x = np.indices(image.shape[-2:]) - image.shape[-1] // 2
     for one in image:
@@ -150,7 +150,7 @@ def ood_card(
     name="ood",
     title="Images unlike the training",
 ):
-    """Parts of strange and of ordinary images that are flagged.
+    """Return parts of strange and of ordinary images that are flagged.
 
     Parameters
     ----------

@@ -57,7 +57,7 @@ class Plot:
     panels: list
 
     def figure(self, columns=3):
-        """All panels on a page, a `matplotlib.figure.Figure`."""
+        """Return all panels on a page, a `matplotlib.figure.Figure`."""
         import matplotlib as mpl
         from matplotlib.figure import Figure
 
@@ -74,7 +74,7 @@ class Plot:
         return figure
 
     def render(self, path=None):
-        """Each panel as the bytes of a PNG, list of (title, bytes).
+        """Return each panel as the bytes of a PNG, list of (title, bytes).
 
         Parameters
         ----------

@@ -153,7 +153,7 @@ def photometry_card(spectrograph, catalogue, training, settings, *, folder=None,
 
 
 def _crossed_trees(features, z, seed):
-    """Redshifts (n,) of trees trained on the other folds."""
+    """Return redshifts (n,) of trees trained on the other folds."""
     fold = np.random.default_rng(seed).integers(_N_FOLDS, size=len(z))
     predicted = np.empty(len(z))
     for k in range(_N_FOLDS):
@@ -164,7 +164,7 @@ def _crossed_trees(features, z, seed):
 
 
 def _gap(draws, z, simulated):
-    """Sentence with the gap between simulated and real photometry."""
+    """Return the sentence with the gap between simulated and real photometry."""
     candidates = next(iter(simulated.predicted.values()))["redshift"]
     scatter = [
         bootstrap(sigma_mad, np.median(redshift, axis=1), truth)

@@ -26,7 +26,9 @@ _MEASURES = ("all", "continuum", "line")
 
 
 def weights_key(spectrograph, image):
-    """Short name of weights and precision: of the files, or of what they make of an image."""
+    """Return the short name of weights and precision: of the files, or of what they make of an
+    image.
+    """
     try:
         folder = spectrograph.folder
     except (AttributeError, InputError):
@@ -40,7 +42,7 @@ def weights_key(spectrograph, image):
 
 
 def _sample_all(spectrograph, images, n, seed):
-    """Candidates of each image; None for one that cannot be used."""
+    """Draw the candidates of each image; None for one that cannot be used."""
     if hasattr(spectrograph, "sample_each"):
         try:
             return list(spectrograph.sample_each(images, n, seed=seed))
@@ -124,7 +126,7 @@ def measure_predictions(spectrograph, pairs, index, settings, store):
 
 
 def _numbers(draws, truth, z, lsf):
-    """Redshifts, errors per pixel, colours."""
+    """Return redshifts, errors per pixel, colours."""
     found = {
         "redshift": draws.redshift,
         "similarity": draws.similarity,
@@ -149,7 +151,7 @@ def _numbers(draws, truth, z, lsf):
 
 
 def _calibration(draws, truth, z, rows, pairs, settings):
-    """Ranks of the truth among all candidates and among the most similar; expected coverage."""
+    """Return the ranks of the truth among all and among the most similar candidates; coverage."""
     low, high = settings.redshift_range
     pixels = np.sort(
         np.random.default_rng(settings.seed).choice(truth.shape[1], N_PIXELS, replace=False)
@@ -181,7 +183,7 @@ def _calibration(draws, truth, z, rows, pairs, settings):
 
 
 def _another(seed, row, n):
-    """Number of another pair, for a row whatever others are used."""
+    """Return the number of another pair, for a row whatever others are used."""
     return (row + 1 + np.random.default_rng([seed, int(row)]).integers(n - 1)) % n
 
 
@@ -209,7 +211,7 @@ def _examples(draws):
 
 
 def answers_of(name, found, *, prefix=""):
-    """Answers of a spectrograph, from what `measure_predictions` found.
+    """Return answers of a spectrograph, from what `measure_predictions` found.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ _NAMES = {"halpha": "Hα", "hbeta": "Hβ", "oiii_5007": "[O III] 5007", "nii_658
 
 
 def comparable(name, values):
-    """Values of a quantity on the scale on which they are compared.
+    """Return values of a quantity on the scale on which they are compared.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def comparable(name, values):
 
 
 def median_of_set(measured):
-    """Medians (n,) over candidates (n, m) of all quantities; of those that were measured."""
+    """Return medians (n,) over candidates (n, m) of all quantities; of those that were measured."""
     found = {}
     for name, values in measured.items():
         usable = np.isfinite(values).any(axis=1)
@@ -59,7 +59,7 @@ def _scatter(difference):
 
 
 def property_rows(estimates, truth):
-    """Two tables: Spearman correlation with the truth, and scatter about it.
+    """Return two tables: Spearman correlation with the truth, and scatter about it.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def property_rows(estimates, truth):
 
 
 def line_rows(estimates, truth):
-    """Table of relative errors of line flux and width.
+    """Return a table of relative errors of line flux and width.
 
     Parameters
     ----------

@@ -20,19 +20,21 @@ RULES = (
 
 
 def base_spectra(flux):
-    """Logarithmic spectra on the base grid, mean removed: where distances mean something."""
+    """Return logarithmic spectra on the base grid, mean removed: where distances mean something."""
     flux = np.nan_to_num(flux)  # bad samples of observed spectra
     base = np.log(np.maximum(to_base_grid(flux / flux.mean(axis=-1, keepdims=True)), 1e-3))
     return base - base.mean(axis=-1, keepdims=True)
 
 
 def mean_spectrum(flux):
-    """Mean (n, n_wave) over candidates (n, m, n_wave) of equal mean flux."""
+    """Return the mean (n, n_wave) over candidates (n, m, n_wave) of equal mean flux."""
     return np.einsum("nmw,nm->nw", flux, 1 / flux.mean(axis=2)) / flux.shape[1]
 
 
 def medoid(flux):
-    """Candidate (n,) of each set (n, m, n_wave) whose mean distance from the others is least."""
+    """Return the candidate (n,) of each set (n, m, n_wave) whose mean distance from the others is
+    least.
+    """
     chosen = np.empty(len(flux), int)
     for i, spectra in enumerate(base_spectra(flux)):
         square = (spectra**2).sum(axis=1)
@@ -42,7 +44,7 @@ def medoid(flux):
 
 
 def _choose(draws, n):
-    """Answers of every rule from the first n candidates: {rule: (redshift, flux)}."""
+    """Return answers of every rule from the first n candidates: {rule: (redshift, flux)}."""
     rows = np.arange(len(draws))
     flux, redshift = draws.flux[:, :n], draws.redshift[:, :n]
     best = draws.similarity[:, :n].argmax(axis=1)
@@ -64,7 +66,7 @@ def _choose(draws, n):
 
 
 def choices(draws):
-    """Answers of every rule from the first 1, 2, 4 ... candidates.
+    """Return answers of every rule from the first 1, 2, 4 ... candidates.
 
     Parameters
     ----------
@@ -85,7 +87,7 @@ def choices(draws):
 
 
 def choice_names(n_candidates):
-    """Keys of `choices`, in order, where so many candidates were drawn."""
+    """Return keys of `choices`, in order, where so many candidates were drawn."""
     names = []
     for n in (n for n in NUMBERS if n <= n_candidates):
         names += [(1, "the only one")] if n == 1 else [(n, rule) for rule in RULES]
@@ -93,7 +95,7 @@ def choice_names(n_candidates):
 
 
 def ranking_rows(values, n_candidates, true_redshift):
-    """Rows of a table: number of candidates, rule, redshift scatter, errors per pixel.
+    """Return rows of a table: number of candidates, rule, redshift scatter, errors per pixel.
 
     Parameters
     ----------

@@ -22,7 +22,8 @@ _AT_ONCE = 16
 
 
 def area(score, truth):
-    """Area under the receiver operating characteristic: 1 for a perfect order, 0.5 for chance.
+    """Return the area under the receiver operating characteristic: 1 for a perfect order, 0.5 for
+    chance.
 
     Parameters
     ----------
@@ -43,13 +44,15 @@ def area(score, truth):
 
 
 def _told(galaxies):
-    """Galaxies that the pipeline calls AGN, star-forming or starburst, and which are AGN."""
+    """Return galaxies that the pipeline calls AGN, star-forming or starburst, and which are AGN."""
     known = np.isin(galaxies.kind, ("agn", *_ORDINARY))
     return galaxies[known], galaxies.kind[known] == "agn"
 
 
 def _scores(spectrograph, galaxies, n_candidates, seed, threshold, store):
-    """``agn_score`` (n,), NaN where there is none: of the images, or of their candidates' lines."""
+    """Return ``agn_score`` (n,), NaN where there is none: of the images, or of their candidates'
+    lines.
+    """
     images = render_noisy(galaxies, MISSING, size=spectrograph.config.image_size, seed=seed)
     images = [image_of(image, tuple("ugriz"), 0.396, 0.0) for image in images]
     if spectrograph.tells_agn:

@@ -65,7 +65,7 @@ def images_card(spectrograph, paths, *, seed=0):
 
 
 def known_card(spectrograph, images):
-    """Redshifts of single real images beside the spectroscopic ones.
+    """Return redshifts of single real images beside the spectroscopic ones.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def known_card(spectrograph, images):
 
 
 def flagged_card(spectrograph, kinds):
-    """How many images of each kind are flagged as unlike those of the training.
+    """Return how many images of each kind are flagged as unlike those of the training.
 
     Parameters
     ----------

@@ -35,7 +35,7 @@ _SCALE = 0.05
 
 
 def render_noisy(galaxies, noise, *, size=64, seed=0):
-    """Images (n, 5, size, size) of real galaxies without Galactic dust.
+    """Render images (n, 5, size, size) of real galaxies without Galactic dust.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def render_noisy(galaxies, noise, *, size=64, seed=0):
 
 
 def density_rows(name, density, redshift):
-    """One row of the table: the mean of the densities, and the densities themselves."""
+    """Return one row of the table: the mean of the densities, and the densities themselves."""
     redshift = np.asarray(redshift, float)
     pit = density.pit(redshift)
     own = density.pdf_at(redshift) * (1 + redshift)
@@ -70,7 +70,7 @@ def density_rows(name, density, redshift):
 
 
 def _distance(pit):
-    """Kolmogorov-Smirnov distance from uniform."""
+    """Return the Kolmogorov-Smirnov distance from uniform."""
     rank = (np.arange(len(pit)) + 0.5) / len(pit)
     return float(np.abs(np.sort(pit) - rank).max())
 
@@ -126,6 +126,6 @@ def real_redshifts(
 
 
 def catalogue_photometry(galaxies):
-    """Magnitudes and colours (n, 9) of the catalogue itself, for trees."""
+    """Return magnitudes and colours (n, 9) of the catalogue itself, for trees."""
     magnitude = galaxies.magnitude
     return np.column_stack([magnitude, magnitude[:, :-1] - magnitude[:, 1:]])

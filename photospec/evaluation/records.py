@@ -54,7 +54,7 @@ def collect(measure, n, store, *, chunk=CHUNK, progress=False, description=""):
 
 
 def scattered(columns, rows, n):
-    """Columns of n rows, NaN but for some.
+    """Return columns of n rows, NaN but for some.
 
     Parameters
     ----------

@@ -21,17 +21,17 @@ def _residual(z_phot, z_spec):
 
 
 def bias(z_phot, z_spec):
-    """Median of dz / (1 + z); shapes (n,)."""
+    """Return the median of dz / (1 + z); shapes (n,)."""
     return float(np.median(_residual(z_phot, z_spec)))
 
 
 def sigma_mad(z_phot, z_spec):
-    """1.4826 times the median absolute deviation of dz / (1 + z) from its median."""
+    """Return 1.4826 times the median absolute deviation of dz / (1 + z) from its median."""
     return float(robust_std(_residual(z_phot, z_spec)))
 
 
 def outlier_fraction(z_phot, z_spec, threshold=0.05):
-    """Part of the galaxies with abs(dz) / (1 + z) above `threshold`."""
+    """Return the part of the galaxies with abs(dz) / (1 + z) above `threshold`."""
     return float(np.mean(np.abs(_residual(z_phot, z_spec)) > threshold))
 
 

@@ -9,7 +9,7 @@ __all__ = ["density_mode", "redshift_row", "redshift_rows"]
 
 
 def redshift_row(name, z_phot, z_spec):
-    """Bias, scatter and outliers of redshifts (n,) with bootstrap errors, a table row."""
+    """Return bias, scatter and outliers of redshifts (n,) with bootstrap errors, a table row."""
     z_phot, z_spec = np.asarray(z_phot, float), np.asarray(z_spec, float)
     good = np.isfinite(z_phot)
     pair = z_phot[good], z_spec[good]
@@ -23,7 +23,7 @@ def redshift_row(name, z_phot, z_spec):
 
 
 def density_mode(redshift, *, step=0.0005):
-    """Peak (n,) of the density over candidates (n, m): a mixture of equal Gaussians.
+    """Return the peak (n,) of the density over candidates (n, m): a mixture of equal Gaussians.
 
     Each is as wide as Silverman's rule says for the set, and no narrower than 0.002.
 
@@ -54,7 +54,7 @@ def density_mode(redshift, *, step=0.0005):
 
 
 def redshift_rows(draws, z_spec, others):
-    """Rows of the table.
+    """Return rows of the table.
 
     Parameters
     ----------

@@ -75,7 +75,7 @@ def render_catalogue(flux, redshift, survey, *, seed=0, n_pool=6000):
 
 
 def _render(galaxies, magnitude, survey, rng):
-    """Images of simulated galaxies at other magnitudes (n, 5)."""
+    """Render images of simulated galaxies at other magnitudes (n, 5)."""
     from photospec.photometry.filters import band_weights
     from photospec.simulation import render_spectra
     from photospec.simulation.instrument.images import render_images

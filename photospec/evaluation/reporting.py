@@ -117,7 +117,7 @@ def _check_subsets(file, names):
 
 
 def _unusual(spectrographs, file, comparison):
-    """Tables of simulated images that no prediction should be trusted for."""
+    """Return tables of simulated images that no prediction should be trusted for."""
     n, made = comparison.settings.n_unusual, []
     if not n or tuple(file.bands) != tuple("ugriz"):
         return made
@@ -136,7 +136,7 @@ def _unusual(spectrographs, file, comparison):
 
 
 def chapters_of(comparison, *, subsets=(), unusual=()):
-    """All chapters of a comparison, list of `Chapter`.
+    """Return all chapters of a comparison, list of `Chapter`.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def chapters_of(comparison, *, subsets=(), unusual=()):
 
 
 def provenance_of(comparison):
-    """What a comparison was made from, dict of dict: boxes of facts for the page."""
+    """Return what a comparison was made from, dict of dict: boxes of facts for the page."""
     settings = comparison.settings
     pairs = {
         "file": comparison.pairs["name"],

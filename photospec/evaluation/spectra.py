@@ -20,7 +20,7 @@ _HALF_WIDTH = 8.0  # rest Angstrom to either side
 
 
 def line_pixels(redshift):
-    """Pixels (n, n_wave) within 8 rest Angstrom of an emission line.
+    """Return pixels (n, n_wave) within 8 rest Angstrom of an emission line.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def line_pixels(redshift):
 
 
 def pixel_errors(flux, truth, redshift):
-    """Median abs(predicted / true - 1) per galaxy, of spectra of equal mean flux.
+    """Return the median abs(predicted / true - 1) per galaxy, of spectra of equal mean flux.
 
     Absolute flux is the image's affair, so that levels are made equal first.
 
@@ -64,7 +64,7 @@ def pixel_errors(flux, truth, redshift):
 
 
 def line_errors(predicted, true, line, what, *, least_ew=1.0):
-    """Relative errors of a line's flux or width, where the truth has the line.
+    """Return relative errors of a line's flux or width, where the truth has the line.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def line_errors(predicted, true, line, what, *, least_ew=1.0):
 
 
 def spearman(predicted, true):
-    """Spearman correlation with bootstrap error, of what was measured on both.
+    """Return the Spearman correlation with bootstrap error, of what was measured on both.
 
     Parameters
     ----------

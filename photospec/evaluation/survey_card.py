@@ -25,8 +25,6 @@ __all__ = ["survey_card"]
 
 # Galaxies that a bin has to hold.
 _LEAST = 50
-# Largest aperture of the photometry for trees, arcsec.
-_REACH = 11.5
 # Colours of bands of which the spectrum sees less say nothing.
 _COVERED = 0.9
 
@@ -125,24 +123,22 @@ class _Pairs:
         return [self.bands.index(band) for band in bands]
 
     def images(self, bands, rows=slice(None)):
-        """NDData of the images, with these bands only."""
+        """Return the NDData of the images, with these bands only."""
         chosen = zip(self.image[rows][:, self._rows(bands)], self.ebv[rows], strict=True)
         return [image_of(data, bands, self.pixel_scale, float(ebv)) for data, ebv in chosen]
 
     def features(self, bands):
-        """Photometry for trees (n, n_features)."""
+        """Return the photometry for trees (n, n_features)."""
         image = self.image[:, self._rows(bands)]
-        # Apertures were chosen for cutouts of the SDSS: all shrink where the largest would not fit.
-        scale = max(self.pixel_scale, _REACH / (image.shape[-1] // 2 - 1))
         # The band that sets the flux stands for r.
         names = tuple("r" if band == self.main else band for band in bands)
         return measure_photometry(
-            image.__getitem__, len(image), bands=names, pixel_scale=scale
+            image.__getitem__, len(image), bands=names, pixel_scale=self.pixel_scale
         ).features
 
 
 def _read(paths, config, *, skip_last=0, limit=None):
-    """`_Pairs` of files, as many of each; the true spectra only where all are read."""
+    """Read `_Pairs` of files, as many of each; the true spectra only where all are read."""
     parts = []
     for number, path in enumerate(paths):
         with PairsFile(path, bands=config.bands) as file:
@@ -165,7 +161,7 @@ def _read(paths, config, *, skip_last=0, limit=None):
 
 
 def _rows(label, estimates, redshift, inside):
-    """A row for each estimate of the galaxies of a bin."""
+    """Return a row for each estimate of the galaxies of a bin."""
     z, rows = redshift[inside], []
     for name, (mean, std, pit) in estimates.items():
         row = {"galaxies": f"{label} ({inside.sum()})", "from": name}
@@ -182,7 +178,9 @@ def _rows(label, estimates, redshift, inside):
 
 
 def _colours(spectrograph, known, n, seed):
-    """Colours and fluxes of predicted spectra against those of the image and the true spectrum."""
+    """Return colours and fluxes of predicted spectra against those of the image and the true
+    spectrum.
+    """
     config = spectrograph.config
     order = np.random.default_rng(seed).permutation(len(known.redshift))[:n]
     order = np.sort(order)
@@ -228,5 +226,5 @@ def _colours(spectrograph, known, n, seed):
 
 
 def _seen(responses):
-    """Whether spectra see enough of bands for their colour."""
+    """Tell whether spectra see enough of bands for their colour."""
     return bool((band_weights(WAVELENGTH, responses)[1] > _COVERED).all())

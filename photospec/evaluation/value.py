@@ -31,7 +31,7 @@ class Value:
 
 
 def bootstrap(statistic, *columns, n_bootstrap=200, seed=0):
-    """Value of a statistic with the standard deviation that resampled galaxies give.
+    """Return the value of a statistic with the standard deviation that resampled galaxies give.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ class Section:
         return list(dict.fromkeys(name for row in self.rows for name in row))
 
     def cells(self):
-        """Text of the table, header first: list of lists."""
+        """Return the text of the table, header first: list of lists."""
         columns = self.columns
         return [columns, *([_text(row.get(name)) for name in columns] for row in self.rows)]
 

@@ -649,8 +649,10 @@ def _quality(data, mask, center, pixel_scale, bands):
     ):
         flags.append("low_signal")
     # Is there something brighter than the target close by, in the band that sees it best?
-    noise = 1.0 if "r" in bands else np.maximum(sky_noise(data, mask) * width, 1e-30)
-    best = bands.index("r") if "r" in bands else int(np.argmax(flux / noise))
+    if "r" in bands:
+        best = bands.index("r")
+    else:
+        best = int(np.argmax(flux / np.maximum(sky_noise(data, mask), 1e-30)))
     box, target, around = _surroundings(shape, tuple(map(float, center)), float(pixel_scale))
     smooth = gaussian_filter(data[best][box], 1.0, mode="nearest")
     near = smooth[target].max()

@@ -155,7 +155,7 @@ class Cascade(nn.Module):
 
     @torch.no_grad()
     def agn(self, image):
-        """Score and probability ``(n, 2)`` of active nuclei, see `LineClasses.agn`.
+        """Return the score and probability ``(n, 2)`` of active nuclei, see `LineClasses.agn`.
 
         None when the spectrograph has no `LineClasses`.
         """

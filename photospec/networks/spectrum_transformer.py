@@ -183,5 +183,5 @@ class SpectrumTransformer(nn.Module):
 
 
 def _once(levels):
-    """The first of noise levels ``(n,)`` that are one number in memory; else all."""
+    """Return the first of noise levels ``(n,)`` that are one number in memory; else all."""
     return levels[:1] if levels.stride(0) == 0 else levels

@@ -190,7 +190,7 @@ class RealGalaxies:
 
 
 def line_kinds(galaxies, config):
-    """What the SDSS pipeline would call simulated galaxies.
+    """Return what the SDSS pipeline would call simulated galaxies.
 
     Lines that all stand out of the noise, then log [O III]/H-beta above 0.7 - 1.2 (log
     [N II]/H-alpha + 0.4): agn; else by the equivalent width of H-alpha starburst or starforming
@@ -265,7 +265,9 @@ class _Pool:
         self.trees = {kind: cKDTree(self.place[found]) for kind, found in self.rows.items()}
 
     def choose(self, real, rng):
-        """Row of the pool for each real galaxy (n,): one of the nearest, by their distance."""
+        """Return the row of the pool for each real galaxy (n,): one of the nearest, by their
+        distance.
+        """
         place, chosen = _place(real.redshift, real.magnitude), np.zeros(len(real), int)
         for kind in np.unique(real.kind):
             known = str(kind) if str(kind) in self.trees else ""
@@ -279,7 +281,7 @@ class _Pool:
 
 
 def _like(galaxies, real):
-    """Simulated galaxies at the redshifts and brightnesses of real ones."""
+    """Draw simulated galaxies at the redshifts and brightnesses of real ones."""
     # Of the same surface brightness: a brighter one is larger.
     size = np.sqrt(real.flux[:, 2] / 10 ** (0.4 * (22.5 - galaxies.magnitude[:, 2])))
     return replace(
@@ -292,7 +294,7 @@ def _like(galaxies, real):
 
 
 def _warped(spectra, flux, responses):
-    """Spectra times smooth curves that give them band fluxes (n, 5), and the largest warp, mag.
+    """Warp spectra by smooth curves to band fluxes (n, 5); return them and the largest warp, mag.
 
     The warp is what it takes beside a common factor, g to z.
     """
@@ -309,7 +311,7 @@ def _warped(spectra, flux, responses):
 
 
 def _plain(galaxies, spectra, rng):
-    """The same light as single Sersic profiles with one spectrum each."""
+    """Return the same light as single Sersic profiles with one spectrum each."""
     n = len(galaxies)
     bulge = galaxies.bulge_light_fraction[:, 2]
     index = np.exp(np.log(4.0) * bulge + 0.3 * rng.standard_normal(n))
@@ -326,7 +328,7 @@ def _plain(galaxies, spectra, rng):
 
 
 def _render(real, galaxies, survey, rng, rendering, noise):
-    """Pairs of one block, without those whose warp is too large."""
+    """Render pairs of one block, without those whose warp is too large."""
     n, size = len(real), survey.size
     responses, fibre = tuple(survey.responses), survey.spectrograph
     galaxies = _like(galaxies, real)

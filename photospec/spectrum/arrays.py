@@ -96,7 +96,7 @@ class SpectrumArrays:
         )
 
 
-def to_arrays(spectrum):
+def to_arrays(spectrum: Spectrum) -> SpectrumArrays:
     """Turn a Spectrum into arrays in the units of this package.
 
     Parameters
@@ -192,7 +192,7 @@ def to_arrays(spectrum):
     )
 
 
-def fill_missing(arrays):
+def fill_missing(arrays: SpectrumArrays) -> SpectrumArrays:
     """Put masked samples where samples were taken out of spectra.
 
     Parameters
@@ -323,7 +323,7 @@ def _flux(spectrum, equivalent):
 
 
 def _in_one(spectrum, equivalent):
-    """One of the unit of the flux, at each wavelength, in the unit of the package."""
+    """Return one of the unit of the flux, at each wavelength, in the unit of the package."""
     one = np.ones(spectrum.spectral_axis.size) * angstrom_for_ampere(spectrum.flux.unit)
     return one.to_value(FLUX_UNIT, equivalent)
 
@@ -455,7 +455,7 @@ def from_arrays(
 
 
 def _given(name, values, unit, equivalencies):
-    """Numbers of an argument in a unit; what is masked is NaN."""
+    """Return numbers of an argument in a unit; what is masked is NaN."""
     try:
         return plain_numbers(values, unit, equivalencies)
     except (TypeError, ValueError):  # UnitConversionError is both

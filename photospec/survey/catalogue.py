@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from astropy import units as u
 
 from photospec.errors import InputError
 from photospec.image import band_names
+from photospec.image.units import parse_unit, to_nanomaggies
 from photospec.survey.columns import SurveySettings, empty_frame
 from photospec.survey.partition import NO_POSITION, predict_partition
 from photospec.survey.positions import file_position, own_place, read_positions
@@ -90,7 +92,7 @@ def predict_catalogue(catalogue, spectrograph=None, *, source=None, settings=Non
 
 
 def needed(catalogue, spectrograph, source, settings):
-    """A catalogue without the columns that a prediction does not need.
+    """Make a catalogue without the columns that a prediction does not need.
 
     Parameters
     ----------
@@ -109,6 +111,7 @@ def needed(catalogue, spectrograph, source, settings):
         If columns are missing, or the weights cannot do what is wanted.
     """
     check_columns(catalogue, source, settings)
+    _check_images(getattr(source, "images", source), spectrograph)
     if settings.what == "photoz" and not spectrograph.draws_redshifts:
         raise InputError(
             "what: expected predict or measure with weights that draw no redshifts, got photoz"
@@ -117,6 +120,23 @@ def needed(catalogue, spectrograph, source, settings):
     wanted = [settings.identifier, settings.ra, settings.dec, *settings.keep, *source.columns]
     wanted += [name for name in ALSO if name in catalogue.columns]
     return catalogue[list(dict.fromkeys(wanted))]
+
+
+def _check_images(images, spectrograph):
+    """Refuse a column of images whose unit or bands would make each row unusable."""
+    if not isinstance(images, ImageColumn):
+        return
+    area = (images.pixel_scale * u.arcsec) ** 2
+    to_nanomaggies(np.zeros(len(images.bands)), parse_unit(images.unit), images.bands, area)
+    if images.bands == ImageColumn.bands:  # or those of a structure, which tells its own
+        return
+    config = spectrograph.config
+    lacking = [b for b in config.bands if b not in images.bands and b not in config.may_miss]
+    if lacking:
+        raise InputError(
+            f"bands: expected {', '.join(config.bands)}, got {', '.join(images.bands)}: no "
+            f"{', '.join(lacking)}, without which these weights predict nothing"
+        )
 
 
 def check_columns(catalogue, source, settings):
@@ -164,7 +184,7 @@ class Catalogue:
         self.partition_rows, self.lengths, self.schema = partition_rows, lengths, schema
 
     def column_metadata(self, name):
-        """Unit and description of a column of the input, as far as its files tell them."""
+        """Return unit and description of a column of the input, as far as its files tell them."""
         field = None
         if self.schema is not None and name in self.schema.names:
             field = self.schema.field(name)
@@ -374,7 +394,7 @@ def _source(path, identifier, images, columns, schema, told):
 
 
 def _image_column(column, schema, told):
-    """Unit, bands and scale from the column's metadata or as told."""
+    """Take unit, bands and scale from the column's metadata or as told."""
     import pyarrow as pa
 
     field = schema.field(column) if schema is not None and column in schema.names else None
@@ -512,7 +532,7 @@ def _from_folder(path, positions, partition_rows):
 
 
 def _made(frame, source, identifier, description, partition_rows):
-    """A catalogue of rows that are known here, in partitions of bounded size."""
+    """Make a catalogue of rows that are known here, in partitions of bounded size."""
     import lsdb
 
     _refuse_duplicates(frame[identifier].astype(str))

@@ -33,7 +33,7 @@ _SELDOM = {
 
 
 def weights_digest(spectrograph):
-    """SHA-256 over the files of the weights, the first 16 digits.
+    """Return the SHA-256 over the files of the weights, the first 16 digits.
 
     Parameters
     ----------

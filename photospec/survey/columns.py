@@ -118,7 +118,7 @@ class Column:
 
 
 def new_columns(settings):
-    """Columns that a survey adds to its input.
+    """Return columns that a survey adds to its input.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def new_columns(settings):
 
 
 def all_columns(settings):
-    """Columns of the output: identifier, position, and `new_columns`.
+    """Return columns of the output: identifier, position, and `new_columns`.
 
     Parameters
     ----------
@@ -197,7 +197,7 @@ def all_columns(settings):
 
 
 def _measured():
-    """Columns of measured properties."""
+    """Return columns of measured properties."""
     from photospec.analysis.properties import COLUMNS
 
     found = []
@@ -214,7 +214,7 @@ def _measured():
 
 
 def empty_frame(frame, settings):
-    """The output of no rows, with the types of all columns.
+    """Return the output of no rows, with the types of all columns.
 
     Parameters
     ----------
@@ -241,13 +241,13 @@ def empty_frame(frame, settings):
 
 
 def kept_columns(names, settings):
-    """Columns of the input that go to the output, in its order."""
+    """Return columns of the input that go to the output, in its order."""
     wanted = (settings.identifier, settings.ra, settings.dec, *settings.keep)
     return [name for name in names if name in wanted]
 
 
 def rounded(flux, precision):
-    """Float32 fluxes with as few digits as the precision leaves.
+    """Round float32 fluxes to as few digits as the precision leaves.
 
     Parameters
     ----------

@@ -83,7 +83,7 @@ class SurveyOutput:
         self.n_before = len(self.done())
 
     def piece(self, pixel, first, last):
-        """Parquet file of some rows of a partition, until all of them are done."""
+        """Return the Parquet file of some rows of a partition, until all of them are done."""
         return self.path / _PIECES / name_of(pixel) / f"{first}-{last}.parquet"
 
     def _repair(self):
@@ -107,13 +107,13 @@ class SurveyOutput:
         return max(self.predicted.hc_structure.pixel_tree.get_max_depth(), 8)
 
     def file(self, pixel):
-        """Parquet file of a partition."""
+        """Return the Parquet file of a partition."""
         import hats
 
         return Path(str(hats.io.paths.pixel_catalog_file(self.path, pixel)))
 
     def done(self):
-        """Names of the partitions that are done."""
+        """Return names of the partitions that are done."""
         return {file.name.removesuffix("_done") for file in self.done_dir.glob("*_done")}
 
     def finish(self, failed):

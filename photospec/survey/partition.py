@@ -145,7 +145,7 @@ class _Rows:
         self.lists["flags"] = [[] for _ in range(n)]
 
     def failed(self, reasons):
-        """Rows whose images cannot be used."""
+        """Make rows of images that cannot be used."""
         for row, reason in reasons.items():
             self.lists["flags"][row] = [reason]
 
@@ -154,7 +154,7 @@ class _Rows:
         self.lists["flags"][row] += [flag for flag in flags if flag]
 
     def beside(self, frame, settings):
-        """The output: columns of the input and these."""
+        """Return the output: columns of the input and these."""
         kept = kept_columns(frame.columns, settings)
         made = npd.NestedFrame(frame[kept]).rename(columns={settings.identifier: "image"})
         made["image"] = made["image"].astype(str).astype(pd.ArrowDtype(pa.string()))
@@ -216,7 +216,7 @@ def _predict(rows, batch, spectrograph, settings):
 
 
 def _fill_density(rows, places, density):
-    """Numbers of the redshift densities.
+    """Fill in the numbers of the redshift densities.
 
     In arrays of one length: the shape of an array can decide how NumPy adds, and thereby the
     last bit.
@@ -237,7 +237,7 @@ def _fill_density(rows, places, density):
 
 
 def _spectra(spectrum, precision):
-    """Spectra (n_candidates, n_wave) or one as an entry of the nested column."""
+    """Return the spectra (n_candidates, n_wave) or one as an entry of the nested column."""
     from photospec.spectrum import FLUX_UNIT, WAVELENGTH
 
     flux = np.atleast_2d(spectrum.flux.to_value(FLUX_UNIT))

@@ -16,7 +16,7 @@ _DECIMAL = re.compile(r"(?<![\d.])(\d{1,3}\.\d{2,})[_ ]?([+-]?\d{1,2}\.\d{2,})")
 
 
 def file_position(path):
-    """Right ascension and declination of a cutout, from its header or name; NaN without."""
+    """Return right ascension and declination of a cutout, from its header or name; NaN without."""
     from astropy.io import fits
     from astropy.wcs import WCS
 
@@ -37,7 +37,9 @@ def file_position(path):
 
 
 def position_in_name(name):
-    """Position in a file's name, degrees: J123456.7+123456 or 150.1234+2.3456; NaN without."""
+    """Return the position in a file's name, degrees: J123456.7+123456 or 150.1234+2.3456; NaN
+    without.
+    """
     found = _SEXAGESIMAL.search(name)
     if found:
         h, m, s, sign, d, arcmin, arcsec = found.groups()
@@ -52,14 +54,14 @@ def position_in_name(name):
 
 
 def own_place(identifier):
-    """A place on the sky for a row without a position, from its identifier: always the same."""
+    """Return a place on the sky for a row without a position: always that of its identifier."""
     digest = hashlib.blake2b(str(identifier).encode(), digest_size=16).digest()
     a, b = (int.from_bytes(part, "little") / 2**64 for part in (digest[:8], digest[8:]))
     return 360 * a, float(np.degrees(np.arcsin(2 * b - 1)))
 
 
 def read_positions(path):
-    """Names and positions from a table.
+    """Read names and positions from a table.
 
     Parameters
     ----------

@@ -76,7 +76,7 @@ class Progress:
             self.say(text)
 
     def text(self, seconds, last=False):
-        """The line.
+        """Return the line.
 
         Parameters
         ----------
@@ -97,7 +97,7 @@ class Progress:
 
 
 def duration(seconds):
-    """Seconds as a person says them."""
+    """Say seconds as a person does."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     if seconds < 7200:

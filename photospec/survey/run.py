@@ -163,7 +163,7 @@ def run_survey(
 
 
 def _describe(catalogue, spectrograph, settings, predicted):
-    """What two starts must agree in to be the same run."""
+    """Return what two starts must agree in to be the same run."""
     pixels = " ".join(name_of(pixel) for pixel in predicted.get_healpix_pixels())
     return {
         "input": catalogue.description,
@@ -205,7 +205,7 @@ class _Work:
         self.progress = Progress(say, total, self._rows_before())
 
     def _plan(self, catalogue):
-        """Jobs that are left, the last one first."""
+        """Return jobs that are left, the last one first."""
         done, jobs = self.state.done(), []
         lengths = catalogue.lengths or [0] * len(self.state.pixels)
         for pixel, n in zip(self.state.pixels, lengths, strict=True):
@@ -342,7 +342,7 @@ def _check_this_worker(spectrograph, photospec, weights):
 
 
 def _teller(topic):
-    """Function that tells the client how many rows of the task that runs here are done."""
+    """Return function that tells the client how many rows of the task that runs here are done."""
     from distributed import get_worker
 
     worker = get_worker()

@@ -79,7 +79,9 @@ def usable(values, sigma=None, mask=None, *, axis=-1):
 
 
 def _not_far_below(values, good, axis):
-    """False for values without errors that are marks: far below zero, seen from the largest one."""
+    """Tell False for values without errors that are marks: far below zero, seen from the largest
+    one.
+    """
     where = True if good.all() else good  # which takes a tenth of the time
     low, high = (
         extreme(values, axis=axis, where=where, initial=0, keepdims=True).astype(float)

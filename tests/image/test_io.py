@@ -435,3 +435,33 @@ def test_errors_of_some_bands_say_which_pixels_are_bad(tmp_path):
     image = read_image(tmp_path / "a.fits")
     assert image.uncertainty is None
     assert np.argwhere(image.mask).tolist() == [[1, 7, 9]]
+
+
+def test_variances_per_wavelength(tmp_path):
+    """A flux density per wavelength, squared, beside one per wavelength."""
+    variance = fits.ImageHDU(np.full(CUBE.shape, 4e-40), name="VAR")
+    variance.header["BUNIT"] = "W2/m6"
+    path = write_cube(
+        tmp_path / "a.fits", 1e-19 * CUBE, extra=[variance], BUNIT="W/m3", PIXSCALE=0.4
+    )
+    image = read_image(path)
+    ratio = image.uncertainty.array / np.abs(image.data)
+    np.testing.assert_allclose(ratio, 2e-20 / np.abs(1e-19 * CUBE), rtol=1e-5)
+
+
+def test_variances_of_surface_brightness(tmp_path):
+    """Per square arcsec, squared, beside pixels of 0.16 of them."""
+    variance = fits.ImageHDU(np.full(CUBE.shape, 0.25), name="VAR")
+    variance.header["BUNIT"] = "nmgy2/arcsec4"
+    path = write_cube(tmp_path / "a.fits", extra=[variance], BUNIT="nmgy/arcsec2", PIXSCALE=0.4)
+    image = read_image(path)
+    np.testing.assert_allclose(image.data, 0.16 * CUBE, rtol=1e-5)
+    np.testing.assert_allclose(image.uncertainty.array, 0.08, rtol=1e-5)
+
+
+def test_the_first_band_speaks_for_the_file(tmp_path):
+    planes = [fits.ImageHDU(CUBE[i], header=wcs_header(), name=band) for i, band in enumerate("gr")]
+    for plane, ra in zip(planes, (150.0, 150.002), strict=True):
+        plane.header.update({"BUNIT": "nanomaggy", "RA_OBJ": ra, "DEC_OBJ": 2.0})
+    fits.HDUList([fits.PrimaryHDU(), *planes]).writeto(tmp_path / "a.fits")
+    assert read_image(tmp_path / "a.fits").meta["position"] == (150.0, 2.0)

@@ -189,3 +189,13 @@ def test_own_meta_that_is_damaged_is_one_line(tmp_path):
         with pytest.raises(InputError, match="path: expected") as caught:
             read_image(tmp_path / "b.fits")
         assert "\n" not in str(caught.value)
+
+
+def test_the_same_image_is_the_same_file(tmp_path):
+    """Whatever the order in which its meta was filled."""
+    meta = {"pixel_scale": 0.4 * u.arcsec, "bands": "gr"}
+    more = {"survey": "s", "night": 7, "exposure": 900.0}
+    for name, extra in (("a", more), ("b", dict(reversed(more.items())))):
+        image = NDData(np.ones((2, 8, 8), "f4"), unit="nmgy", meta=meta | extra)
+        write_image(tmp_path / f"{name}.fits", image)
+    assert (tmp_path / "a.fits").read_bytes() == (tmp_path / "b.fits").read_bytes()

@@ -374,3 +374,50 @@ def test_marks_are_known_in_the_unit_of_the_errors():
             uncertainty=StdDevUncertainty(np.full(SHAPE.shape, 0.05) * scale * given),
         )
         assert np.flatnonzero(to_arrays(spectrum).mask[0]).tolist() == list(range(10, 20))
+
+
+def test_a_descending_axis_turns_everything_that_belongs_to_it():
+    lsf = np.linspace(1.0, 2.0, GRID.size)
+    noise = np.linspace(0.1, 0.2, GRID.size)
+    mask = GRID > 4900
+    there = to_arrays(from_arrays(GRID, SHAPE, sigma=noise, mask=mask, lsf=lsf))
+    back = to_arrays(
+        from_arrays(GRID[::-1], SHAPE[::-1], sigma=noise[::-1], mask=mask[::-1], lsf=lsf[::-1])
+    )
+    for name in ("wavelength", "flux", "sigma", "mask", "lsf"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(there, name), err_msg=name)
+    np.testing.assert_array_equal(there.lsf, lsf)
+
+
+@pytest.mark.parametrize(("hint", "kept"), [(-0.5, True), (-1.0, False), (-1.5, False), (7, True)])
+def test_hints_below_minus_one_are_none(hint, kept):
+    found = to_arrays(from_arrays(GRID, SHAPE, redshift=hint)).redshift
+    assert (found is not None) == kept
+    assert not kept or found.tolist() == [hint]
+
+
+@pytest.mark.parametrize("step", [1e-3, 0.1, 1.0, 100.0])
+def test_no_width_changes_nothing_on_any_grid(step):
+    wavelength = 5000.0 + step * np.arange(300)
+    np.testing.assert_allclose(smooth(SHAPE[:300], wavelength, 0.0), SHAPE[:300], rtol=1e-12)
+
+
+def test_filler_where_nothing_was_seen_is_finite():
+    """Zero for NaN, as for what is masked with ivar 0; what was seen is the plain mean."""
+    flux = 1.0 + 0 * LOGARITHMIC
+    hole = (LOGARITHMIC > 5000) & (LOGARITHMIC < 5100)
+    ivar = np.where(hole, 0.0, 1.0)
+    for filler, want in ((np.nan, 0.0), (3.0, 3.0)):
+        smoothed, weight = to_training_grid(LOGARITHMIC, np.where(hole, filler, flux), ivar)
+        deep = (WAVELENGTH > 5020) & (WAVELENGTH < 5080)
+        np.testing.assert_allclose(smoothed[deep], want)
+        assert not weight[deep].any()
+        far = (WAVELENGTH < 4980) | (WAVELENGTH > 5120)
+        np.testing.assert_allclose(smoothed[far], 1.0)
+
+
+def test_base_grid_of_any_number_of_axes():
+    flux = np.arange(2 * 3 * 4500.0).reshape(2, 3, 4500)
+    found = to_base_grid(flux)
+    assert found.shape == (2, 3, 563)
+    np.testing.assert_array_equal(found[1, 2], to_base_grid(flux[1, 2]))

@@ -644,3 +644,40 @@ def test_magnitudes_are_refused_in_one_line(tmp_path):
     table.header["TUNIT2"], table.header["TUNIT3"] = UNIT, "mag"
     path = save(tmp_path / "c.fits", fits.PrimaryHDU(), table)
     refused(path, "expected error in .* got mag")
+
+
+@pytest.mark.parametrize("rows", [3, 4, 5])
+def test_lamost_with_any_number_of_masks(tmp_path, rows):
+    header = fits.Header({**CARDS, "TELESCOP": "LAMOST"})
+    data = np.stack([FLUX, IVAR, LINEAR, 0 * FLUX, 0 * FLUX][:rows])
+    check(read_spectrum(save(tmp_path / "a.fits", fits.PrimaryHDU(data, header))), LINEAR)
+
+
+def test_the_first_fibre(tmp_path):
+    header = fits.Header({**CARDS, "FIBERID": 1, "BUNIT": "1.0E-17 erg/cm/s/Ang"})
+    rows = np.array([FLUX, 0 * FLUX, np.where(BAD, 0, SIGMA), 0 * FLUX, FLUX])
+    check(read_spectrum(save(tmp_path / "spSpec.fit", fits.PrimaryHDU(rows, header))), LOG)
+
+
+def test_resolution_of_sdss_tables(tmp_path):
+    """wdisp is in pixels of 1e-4 dex; what is zero is bridged, what is below one is not."""
+    width = np.where(BAD, 0.0, np.linspace(0.6, 1.4, N))
+    table = QTable({"loglam": np.log10(LOG), "flux": FLUX, "ivar": IVAR, "wdisp": width})
+    path = save(tmp_path / "spec.fits", fits.PrimaryHDU(), fits.BinTableHDU(table))
+    truth = np.linspace(0.6, 1.4, N) * 1e-4 * np.log(10) * LOG
+    np.testing.assert_allclose(read_spectrum(path).meta["lsf_sigma"], truth, rtol=1e-4)
+
+
+def test_axes_in_pixels_stay_in_pixels(tmp_path):
+    cards = {"CTYPE1": "PIXEL", "CUNIT1": None, "CRVAL1": 3.0, "CDELT1": 2.0}
+    spectrum = read_spectrum(save(tmp_path / "a.fits", image(**cards)))
+    assert spectrum.spectral_axis.unit == u.pix
+    np.testing.assert_allclose(spectrum.spectral_axis.value, 3.0 + 2.0 * np.arange(N))
+    with pytest.raises(InputError, match="still in pixels"):
+        to_arrays(spectrum)
+
+
+def test_an_axis_that_begins_at_zero_is_not_in_metres(tmp_path):
+    cards = {"CUNIT1": None, "CRVAL1": 0.0, "CDELT1": 20.0}
+    spectrum = read_spectrum(save(tmp_path / "a.fits", image(**cards)))
+    assert spectrum.spectral_axis[-1] == 20.0 * (N - 1) * u.AA

@@ -141,3 +141,21 @@ def test_training_grid_needs_to_know_what_is_missing():
     np.testing.assert_allclose(flux, expected[0])
     inside = np.abs(WAVELENGTH - 6030) < 30 - SMOOTHING
     assert not ivar[inside].any()
+
+
+def test_a_sample_missing_in_an_arm_of_finer_steps():
+    """Seen from its neighbours it is a gap, though steps as large occur elsewhere."""
+    grid = np.r_[np.arange(4000.0, 5000.0, 2.0), np.arange(5001.0, 6000.0)]
+    missing = np.searchsorted(grid, [5300.0, 5301.0, 5700.0])
+    filled, place = fill_gaps(np.delete(grid, missing))
+    np.testing.assert_allclose(filled, grid)
+    assert np.array_equal(np.setdiff1d(np.arange(grid.size), place), missing)
+
+
+def test_half_of_a_logarithmic_grid():
+    """Steps grow by half across the gap; the number of samples is that of the grid."""
+    grid = 10 ** np.arange(3.6, 3.95, 1e-4)
+    keep = (grid < 5000) | (grid > 8000)
+    filled, place = fill_gaps(grid[keep])
+    np.testing.assert_allclose(filled, grid, rtol=1e-9)
+    assert np.array_equal(np.sort(place), np.flatnonzero(keep))

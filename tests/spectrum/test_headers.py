@@ -121,3 +121,11 @@ def test_air_and_vacuum_at_once_is_refused():
 )
 def test_frames(cards, frame):
     assert spectral_frame(cards) == frame
+
+
+@pytest.mark.parametrize("power", [1, 2, -1, -2])
+def test_ampere_in_powers_of_flux_densities(power):
+    """Variances, inverse variances, and what is divided by a flux."""
+    assert angstrom_for_ampere((CGS * u.AA / u.A) ** power) == CGS**power
+    cubed = (CGS * u.AA / u.A) ** 3
+    assert angstrom_for_ampere(cubed) is cubed

@@ -274,3 +274,14 @@ def test_sdss_files_of_which_samples_were_removed(shared, tmp_path):
     np.testing.assert_allclose(removed[1], masked[1], rtol=1e-4)
     good = masked[1] > 0
     np.testing.assert_allclose(removed[0][good], masked[0][good], rtol=1e-4)
+
+
+def test_meta_of_one_spectrum_may_be_a_list_of_one(tmp_path):
+    """As a slice of many spectra has it: it is in the table of objects all the same."""
+    for name, ra in (("a", 150.0), ("b", [150.0])):
+        path = tmp_path / f"{name}.fits"
+        write_spectra(path, from_arrays(CENTRES, FLUX[0], meta={"ra": ra}))
+        with fits.open(path) as hdus:
+            tables = [hdu for hdu in hdus[1:] if isinstance(hdu, fits.BinTableHDU)]
+            assert [t.data["ra"].tolist() for t in tables if "ra" in t.columns.names] == [[150.0]]
+        assert np.ravel(read_spectrum(path).meta["ra"]).tolist() == [150.0]

@@ -112,3 +112,14 @@ def test_fitsverify_finds_nothing(tmp_path):
     write_product(tmp_path / "a.fits", predicted())
     command = ["fitsverify", "-q", str(tmp_path / "a.fits")]
     assert "OK" in subprocess.run(command, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize("identifier", ["266-a-3", "266-51602", "266-51602-3-1", "x"])
+def test_other_identifiers_are_no_plate_and_fibre(tmp_path, identifier):
+    path = tmp_path / "a.fits"
+    observed = from_arrays(WAVELENGTH, FLUX, sigma=0.1, meta={"identifier": identifier})
+    write_product(path, predicted(), observed=observed)
+    with fits.open(path) as hdus:
+        assert hdus[1].data[0]["obj_id"] == identifier
+        names = [name for name in ("plate", "mjd", "fiberID") if name in hdus[1].columns.names]
+        assert not any(hdus[1].data[0][name] == 266 for name in names)

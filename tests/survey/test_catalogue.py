@@ -299,6 +299,20 @@ def test_refusals(opened, parquet, spectrograph, tmp_path):
             SurveySettings(**options)
 
 
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"unit": "parsec"}, "unit: expected a flux unit such as nanomaggy"),
+        ({"bands": "grzY"}, "bands: expected u, g, r, i, z, got g, r, z, Y: no u, i"),
+    ],
+)
+def test_columns_of_which_no_image_can_be_used(parquet, spectrograph, told, message):
+    """Told before any work, not row by row."""
+    opened = open_catalogue(parquet, images="stamp", **told)
+    with pytest.raises(InputError, match=message):
+        predict_catalogue(opened.catalog, spectrograph, source=opened.source, identifier="objid")
+
+
 def test_weights_without_redshifts(opened, tiny_weights):
     from photospec import PhotoSpectrograph
 

@@ -106,7 +106,9 @@ class _Pixels:
         self.place = [one[one >= 0] for one in place]
 
     def window(self, centre, reach):
-        """Pixel numbers (n, n_window) within `reach` km/s, and their borders (n, n_window + 1)."""
+        """Return pixel numbers (n, n_window) within `reach` km/s, and their borders (n, n_window +
+        1).
+        """
         middle = np.rint(np.log(centre / self.wavelength[0]) / self.step).astype(int)
         half = int(reach / SPEED_OF_LIGHT / self.step)
         pixel = middle[:, None] + np.arange(-half, half + 1)
@@ -178,7 +180,7 @@ class _Residuals:
         )  # fmt: skip
 
     def at(self, values, wavelength):
-        """Values (n, n_pixels) at some wavelengths, interpolated."""
+        """Return values (n, n_pixels) at some wavelengths, interpolated."""
         place = np.interp(
             wavelength, self.pixels.wavelength, np.arange(self.pixels.wavelength.size)
         )
@@ -186,7 +188,7 @@ class _Residuals:
         return values[:, low] * (1 + low - place) + values[:, low + 1] * (place - low)
 
     def noise(self, wavelength):
-        """Errors of pixels (n, n_wave) at some wavelengths."""
+        """Return errors of pixels (n, n_wave) at some wavelengths."""
         return np.array(
             [
                 np.interp(wavelength, self.pixels.wavelength[good], one[good])
@@ -195,7 +197,9 @@ class _Residuals:
         )
 
     def level_covariance(self, wavelength):
-        """Covariance (n, n_wave, n_wave) of the running median: `Residual.level_covariance`."""
+        """Return the covariance (n, n_wave, n_wave) of the running median:
+        `Residual.level_covariance`.
+        """
         place = self.at(self.level_place, wavelength)
         shared = (1 - np.abs(place[:, :, None] - place[:, None]) / BACKGROUND).clip(0)
         error = np.sqrt(self.at(self.level_variance, wavelength)) * self.noise(wavelength)
@@ -203,7 +207,7 @@ class _Residuals:
 
 
 def _level(flux, calm):
-    """Slow undulation (n_pixels,) of a residual, its `level_place` and `level_variance`."""
+    """Return slow undulation (n_pixels,) of a residual, its `level_place` and `level_variance`."""
     pixels = np.arange(flux.size)
     if calm.sum() <= BACKGROUND:
         return np.zeros(flux.size), pixels, np.zeros(flux.size)
@@ -214,7 +218,7 @@ def _level(flux, calm):
 
 
 def _why_not(pixels, good, lsf):
-    """Why a group (n, n_groups) cannot be measured; empty where it can."""
+    """Tell why a group (n, n_groups) cannot be measured; empty where it can."""
     n = len(good)
     profiles = _Profiles(pixels, lsf, np.zeros((n, 2)), np.full((n, 2), 100.0)).columns()
     weight = good * pixels.step * pixels.wavelength
@@ -254,7 +258,7 @@ class _Profiles:
         self.per_pixel = pixels.ratio[:, None] / np.diff(pixels.edges)
 
     def columns(self):
-        """Profiles (n, n_used, n_groups) per Angstrom: unit area of a group's first line."""
+        """Return profiles (n, n_used, n_groups) per Angstrom: unit area of a group's first line."""
         values = np.diff(0.5 * erf(np.sqrt(0.5) * self.far)) * self.per_pixel
         pixels = self.pixels
         columns = np.zeros((len(values), pixels.used.size, len(pixels.groups)))
@@ -263,7 +267,7 @@ class _Profiles:
         return columns
 
     def slopes(self, flux):
-        """Derivatives (n, n_used, 4) of lines of some flux (n, n_groups), per km/s.
+        """Return derivatives (n, n_used, 4) of lines of some flux (n, n_groups), per km/s.
 
         By velocity and dispersion of forbidden lines, then of Balmer lines.
         """
@@ -311,13 +315,13 @@ class _Problem:
         return cls(pixels, residuals.lsf, weight, residuals.seen, data)
 
     def take(self, rows):
-        """Some of the spectra."""
+        """Return some of the spectra."""
         return _Problem(
             self.pixels, self.lsf[rows], self.weight[rows], self.seen[rows], self.data[rows]
         )
 
     def solve(self, kinematics):
-        """Best fluxes at kinematics (n, 4), as a `_Solution`."""
+        """Solve for the best fluxes at kinematics (n, 4), as a `_Solution`."""
         profiles = _Profiles(self.pixels, self.lsf, kinematics[:, ::2], kinematics[:, 1::2])
         matrix = profiles.columns()
         matrix *= self.weight[..., None] * self.seen[:, None]
@@ -340,13 +344,13 @@ class _Solution:
     chi2: np.ndarray
 
     def jacobian(self, weight, follows):
-        """Columns (n, n_used, n_groups + 4): fluxes, then the free kinematics."""
+        """Return columns (n, n_used, n_groups + 4): fluxes, then the free kinematics."""
         slopes = self.profiles.slopes(self.flux) * weight[..., None]
         return np.concatenate([self.matrix, slopes @ follows], axis=2)
 
 
 def _inverse(normal):
-    """Inverses (n, k, k) of normal equations, with ones for columns of zeros."""
+    """Return inverses (n, k, k) of normal equations, with ones for columns of zeros."""
     k = np.arange(normal.shape[1])
     diagonal = normal[:, k, k]
     ridge = RIDGE * diagonal.sum(axis=1, keepdims=True)
@@ -356,8 +360,8 @@ def _inverse(normal):
 
 
 def _follows(own):
-    """Matrix (n, 4, 4): which free kinematics each of the four follows, those of a weak kind
-    the strong kind's.
+    """Return a matrix (n, 4, 4): which free kinematics each of the four follows, those of a weak
+    kind the strong kind's.
     """
     own = np.asarray(own, bool)
     alone = own.sum(axis=1) == 1
@@ -371,7 +375,7 @@ def _follows(own):
 
 
 def _gauss_newton(problem, kinematics, own):
-    """Kinematics (n, 4) of the lines: `photospec.analysis.emission.fit.gauss_newton`."""
+    """Fit the kinematics (n, 4) of the lines: `photospec.analysis.emission.fit.gauss_newton`."""
     low = np.array([-VELOCITY_RANGE, DISPERSION_RANGE[0]] * 2)
     high = np.array([VELOCITY_RANGE, DISPERSION_RANGE[1]] * 2)
     follows = _follows(own)
@@ -406,7 +410,7 @@ def _expand(free, follows):
 
 
 def _strong(solution, pixels, inflation):
-    """(n, 2): whether (forbidden, Balmer) lines carry kinematics of their own."""
+    """Tell whether (forbidden, Balmer) lines carry kinematics of their own, (n, 2)."""
     variance = np.diagonal(solution.covariance, axis1=1, axis2=2)
     chi2 = np.where(solution.flux > 0, solution.flux**2 / variance, 0.0) / inflation[:, None] ** 2
     strong = []
@@ -432,7 +436,7 @@ class _Groups:
 
 
 def _fit_groups(residuals, start):
-    """One Gaussian per line: `photospec.analysis.emission.fit.fit_groups`."""
+    """Fit one Gaussian per line: `photospec.analysis.emission.fit.fit_groups`."""
     pixels, problem = residuals.pixels, _Problem.of(residuals)
     inflation = _inflation(residuals, start[:, 1])
     start = np.tile(start, 2)
@@ -479,7 +483,7 @@ def _fit_groups(residuals, start):
 
 
 def _misfit(problem, solution, inflation):
-    """Share (n,) of the lines that the model leaves, beyond the noise."""
+    """Return the share (n,) of the lines that the model leaves, beyond the noise."""
     lines = solution.matrix * solution.flux[:, None]
     strong = np.sqrt((lines**2).sum(axis=1)) > 10 * inflation[:, None]
     lines *= strong[:, None]
@@ -521,7 +525,7 @@ def _inflation(residuals, dispersion):
 
 
 def _may_be_broad(residuals, groups):
-    """Whether (n,) broad Balmer lines may beat the narrow ones: then the exact path decides.
+    """Tell whether (n,) broad Balmer lines may beat the narrow ones: then the exact path decides.
 
     Every Balmer line is looked at by itself, beside narrow lines with kinematics as they were
     fitted or somewhat narrower.
@@ -551,7 +555,8 @@ def _may_be_broad(residuals, groups):
 
 
 def _broad_line(residuals, groups, centre, profiles):
-    """Chi-square (n,) without a broad line, and what each trial gains and its signal-to-noise.
+    """Return the chi-square (n,) without a broad line, and what each trial gains and its
+    signal-to-noise.
 
     The last two have shape (n, n_trials).
     """
@@ -588,7 +593,9 @@ def _broad_line(residuals, groups, centre, profiles):
 
 @lru_cache(maxsize=16)
 def _broad_trials(pixels, centre):
-    """Window, profiles (n_window, n_trials) and widths (n_trials,) of trial lines at a centre."""
+    """Return the window, profiles (n_window, n_trials) and widths (n_trials,) of trial lines at a
+    centre.
+    """
     window = np.flatnonzero(near_lines(pixels.wavelength, BROAD_ZONE, BROAD_GROUPS))
     distance = np.log(pixels.wavelength[window] / centre) * SPEED_OF_LIGHT
     window, distance = (one[np.abs(distance) < BROAD_ZONE] for one in (window, distance))
@@ -633,7 +640,7 @@ def measure_lines_bulk(fits, lines=None, *, templates="bc03"):
 
 
 def _measure_block(fits, pixels, names):
-    """LineFluxes, or None, of a few spectra."""
+    """Return LineFluxes, or None, of a few spectra."""
     residuals = _Residuals.of(fits, pixels)
     fitted = _fit_groups(residuals, np.array([_start(fit) for fit in fits]))
     settled = residuals.seen.any(axis=1) & (fitted.misfit < MISFIT_SEEN)
@@ -648,7 +655,7 @@ def _measure_block(fits, pixels, names):
 
 
 def _start(fit):
-    """Velocity and dispersion, km/s, where the fit of the lines begins."""
+    """Return the velocity and dispersion, km/s, where the fit of the lines begins."""
     if fit.gas:
         (velocity, _), (dispersion, _) = next(iter(fit.gas.values()))
         if abs(velocity - fit.velocity) < 500 and dispersion < 500:
@@ -657,7 +664,7 @@ def _start(fit):
 
 
 def _named(fits, residuals, fitted, names):
-    """LineFluxes of each spectrum: `photospec.analysis.emission.measure._named` for many."""
+    """Return LineFluxes of each spectrum: `photospec.analysis.emission.measure._named` for many."""
     pixels, n_lines = residuals.pixels, len(names)
     share, group, tied = np.zeros((n_lines, len(pixels.groups))), np.zeros(n_lines, int), []
     for row, name in enumerate(names):
@@ -731,7 +738,9 @@ def _each_row(rows, matrix):
 
 
 def _absorption(residuals, centre):
-    """Equivalent width (n,) of stellar absorption at a Balmer line, Angstrom, not negative."""
+    """Return the equivalent width (n,) of stellar absorption at a Balmer line, Angstrom, not
+    negative.
+    """
     wavelength = residuals.pixels.wavelength
     near = np.flatnonzero(np.abs(wavelength - centre) < 45)
     distance, stars = wavelength[near] - centre, residuals.continuum[:, near]

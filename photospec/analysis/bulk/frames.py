@@ -37,7 +37,7 @@ class Sources:
 
     @classmethod
     def of(cls, rows):
-        """From one-row SpectrumArrays with the same wavelengths."""
+        """Make one from one-row SpectrumArrays with the same wavelengths."""
         wavelength = np.asarray(rows[0].wavelength, float)
         flux = np.array([row.flux[0] for row in rows], float)
         bad = ~np.array([good_pixels(row)[0] for row in rows])
@@ -48,7 +48,7 @@ class Sources:
         return cls(wavelength, flux, bad, np.array(lsf, float))
 
     def take(self, rows):
-        """Some of the spectra."""
+        """Return some of the spectra."""
         return Sources(self.wavelength, self.flux[rows], self.bad[rows], self.lsf[rows])
 
     def at(self, rows, redshift, library):
@@ -110,7 +110,9 @@ class Sources:
         )
 
     def _pixel_box(self):
-        """Standard deviation of the pixels, km/s; zero for logarithmic ones, as `LogSpectrum`."""
+        """Return the standard deviation of the pixels, km/s; zero for logarithmic ones, as
+        `LogSpectrum`.
+        """
         if is_logarithmic(self.wavelength):
             return 0.0
         step = float(np.median(np.diff(np.log(self.wavelength))))
@@ -156,12 +158,13 @@ class Frames:
         return len(self.redshift)
 
     def take(self, rows):
-        """Some of the spectra."""
+        """Return some of the spectra."""
         parts = {name: value[rows] for name, value in vars(self).items() if np.ndim(value)}
         return replace(self, **parts)
 
     def basis(self, dispersion, pixels, scale, derivative=False):
-        """Template basis (n, n_chosen, n_basis) in single precision, convolved, on some pixels.
+        """Return the template basis (n, n_chosen, n_basis) in single precision, convolved, on some
+        pixels.
 
         Parameters
         ----------
@@ -178,7 +181,7 @@ class Frames:
         return self.library.broadened(square, pixels, scale, derivative)
 
     def spectrum(self, row):
-        """One of the spectra as the exact path knows it."""
+        """Return one of the spectra as the exact path knows it."""
         return LogSpectrum(
             wavelength=self.library.wavelength,
             flux=self.flux[row],
@@ -193,7 +196,7 @@ class Frames:
 
 
 def reason_not_bulk(arrays):
-    """Why a spectrum needs the exact path; empty if it does not.
+    """Tell why a spectrum needs the exact path; empty if it does not.
 
     Parameters
     ----------

@@ -15,7 +15,8 @@ __all__ = ["indices_of_block"]
 
 
 def indices_of_block(arrays, redshift, definitions):
-    """Indices as observed; `photospec.analysis.indices.measure.indices_of_row` for n spectra.
+    """Measure indices as observed; `photospec.analysis.indices.measure.indices_of_row` for n
+    spectra.
 
     Parameters
     ----------
@@ -57,7 +58,7 @@ class _Grid:
         self.narrowest = np.diff(edges).min()
 
     def measure(self, index):
-        """Value, error and reason (n,) of one index."""
+        """Measure one index: its values, errors and reasons (n,)."""
         bands = vacuum_bands(index)
         used = [band for band in bands if band is not None]
         low, high = min(band[0] for band in used), max(band[1] for band in used)
@@ -101,7 +102,7 @@ class _Grid:
         return np.where(measured, value, np.nan), error, reason
 
     def _absorption(self, index, bands, flux, left, right, widths):
-        """Atomic or molecular index (Worthey et al. 1994, eq. 1 to 3)."""
+        """Return the atomic or molecular index (Worthey et al. 1994, eq. 1 to 3)."""
         blue, band, red = bands
         stretch = self.stretch
         blue_weight, red_weight = (
@@ -135,7 +136,7 @@ class _Grid:
 
 
 def _break(flux, middle, widths):
-    """Ratio of the mean F_nu, red over blue (Bruzual 1983, eq. 1: means over wavelength)."""
+    """Return ratio of the mean F_nu, red over blue (Bruzual 1983, eq. 1: means over wavelength)."""
     blue_weight, red_weight = (
         width / width.sum(1, keepdims=True) * middle**2 for width in (widths[0], widths[2])
     )

@@ -69,7 +69,7 @@ class Motion:
 
 
 def fit_kinematics(sources, frames, step):
-    """Velocity and dispersion of stars and gas.
+    """Fit the velocity and dispersion of stars and gas.
 
     Parameters
     ----------
@@ -159,14 +159,14 @@ class Lines:
             ]
 
     def columns(self):
-        """Profiles (n, n_chosen, n_groups) per Angstrom: unit area of a group's first line."""
+        """Return profiles (n, n_chosen, n_groups) per Angstrom: unit area of the first line."""
         columns = np.zeros((*self.shape, len(GROUPS)))
         row = np.arange(self.shape[0])[:, None, None]
         np.add.at(columns, (row, self.pixel, self.group[:, None]), self.values[0])
         return columns
 
     def slopes(self, flux):
-        """Derivatives (2, n, n_chosen) of lines of some flux (n, n_groups)."""
+        """Return derivatives (2, n, n_chosen) of lines of some flux (n, n_groups)."""
         row = np.arange(self.shape[0])[:, None, None]
         slopes = np.zeros((2, *self.shape))
         for slope, value in zip(slopes, self.values[1:], strict=True):
@@ -175,13 +175,13 @@ class Lines:
 
 
 def seen_groups(profiles, good, library, step):
-    """Groups (n, n_groups) with at least a third of their strongest line on good pixels."""
+    """Return groups (n, n_groups) with at least a third of their strongest line on good pixels."""
     width = step * SDSS_STEP * library.wavelength[::step]
     return ((good * width)[:, None] @ profiles)[:, 0] > SEEN
 
 
 def triangles(gram):
-    """R (n, k, k) of the QR decompositions behind products of columns."""
+    """Return R (n, k, k) of the QR decompositions behind products of columns."""
     norm = np.sqrt(np.diagonal(gram, axis1=1, axis2=2))
     norm = np.where(norm == 0, 1.0, norm)
     scaled = gram / (norm[:, :, None] * norm[:, None])
@@ -225,7 +225,7 @@ class _Pass:
         return np.array(kept)
 
     def _beside(self, stars):
-        """Columns (n, n_chosen, n): polynomials, stars, lines, flux."""
+        """Return columns (n, n_chosen, n): polynomials, stars, lines, flux."""
         n, n_chosen, n_stars = stars.shape
         columns = np.empty((n, n_chosen, N_FREE + n_stars + self.profiles.shape[2] + 1))
         np.multiply(
@@ -245,7 +245,7 @@ class _Pass:
         self.solve()
 
     def solve(self):
-        """Best linear fit: its residual is a sum of columns, `mix`."""
+        """Solve for the best linear fit: its residual is a sum of columns, `mix`."""
         reduced = triangles(self.products)
         n, size = len(reduced), reduced.shape[2] - 1
         mix = np.ones((n, size + 1))
@@ -335,7 +335,7 @@ class _Pass:
 
 
 def _filled(frames):
-    """Flux (n, n_pixels) with masked pixels interpolated."""
+    """Interpolate the flux (n, n_pixels) over masked pixels."""
     flux = frames.flux.copy()
     pixel = np.arange(flux.shape[1])
     for one, mask in zip(flux, frames.mask, strict=True):

@@ -35,13 +35,13 @@ N_KEPT = 2  # template sets in memory, some 40 MB each
 
 
 def _cubic(u):
-    """Weights (4, n) of values at 0, 1, 2, 3 for Lagrange's cubic at `u`."""
+    """Return weights (4, n) of values at 0, 1, 2, 3 for Lagrange's cubic at `u`."""
     a, b, c, d = u, u - 1, u - 2, u - 3
     return np.array([-b * c * d / 6, a * c * d / 2, -a * b * d / 2, a * b * c / 6])
 
 
 def _cubic_slopes(u):
-    """Derivative of `_cubic` by `u`."""
+    """Return the derivative of `_cubic` by `u`."""
     a, b, c, d = u, u - 1, u - 2, u - 3
     return np.array(
         [
@@ -98,7 +98,7 @@ class Library:
         self._age = AGE_SLACK * Planck18.age(self._redshift).value
 
     def until(self, redshift):
-        """The template set without those older than the universe was."""
+        """Return the template set without those older than the universe was."""
         oldest = np.interp(redshift, self._redshift, self._age)
         n_ages = max(int(np.sum(self.templates.age <= oldest)), 2)
         if n_ages not in self._aged:
@@ -106,11 +106,11 @@ class Library:
         return self._aged[n_ages]
 
     def attenuation_at(self, pixels):
-        """Attenuation over E(B-V) at the centres of pixels, beyond the last too."""
+        """Return the attenuation over E(B-V) at the centres of pixels, beyond the last too."""
         return calzetti00(self.wavelength[0] * np.exp(SDSS_STEP * pixels))
 
     def broadened(self, square, pixels, scale, derivative=False):
-        """Basis convolved by a width of its own at every pixel.
+        """Return the basis convolved by a width of its own at every pixel.
 
         Parameters
         ----------
@@ -150,7 +150,7 @@ _libraries = []
 
 
 def library_of(templates):
-    """Library of a template set, made once and kept.
+    """Return the library of a template set, made once and kept.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def library_of(templates):
 
 
 def _same(one, other):
-    """Whether two template sets hold the same numbers, as copies sent to a process do."""
+    """Tell whether two template sets hold the same numbers, as copies sent to a process do."""
     return (
         one.basis.shape == other.basis.shape
         and one.coefficients.shape == other.coefficients.shape

@@ -39,29 +39,29 @@ class Columns:
         return len(self.rows), n_templates + self.rows.shape[1] - n_basis
 
     def take(self, kept):
-        """Some columns, in increasing order, (n_rows, n_kept)."""
+        """Return some columns, in increasing order, (n_rows, n_kept)."""
         n_basis, n_templates = self.coefficients.shape
         some = kept[kept < n_templates]
         stars = self.rows[:, :n_basis] @ self.coefficients[:, some]
         return np.hstack([stars, self.rows[:, kept[some.size :] - n_templates + n_basis]])
 
     def all(self):
-        """All columns, (n_rows, n_columns)."""
+        """Return all columns, (n_rows, n_columns)."""
         return self.take(np.arange(self.shape[1]))
 
     def gradient(self, residual):
-        """Residuals (n, n_rows) times the matrix."""
+        """Return residuals (n, n_rows) times the matrix."""
         n_basis = len(self.coefficients)
         product = residual @ self.rows
         return np.hstack([product[:, :n_basis] @ self.coefficients, product[:, n_basis:]])
 
     def norms(self):
-        """Norms (n_columns,) of the columns, one for columns of zeros."""
+        """Return norms (n_columns,) of the columns, one for columns of zeros."""
         return column_norms(self.all())
 
 
 def column_norms(matrix):
-    """Norms (n_columns,), one for columns of zeros."""
+    """Return norms (n_columns,), one for columns of zeros."""
     norm = np.sqrt(np.einsum("ij,ij->j", matrix, matrix))
     norm[norm == 0] = 1.0
     return norm
@@ -121,7 +121,7 @@ def solve_screened(columns, data, kept, norm):
 
 
 def nearest(gradient, norm, weights, n_columns):
-    """Columns that are used, and those closest to being used: so many in all.
+    """Return columns that are used, and those closest to being used: so many in all.
 
     Parameters
     ----------

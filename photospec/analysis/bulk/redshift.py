@@ -113,7 +113,7 @@ def _shared(factor, first, n_pixels, shift_low, shift_high):
 
 
 def _even_chi2(spectra, row, shift_low, shift_high):
-    """Chi-square (n_shifts,), less a constant, as if all pixels weighed the same."""
+    """Return the chi-square (n_shifts,), less a constant, as if all pixels weighed the same."""
     flux, n_shifts = spectra.flux[row], shift_high - shift_low
     shared = _shared(spectra.factor, spectra.first, flux.size, shift_low, shift_high)
     correlation = fft.irfft(fft.rfft(flux, shared.length) * shared.transform, shared.length)
@@ -134,7 +134,7 @@ def _even_chi2(spectra, row, shift_low, shift_high):
 
 
 def chi2_near_minima(spectra, shift_low, shift_high):
-    """Chi-square where it is low, infinite elsewhere: `chi2_scan` in a fraction of the time.
+    """Return chi-square where it is low, infinite elsewhere: `chi2_scan` in a fraction of the time.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ _CLASSES = (
 
 
 def chapter(comparison):
-    """The chapter on active nuclei, a `Chapter`; one of words only where none can be told."""
+    """Return chapter on active nuclei, a `Chapter`; one of words only where none can be told."""
     n = comparison.n_measured
     flux = {f"{name}_flux": comparison.line_flux(name)[:n] for name in agn.BPT_LINES}
     truth = agn.above_kauffmann(flux)
@@ -91,7 +91,7 @@ def chapter(comparison):
 
 
 def _told(found):
-    """Scores (n_measured,) and decisions (None: by a threshold from other galaxies) by name."""
+    """Return scores (n_measured,) and decisions (None: threshold from other galaxies) by name."""
     measured = dict(zip(QUANTITIES, np.moveaxis(found["measured"], -1, 0), strict=True))
     height = agn.kauffmann_height(agn.ratios(measured))
     # Galaxies whose candidates have no lines to tell by lie where most of such do: above.
@@ -122,7 +122,9 @@ def _area(truth, score):
 
 
 def _trees(comparison, truth):
-    """Probabilities (n_measured,) by trees on photometry; None where there are too few to learn."""
+    """Return probabilities (n_measured,) by trees on photometry; None where there are too few to
+    learn.
+    """
     rivals, n = comparison.rivals, comparison.n_measured
     x, seed = rivals.photometry.features[:n], comparison.settings.seed
     lines = {f"{name}_flux" for name in agn.BPT_LINES}

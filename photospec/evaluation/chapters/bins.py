@@ -37,7 +37,7 @@ class Group:
 
 
 def quantile_groups(values, n=_N_BINS, *, digits=2):
-    """Groups of equal size by a number, `LEAST` galaxies each or fewer groups.
+    """Return groups of equal size by a number, `LEAST` galaxies each or fewer groups.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def quantile_groups(values, n=_N_BINS, *, digits=2):
 
 
 def axes_of(comparison):
-    """What redshifts are binned by: (label, file name, groups)."""
+    """Return what redshifts are binned by: (label, file name, groups)."""
     z = comparison.redshift
     return (
         ("r magnitude", "magnitude", quantile_groups(comparison.table["magnitude"])),
@@ -78,7 +78,7 @@ def axes_of(comparison):
 
 
 def galaxy_types(comparison):
-    """Types of galaxies by the lines of the true spectra, and how they were told.
+    """Return types of galaxies by the lines of the true spectra, and how they were told.
 
     Where simulated pairs tell the true line fluxes, of all galaxies; else of those measured.
 

@@ -18,7 +18,7 @@ _NAMES = {
 
 
 def chapter(comparison):
-    """The chapter on calibration, a `Chapter`."""
+    """Return the chapter on calibration, a `Chapter`."""
     m = comparison.settings.n_candidates
     sets = {"all": f"all {m} candidates", "similar": f"the {max(2, m // 4)} most similar"}
     rows, values = [], {}

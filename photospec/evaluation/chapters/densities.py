@@ -11,7 +11,7 @@ __all__ = ["chapter"]
 
 
 def chapter(comparison):
-    """The chapter on redshift densities, a `Chapter`."""
+    """Return the chapter on redshift densities, a `Chapter`."""
     z, answers = comparison.redshift, comparison.having("density")
     grid = redshift_grid(z, [a.density for a in answers])
     rows, pits = [], {}

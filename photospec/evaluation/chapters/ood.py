@@ -11,7 +11,7 @@ __all__ = ["chapter"]
 
 
 def chapter(comparison, unusual=()):
-    """The chapter on images out of distribution, a `Chapter`.
+    """Return the chapter on images out of distribution, a `Chapter`.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ _BPT = {
 
 
 def chapter(comparison):
-    """The chapter on properties, a `Chapter`."""
+    """Return the chapter on properties, a `Chapter`."""
     truth, n = comparison.truth, comparison.n_measured
     answers = [a for a in comparison.answers if a.measured is not None]
     full = {a.name: a.measured for a in answers if "halpha_flux" in a.measured}
@@ -73,7 +73,7 @@ def _property(true, found, label):
 
 
 def _colours(comparison):
-    """Colours and Dn4000 of all galaxies, cheap as they are."""
+    """Return the colours and Dn4000 of all galaxies, cheap as they are."""
     answers = [a for a in comparison.answers if a.colours]
     labels = {"g_r": "g - r (mag)", "r_i": "r - i (mag)", "dn4000": "Dn4000"}
     rows = []
@@ -118,7 +118,7 @@ def _colours(comparison):
 
 
 def _valley(values):
-    """Where two Gaussians fitted to a distribution are equally likely; else the median."""
+    """Tell where two Gaussians fitted to a distribution are equally likely; else the median."""
     from sklearn.mixture import GaussianMixture
 
     values = values[np.isfinite(values)]
@@ -133,7 +133,9 @@ def _valley(values):
 
 
 def _relations(truth, full):
-    """Main sequence and mass-metallicity relation: how far predicted ones lie from true ones."""
+    """Return the main sequence and mass-metallicity relation: how far predicted ones lie from true
+    ones.
+    """
     names = {
         "sequence": ("log_stellar_mass", "log_sfr", "star-forming main sequence"),
         "metallicity": ("log_stellar_mass", "oxygen_abundance", "mass and metallicity"),
@@ -202,7 +204,7 @@ def _offset(truth, values, forming, x, y):
 
 
 def bpt_point(values, diagram):
-    """Coordinates (n,) and (n,) in a BPT plane from measured lines above three sigma."""
+    """Return coordinates (n,) and (n,) in a BPT plane from measured lines above three sigma."""
     above = sum(np.asarray(values[f"{line}_flux"], float) for line in _BPT[diagram])
     lines = ("halpha", "hbeta", "oiii_5007")
     halpha, hbeta, oiii = (np.asarray(values[f"{line}_flux"], float) for line in lines)
@@ -214,7 +216,7 @@ def bpt_point(values, diagram):
 
 
 def _bpt(truth, full):
-    """The three planes, true and predicted side by side."""
+    """Return the three planes, true and predicted side by side."""
     from photospec.analysis.bpt import classify_ratios
 
     first = next(iter(full))

@@ -8,7 +8,7 @@ __all__ = ["chapter"]
 
 
 def chapter(comparison):
-    """The chapter on ways to choose, a `Chapter`."""
+    """Return the chapter on ways to choose, a `Chapter`."""
     parts = []
     for number, (name, found) in enumerate(comparison.predicted.items()):
         suffix = f": {name}" if len(comparison.predicted) > 1 else ""

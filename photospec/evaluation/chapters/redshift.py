@@ -18,7 +18,7 @@ _MEASURES = {
 
 
 def chapter(comparison):
-    """The chapter on redshifts, a `Chapter`."""
+    """Return the chapter on redshifts, a `Chapter`."""
     z, answers = comparison.redshift, comparison.having("redshift")
     rows = [redshift_row(a.name, a.redshift, z) for a in answers]
     main = [a for a in answers if a.main]

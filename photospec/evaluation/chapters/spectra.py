@@ -15,7 +15,7 @@ _MEASURES = {"all": "all pixels", "continuum": "continuum", "line": "line pixels
 
 
 def chapter(comparison):
-    """The chapter on spectra, a `Chapter`."""
+    """Return the chapter on spectra, a `Chapter`."""
     answers = comparison.having("errors")
     parts = [
         Section(

@@ -15,7 +15,7 @@ _MOST_KINDS = 12
 
 
 def groups_of_column(table, name):
-    """Groups by a column: its values where they are few, else five bins of equal numbers.
+    """Return groups by a column: its values where they are few, else five bins of equal numbers.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def groups_of_column(table, name):
 
 
 def chapter(comparison, names):
-    """The chapter on subsets, a `Chapter`.
+    """Return the chapter on subsets, a `Chapter`.
 
     Parameters
     ----------

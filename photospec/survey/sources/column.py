@@ -51,11 +51,11 @@ class ImageColumn:
         return (self.column,)
 
     def order(self, frame):
-        """Rows in the order in which they are read fastest."""
+        """Return rows in the order in which they are read fastest."""
         return range(len(frame))
 
     def read(self, row):
-        """Image of a row.
+        """Read the image of a row.
 
         Parameters
         ----------
@@ -93,7 +93,7 @@ class ImageColumn:
         return NDData(data, unit=parse_unit(self.unit), meta=meta)
 
     def _structure(self, value):
-        """Image of a structure of bands."""
+        """Return the image of a structure of bands."""
         from photospec.image.units import parse_unit
 
         pixels = next((name for name in ("flux", "array") if name in value), None)

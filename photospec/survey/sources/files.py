@@ -32,11 +32,11 @@ class FileSource:
     columns = ()
 
     def order(self, frame):
-        """Rows in the order in which they are read fastest."""
+        """Return rows in the order in which they are read fastest."""
         return range(len(frame))
 
     def read(self, row):
-        """Image of a row, see `ImageColumn.read`."""
+        """Read the image of a row, see `ImageColumn.read`."""
         from photospec.image import read_image
 
         path = Path(self.folder) / str(row[self.column])
@@ -59,13 +59,13 @@ class _Numbered(ABC):
         """Open the file, or give what is open of it."""
 
     def order(self, frame):
-        """Rows in the order in which they are read fastest."""
+        """Return rows in the order in which they are read fastest."""
         if SOURCE_ROW not in frame.columns:
             return range(len(frame))
         return np.argsort(np.asarray(frame[SOURCE_ROW], dtype=np.int64), kind="stable")
 
     def number(self, row):
-        """Number of a row's image."""
+        """Return the number of a row's image."""
         if SOURCE_ROW in row:
             return int(row[SOURCE_ROW])
         known = _numbers(self, _stamp(self.path))
@@ -81,7 +81,7 @@ class _Numbered(ABC):
 
 
 def _stamp(path):
-    """When a file was written: what is open of it is opened anew after that."""
+    """Tell when a file was written: what is open of it is opened anew after that."""
     return Path(path).stat().st_mtime_ns
 
 
@@ -118,7 +118,7 @@ class PairsSource(_Numbered):
         return _PairsIdentifiers(_pairs(self.path, _stamp(self.path)))
 
     def read(self, row):
-        """Image of a row, see `ImageColumn.read`."""
+        """Read the image of a row, see `ImageColumn.read`."""
         from photospec.image import NANOMAGGY
 
         pairs = _pairs(self.path, _stamp(self.path))
@@ -135,7 +135,7 @@ class _PairsIdentifiers:
 
 
 def identifier_column(names):
-    """Column of identifiers of a pairs file or Zarr group; None without."""
+    """Return a column of identifiers of a pairs file or Zarr group; None without."""
     return next((name for name in ("identifier", "objid", "id") if name in names), None)
 
 
@@ -160,7 +160,7 @@ class ZarrSource(_Numbered):
         return open_zarr(self.path)
 
     def read(self, row):
-        """Image of a row, see `ImageColumn.read`."""
+        """Read the image of a row, see `ImageColumn.read`."""
         group = open_zarr(self.path)
         data = np.asarray(group.image[self.number(row)], np.float32)
         meta = {"bands": group.bands, "pixel_scale": group.pixel_scale * u.arcsec}
@@ -211,7 +211,7 @@ def _text(value):
 
 
 def open_zarr(path):
-    """A Zarr group of images, opened once in a process.
+    """Open a Zarr group of images, once in a process.
 
     Parameters
     ----------
@@ -256,5 +256,5 @@ class MultimodalSource(_Numbered):
         return _multimodal(self.path, _stamp(self.path))
 
     def read(self, row):
-        """Image of a row, see `ImageColumn.read`."""
+        """Read the image of a row, see `ImageColumn.read`."""
         return self._open().image(self.number(row))

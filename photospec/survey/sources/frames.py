@@ -37,12 +37,12 @@ class FrameSource:
     columns = ()
 
     def order(self, frame):
-        """Rows field by field, as unpacking a field takes seconds."""
+        """Order the rows field by field, as unpacking a field takes seconds."""
         ra, dec = (np.asarray(frame[name], float) for name in (self.ra, self.dec))
         return np.argsort(find_fields(self.folder, ra, dec), kind="stable")
 
     def read(self, row):
-        """Image of a row, see `ImageColumn.read`."""
+        """Read the image of a row, see `ImageColumn.read`."""
         from photospec.image import read_image
 
         position = float(row[self.ra]), float(row[self.dec])
@@ -71,7 +71,8 @@ def holds_fields(folder):
 
 @lru_cache(maxsize=8)
 def frame_fields(folder):
-    """Files of each SDSS field, or images of each brick of the Legacy Surveys, below a folder.
+    """Return files of each SDSS field, or images of each brick of the Legacy Surveys, below a
+    folder.
 
     Parameters
     ----------
@@ -101,7 +102,9 @@ def frame_fields(folder):
 
 
 def _header(path):
-    """Header of the image in a file; that of a compressed image is in its first extension."""
+    """Return the header of the image in a file; that of a compressed image is in its first
+    extension.
+    """
     from astropy.io import fits
 
     header = fits.getheader(path)
@@ -110,7 +113,7 @@ def _header(path):
 
 @lru_cache(maxsize=8)
 def _footprints(folder):
-    """Celestial WCS and shape of the r-band frame of each field (or of the first band)."""
+    """Return celestial WCS and shape of the r-band frame of each field (or of the first band)."""
     from photospec.image.wcs import header_wcs
 
     found = []
@@ -125,7 +128,7 @@ def _footprints(folder):
 
 
 def find_fields(folder, ra, dec):
-    """Which field each position is on, the one that it is deepest inside.
+    """Tell which field each position is on, the one that it is deepest inside.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ _INDEX = "_healpix_29"
 
 
 def plain(scalar):
-    """NumPy arrays, and dictionaries of them, of a value of Arrow.
+    """Turn a value of Arrow into NumPy arrays, and dictionaries of them.
 
     Parameters
     ----------
@@ -124,11 +124,11 @@ class ParquetSource:
     columns = ()
 
     def order(self, frame):
-        """Rows in the order in which they are read fastest."""
+        """Return rows in the order in which they are read fastest."""
         return np.argsort(np.asarray(frame[SOURCE_ROW], dtype=np.int64), kind="stable")
 
     def read(self, row):
-        """Image of a row, see `ImageColumn.read`."""
+        """Read the image of a row, see `ImageColumn.read`."""
         column = _column(self.path, self.images.column, Path(self.path).stat().st_mtime_ns)
         return self.images.read({self.images.column: plain(column[int(row[SOURCE_ROW])])})
 
@@ -155,19 +155,19 @@ class HatsSource:
     columns = ()
 
     def order(self, frame):
-        """Rows in the order in which they are read fastest: that of the file."""
+        """Return rows in the order in which they are read fastest: that of the file."""
         index = np.asarray(frame.index, np.int64)
         names = frame[self.identifier].astype(str)
         return np.argsort([self._find(i, name)[1] for i, name in zip(index, names)], kind="stable")
 
     def read(self, row):
-        """Image of a row, see `ImageColumn.read`."""
+        """Read the image of a row, see `ImageColumn.read`."""
         file, number = self._find(int(row[_INDEX]), str(row[self.identifier]))
         column = _column(file, self.images.column, Path(file).stat().st_mtime_ns)
         return self.images.read({self.images.column: plain(column[number])})
 
     def _find(self, index, identifier):
-        """File of a row and its number in it."""
+        """Return the file of a row and its number in it."""
         starts, files = _partitions(self.path)
         file = files[int(np.searchsorted(starts, index, side="right")) - 1]
         places = _places(file, self.identifier, Path(file).stat().st_mtime_ns)
@@ -179,7 +179,7 @@ class HatsSource:
 
 @lru_cache(maxsize=4)
 def _partitions(path):
-    """First index at order 29 of each partition, in rising order, and their files."""
+    """Return the first index at order 29 of each partition, in rising order, and their files."""
     import hats
 
     catalog = hats.read_hats(path)
@@ -203,7 +203,7 @@ class _Places:
         self.identifier = table.column(identifier)
 
     def number(self, index, identifier):
-        """Number of a row; None if it is not there."""
+        """Return the number of a row; None if it is not there."""
         first, end = np.searchsorted(self.index, [index, index + 1])
         for number in map(int, self.order[first:end]):
             if str(self.identifier[number].as_py()) == identifier:
