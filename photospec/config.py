@@ -26,6 +26,8 @@ import re
 import tomllib
 import types
 import typing
+from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
 
 from photospec.errors import InputError
@@ -43,12 +45,20 @@ __all__ = [
     "write_toml",
 ]
 
-
+# Instances of the class that is asked for.
+_Settings = typing.TypeVar("_Settings")
 # Names that an error about an unknown one lists; more would not fit on a line of a terminal.
 _MOST_NAMES = 8
 
 
-def setting(default, help="", *, min=None, max=None, choices=None):  # noqa: A002
+def setting(
+    default: object,
+    help: str = "",  # noqa: A002
+    *,
+    min: float | None = None,  # noqa: A002
+    max: float | None = None,  # noqa: A002
+    choices: Sequence | None = None,
+) -> typing.Any:  # to type checkers a field is its value
     """Declare a field of a settings dataclass, with what it means and what is possible.
 
     Parameters
@@ -89,7 +99,7 @@ def setting(default, help="", *, min=None, max=None, choices=None):  # noqa: A00
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def validate(settings):
+def validate(settings: object) -> None:
     """Refuse values outside the limits that the fields declare; for ``__post_init__``.
 
     Parameters
@@ -109,7 +119,7 @@ def validate(settings):
             raise InputError(f"{item.name}: {reason}" + (f"; {meaning}" if meaning else ""))
 
 
-def is_whole(value):
+def is_whole(value: object) -> bool:
     """Tell whether a value is a whole number of any kind; True and 2.0 are none.
 
     Parameters
@@ -123,7 +133,7 @@ def is_whole(value):
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
-def whole_number(name, value, least):
+def whole_number(name: str, value: object, least: int) -> int:
     """Return a whole number as an int, or refuse it.
 
     Parameters
@@ -156,7 +166,7 @@ def whole_number(name, value, least):
     return int(value)
 
 
-def read_toml(cls, path):
+def read_toml(cls: type[_Settings], path: str | PathLike) -> _Settings:
     """Read a dataclass from a TOML file.
 
     Parameters
@@ -198,7 +208,7 @@ def read_toml(cls, path):
     return _build(cls, data, (), where)
 
 
-def from_dict(cls, data):
+def from_dict(cls: type[_Settings], data: dict) -> _Settings:
     """Make a dataclass from nested dictionaries, with the checks of `read_toml`.
 
     Parameters
@@ -220,7 +230,7 @@ def from_dict(cls, data):
     return _build(cls, data, (), lambda keys: "settings")
 
 
-def to_dict(obj):
+def to_dict(obj: object) -> dict:
     """Turn a dataclass into nested dictionaries of plain values; None is left out.
 
     Parameters
@@ -239,7 +249,7 @@ def to_dict(obj):
     return result
 
 
-def write_toml(obj, path, *, overwrite=True):
+def write_toml(obj: object, path: str | PathLike, *, overwrite: bool = True) -> None:
     """Write a dataclass to a TOML file whose comments explain each setting.
 
     Parameters

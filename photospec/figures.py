@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import median_filter
 
+from photospec.analysis.figures import FLUX_LABEL
 from photospec.errors import InputError
-from photospec.lines import LINES
+from photospec.lines import LINES, MARKED
 from photospec.spectrum import FLUX_UNIT, to_arrays
 from photospec.utils.stats import MAD_TO_STD
 
@@ -35,18 +36,13 @@ __all__ = [
     "save_figure",
 ]
 
-#: Lines that are marked: enough to recognise a galaxy, few enough to read.
-MARKED = (
-    "oii_3729", "ca_k", "ca_h", "hdelta", "g_band", "hgamma", "hbeta", "oiii_5007", "mg_b",
-    "na_d2", "oi_6300", "halpha", "sii_6716",
-)  # fmt: skip
 _ROWS_PER_PAGE = 6  # more on a page of 11 inches are too flat to read
 # Samples; noise is estimated in blocks, and peaks of the band that are narrower are cut.
 _BLOCK, _PEAK = 100, 61
 # Between the parts of a title.
 _GAP = "   "
 # In two lines, that it fits beside a flat spectrum.
-_FLUX_LABEL = "Flux [$10^{-17}$ erg\ns$^{-1}$ cm$^{-2}$ Å$^{-1}$]"
+_FLUX_LABEL = FLUX_LABEL.replace("erg ", "erg\n")
 # Share of the height kept free for what is written above and below the spectrum.
 _NAMES_ROOM, _LEGEND_ROOM = 0.17, 0.13
 # Their names stand to the right of the line; to the left is a close neighbour's.

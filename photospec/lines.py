@@ -17,6 +17,7 @@ __all__ = [
     "BALMER",
     "EMISSION",
     "LINES",
+    "MARKED",
     "SIDE_BANDS",
     "Line",
     "continuum_beside",
@@ -107,6 +108,11 @@ EMISSION = tuple(line.name for line in _TABLE if line.kind != "absorption")
 ABSORPTION = tuple(line.name for line in _TABLE if line.kind == "absorption")
 #: Names of the Balmer lines, blue to red.
 BALMER = tuple(line.name for line in _TABLE if line.kind == "balmer")
+#: Lines that figures mark: enough to recognise a galaxy, few enough to read.
+MARKED = (
+    "oii_3729", "ca_k", "ca_h", "hdelta", "g_band", "hgamma", "hbeta", "oiii_5007", "mg_b",
+    "na_d2", "oi_6300", "halpha", "sii_6716",
+)  # fmt: skip
 
 #: Side bands of equivalent widths: from and to so many km/s from the line. 20 to 60 pixels of
 #: SDSS (at Hbeta 23 to 66 Angstrom): outside of the core of the absorption even in A stars

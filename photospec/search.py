@@ -343,7 +343,7 @@ class EmbeddingIndex:
             return cls(vectors, names, header.get("kind"), probe=probe)
 
 
-def probe_spectrum():
+def probe_spectrum() -> Spectrum:
     """Return a spectrum whose embedding tells weights apart: a slope, a break and two lines."""
     flux = np.linspace(1.3, 0.8, WAVELENGTH.size)
     flux[WAVELENGTH < 4400] *= 0.6

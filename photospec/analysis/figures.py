@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from photospec.analysis.bpt import ABSCISSA, kauffmann03, kewley01, kewley06, schawinski07
 from photospec.errors import InputError
-from photospec.lines import LINES
+from photospec.lines import EMISSION, LINES, MARKED
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -21,7 +21,6 @@ __all__ = ["plot_bpt", "plot_fit", "plot_mass_metallicity", "plot_star_formation
 
 FLUX_LABEL = r"Flux [$10^{-17}$ erg s$^{-1}$ cm$^{-2}$ Å$^{-1}$]"
 DATA, STARS, GAS = "0.25", "#c0392b", "#2471a3"
-MARKED = ("oii_3729", "hdelta", "hgamma", "hbeta", "oiii_5007", "oi_6300", "halpha", "sii_6716")
 RATIO_LABELS = {
     "nii": r"log [N II] 6584 / H$\alpha$",
     "sii": r"log [S II] 6716, 6731 / H$\alpha$",
@@ -68,7 +67,7 @@ def plot_fit(fit: PopulationFit, ax: Axes) -> Axes:
 
 
 def _mark_lines(ax, rest):
-    for name in MARKED:
+    for name in (name for name in MARKED if name in EMISSION):
         centre = LINES[name].wavelength
         if rest[0] < centre < rest[-1]:
             ax.axvline(centre, color="0.85", lw=0.8, zorder=0)

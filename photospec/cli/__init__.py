@@ -24,7 +24,7 @@ from photospec.cli import (
     survey,
     train,
 )
-from photospec.cli.console import guarded
+from photospec.cli.console import run_command
 
 __all__ = ["build_parser", "main"]
 
@@ -147,4 +147,4 @@ def main(argv: list[str] | None = None) -> int:
     args.debug = getattr(args, "debug", False)
     args.quiet = getattr(args, "quiet", False)
     args.verbose = getattr(args, "verbose", False)
-    return guarded(args.run, args)
+    return run_command(args.run, args)

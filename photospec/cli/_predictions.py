@@ -82,7 +82,7 @@ def predict_all(args, sources):
                 found.sources.append(source)
                 parts.append(best_row(candidates))
                 places.append(place_of(image, source))
-                note(args, _told(source, candidates))
+                note(args, _summary(source, candidates))
                 if args.candidates:
                     found.candidates.append(candidates)
                 if measured:
@@ -196,7 +196,7 @@ def place_of(image, source):
     return float(ra), float(dec)
 
 
-def _told(source, candidates):
+def _summary(source, candidates):
     """Return what is said of an image with ``--verbose``."""
     meta = candidates.best.meta
     parts = [f"{source.name}: {len(candidates)} candidates"]

@@ -21,9 +21,9 @@ __all__ = [
     "INTERRUPTED",
     "PARTIAL",
     "error",
-    "guarded",
     "note",
     "progress",
+    "run_command",
     "say",
 ]
 
@@ -140,7 +140,7 @@ class _Interruption:
         return lambda details: None if self.came else hook(details)
 
 
-def guarded(run, args):
+def run_command(run, args):
     """Call ``run(args)`` and turn every way it can fail into one line and a status.
 
     Parameters

@@ -43,7 +43,7 @@ def area(score, truth):
     return bootstrap(statistic, np.asarray(score, float), np.asarray(truth, bool))
 
 
-def _told(galaxies):
+def _of_known_class(galaxies):
     """Return galaxies that the pipeline calls AGN, star-forming or starburst, and which are AGN."""
     known = np.isin(galaxies.kind, ("agn", *_ORDINARY))
     return galaxies[known], galaxies.kind[known] == "agn"
@@ -95,7 +95,7 @@ def real_agn(spectrograph, galaxies, others, *, n_candidates=8, seed=0, folder=N
     -------
     Section
     """
-    (galaxies, truth), (others, learned) = _told(galaxies), _told(others)
+    (galaxies, truth), (others, learned) = _of_known_class(galaxies), _of_known_class(others)
     if truth.all() or not truth.any() or learned.all() or not learned.any():
         raise InputError(
             "galaxies, others: expected some of the kind agn and some starforming or starburst in "

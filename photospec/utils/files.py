@@ -2,13 +2,15 @@
 
 import contextlib
 import os
+from collections.abc import Iterator
+from os import PathLike
 from pathlib import Path
 
 __all__ = ["naming", "replacing"]
 
 
 @contextlib.contextmanager
-def naming(path):
+def naming(path: str | PathLike) -> Iterator[None]:
     """Let errors of the operating system name the output, not a temporary file or nothing.
 
     Parameters
@@ -24,7 +26,7 @@ def naming(path):
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replacing(path: str | PathLike) -> Iterator[Path]:
     """Give a temporary name beside `path`; move it there when all went well.
 
     The data are forced to disk before the rename, so that a power failure leaves the old file

@@ -14,6 +14,7 @@ import tomllib
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from typing import Any
 
 from photospec.errors import InputError
 
@@ -48,11 +49,11 @@ class Registry:
     photospec.errors.InputError: shape: expected one of square, got 'circle'
     """
 
-    def __init__(self, kind):
+    def __init__(self, kind: str):
         self.kind = kind
         self._objects = {}
 
-    def register(self, name, obj, *, overwrite=False):
+    def register(self, name: str, obj: object, *, overwrite: bool = False) -> None:
         """Add an object.
 
         Parameters
@@ -73,7 +74,7 @@ class Registry:
             raise InputError(f"{self.kind}: expected a new name, got {name!r} which is registered")
         self._objects[name] = obj
 
-    def get(self, name):
+    def get(self, name: str) -> Any:
         """Return the object of a name, if need be after importing the plugins.
 
         Parameters
@@ -110,7 +111,7 @@ class Registry:
         return name in self._objects
 
     @property
-    def names(self):
+    def names(self) -> tuple[str, ...]:
         """Names in the order of their registration, those of plugins too."""
         load_plugins()
         return tuple(self._objects)
@@ -126,7 +127,7 @@ class Registry:
 
 
 @lru_cache(maxsize=1)
-def load_plugins():
+def load_plugins() -> dict[str, str]:
     """Import every module that an entry point of `GROUP` names, once per process.
 
     Returns

@@ -13,7 +13,7 @@ import pytest
 
 import photospec
 from photospec.cli import main
-from photospec.cli.console import guarded, note, progress
+from photospec.cli.console import note, progress, run_command
 from photospec.utils.progress import LineProgress
 
 ARGS = argparse.Namespace(quiet=False, debug=False, verbose=False)
@@ -60,7 +60,7 @@ def test_verbose_tells_details_through_the_logger_of_astropy(capsys):
 
     before = list(log.handlers), log.level
     verbose = argparse.Namespace(quiet=False, debug=False, verbose=True)
-    assert guarded(run, verbose) == 0
+    assert run_command(run, verbose) == 0
     assert capsys.readouterr().err.splitlines() == [
         "photospec: info: a.fits: 8 candidates",
         "photospec: info: something of astropy",
@@ -84,7 +84,7 @@ def test_an_interruption_is_one_line_whatever_becomes_of_it(became, capsys):
             thread.join()
             raise became from None
 
-    assert guarded(run, ARGS) == 130
+    assert run_command(run, ARGS) == 130
     assert capsys.readouterr().err == "photospec: error: interrupted\n"
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 

@@ -32,11 +32,11 @@ def test_version_and_help_answer(tmp_path):
 
 SAY_A_LOT = """
 import sys, argparse
-from photospec.cli.console import guarded, say
+from photospec.cli.console import run_command, say
 def run(args):
     for _ in range(100000):
         say(args, "line")
-sys.exit(guarded(run, argparse.Namespace(quiet=False, debug=False)))
+sys.exit(run_command(run, argparse.Namespace(quiet=False, debug=False)))
 """
 
 

@@ -338,7 +338,7 @@ def test_an_interruption_while_workers_start_is_one_line(tmp_path):
     """As from a terminal: every process of the group gets the signal."""
     code = """
 import argparse, threading
-from photospec.cli.console import guarded
+from photospec.cli.console import run_command
 from photospec.survey.cluster import Connected
 
 def run(args):
@@ -346,7 +346,7 @@ def run(args):
         threading.Event().wait(600)
 
 if __name__ == "__main__":
-    raise SystemExit(guarded(run, argparse.Namespace(debug=False, verbose=False, quiet=True)))
+    raise SystemExit(run_command(run, argparse.Namespace(debug=False, verbose=False, quiet=True)))
 """
     script = tmp_path / "start_workers.py"
     script.write_text(code)

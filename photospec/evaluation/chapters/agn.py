@@ -36,7 +36,7 @@ def chapter(comparison):
     told = {}
     for name, found in comparison.predicted.items():
         prefix = f"{name}: " if len(comparison.predicted) > 1 else ""
-        told |= {f"{prefix}{key}": value for key, value in _told(found).items()}
+        told |= {f"{prefix}{key}": value for key, value in _scores_and_decisions(found).items()}
     probability = _trees(comparison, truth)
     if probability is not None:
         told[_TREES] = (probability, probability > 0.5)
@@ -90,7 +90,7 @@ def chapter(comparison):
     )
 
 
-def _told(found):
+def _scores_and_decisions(found):
     """Return scores (n_measured,) and decisions (None: threshold from other galaxies) by name."""
     measured = dict(zip(QUANTITIES, np.moveaxis(found["measured"], -1, 0), strict=True))
     height = agn.kauffmann_height(agn.ratios(measured))
