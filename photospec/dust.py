@@ -14,6 +14,7 @@ import numbers
 import numpy as np
 from astropy import units as u
 from dust_extinction.parameter_averages import CCM89, F99
+from numpy.typing import ArrayLike
 
 from photospec.errors import InputError
 
@@ -54,7 +55,7 @@ _RECALIBRATION = 0.884
 _PUBLISHED = {"sdss2010": "sdss", "decam2014": "decam"}
 
 
-def check_ebv(value, name="galactic_ebv"):
+def check_ebv(value: float | u.Quantity, name: str = "galactic_ebv") -> float:
     """Return E(B-V) as a float, mag, or refuse it.
 
     Parameters
@@ -109,7 +110,7 @@ def _in_range(wavelength, low, high, paper):
     return wavelength
 
 
-def calzetti00(wavelength, *, rv=CALZETTI_RV):
+def calzetti00(wavelength: ArrayLike, *, rv: float = CALZETTI_RV) -> np.ndarray:
     """Return the attenuation of starlight in star-forming galaxies (Calzetti et al. 2000, eq. 4).
 
     Parameters
@@ -136,7 +137,7 @@ def calzetti00(wavelength, *, rv=CALZETTI_RV):
     return np.where(micron >= 0.63, red, blue) + rv
 
 
-def cardelli89(wavelength, *, rv=CARDELLI_RV):
+def cardelli89(wavelength: ArrayLike, *, rv: float = CARDELLI_RV) -> np.ndarray:
     """Return the extinction law of the Milky Way (Cardelli, Clayton & Mathis 1989, eq. 1 to 5).
 
     Parameters
@@ -163,7 +164,7 @@ def cardelli89(wavelength, *, rv=CARDELLI_RV):
     return rv * CCM89.evaluate(inverse, rv).reshape(wavelength.shape)
 
 
-def galactic_extinction(wavelength):
+def galactic_extinction(wavelength: ArrayLike) -> np.ndarray:
     """Return the extinction by the Milky Way per unit of E(B-V) of the SFD map.
 
     Fitzpatrick (1999) with R_V = 3.1, with the normalisation of table 6 of Schlafly &
@@ -232,7 +233,7 @@ def band_extinction(bands, camera="sdss"):
     return np.array([known[b] if b in known else _of_band(b) for b in bands])
 
 
-def response_camera(response):
+def response_camera(response: str) -> str | None:
     """Return the camera of a response curve, a key of `BAND_EXTINCTION`; None for any other.
 
     Parameters
@@ -251,7 +252,7 @@ def response_camera(response):
     return _PUBLISHED.get(load_band(response).name.partition("-")[0])
 
 
-def response_extinction(response):
+def response_extinction(response: str) -> float:
     """Return the extinction through a response curve per unit of E(B-V) of the SFD map.
 
     The published coefficient in `BAND_EXTINCTION` for the curves of its cameras, else the mean of
@@ -295,7 +296,7 @@ def _of_band(band):
 _LAWS = {"calzetti00": (calzetti00, CALZETTI_RV), "cardelli89": (cardelli89, CARDELLI_RV)}
 
 
-def transmission(curve, ebv):
+def transmission(curve: ArrayLike, ebv: ArrayLike) -> np.ndarray:
     """Return what dust leaves of the light: 10^(-0.4 E(B-V) k).
 
     Parameters
@@ -319,7 +320,7 @@ def transmission(curve, ebv):
     return 10 ** (-0.4 * np.asarray(ebv)[..., None] * np.asarray(curve))
 
 
-def galactic_transmission(wavelength, ebv):
+def galactic_transmission(wavelength: ArrayLike, ebv: ArrayLike) -> np.ndarray:
     """Return what the Milky Way's dust leaves of the light, by `galactic_extinction`.
 
     Parameters
@@ -336,7 +337,7 @@ def galactic_transmission(wavelength, ebv):
     return transmission(galactic_extinction(wavelength), ebv)
 
 
-def attenuation_curve(law, wavelength):
+def attenuation_curve(law: str, wavelength: ArrayLike) -> np.ndarray:
     """Return A(lambda) / A_V of starlight by the name of its law.
 
     Parameters
@@ -353,7 +354,7 @@ def attenuation_curve(law, wavelength):
     return curve(wavelength) / rv
 
 
-def attenuate(flux, curve, ebv):
+def attenuate(flux: ArrayLike, curve: ArrayLike, ebv: ArrayLike) -> np.ndarray:
     """Dim spectra by dust: flux * 10^(-0.4 E(B-V) k).
 
     Parameters

@@ -8,6 +8,7 @@ Another server than huggingface.co is named by the environment variable ``HF_END
 import hashlib
 import os
 import re
+from os import PathLike
 from pathlib import Path
 
 from photospec.errors import InputError
@@ -20,7 +21,7 @@ _ADDRESS = re.compile(r"hf://(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?
 _FILES = ["config.toml", "*.safetensors"]
 
 
-def is_hub_address(path):
+def is_hub_address(path: object) -> bool:
     """Tell whether a path is an address on the hub.
 
     Parameters
@@ -54,7 +55,7 @@ def _api():
     return HfApi(endpoint=os.environ.get("HF_ENDPOINT"), library_name="photospec")
 
 
-def fetch_weights(address):
+def fetch_weights(address: str) -> Path:
     """Download weights, or find them in the cache.
 
     Parameters
@@ -109,7 +110,13 @@ def _check(path, address):
         )
 
 
-def push_weights(folder, address, *, private=True, message="Weights of photospec"):
+def push_weights(
+    folder: str | PathLike,
+    address: str,
+    *,
+    private: bool = True,
+    message: str = "Weights of photospec",
+) -> str:
     """Upload a folder of weights; the repository is made if need be.
 
     Parameters

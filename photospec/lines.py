@@ -4,6 +4,7 @@ Forbidden and helium lines: NIST Atomic Spectra Database (Ritz values); Balmer l
 NIST, mean over the fine structure. Wavelengths are in Angstrom.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -113,7 +114,7 @@ BALMER = tuple(line.name for line in _TABLE if line.kind == "balmer")
 SIDE_BANDS = (1380.0, 4140.0)
 
 
-def near_centres(wavelength, centres, zone):
+def near_centres(wavelength: np.ndarray, centres: Sequence[float], zone: float) -> np.ndarray:
     """Tell which wavelengths lie within some km/s of any line.
 
     Parameters
@@ -135,7 +136,7 @@ def near_centres(wavelength, centres, zone):
     return near
 
 
-def continuum_beside(wavelength, flux, centre):
+def continuum_beside(wavelength: np.ndarray, flux: np.ndarray, centre: np.ndarray) -> np.ndarray:
     """Return the mean continuum in the side bands of lines, over which equivalent widths are taken.
 
     Parameters

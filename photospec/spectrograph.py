@@ -609,7 +609,7 @@ class PhotoSpectrograph:
         Raises
         ------
         InputError
-            For an image that cannot be used, and with weights that do not tell (`tells_agn`).
+            For an image that cannot be used, and with weights that do not tell (``tells_agn``).
         """
         images, single, *_ = self._prepare_all(image)
         if not self.tells_agn:

@@ -76,7 +76,7 @@ MISSING_FILE = "missing_bands.safetensors"
 _HALF_FROM = 4096
 
 
-def register_weight_format(name, config):
+def register_weight_format(name: str, config: type | str) -> None:
     """Let folders of another format be loaded and saved as spectrographs.
 
     Parameters

@@ -30,6 +30,7 @@ NOT_RUN = {
     "from photospec.archive import sdss_image": "asks a real archive",
     "from photospec.archive import SURVEYS": "asks a real archive",
     "from photospec.archive import legacy_image": "asks a real archive",
+    "from photospec.archive import read_legacy": "needs a brick of the Legacy Surveys",
     "from photospec.published import load_spectrograph": "needs the authors' checkpoints",
     "from photospec.survey import predict_catalogue": "needs a catalogue on disk",
     "from dask_jobqueue import SLURMCluster": "needs a batch system",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from photospec.errors import InputError
 
@@ -65,7 +66,7 @@ def _hyperbola(x, numerator, asymptote, level):
     return np.where(below, numerator / distance + level, np.nan)
 
 
-def kauffmann03(log_nii_ha):
+def kauffmann03(log_nii_ha: ArrayLike) -> np.ndarray:
     """Return the upper edge of pure star formation (Kauffmann et al. 2003, MNRAS 346, 1055, eq. 1).
 
     Parameters
@@ -108,7 +109,7 @@ def agn_height(log_nii_ha, log_oiii_hb):
     return np.where(np.isfinite(height), np.clip(height, -2.0, 2.0), np.nan)
 
 
-def kewley01(log_ratio, diagram="nii"):
+def kewley01(log_ratio: ArrayLike, diagram: str = "nii") -> np.ndarray:
     """Return the curve of maximum starburst (Kewley et al. 2001, ApJ 556, 121, eq. 5 to 7).
 
     Parameters
@@ -126,7 +127,7 @@ def kewley01(log_ratio, diagram="nii"):
     return _hyperbola(log_ratio, *curves[_diagram(diagram)])
 
 
-def kewley06(log_ratio, diagram="sii"):
+def kewley06(log_ratio: ArrayLike, diagram: str = "sii") -> np.ndarray:
     """Return the curve with Seyferts above, LINERs below (Kewley et al. 2006, MNRAS 372, 961, eq.
     7, 12).
 
@@ -148,7 +149,7 @@ def kewley06(log_ratio, diagram="sii"):
     return slope * np.asarray(log_ratio, dtype=float) + level
 
 
-def schawinski07(log_nii_ha):
+def schawinski07(log_nii_ha: ArrayLike) -> np.ndarray:
     """Return the curve with Seyferts above, LINERs below (Schawinski et al. 2007, MNRAS 382, 1415).
 
     Parameters

@@ -119,7 +119,7 @@ def combine_candidates(
         predicted spectra. `measure_candidates` finds it there.
     agn_score, agn_probability : array_like (n_galaxies,), optional
         What the image of each galaxy said, of weights that tell active nuclei by it
-        (`said_of_agn`).
+        (``photospec.analysis.candidates.said_of_agn``).
 
     Returns
     -------

@@ -20,7 +20,8 @@ written as a HATS catalogue that LSDB opens.
 
 CATALOGUE is a HATS catalogue, a Parquet file or folder, a pairs file, a Zarr group laid out as
 one, a file or folder of the Multimodal Universe (HDF5), or a folder of FITS cutouts; with
---positions, a folder of SDSS frames or cutouts and a table of positions.
+--positions, a folder of SDSS frames, bricks of the Legacy Surveys, or cutouts, and a table of
+positions.
 """
 _EPILOG = """\
 The same command again goes on where it was interrupted. An image that cannot be read or

@@ -25,8 +25,6 @@ __all__ = ["survey_card"]
 
 # Galaxies that a bin has to hold.
 _LEAST = 50
-# Largest aperture of the photometry for trees, arcsec.
-_REACH = 11.5
 # Colours of bands of which the spectrum sees less say nothing.
 _COVERED = 0.9
 
@@ -132,12 +130,10 @@ class _Pairs:
     def features(self, bands):
         """Return the photometry for trees (n, n_features)."""
         image = self.image[:, self._rows(bands)]
-        # Apertures were chosen for cutouts of the SDSS: all shrink where the largest would not fit.
-        scale = max(self.pixel_scale, _REACH / (image.shape[-1] // 2 - 1))
         # The band that sets the flux stands for r.
         names = tuple("r" if band == self.main else band for band in bands)
         return measure_photometry(
-            image.__getitem__, len(image), bands=names, pixel_scale=scale
+            image.__getitem__, len(image), bands=names, pixel_scale=self.pixel_scale
         ).features
 
 

@@ -17,6 +17,7 @@ through one generator per example, so that a spectrum does not depend on its bat
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -244,7 +245,7 @@ class HeunSampler(Sampler):
 SAMPLERS = Registry("sampler")
 
 
-def register_sampler(name, sampler):
+def register_sampler(name: str, sampler: type | Callable | str) -> None:
     """Give a sampler a name, by which settings and saved spectrographs can ask for it.
 
     Parameters
@@ -270,7 +271,13 @@ def register_sampler(name, sampler):
     SAMPLERS.register(name, sampler)
 
 
-def make_sampler(sampler, denoiser, n_steps=None, *, times=None):
+def make_sampler(
+    sampler: str | Callable,
+    denoiser: torch.nn.Module,
+    n_steps: int | None = None,
+    *,
+    times: torch.Tensor | None = None,
+) -> Sampler:
     """Return the sampler of a name, or of a class, for a denoiser.
 
     Parameters

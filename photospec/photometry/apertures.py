@@ -3,6 +3,7 @@
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import ArrayLike
 from photutils.geometry import circular_overlap_grid
 
 from photospec.errors import InputError
@@ -11,7 +12,9 @@ __all__ = ["aperture_flux", "aperture_weights"]
 
 
 @lru_cache(maxsize=64)
-def aperture_weights(shape, radius, center=None):
+def aperture_weights(
+    shape: tuple[int, int], radius: float, center: tuple[float, float] | None = None
+) -> np.ndarray:
     """Return the fraction of each pixel that lies within a circle.
 
     Parameters
@@ -49,7 +52,13 @@ def aperture_weights(shape, radius, center=None):
     return weights
 
 
-def aperture_flux(data, radius, *, pixel_scale=0.396, center=None):
+def aperture_flux(
+    data: ArrayLike,
+    radius: float,
+    *,
+    pixel_scale: float = 0.396,
+    center: tuple[float, float] | None = None,
+) -> float | np.ndarray:
     """Sum images over a circular aperture, with exact weights at its edge.
 
     Parameters

@@ -10,11 +10,13 @@ It is linear in the spectrum, so `band_weights` gives it as a matrix and
 everything else is a product with that matrix.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 import speclite.filters
 from astropy import units as u
+from numpy.typing import ArrayLike
 
 from photospec.errors import InputError
 
@@ -92,7 +94,7 @@ def load_band(name):
         ) from None
 
 
-def effective_wavelength(name):
+def effective_wavelength(name: str) -> float:
     """Return the effective wavelength of a band for the AB source, in Angstrom (vacuum).
 
     Parameters
@@ -107,7 +109,9 @@ def effective_wavelength(name):
     return float(load_band(name).effective_wavelength.to_value(u.AA))
 
 
-def band_weights(wavelength, bands=SDSS_BANDS):
+def band_weights(
+    wavelength: ArrayLike, bands: Sequence[str] = SDSS_BANDS
+) -> tuple[np.ndarray, np.ndarray]:
     """Return a matrix that turns a spectrum into band fluxes, and the part of each band it sees.
 
     The spectrum is taken as linear between its samples and the response as linear
@@ -170,7 +174,7 @@ def _weights(wavelength, bands):
     return weights, coverage
 
 
-def band_coverage(wavelength, bands=SDSS_BANDS):
+def band_coverage(wavelength: ArrayLike, bands: Sequence[str] = SDSS_BANDS) -> np.ndarray:
     """Return the fraction of each band's response that a wavelength grid covers.
 
     Parameters
@@ -187,7 +191,13 @@ def band_coverage(wavelength, bands=SDSS_BANDS):
     return band_weights(wavelength, bands)[1]
 
 
-def band_flux(wavelength, flux, bands=SDSS_BANDS, *, partial=False):
+def band_flux(
+    wavelength: ArrayLike,
+    flux: ArrayLike,
+    bands: Sequence[str] = SDSS_BANDS,
+    *,
+    partial: bool = False,
+) -> np.ndarray:
     """Return the flux of spectra through photometric bands (AB; Fukugita et al. 1996, eq. 7).
 
     Parameters

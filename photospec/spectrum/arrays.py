@@ -96,7 +96,7 @@ class SpectrumArrays:
         )
 
 
-def to_arrays(spectrum):
+def to_arrays(spectrum: Spectrum) -> SpectrumArrays:
     """Turn a Spectrum into arrays in the units of this package.
 
     Parameters
@@ -192,7 +192,7 @@ def to_arrays(spectrum):
     )
 
 
-def fill_missing(arrays):
+def fill_missing(arrays: SpectrumArrays) -> SpectrumArrays:
     """Put masked samples where samples were taken out of spectra.
 
     Parameters

@@ -202,7 +202,7 @@ def _as_spectrum(found):
     return spectra[0] if len(spectra) == 1 else SpectrumList(spectra)
 
 
-def write_spectra(path, spectrum, overwrite=False):
+def write_spectra(path: str | PathLike, spectrum: Spectrum, overwrite: bool = False) -> None:
     """Write one or more spectra to a FITS table that specutils and `read_spectrum` read.
 
     Parameters

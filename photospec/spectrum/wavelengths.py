@@ -9,6 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 from astropy import units as u
+from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 from specutils.utils.wcs_utils import air_to_vac, vac_to_air
 
@@ -50,7 +51,7 @@ _NEIGHBOURS = 20
 _FILL_LIMIT = 10
 
 
-def air_to_vacuum(wavelength):
+def air_to_vacuum(wavelength: ArrayLike) -> float | np.ndarray:
     """Turn air wavelengths into vacuum wavelengths (Morton 2000, ApJS 130, 403; specutils).
 
     Parameters
@@ -71,7 +72,7 @@ def air_to_vacuum(wavelength):
     return _convert(wavelength, lambda w: air_to_vac(w, scheme="iteration"))
 
 
-def vacuum_to_air(wavelength):
+def vacuum_to_air(wavelength: ArrayLike) -> float | np.ndarray:
     """Turn vacuum wavelengths into air wavelengths (Morton 2000, ApJS 130, 403; specutils).
 
     Parameters
@@ -100,7 +101,7 @@ def _convert(wavelength, function):
     return wavelength
 
 
-def pixel_edges(wavelength):
+def pixel_edges(wavelength: np.ndarray) -> np.ndarray:
     """Return the borders of pixels, half-way between their centres.
 
     Parameters
@@ -257,7 +258,14 @@ def _gaussian(wavelength, centre, sigma, bridge_gaps=False):
     return csr_array((value, row, start), shape=(centre.size, wavelength.size)).T
 
 
-def smooth(flux, wavelength, sigma, *, new_wavelength=None, bridge_gaps=False):
+def smooth(
+    flux: ArrayLike,
+    wavelength: ArrayLike,
+    sigma: ArrayLike,
+    *,
+    new_wavelength: ArrayLike | None = None,
+    bridge_gaps: bool = False,
+) -> np.ndarray:
     """Convolve spectra with a Gaussian, on any increasing grid.
 
     The convolution integral is taken as a sum over the samples, so the second moments
@@ -328,7 +336,9 @@ def _apply(matrix, flux):
     return np.ascontiguousarray(result).reshape(*flux.shape[:-1], -1)
 
 
-def rebin(flux, wavelength, new_wavelength, *, bridge_gaps=False):
+def rebin(
+    flux: ArrayLike, wavelength: ArrayLike, new_wavelength: ArrayLike, *, bridge_gaps: bool = False
+) -> np.ndarray:
     """Put spectra into new bins, conserving the integral over wavelength.
 
     Each sample stands for a bin that ends half-way to its neighbours; a new bin gets the
@@ -392,7 +402,9 @@ def _training_matrix(wavelength):
     return _gaussian(np.frombuffer(wavelength), WAVELENGTH, SMOOTHING)
 
 
-def to_training_grid(wavelength, flux, ivar=None):
+def to_training_grid(
+    wavelength: ArrayLike, flux: ArrayLike, ivar: ArrayLike | None = None
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """Put spectra on `WAVELENGTH`, smoothed with a Gaussian of `SMOOTHING` Angstrom.
 
     The convolution is evaluated at the new wavelengths directly: the line-spread function of
@@ -477,7 +489,7 @@ def _with_gaps_filled(wavelength, *values):
     return filled, whole
 
 
-def to_base_grid(flux):
+def to_base_grid(flux: ArrayLike) -> np.ndarray:
     """Average spectra over the eight bins that start at each base bin (four at the last).
 
     Parameters

@@ -3,7 +3,6 @@
 import json
 import warnings
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,6 @@ from astropy import units as u
 from photospec.errors import InputError
 from photospec.image import band_names
 from photospec.image.units import parse_unit, to_nanomaggies
-from photospec.network_input import check_survey
 from photospec.survey.columns import SurveySettings, empty_frame
 from photospec.survey.partition import NO_POSITION, predict_partition
 from photospec.survey.positions import file_position, own_place, read_positions
@@ -130,8 +128,15 @@ def _check_images(images, spectrograph):
         return
     area = (images.pixel_scale * u.arcsec) ** 2
     to_nanomaggies(np.zeros(len(images.bands)), parse_unit(images.unit), images.bands, area)
-    if images.bands != ImageColumn.bands:  # those may be a structure's, which tells its own
-        check_survey(SimpleNamespace(meta={"bands": images.bands}), spectrograph.config)
+    if images.bands == ImageColumn.bands:  # or those of a structure, which tells its own
+        return
+    config = spectrograph.config
+    lacking = [b for b in config.bands if b not in images.bands and b not in config.may_miss]
+    if lacking:
+        raise InputError(
+            f"bands: expected {', '.join(config.bands)}, got {', '.join(images.bands)}: no "
+            f"{', '.join(lacking)}, without which these weights predict nothing"
+        )
 
 
 def check_columns(catalogue, source, settings):

@@ -5,6 +5,8 @@ An architecture is a set of networks with the settings that describe them; ours 
 asked for, so that a package can register them without importing PyTorch Ignite.
 """
 
+from collections.abc import Callable
+
 from photospec.utils.registry import Registry
 
 __all__ = [
@@ -33,7 +35,9 @@ SETTINGS_READERS = Registry("settings of")
 CONVERTERS = Registry("data of")
 
 
-def register_architecture(name, *, config, training, pack):
+def register_architecture(
+    name: str, *, config: type | str, training: Callable | str, pack: Callable | str
+) -> None:
     """Add an architecture, which ``TrainConfig.architecture`` can then name.
 
     Parameters
@@ -67,7 +71,7 @@ def register_architecture(name, *, config, training, pack):
         registry.register(name, part)
 
 
-def register_preset(name, preset):
+def register_preset(name: str, preset: Callable | str) -> None:
     """Add named settings, which `photospec.training.TrainConfig.preset` then finds.
 
     Parameters

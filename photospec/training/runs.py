@@ -2,6 +2,8 @@
 
 import os
 import warnings
+from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
 
 from photospec.config import from_dict, to_dict
@@ -25,7 +27,16 @@ from photospec.weights import save_module
 __all__ = ["run_stage", "train", "train_all"]
 
 
-def train(config, pairs, output, *, resume=False, device="cpu", progress=False, processes=1):
+def train(
+    config: TrainConfig,
+    pairs: str | PathLike | Sequence,
+    output: str | PathLike,
+    *,
+    resume: bool = False,
+    device: str = "cpu",
+    progress: bool = False,
+    processes: int = 1,
+) -> Path | None:
     """Train one stage and write its weights.
 
     Parameters

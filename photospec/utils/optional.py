@@ -76,9 +76,12 @@ def lazy_names(package, homes):
 
     Returns
     -------
-    __getattr__ : callable
-    __dir__ : callable
-    __all__ : list of str
+    load : callable
+        For ``__getattr__``.
+    listed : callable
+        For ``__dir__``.
+    names : list of str
+        For ``__all__``.
 
     Examples
     --------

@@ -228,10 +228,8 @@ def test_lines_out_of_view_are_no_broad_lines(make_galaxy):
     assert np.ma.is_masked(table["halpha_flux"][0])
 
 
-@pytest.mark.parametrize("apart", [350])
-def test_two_velocity_components_are_left_to_the_exact_path(make_galaxy, apart):
-    """Lines with two peaks, `apart` km/s to either side: every number is that of the exact path."""
-    stars = make_galaxy(0.08, lines=0.0, dispersion=120.0, wavelength=WAVELENGTH).flux.value
+def _two_peaks(stars, apart):
+    """Stars and lines with two peaks, `apart` km/s to either side."""
     flux = stars.copy()
     for name, strength in (("hbeta", 40.0), ("oiii_4959", 20.0), ("oiii_5007", 60.0),
                            ("halpha", 140.0), ("nii_6548", 16.0), ("nii_6584", 48.0)):  # fmt: skip
@@ -240,19 +238,33 @@ def test_two_velocity_components_are_left_to_the_exact_path(make_galaxy, apart):
             sigma = np.hypot(centre * 80.0 / SPEED_OF_LIGHT, 2.3)
             profile = np.exp(-0.5 * ((WAVELENGTH - centre) / sigma) ** 2)
             flux += 0.5 * strength * profile / sigma / np.sqrt(2 * np.pi)
-    spectra = from_arrays(WAVELENGTH, np.array([flux, stars]), lsf=2.3)
+    return flux
+
+
+def test_two_velocity_components_are_left_to_the_exact_path(make_galaxy):
+    """What one Gaussian cannot be is of the exact path; below, both paths say the same."""
+    stars = make_galaxy(0.08, lines=0.0, dispersion=120.0, wavelength=WAVELENGTH).flux.value
+    apart = (120, 180, 220, 350)
+    flux = [*(_two_peaks(stars, one) for one in apart), stars]
+    spectra = from_arrays(WAVELENGTH, np.array(flux), lsf=2.3)
     bulk, exact = (
         measure_properties(spectra, redshift=0.08, method=method) for method in ("bulk", "ppxf")
     )
     assert bulk.meta["method"] == "bulk"
-    assert bulk["flags"][0] == exact["flags"][0]
-    assert bulk["bpt_class"][0] == exact["bpt_class"][0]
-    assert "two velocity components" in exact["flags"][0]
+    assert list(bulk["flags"]) == list(exact["flags"])
+    assert list(bulk["bpt_class"]) == list(exact["bpt_class"])
+    two = ["two velocity components" in flags for flags in exact["flags"]]
+    assert two == [False, False, True, True, False]
     for name in ("halpha_flux", "nii_6584_flux", "oiii_5007_ew", "log_nii_ha", "ebv", "dn4000"):
-        for column in (name, f"{name}_error"):
-            np.testing.assert_allclose(
-                _values(bulk, column)[0], _values(exact, column)[0], rtol=1e-9, err_msg=column
-            )
+        ours, theirs = _values(bulk, name), _values(exact, name)
+        error, other = _values(bulk, f"{name}_error"), _values(exact, f"{name}_error")
+        np.testing.assert_allclose(ours[two], theirs[two], rtol=1e-9, err_msg=name)
+        np.testing.assert_allclose(error[two], other[two], rtol=1e-9, err_msg=name)
+        one = [0, 1]
+        assert np.all(np.abs(ours - theirs)[one] < 0.15 * np.maximum(other[one], 1e-3)), name
+        # Here errors are mostly what one Gaussian misses.
+        if name not in ("ebv", "dn4000"):
+            np.testing.assert_allclose(error[one], other[one], rtol=0.1, err_msg=name)
 
 
 def test_masked_samples_and_extinction(spectra):

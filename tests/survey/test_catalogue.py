@@ -303,7 +303,7 @@ def test_refusals(opened, parquet, spectrograph, tmp_path):
     ("told", "message"),
     [
         ({"unit": "parsec"}, "unit: expected a flux unit such as nanomaggy"),
-        ({"bands": "grzY"}, r"image: expected bands u, g, r, i, z, got g, r, z, Y: no u, i;"),
+        ({"bands": "grzY"}, "bands: expected u, g, r, i, z, got g, r, z, Y: no u, i"),
     ],
 )
 def test_columns_of_which_no_image_can_be_used(parquet, spectrograph, told, message):

@@ -11,7 +11,11 @@ Errors come from the full covariance, kinematics included, times the scatter tha
 same fit finds at places without lines: that holds the imperfect continuum as well.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +23,9 @@ from photospec.analysis.emission.fit import BROAD_SNR, COVERED, Residual, fit_li
 from photospec.analysis.emission.model import line_groups
 from photospec.errors import InputError
 from photospec.lines import BALMER, continuum_beside
+
+if TYPE_CHECKING:
+    from photospec.analysis.populations.result import PopulationFit
 
 __all__ = ["LineFluxes", "measure_lines"]
 
@@ -197,7 +204,13 @@ class LineFluxes:
         return table
 
 
-def measure_lines(fit, lines=None, *, nonlinear=None, broad_snr=BROAD_SNR):
+def measure_lines(
+    fit: PopulationFit,
+    lines: Sequence | None = None,
+    *,
+    nonlinear: Callable | None = None,
+    broad_snr: float = BROAD_SNR,
+) -> LineFluxes:
     """Measure emission lines on a spectrum whose stars have been fitted.
 
     Parameters

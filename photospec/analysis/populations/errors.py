@@ -24,10 +24,10 @@ __all__ = [
 N_DRAWS = 24  # of the noise; the scatter of 24 numbers is known to 15 %, 1 / sqrt(2 * 23)
 # Draws of E(B-V): three equal points with the mean and variance of a Gaussian.
 THREE_POINTS = np.sqrt(1.5) * np.array([-1.0, 0.0, 1.0])
-# Errors that do not shrink with noise (one dust screen and law, binned ages, one dispersion
-# for all stars), added in quadrature: from benchmarks/analysis_recovery.py, whose simulated
-# galaxies have two components with dust and dispersions of their own. Ages and mass-to-
-# light in dex, dispersion and E(B-V) as fractions. Mass-to-light has no truth there: a guess.
+#: Errors that do not shrink with noise (one dust screen and law, binned ages, one dispersion
+#: for all stars), added in quadrature: from benchmarks/analysis_recovery.py, whose simulated
+#: galaxies have two components with dust and dispersions of their own. Ages and mass-to-
+#: light in dex, dispersion and E(B-V) as fractions. Mass-to-light has no truth there: a guess.
 MODEL_ERROR = {
     "age_light_weighted": 0.08,
     "age_mass_weighted": 0.045,

@@ -114,7 +114,7 @@ class RedshiftFit:
         return table
 
 
-def warning_names(bits):
+def warning_names(bits: int) -> str:
     """Give the names of warning bits.
 
     Parameters
