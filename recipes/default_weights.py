@@ -149,6 +149,8 @@ CATALOGUES = {
 #: ``python benchmarks/real_redshifts.py zero-points``.
 ZERO_POINTS = {"others": (0.08, 0.0, 0.0, 0.0, 0.0)}
 N_LAST = 512
+#: Simulated galaxies that real ones choose from.
+N_POOL = 60_000
 #: Pairs of a kind that the density is adapted to, and how often bands are missing from them.
 N_ADAPTED = 12_288
 MISSING = {"u": 0.6, "g": 0.0, "r": 0.0, "i": 0.15, "z": 0.25}
@@ -249,7 +251,7 @@ def adapt_to_real(folder, real, simulated, scale=1.0):
     are missing from a part of the images.
     """
     config = read_config(folder)
-    if "density" in config.provenance:
+    if "density" in config.provenance or not config.base.redshift:
         return
     spectrograph = PhotoSpectrograph.load(folder)
     base, rng, parts = spectrograph.cascade.base, np.random.default_rng(3), []
@@ -329,13 +331,16 @@ def real_samples(catalogues, n):
     return found
 
 
-def simulate_real(folder, catalogues):
+def simulate_real(folder, catalogues, scale=1.0):
     """Pairs file of the real galaxies, made if it is not there yet."""
     path = folder / "real.h5"
     if not path.exists():
         galaxies = real_galaxies(catalogues)
         partial = folder / "real.partial.h5"
-        simulate_real_pairs(galaxies, partial, n_last=N_LAST, seed=10, overwrite=True)
+        n_pool = max(4_000, round(scale * N_POOL))
+        simulate_real_pairs(
+            galaxies, partial, n_last=N_LAST, n_pool=n_pool, seed=10, overwrite=True
+        )
         partial.rename(path)
     return path
 
@@ -371,7 +376,7 @@ def run(folder, init, n_processes, device, scale, catalogues=None, survey="sdss_
     simulated = [path for name, path in files.items() if not name.startswith("test")]
     pairs = simulated
     if catalogues is not None:
-        pairs = [simulate_real(folder, catalogues), *simulated]
+        pairs = [simulate_real(folder, catalogues, scale), *simulated]
     runs = {stage: folder / stage for stage in STAGES}
     for stage, output in runs.items():
         config = stage_config(stage, survey, recipe, init, scale)

@@ -4,10 +4,13 @@ import importlib.util
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from astropy.table import Table
 
 from photospec import PhotoSpectrograph
-from photospec.simulation import Survey
+from photospec.networks.line_classes import LINE_CLASSES
+from photospec.simulation import PopulationConfig, Survey, draw_galaxies
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +93,47 @@ def test_the_density_alone_fitted_anew(repository, tmp_path, monkeypatch):
     assert set(old) == set(new)
     changed = {name for name in old if not (old[name] == new[name]).all()}
     assert all(name.startswith("density.") for name in changed)
+
+
+@pytest.mark.slow
+def test_with_real_galaxies_in_small(recipes, tmp_path, monkeypatch):
+    """Catalogues become pairs, the density is adapted, AGN are told; a second run does nothing."""
+    monkeypatch.setattr(recipes, "PRESET", "tiny")
+    monkeypatch.setattr(recipes, "N_LAST", 64)
+    plain = recipes.stage_config
+
+    def stage_config(stage, *args):  # the preset draws no redshifts
+        config = plain(stage, *args)
+        if stage != "base":
+            return config
+        return config.change(diffusion=replace(config.diffusion, redshift=True))
+
+    monkeypatch.setattr(recipes, "stage_config", stage_config)
+    catalogues = tmp_path / "catalogues"
+    catalogues.mkdir()
+    rng = np.random.default_rng(0)
+    for name, file in recipes.CATALOGUES.items():
+        n = 1200 if name == "classes" else 200
+        drawn = draw_galaxies(PopulationConfig(r_limit=17.7, redshift_max=0.2), rng, n)
+        flux = 10 ** (0.4 * (22.5 - drawn.magnitude)) * rng.normal(1, 0.01, (n, 5))
+        table = Table({f"{b}_maggies": flux[:, i] for i, b in enumerate("ugriz")})
+        table["redshift"] = drawn.redshift
+        if name == "classes":
+            table["subclass"] = rng.choice(LINE_CLASSES, n)
+        table.write(catalogues / file)
+    pairs = {"main": {"n": 1, "seed": 1}, "test": {"n": 1, "seed": 2, "redshift_max": 0.2}}
+    recipe = recipes.Recipe(pairs=pairs, least=640, steps=dict.fromkeys(recipes.STAGES, 10))
+    monkeypatch.setattr(recipes, "evaluate", lambda *args: None)  # the card has a test of its own
+    made = tmp_path / "work" / "spectrograph"
+    before = None
+    for _ in range(2):
+        recipes.run(tmp_path / "work", "", 1, "cpu", 0.02, catalogues, recipe=recipe)
+        files = {path.name: path.read_bytes() for path in made.iterdir()}
+        assert before in (None, files)
+        before = files
+    spectrograph = PhotoSpectrograph.load(made)
+    assert spectrograph.tells_agn
+    assert spectrograph.config.agn_threshold == recipes.AGN_THRESHOLD
+    assert {"density", "line-classes"} <= set(spectrograph.config.provenance)
+    frequency = spectrograph.cascade.line_classes.frequency
+    assert math.isclose(float(frequency.sum()), 1.0, rel_tol=1e-5)

@@ -11,6 +11,8 @@ __all__ = ["RADII", "Photometry", "measure_photometry"]
 RADII = (0.8, 1.5, 2.5, 4.0, 6.5, 10.0)
 # The curve of growth, arcsec.
 _GROWTH = np.arange(0.6, 11.6, 0.6)
+# Largest aperture, and a little, arcsec.
+_REACH = 11.5
 _SHARES = (0.2, 0.5, 0.8)  # of the light: size and concentration
 _BATCH = 256  # images held in memory at a time
 
@@ -58,13 +60,16 @@ def measure_photometry(read, n, *, bands=tuple("ugriz"), pixel_scale=0.396):
     Returns
     -------
     Photometry
+        Apertures were chosen for cutouts of the SDSS: all shrink where the largest would not fit
+        into the images.
     """
     if "r" not in bands:
         raise InputError(f"bands: expected r among them, got {','.join(bands)}")
-    parts = [
-        _measure(np.asarray(read(slice(i, min(i + _BATCH, n))), np.float32), bands, pixel_scale)
-        for i in range(0, n, _BATCH)
-    ]
+    parts = []
+    for i in range(0, n, _BATCH):
+        image = np.asarray(read(slice(i, min(i + _BATCH, n))), np.float32)
+        scale = max(pixel_scale, _REACH / (min(image.shape[-2:]) // 2 - 1))
+        parts.append(_measure(image, bands, scale))
     return Photometry.concatenate(parts)
 
 

@@ -48,3 +48,13 @@ def test_features_are_finite_without_light():
 def test_r_is_needed():
     with pytest.raises(InputError, match="bands: expected r among them"):
         measure_photometry(lambda rows: None, 1, bands=("g", "i"))
+
+
+def test_apertures_shrink_where_the_largest_would_not_fit():
+    """Cutouts of finer pixels, as those of the Legacy Surveys: as if the pixels were larger."""
+    image = np.random.default_rng(0).normal(1, 0.1, (2, 4, 64, 64)).astype(np.float32)
+    found = [
+        measure_photometry(image.__getitem__, 2, bands=tuple("griz"), pixel_scale=scale).features
+        for scale in (0.262, 11.5 / 31)
+    ]
+    np.testing.assert_array_equal(*found)
