@@ -10,7 +10,7 @@ __all__ = ["main"]
 _INTERRUPTED = 130
 
 
-def main():
+def main() -> int:
     """Run the command line, with Ctrl-C as one line from the first import on.
 
     Returns

@@ -7,6 +7,7 @@ from os import PathLike
 import numpy as np
 from astropy.nddata import StdDevUncertainty
 from astropy.table import QTable
+from astropy.units import Quantity
 from specutils import Spectrum
 
 from photospec.errors import InputError
@@ -27,7 +28,14 @@ _STEP = 4
 _FLOOR = 1e-3  # of the mean flux: logarithms of less would decide the distance
 
 
-def best_candidate(flux, similarity, redshift=None, expected_redshift=None, *, choose="central"):
+def best_candidate(
+    flux: np.ndarray,
+    similarity: np.ndarray,
+    redshift: np.ndarray | None = None,
+    expected_redshift: float | None = None,
+    *,
+    choose: str = "central",
+) -> int:
     """Return the index of the candidate to show when only one can be shown.
 
     Parameters
@@ -112,7 +120,7 @@ class CandidateSpectra:
         return len(self.similarity)
 
     @property
-    def best(self):
+    def best(self) -> Spectrum:
         """The candidate that stands for all, a Spectrum (n_wave,).
 
         ``meta`` holds its ``similarity``, ``drawn_redshift`` and ``expected_redshift``, and the
@@ -131,7 +139,7 @@ class CandidateSpectra:
         )
 
     @property
-    def mean(self):
+    def mean(self) -> Spectrum:
         """Mean spectrum with the candidates' standard deviation as uncertainty."""
         return Spectrum(
             flux=self.spectra.flux.mean(axis=0),
@@ -141,7 +149,7 @@ class CandidateSpectra:
         )
 
     @property
-    def spread(self):
+    def spread(self) -> Quantity:
         """Standard deviation over the candidates, Quantity (n_wave,)."""
         return self.spectra.flux.std(axis=0)
 

@@ -10,6 +10,7 @@ curve of Fitzpatrick (1999) right: `BAND_EXTINCTION` holds their coefficients fo
 """
 
 import numbers
+from collections.abc import Sequence
 
 import numpy as np
 from astropy import units as u
@@ -197,7 +198,7 @@ def galactic_extinction(wavelength: ArrayLike) -> np.ndarray:
     return _RECALIBRATION * 3.1 * curve
 
 
-def band_extinction(bands, camera="sdss"):
+def band_extinction(bands: Sequence[str], camera: str = "sdss") -> np.ndarray:
     """Return the extinction in bands per unit of E(B-V) of the SFD map.
 
     Parameters

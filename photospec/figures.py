@@ -3,8 +3,13 @@
 Figures are made without pyplot: no display, no global state, safe in any process.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.ndimage import median_filter
@@ -13,6 +18,13 @@ from photospec.errors import InputError
 from photospec.lines import LINES
 from photospec.spectrum import FLUX_UNIT, to_arrays
 from photospec.utils.stats import MAD_TO_STD
+
+if TYPE_CHECKING:
+    from astropy.nddata import NDData
+    from astropy.table import Table
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from specutils import Spectrum
 
 __all__ = [
     "GalaxyRow",
@@ -42,7 +54,7 @@ _NAMED_RIGHT = ("ca_h", "hdelta", "hgamma")
 _EMISSION_COLOR, _ABSORPTION_COLOR = "#b2182b", "#2166ac"
 
 
-def rgb_image(image, *, stretch=None, q=8):
+def rgb_image(image: NDData, *, stretch: float | None = None, q: float = 8) -> np.ndarray:
     """Make a colour picture by the recipe of Lupton et al. (2004, PASP 116, 133).
 
     Parameters
@@ -82,17 +94,17 @@ def rgb_image(image, *, stretch=None, q=8):
 
 
 def plot_spectrum(
-    axes,
-    wavelength,
-    flux,
+    axes: Axes,
+    wavelength: np.ndarray,
+    flux: np.ndarray,
     *,
-    redshift=None,
-    truth=None,
-    spread=None,
-    sigma=None,
-    label="predicted",
-    legend=True,
-):
+    redshift: float | None = None,
+    truth: np.ndarray | None = None,
+    spread: np.ndarray | None = None,
+    sigma: np.ndarray | None = None,
+    label: str = "predicted",
+    legend: bool = True,
+) -> None:
     """Draw a spectrum and mark its lines.
 
     Parameters
@@ -240,7 +252,9 @@ class GalaxyRow:
     sigma: np.ndarray | None = None
 
 
-def galaxy_rows(spectra, table, pictures=None):
+def galaxy_rows(
+    spectra: Spectrum, table: Table, pictures: Sequence[np.ndarray] | None = None
+) -> list[GalaxyRow]:
     """Pair spectra with their measurements and pictures.
 
     Parameters
@@ -283,7 +297,7 @@ def galaxy_rows(spectra, table, pictures=None):
     ]
 
 
-def galaxy_figures(rows, *, paged=False):
+def galaxy_figures(rows: Sequence[GalaxyRow], *, paged: bool = False) -> list[Figure]:
     """Draw each galaxy in a row: its image beside its spectrum with marked lines.
 
     Parameters
@@ -397,7 +411,7 @@ def _flags(table, row):
     return str(table["image_flags"][row]).replace("_", " ").replace("; ", ", ")
 
 
-def save_figure(figures, path, **kwargs):
+def save_figure(figures: Sequence[Figure], path: str | PathLike, **kwargs: object) -> None:
     """Write figures to one file.
 
     Parameters

@@ -1,12 +1,20 @@
 """Densities of the redshifts of images: smooth mixtures with closed forms."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import ndtr
 
 from photospec.errors import InputError
 from photospec.utils.optional import optional_imports
+
+if TYPE_CHECKING:
+    import qp
 
 __all__ = ["ImageRedshiftDensity"]
 
@@ -76,7 +84,7 @@ class ImageRedshiftDensity:
         return ImageRedshiftDensity(*parts, self.max_redshift, flags, score)
 
     @classmethod
-    def concatenate(cls, parts):
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
         """Join densities of more images, of one range."""
         parts = list(parts)
         arrays = (
@@ -102,7 +110,7 @@ class ImageRedshiftDensity:
         ends = self._below(np.log1p([0.0, self.max_redshift]))
         return ends[:, :1], ends[:, 1:]
 
-    def pdf(self, redshift):
+    def pdf(self, redshift: ArrayLike) -> np.ndarray:
         """Return the probability per unit redshift.
 
         Parameters
@@ -121,7 +129,7 @@ class ImageRedshiftDensity:
         inside = (z >= 0) & (z <= self.max_redshift)
         return np.where(inside, density / (1 + np.maximum(z, 0)) / (high - low), 0.0)
 
-    def cdf(self, redshift):
+    def cdf(self, redshift: ArrayLike) -> np.ndarray:
         """Return the probability below redshifts.
 
         Parameters
@@ -136,7 +144,7 @@ class ImageRedshiftDensity:
         low, high = self._ends
         return np.clip((self._below(grid) - low) / (high - low), 0.0, 1.0)
 
-    def pit(self, redshift):
+    def pit(self, redshift: ArrayLike) -> np.ndarray:
         """Return the probability below each image's own redshift (n,): uniform if densities are
         right.
         """
@@ -147,7 +155,7 @@ class ImageRedshiftDensity:
         shift = np.log1p(np.clip(redshift, 0, self.max_redshift))
         return ((self._below(shift[:, None]) - low) / (high - low))[:, 0]
 
-    def pdf_at(self, redshift):
+    def pdf_at(self, redshift: ArrayLike) -> np.ndarray:
         """Return the probability per unit redshift (n,) at each image's own redshift."""
         redshift = np.asarray(redshift, float)
         if redshift.shape != (len(self),):
@@ -165,7 +173,7 @@ class ImageRedshiftDensity:
             raise InputError(f"redshift: expected numbers of shape (m,), got shape {z.shape}")
         return z, np.log1p(np.clip(z, 0, self.max_redshift))
 
-    def quantile(self, probability):
+    def quantile(self, probability: ArrayLike) -> np.ndarray:
         """Return redshifts below which a part of the probability lies.
 
         Parameters
@@ -203,22 +211,22 @@ class ImageRedshiftDensity:
         return (self.weight * factor * inside).sum(axis=1) / (high - low)[:, 0]
 
     @property
-    def mean(self):
+    def mean(self) -> np.ndarray:
         """Means (n,): least squares estimates."""
         return self._moment(1) - 1
 
     @property
-    def std(self):
+    def std(self) -> np.ndarray:
         """Standard deviations (n,)."""
         return np.sqrt(np.maximum(self._moment(2) - self._moment(1) ** 2, 0.0))
 
     @property
-    def median(self):
+    def median(self) -> np.ndarray:
         """Medians (n,)."""
         return self.quantile(0.5)
 
     @property
-    def mode(self):
+    def mode(self) -> np.ndarray:
         """Redshifts (n,) of the highest density."""
         # The mode of a mixture lies between the lowest and the highest mean, near one of them:
         # a coarse table over the range, then one around its highest value, twice.
@@ -254,7 +262,7 @@ class ImageRedshiftDensity:
             n_steps = 32
         return best
 
-    def to_qp(self, grid=None):
+    def to_qp(self, grid: ArrayLike | None = None) -> qp.Ensemble:
         """Return the densities as a qp ensemble, for the tools of RAIL.
 
         Parameters

@@ -9,16 +9,20 @@ another, be it an image or a spectrum::
     found = index.query(spectrum, n=10, spectrograph=spectrograph)
 """
 
+from __future__ import annotations
+
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.nddata import NDData
 from astropy.table import QTable
+from numpy.typing import ArrayLike
 from safetensors import safe_open
 from safetensors.numpy import save
 from specutils import Spectrum
@@ -30,6 +34,9 @@ from photospec.spectrum import WAVELENGTH, from_arrays
 from photospec.utils.files import replacing
 from photospec.utils.optional import optional_imports
 from photospec.utils.reading import check_size, reading
+
+if TYPE_CHECKING:
+    from photospec.spectrograph import PhotoSpectrograph
 
 __all__ = ["FORMAT", "EmbeddingIndex", "SearchResult"]
 
@@ -117,7 +124,14 @@ class EmbeddingIndex:
     (['b', 'c'], [1.0, 0.8])
     """
 
-    def __init__(self, vectors, identifiers, kind, *, probe=None):
+    def __init__(
+        self,
+        vectors: ArrayLike,
+        identifiers: Sequence[str],
+        kind: str,
+        *,
+        probe: ArrayLike | None = None,
+    ):
         self.vectors = _unit(vectors, "vectors")
         self.identifiers = np.asarray([str(name) for name in identifiers])
         if len(self.identifiers) != len(self.vectors):
@@ -138,7 +152,14 @@ class EmbeddingIndex:
         return f"<EmbeddingIndex: {len(self)} embeddings of {self.kind}s>"
 
     @classmethod
-    def build(cls, spectrograph, objects, *, identifiers=None, progress=None):
+    def build(
+        cls,
+        spectrograph: PhotoSpectrograph,
+        objects: Iterable[NDData] | Iterable[Spectrum] | Spectrum,
+        *,
+        identifiers: Iterable[str] | None = None,
+        progress: Callable[[int], object] | None = None,
+    ) -> EmbeddingIndex:
         """Embed images or spectra.
 
         Parameters
@@ -177,7 +198,14 @@ class EmbeddingIndex:
         names = names if identifiers is None else list(identifiers)
         return cls(np.concatenate(vectors), names, kind, probe=_probe(spectrograph))
 
-    def query(self, what, n=10, *, spectrograph=None, method="exact") -> SearchResult:
+    def query(
+        self,
+        what: NDData | Spectrum | Sequence[NDData | Spectrum] | ArrayLike,
+        n: int = 10,
+        *,
+        spectrograph: PhotoSpectrograph | None = None,
+        method: str = "exact",
+    ) -> SearchResult:
         """Find the most similar objects.
 
         Parameters
@@ -231,7 +259,7 @@ class EmbeddingIndex:
             )
         return vectors
 
-    def check_weights(self, spectrograph):
+    def check_weights(self, spectrograph: PhotoSpectrograph) -> None:
         """Raise `InputError` unless a spectrograph has the weights that made the index."""
         if self.probe is None:
             return
@@ -282,7 +310,7 @@ class EmbeddingIndex:
             temporary.write_bytes(save(tensors, header))
 
     @classmethod
-    def load(cls, path: str | PathLike) -> "EmbeddingIndex":
+    def load(cls, path: str | PathLike) -> EmbeddingIndex:
         """Read an index that `save` wrote.
 
         Parameters

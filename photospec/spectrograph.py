@@ -22,13 +22,14 @@ from photospec.errors import InputError
 from photospec.hub import fetch_weights, is_hub_address, push_weights
 from photospec.image import ImageArray, band_names, prepare_image
 from photospec.image.identity import identified, identifier_bytes, image_seed
+from photospec.networks.cascade import Cascade
 from photospec.networks.devices import DTYPES, check_device, check_dtype
 from photospec.photometry.apertures import aperture_flux
 from photospec.photometry.filters import band_flux
 from photospec.redshift_density import ImageRedshiftDensity
 from photospec.spectrum import FLUX_UNIT, WAVELENGTH
 from photospec.spectrum.prepare import prepare_spectra
-from photospec.weights import load_cascade, save_cascade
+from photospec.weights import WeightsConfig, load_cascade, save_cascade
 
 __all__ = ["PhotoSpectrograph"]
 
@@ -81,7 +82,14 @@ class PhotoSpectrograph:
     ((4500,), 'erg / (Angstrom s cm2)')
     """
 
-    def __init__(self, cascade, config, *, device="cpu", dtype=None):
+    def __init__(
+        self,
+        cascade: Cascade,
+        config: WeightsConfig,
+        *,
+        device: str = "cpu",
+        dtype: str | None = None,
+    ):
         self.device = check_device(device)
         self.dtype = check_dtype(dtype or config.default_dtype, self.device)
         self.config = config
@@ -144,17 +152,17 @@ class PhotoSpectrograph:
         return made
 
     @property
-    def loaded_path(self):
+    def loaded_path(self) -> str | None:
         """What `load` takes to find the weights: a folder, or a name; None for the default ones."""
         return self._loaded_from[0] if self._loaded_from else None
 
     @property
-    def name(self):
+    def name(self) -> str:
         """What the weights are called in files: where they were read from, or "default"."""
         return "in memory" if self._loaded_from is None else self.loaded_path or "default"
 
     @property
-    def folder(self):
+    def folder(self) -> Path:
         """Folder of the weights."""
         if self._loaded_from is None:
             raise InputError(
@@ -436,7 +444,7 @@ class PhotoSpectrograph:
         return ImageRedshiftDensity(*mixture, limit, self._flags(images, score), score)
 
     @property
-    def draws_redshifts(self):
+    def draws_redshifts(self) -> bool:
         """Whether the weights have a redshift density, from which candidates draw theirs."""
         base = getattr(self.cascade, "base", None)
         return getattr(base, "density", None) is not None
@@ -583,7 +591,7 @@ class PhotoSpectrograph:
         return [(*one, *more) for one, *more in zip(found, agn, best, strict=True)], drawn.nfe
 
     @property
-    def tells_agn(self):
+    def tells_agn(self) -> bool:
         """Whether the weights tell active nuclei by the image."""
         return getattr(self.cascade, "line_classes", None) is not None
 

@@ -134,7 +134,7 @@ def _freeze(*arrays):
 
 
 @lru_cache(maxsize=4)
-def stellar_grid(limits=None):
+def stellar_grid(limits: tuple[float, float] | None = None) -> StellarGrid:
     """Load the stellar grid (once per process).
 
     Parameters
@@ -185,7 +185,7 @@ def _line_names():
 
 
 @lru_cache(maxsize=4)
-def nebular_grid(limits=None):
+def nebular_grid(limits: tuple[float, float] | None = None) -> NebularGrid:
     """Load the nebular grid (once per process).
 
     Parameters

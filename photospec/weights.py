@@ -7,7 +7,9 @@ checked before use.
 
 import tomllib
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 from typing import ClassVar
 
@@ -202,30 +204,30 @@ class WeightsConfig(ABC):
             )
 
     @property
-    def band_extinction(self):
+    def band_extinction(self) -> np.ndarray:
         """Extinction of each band over E(B-V) on the SFD scale, ndarray (n_bands,)."""
         if self.extinction:
             return np.array(self.extinction, float)
         return band_extinction(self.bands, self.camera or "sdss")
 
     @property
-    def scale_response(self):
+    def scale_response(self) -> str:
         """Response curve of the band that sets the flux, see `photospec.photometry.filters`."""
         if not self.responses:
             return self.scale_band
         return self.responses[self.bands.index(self.scale_band)]
 
     @property
-    def may_miss(self):
+    def may_miss(self) -> tuple[str, ...]:
         """Bands without which an image can be used, tuple of str."""
         return ()
 
     @abstractmethod
-    def load(self, folder):
+    def load(self, folder: Path) -> Cascade:
         """Read the networks of a folder, an object with the methods of `Cascade`."""
 
     @abstractmethod
-    def save(self, folder, cascade):
+    def save(self, folder: Path, cascade: Cascade) -> None:
         """Write the networks into a folder."""
 
 
@@ -278,15 +280,15 @@ class SpectrographConfig(WeightsConfig):
                 )
 
     @property
-    def may_miss(self):
+    def may_miss(self) -> tuple[str, ...]:
         """Bands without which an image can be used: those missing at times in the training."""
         return tuple(b for b in self.trained_without if b != self.scale_band)
 
-    def size(self, stage):
+    def size(self, stage: str) -> StageSize | ContrastiveSize:
         """Return the network size of ``"base"``, ``"super-resolution"`` or ``"contrastive"``."""
         return getattr(self, stage.replace("-", "_"))
 
-    def build(self, stage):
+    def build(self, stage: str) -> torch.nn.Module:
         """Build the stage's module with random weights."""
         return build(
             stage,
@@ -296,7 +298,7 @@ class SpectrographConfig(WeightsConfig):
             pixel_scale=self.pixel_scale,
         )
 
-    def load(self, folder):
+    def load(self, folder: Path) -> Cascade:
         """Read the networks of a folder, a `Cascade`."""
         stages = {}
         for stage in FILES:
@@ -334,7 +336,7 @@ class SpectrographConfig(WeightsConfig):
                 f"a file of {there} bytes; do config.toml and weights belong together?"
             )
 
-    def save(self, folder, cascade):
+    def save(self, folder: Path, cascade: Cascade) -> None:
         """Write the networks into a folder."""
         for stage, name in FILES.items():
             save_module(getattr(cascade, stage.replace("-", "_")), folder / name)
@@ -347,7 +349,13 @@ class SpectrographConfig(WeightsConfig):
 register_weight_format(FORMAT, SpectrographConfig)
 
 
-def save_module(module, path, *, half=True, metadata=None):
+def save_module(
+    module: torch.nn.Module,
+    path: str | PathLike,
+    *,
+    half: bool = True,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     """Write a module's state as safetensors, large matrices in float16.
 
     `metadata`, text by name, goes into the file's header.
@@ -362,7 +370,11 @@ def save_module(module, path, *, half=True, metadata=None):
     )
 
 
-def write_state(state, path, metadata=None):
+def write_state(
+    state: Mapping[str, torch.Tensor],
+    path: str | PathLike,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     """Write tensors by name as safetensors, and text by name into the header.
 
     Raises
@@ -382,7 +394,7 @@ def write_state(state, path, metadata=None):
         ) from None
 
 
-def read_state(path):
+def read_state(path: str | PathLike) -> dict[str, torch.Tensor]:
     """Read the tensors of a safetensors file by name, all of finite numbers.
 
     Raises
@@ -406,7 +418,7 @@ def read_state(path):
     return state
 
 
-def load_stage(module, folder, stage):
+def load_stage(module: torch.nn.Module, folder: Path, stage: str) -> torch.nn.Module:
     """Fill the module of a stage from a spectrograph folder, as `load_module`.
 
     Parameters
@@ -421,7 +433,9 @@ def load_stage(module, folder, stage):
     return load_module(module, folder / FILES[stage], own)
 
 
-def load_module(module, path, added=None):
+def load_module(
+    module: torch.nn.Module, path: str | PathLike, added: Mapping[str, torch.Tensor] | None = None
+) -> torch.nn.Module:
     """Fill a module from a safetensors file, checking names, shapes and numbers.
 
     Parameters
@@ -455,7 +469,7 @@ def load_module(module, path, added=None):
     return module
 
 
-def read_config(folder):
+def read_config(folder: str | PathLike) -> WeightsConfig:
     """Read what a spectrograph folder says of itself.
 
     Returns
@@ -482,7 +496,7 @@ def read_config(folder):
     return read_toml(kind, path)
 
 
-def load_cascade(folder):
+def load_cascade(folder: str | PathLike) -> tuple[Cascade, WeightsConfig]:
     """Read a spectrograph folder.
 
     Returns
@@ -502,7 +516,7 @@ def load_cascade(folder):
     return config.load(folder), config
 
 
-def assemble(stages, config):
+def assemble(stages: Mapping[str, torch.nn.Module], config: SpectrographConfig) -> Cascade:
     """Join the three stages' modules to a `Cascade`."""
     sampling = config.sampling
     for stage in ("base", "super-resolution"):
@@ -519,7 +533,9 @@ def assemble(stages, config):
     return cascade.eval().requires_grad_(False)
 
 
-def save_cascade(folder, cascade, config, *, overwrite=False):
+def save_cascade(
+    folder: str | PathLike, cascade: Cascade, config: WeightsConfig, *, overwrite: bool = False
+) -> None:
     """Write a spectrograph folder; the configuration comes last and makes it complete."""
     folder = Path(folder)
     if (folder / CONFIG_NAME).exists() and not overwrite:

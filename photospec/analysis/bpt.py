@@ -5,13 +5,20 @@ reverse where stated; each is NaN beyond its asymptote. Baldwin, Phillips & Terl
 1981, PASP 93, 5; the papers of the curves stand at the functions.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from photospec.errors import InputError
+
+if TYPE_CHECKING:
+    from photospec.analysis.emission.measure import LineFluxes
 
 __all__ = [
     "BPTClass",
@@ -196,7 +203,9 @@ def _diagram(diagram):
     return diagram
 
 
-def classify_ratios(log_ratio, log_oiii_hb, diagram="nii"):
+def classify_ratios(
+    log_ratio: ArrayLike, log_oiii_hb: ArrayLike, diagram: str = "nii"
+) -> np.ndarray:
     """Classify points in one diagram of Baldwin, Phillips & Terlevich.
 
     [N II]: star forming below Kauffmann 2003, composite up to Kewley 2001, beyond it
@@ -257,7 +266,14 @@ def _probabilities(classes, kind):
     return {member: float(np.mean(classes == member)) for member in kind}
 
 
-def classify_bpt(lines, diagram="nii", *, min_snr=3.0, n_draws=1000, seed=0):
+def classify_bpt(
+    lines: LineFluxes | Mapping[str, tuple[float, float]],
+    diagram: str = "nii",
+    *,
+    min_snr: float = 3.0,
+    n_draws: int = 1000,
+    seed: int = 0,
+) -> BPTResult:
     """Classify a galaxy from its line fluxes.
 
     Parameters
@@ -298,7 +314,15 @@ def classify_bpt(lines, diagram="nii", *, min_snr=3.0, n_draws=1000, seed=0):
     )
 
 
-def classify_whan(lines, ew_ha, ew_ha_error=0.0, *, min_snr=3.0, n_draws=1000, seed=0):
+def classify_whan(
+    lines: LineFluxes | Mapping[str, tuple[float, float]],
+    ew_ha: float,
+    ew_ha_error: float = 0.0,
+    *,
+    min_snr: float = 3.0,
+    n_draws: int = 1000,
+    seed: int = 0,
+) -> BPTResult:
     """Classify a galaxy in the WHAN diagram.
 
     Parameters

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from astropy.table import MaskedColumn, QTable
+from numpy.typing import ArrayLike
 from specutils import Spectrum
 
 from photospec.analysis.bpt import agn_height
@@ -103,8 +104,13 @@ def said_of_agn(spectra, n_galaxies):
 
 
 def combine_candidates(
-    table, best_index, *, agn_threshold=None, agn_score=None, agn_probability=None
-):
+    table: QTable,
+    best_index: ArrayLike,
+    *,
+    agn_threshold: float | None = None,
+    agn_score: ArrayLike | None = None,
+    agn_probability: ArrayLike | None = None,
+) -> QTable:
     """Make the measured candidates of a galaxy one row: values of one, errors from all.
 
     Parameters

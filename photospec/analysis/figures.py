@@ -1,10 +1,21 @@
 """Figures of measurements. Each draws into the Axes it is given and returns it."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from photospec.analysis.bpt import ABSCISSA, kauffmann03, kewley01, kewley06, schawinski07
 from photospec.errors import InputError
 from photospec.lines import LINES
+
+if TYPE_CHECKING:
+    from astropy.table import QTable
+    from matplotlib.axes import Axes
+
+    from photospec.analysis.populations.result import PopulationFit
 
 __all__ = ["plot_bpt", "plot_fit", "plot_mass_metallicity", "plot_star_formation_history"]
 
@@ -19,7 +30,7 @@ RATIO_LABELS = {
 RATIO_COLUMNS = {"nii": "log_nii_ha", "sii": "log_sii_ha", "oi": "log_oi_ha"}
 
 
-def plot_fit(fit, ax):
+def plot_fit(fit: PopulationFit, ax: Axes) -> Axes:
     """Draw spectrum, best fit, stars alone and gas alone; residuals below.
 
     Parameters
@@ -67,7 +78,7 @@ def _mark_lines(ax, rest):
             )  # fmt: skip
 
 
-def plot_star_formation_history(fit, ax, *, weights="mass"):
+def plot_star_formation_history(fit: PopulationFit, ax: Axes, *, weights: str = "mass") -> Axes:
     """Draw the fraction formed per age bin, stacked by metallicity.
 
     Parameters
@@ -106,7 +117,7 @@ def plot_star_formation_history(fit, ax, *, weights="mass"):
     return ax
 
 
-def plot_bpt(table, ax, *, diagram="nii"):
+def plot_bpt(table: QTable, ax: Axes, *, diagram: str = "nii") -> Axes:
     """Draw the diagnostic diagram of Baldwin, Phillips & Terlevich (1981) with its dividing lines.
 
     Parameters
@@ -158,7 +169,14 @@ def _filled(column):
     return column.filled(np.nan) if hasattr(column, "filled") else column
 
 
-def plot_mass_metallicity(stellar_mass, metallicity, ax, *, metallicity_error=None, n_bins=8):
+def plot_mass_metallicity(
+    stellar_mass: ArrayLike,
+    metallicity: ArrayLike,
+    ax: Axes,
+    *,
+    metallicity_error: ArrayLike | None = None,
+    n_bins: int = 8,
+) -> Axes:
     """Draw metallicity against stellar mass, with the running median and 16 to 84 per cent.
 
     Parameters

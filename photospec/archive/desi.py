@@ -4,7 +4,9 @@ How the three spectrographs are joined is in `photospec.spectrum.desi`.
 """
 
 import warnings
+from collections.abc import Iterable
 from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,12 @@ __all__ = ["read_desi"]
 DAMAGE = (OSError, KeyError, TypeError, IndexError, ValueError, AstropyUserWarning)
 
 
-def read_desi(path, *, redshifts=None, identifiers=None) -> Objects:
+def read_desi(
+    path: str | PathLike,
+    *,
+    redshifts: str | PathLike | None = None,
+    identifiers: Iterable | None = None,
+) -> Objects:
     """Read the spectra of a DESI coadd file, one after another.
 
     Parameters

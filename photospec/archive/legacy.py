@@ -2,11 +2,14 @@
 
 import contextlib
 import tempfile
+from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
 from urllib.parse import urlencode
 
 import numpy as np
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.nddata import InverseVariance, NDData
 
 from photospec.archive.galactic_dust import galactic_ebv_at
@@ -27,8 +30,15 @@ LARGEST = 512  # pixels, a limit of the service
 
 
 def legacy_image(
-    coord, *, size=160, bands="griz", layer="ls-dr10", path=None, url=URL, config=None
-):
+    coord: SkyCoord | tuple[float, float],
+    *,
+    size: int = 160,
+    bands: str | Sequence[str] = "griz",
+    layer: str = "ls-dr10",
+    path: str | PathLike | None = None,
+    url: str = URL,
+    config: DownloadConfig | None = None,
+) -> NDData:
     """Fetch the image of a place from the Legacy Surveys.
 
     Parameters
@@ -85,7 +95,12 @@ def legacy_image(
         return image
 
 
-def read_legacy(path, *, position=None, size=None):
+def read_legacy(
+    path: str | PathLike,
+    *,
+    position: tuple[float, float] | None = None,
+    size: int | None = None,
+) -> NDData:
     """Read a FITS file of the cutout service, or cut a galaxy out of a brick.
 
     Parameters

@@ -6,6 +6,8 @@ band name, ``flux`` (or ``array``), ``ivar``, ``mask`` and ``scale`` (arcsec) fo
 Padding of spectra has a wavelength that is not positive.
 """
 
+from collections.abc import Iterable
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +29,7 @@ SKY = ("ra", "dec")
 ROWS = 64  # of a Parquet file in memory at a time
 
 
-def read_multimodal(path, *, identifiers=None) -> Objects:
+def read_multimodal(path: str | PathLike, *, identifiers: Iterable | None = None) -> Objects:
     """Read objects of a Multimodal Universe data set in HDF5.
 
     Parameters
@@ -64,7 +66,7 @@ def read_multimodal(path, *, identifiers=None) -> Objects:
             ) from None
 
 
-def read_hats(path, *, identifiers=None) -> Objects:
+def read_hats(path: str | PathLike, *, identifiers: Iterable | None = None) -> Objects:
     """Read objects of a HATS catalogue of the Multimodal Universe on disk.
 
     Parameters

@@ -1,7 +1,8 @@
 """What every reader of an archive gives: one object, with its image, its spectrum, or both."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from os import PathLike
 
 import numpy as np
 from astropy.nddata import NDData
@@ -49,7 +50,9 @@ class ArchiveObject:
         return f"<ArchiveObject {self.identifier}: {' and '.join(has) or 'position only'}>"
 
 
-def join(images: Iterable[ArchiveObject], spectra: Iterable[ArchiveObject]):
+def join(
+    images: Iterable[ArchiveObject], spectra: Iterable[ArchiveObject]
+) -> Iterator[ArchiveObject]:
     """Join images and spectra of the same objects by identifier.
 
     Parameters
@@ -78,15 +81,15 @@ def join(images: Iterable[ArchiveObject], spectra: Iterable[ArchiveObject]):
 
 def write_objects(
     objects: Iterable[ArchiveObject],
-    path,
+    path: str | PathLike,
     *,
-    bands,
-    size=64,
-    pixel_scale=0.396,
+    bands: str | Sequence[str],
+    size: int = 64,
+    pixel_scale: float = 0.396,
     image: Callable[[ArchiveObject], NDData] | None = None,
-    provenance=None,
-    overwrite=False,
-):
+    provenance: dict | None = None,
+    overwrite: bool = False,
+) -> tuple[int, dict[str, str]]:
     """Write objects as pairs of image and spectrum.
 
     Parameters

@@ -1,8 +1,15 @@
 """Surveys that give an image of any place on the sky, by name."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from photospec.utils.registry import Registry
+
+if TYPE_CHECKING:
+    from astropy.coordinates import SkyCoord
+    from astropy.nddata import NDData
 
 __all__ = ["SURVEYS", "register_survey", "survey_image"]
 
@@ -12,7 +19,7 @@ SURVEYS.register("sdss", "photospec.archive.sdss.image:sdss_image")
 SURVEYS.register("legacy", "photospec.archive.legacy:legacy_image")
 
 
-def register_survey(name: str, fetch: Callable | None = None):
+def register_survey(name: str, fetch: Callable | None = None) -> Callable:
     """Add a survey to `SURVEYS`; works as a decorator too.
 
     Parameters
@@ -54,7 +61,9 @@ def register_survey(name: str, fetch: Callable | None = None):
     return fetch
 
 
-def survey_image(coord, survey="sdss", **options):
+def survey_image(
+    coord: SkyCoord | tuple[float, float], survey: str = "sdss", **options: object
+) -> NDData:
     """Fetch the image of a place from a survey.
 
     Parameters

@@ -91,7 +91,7 @@ def _shell(text):
     return text
 
 
-def build_parser():
+def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the whole command line.
 
     Returns
@@ -130,7 +130,7 @@ def build_parser():
     return parser
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Run the command line.
 
     Parameters

@@ -1,6 +1,9 @@
 """The numbers of a model card: a spectrograph against pairs whose truth is known."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -12,6 +15,10 @@ from photospec.evaluation.on_pairs import Settings
 from photospec.evaluation.predicted import measure_predictions
 from photospec.evaluation.redshift import RedshiftQuality, redshift_quality
 from photospec.utils.stats import ks_distance
+
+if TYPE_CHECKING:
+    from photospec.pairs import PairsFile
+    from photospec.spectrograph import PhotoSpectrograph
 
 __all__ = ["Card", "card_of", "evaluate"]
 
@@ -56,7 +63,15 @@ class Card:
         return "\n".join(lines)
 
 
-def evaluate(spectrograph, pairs, *, n_galaxies=500, n_candidates=16, seed=0, progress=False):
+def evaluate(
+    spectrograph: PhotoSpectrograph,
+    pairs: PairsFile,
+    *,
+    n_galaxies: int = 500,
+    n_candidates: int = 16,
+    seed: int = 0,
+    progress: bool = False,
+) -> Card:
     """Compare candidates with the truth of simulated pairs.
 
     The numbers one looks at first; `photospec.evaluation.report` has all, beside baselines.

@@ -1,8 +1,12 @@
 """Does a predicted spectrum have the colours of its image?"""
 
+from collections.abc import Sequence
+
 import numpy as np
 from astropy.table import Table
+from specutils import Spectrum
 
+from photospec.image import ImageArray
 from photospec.photometry.apertures import aperture_flux
 from photospec.photometry.filters import band_flux
 from photospec.spectrum import FIBRE_RADIUS, to_arrays
@@ -13,7 +17,7 @@ __all__ = ["compare_colours"]
 _BANDS = ("g", "r", "i")
 
 
-def compare_colours(images, spectra):
+def compare_colours(images: Sequence[ImageArray], spectra: Spectrum) -> Table:
     """Compare the colours within the fibre, of images and of the spectra predicted from them.
 
     The spectrum's band flux is over the part of the band that it covers.

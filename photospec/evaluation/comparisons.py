@@ -5,10 +5,20 @@ galaxies that must lie in the same place. Every function takes matplotlib axes f
 with one number per galaxy; NaN are left out.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from photospec.analysis.bpt import kauffmann03, kewley01, kewley06, schawinski07
 from photospec.evaluation.parts import COLOURS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.typing import ColorType
 
 __all__ = [
     "plot_bpt",
@@ -50,7 +60,14 @@ def _density(values, edges):
     return counts / max(values.size, 1) / np.diff(edges)
 
 
-def plot_colour_bimodality(axes, true, found, *, label="g - r (mag)", n_bins=30):
+def plot_colour_bimodality(
+    axes: Axes,
+    true: ArrayLike,
+    found: Mapping[str, ArrayLike],
+    *,
+    label: str = "g - r (mag)",
+    n_bins: int = 30,
+) -> None:
     """Draw the distribution of a colour: red and blue galaxies, the green valley between.
 
     Parameters
@@ -84,7 +101,9 @@ def plot_colour_bimodality(axes, true, found, *, label="g - r (mag)", n_bins=30)
     axes.legend()
 
 
-def plot_one_to_one(axes, true, found, *, label="", color=COLOURS[0]):
+def plot_one_to_one(
+    axes: Axes, true: ArrayLike, found: ArrayLike, *, label: str = "", color: ColorType = COLOURS[0]
+) -> None:
     """Draw found over true values, with the line of equality and the running median.
 
     Parameters
@@ -123,7 +142,15 @@ def _alpha(n):
     return float(np.clip(30 / np.sqrt(max(n, 1)), 0.08, 0.6))
 
 
-def plot_relation(axes, true, found, *, labels, name="predicted", n_bins=8):
+def plot_relation(
+    axes: Axes,
+    true: tuple[ArrayLike, ArrayLike],
+    found: tuple[ArrayLike, ArrayLike],
+    *,
+    labels: tuple[str, str],
+    name: str = "predicted",
+    n_bins: int = 8,
+) -> None:
     """Draw a scaling relation: true and predicted galaxies in one plane, and their medians.
 
     The star-forming main sequence (log mass, log star-formation rate), and the relation of mass
@@ -171,7 +198,14 @@ def plot_relation(axes, true, found, *, labels, name="predicted", n_bins=8):
     axes.legend()
 
 
-def plot_bpt(axes, log_ratio, log_oiii_hb, *, diagram="nii", agn=None):
+def plot_bpt(
+    axes: Axes,
+    log_ratio: ArrayLike,
+    log_oiii_hb: ArrayLike,
+    *,
+    diagram: str = "nii",
+    agn: ArrayLike | None = None,
+) -> None:
     """Draw galaxies in a BPT plane, with the curves that divide it.
 
     Parameters
@@ -220,7 +254,13 @@ def plot_bpt(axes, log_ratio, log_oiii_hb, *, diagram="nii", agn=None):
         handle.set_alpha(1)
 
 
-def plot_confusion(axes, truth, decision, *, labels=("star forming", "AGN")):
+def plot_confusion(
+    axes: Axes,
+    truth: ArrayLike,
+    decision: ArrayLike,
+    *,
+    labels: Sequence[str] = ("star forming", "AGN"),
+) -> None:
     r"""Draw the confusion matrix of a decision, as parts of each true class and numbers.
 
     Parameters
@@ -257,7 +297,7 @@ def plot_confusion(axes, truth, decision, *, labels=("star forming", "AGN")):
     axes.set(xlabel="predicted", ylabel="true")
 
 
-def plot_roc(axes, truth, scores):
+def plot_roc(axes: Axes, truth: ArrayLike, scores: Mapping[str, ArrayLike]) -> None:
     """Draw receiver operating characteristics, with the areas below them.
 
     Parameters

@@ -1,7 +1,12 @@
 """The whole model card in one call: tables, figures, and what they were made from."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from photospec.evaluation.on_pairs import Settings, compare_pairs
 from photospec.evaluation.ood import ood_card
@@ -17,6 +22,11 @@ from photospec.figures import save_figure
 from photospec.pairs import PairsFile
 from photospec.utils.files import replacing
 
+if TYPE_CHECKING:
+    from photospec.evaluation.value import Section
+    from photospec.simulation import RealGalaxies
+    from photospec.spectrograph import PhotoSpectrograph
+
 __all__ = ["model_card"]
 
 # Figures that the documentation shows.
@@ -25,20 +35,20 @@ _N_ORDINARY = 1000  # galaxies that the flags of others are compared with: 1 % i
 
 
 def model_card(
-    spectrograph,
-    pairs,
-    training,
-    folder,
+    spectrograph: PhotoSpectrograph,
+    pairs: str | PathLike,
+    training: Sequence[str | PathLike],
+    folder: str | PathLike,
     *,
-    images=(),
-    catalogue=None,
-    real=None,
-    classes=None,
-    known=None,
-    strange=None,
-    settings=None,
-    report=print,
-):
+    images: Sequence[str | PathLike] = (),
+    catalogue: str | PathLike | None = None,
+    real: Mapping[str, tuple[RealGalaxies, RealGalaxies]] | None = None,
+    classes: tuple[RealGalaxies, RealGalaxies] | None = None,
+    known: dict | None = None,
+    strange: dict | None = None,
+    settings: Settings | None = None,
+    report: Callable[[Section], object] = print,
+) -> list[Section]:
     """Measure everything a model card says, and write it.
 
     The chapters of `photospec.evaluation.report` on simulated pairs, and beside them real galaxies.

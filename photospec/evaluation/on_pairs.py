@@ -1,7 +1,12 @@
 """Spectrographs and baselines on the same pairs: everything that reports and cards are made of."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from astropy.table import Table, hstack
@@ -29,6 +34,10 @@ from photospec.evaluation.predicted import (
     weights_key,
 )
 from photospec.utils.optional import optional_imports
+
+if TYPE_CHECKING:
+    from photospec.pairs import PairsFile
+    from photospec.spectrograph import PhotoSpectrograph
 
 __all__ = ["Comparison", "Settings", "compare_pairs"]
 
@@ -77,13 +86,13 @@ class Settings:
     progress: bool = False
 
     @classmethod
-    def of_card(cls, **changes):
+    def of_card(cls, **changes: object) -> Self:
         """Return the settings of a model card: the Main Galaxy Sample at 0.05 < z < 0.15."""
         card = {"n_galaxies": 5000, "redshift_range": (0.05, 0.15), "r_limit": 17.77}
         return cls(**(card | {"n_unusual": 100} | changes))
 
     @property
-    def sample(self):
+    def sample(self) -> str:
         """What galaxies, in words."""
         low, high = self.redshift_range
         words = []
@@ -140,12 +149,12 @@ class Comparison:
         return len(self.index)
 
     @property
-    def redshift(self):
+    def redshift(self) -> np.ndarray:
         """True redshifts (n,)."""
         return np.asarray(self.table["redshift"], float)
 
     @property
-    def truth(self):
+    def truth(self) -> dict[str, np.ndarray]:
         """Quantities measured on the true spectra, dict of ndarray (n_measured,)."""
         if not self._truth:
             values = np.moveaxis(self.observed["measured"], -1, 0)
@@ -153,11 +162,11 @@ class Comparison:
         return self._truth
 
     @property
-    def n_measured(self):
+    def n_measured(self) -> int:
         """Galaxies measured in full."""
         return len(self.observed["measured"])
 
-    def line_flux(self, name):
+    def line_flux(self, name: str) -> np.ndarray:
         """Return the true flux (n,) of a line where the pairs tell it; else as measured
         (n_measured,).
         """
@@ -166,7 +175,7 @@ class Comparison:
             return np.asarray(self.table[column], float)
         return self.truth[column]
 
-    def having(self, what):
+    def having(self, what: str) -> list[Answer]:
         """Return answers that have `what`, an attribute."""
         return [a for a in self.answers if getattr(a, what) is not None]
 
@@ -188,7 +197,14 @@ def select(pairs, settings):
     return index
 
 
-def compare_pairs(spectrographs, pairs, training=(), settings=None, *, folder=None):
+def compare_pairs(
+    spectrographs: Mapping[str, PhotoSpectrograph],
+    pairs: PairsFile,
+    training: Sequence[str | PathLike] = (),
+    settings: Settings | None = None,
+    *,
+    folder: str | PathLike | None = None,
+) -> Comparison:
     """Measure spectrographs and baselines on pairs.
 
     Parameters

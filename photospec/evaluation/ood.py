@@ -1,11 +1,18 @@
 """Images that no prediction should be trusted for: how many of each kind get a flag?"""
 
+from __future__ import annotations
+
 from dataclasses import replace
+from os import PathLike
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from photospec.evaluation.draws import Store, image_of, key_of
 from photospec.evaluation.value import Section, Value, bootstrap
+
+if TYPE_CHECKING:
+    from photospec.spectrograph import PhotoSpectrograph
 
 __all__ = ["ood_card", "unusual_images"]
 
@@ -141,15 +148,15 @@ def _cosmic_rays(image, rng):
 
 
 def ood_card(
-    spectrograph,
-    ordinary,
+    spectrograph: PhotoSpectrograph,
+    ordinary: np.ndarray,
     *,
-    n=100,
-    seed=0,
-    folder=None,
-    name="ood",
-    title="Images unlike the training",
-):
+    n: int = 100,
+    seed: int = 0,
+    folder: str | PathLike | None = None,
+    name: str = "ood",
+    title: str = "Images unlike the training",
+) -> Section:
     """Return parts of strange and of ordinary images that are flagged.
 
     Parameters

@@ -1,11 +1,20 @@
 """What a report is made of: chapters of tables (`Section`) and figures (`Plot`)."""
 
+from __future__ import annotations
+
 import io
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from os import PathLike
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from photospec.evaluation.value import Section
 
 __all__ = ["COLOURS", "Chapter", "Panel", "Plot"]
 
@@ -56,7 +65,7 @@ class Plot:
     caption: str
     panels: list
 
-    def figure(self, columns=3):
+    def figure(self, columns: int = 3) -> Figure:
         """Return all panels on a page, a `matplotlib.figure.Figure`."""
         import matplotlib as mpl
         from matplotlib.figure import Figure
@@ -73,7 +82,7 @@ class Plot:
                 one.set_axis_off()
         return figure
 
-    def render(self, path=None):
+    def render(self, path: str | PathLike | None = None) -> list[tuple[str, bytes]]:
         """Return each panel as the bytes of a PNG, list of (title, bytes).
 
         Parameters
@@ -128,11 +137,11 @@ class Chapter:
     parts: list = field(default_factory=list)
 
     @property
-    def sections(self):
+    def sections(self) -> list[Section]:
         """Its tables."""
         return [part for part in self.parts if not isinstance(part, Plot)]
 
     @property
-    def plots(self):
+    def plots(self) -> list[Plot]:
         """Its figures."""
         return [part for part in self.parts if isinstance(part, Plot)]

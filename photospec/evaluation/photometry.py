@@ -1,6 +1,11 @@
 """Redshifts of real galaxies, from images rendered with their real fluxes."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Table
@@ -13,6 +18,10 @@ from photospec.evaluation.redshift import sigma_mad
 from photospec.evaluation.redshift_table import redshift_rows
 from photospec.evaluation.rendering import render_catalogue
 from photospec.evaluation.value import Section, bootstrap
+
+if TYPE_CHECKING:
+    from photospec.evaluation.on_pairs import Comparison, Settings
+    from photospec.spectrograph import PhotoSpectrograph
 
 __all__ = ["Catalogue", "photometry_card", "read_catalogue"]
 
@@ -38,7 +47,13 @@ class Catalogue:
         return len(self.redshift)
 
 
-def read_catalogue(path, *, redshift_range=(0.05, 0.15), r_limit=17.77, r_bright=14.0):
+def read_catalogue(
+    path: str | PathLike,
+    *,
+    redshift_range: tuple[float, float] = (0.05, 0.15),
+    r_limit: float = 17.77,
+    r_bright: float = 14.0,
+) -> Catalogue:
     """Read the galaxies of a range from a table with ``<band>_maggies`` and ``redshift``.
 
     Parameters
@@ -73,7 +88,15 @@ def read_catalogue(path, *, redshift_range=(0.05, 0.15), r_limit=17.77, r_bright
     return Catalogue(flux[good], z[good])
 
 
-def photometry_card(spectrograph, catalogue, training, settings, *, folder=None, simulated=None):
+def photometry_card(
+    spectrograph: PhotoSpectrograph,
+    catalogue: Catalogue,
+    training: Sequence[str | PathLike],
+    settings: Settings,
+    *,
+    folder: str | PathLike | None = None,
+    simulated: Comparison | None = None,
+) -> Section:
     """Compare the spectrograph and trees with spectroscopic redshifts.
 
     Parameters

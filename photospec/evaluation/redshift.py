@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from photospec.errors import InputError
 from photospec.utils.stats import robust_std
@@ -64,7 +65,14 @@ class RedshiftQuality:
         )
 
 
-def redshift_quality(z_phot, z_spec, *, threshold=0.05, n_bootstrap=200, seed=0):
+def redshift_quality(
+    z_phot: ArrayLike,
+    z_spec: ArrayLike,
+    *,
+    threshold: float = 0.05,
+    n_bootstrap: int = 200,
+    seed: int = 0,
+) -> RedshiftQuality:
     """Compute `RedshiftQuality` of redshifts (n,) against spectroscopic ones."""
     z_phot, z_spec = np.asarray(z_phot, float), np.asarray(z_spec, float)
     rng = np.random.default_rng(seed)

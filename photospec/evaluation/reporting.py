@@ -1,7 +1,11 @@
 """The evaluation report: everything that can be said of spectrographs on pairs, as one page."""
 
-from collections.abc import Mapping
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from photospec.errors import InputError
 from photospec.evaluation.chapters import (
@@ -20,21 +24,25 @@ from photospec.evaluation.ood import ood_card
 from photospec.evaluation.page import write_page
 from photospec.pairs import PairsFile
 
+if TYPE_CHECKING:
+    from photospec.evaluation.on_pairs import Comparison
+    from photospec.spectrograph import PhotoSpectrograph
+
 __all__ = ["chapters_of", "provenance_of", "report"]
 
 _N_ORDINARY = 1000  # galaxies that the flags of others are compared with: 1 % is ten of them
 
 
 def report(
-    spectrographs,
-    pairs,
-    path,
+    spectrographs: PhotoSpectrograph | Mapping[str, PhotoSpectrograph],
+    pairs: str | PathLike,
+    path: str | PathLike,
     *,
-    training=(),
-    subsets=(),
-    settings=None,
-    folder=None,
-):
+    training: Sequence[str | PathLike] = (),
+    subsets: Sequence[str] = (),
+    settings: Settings | None = None,
+    folder: str | PathLike | None = None,
+) -> Comparison:
     """Compare spectrographs and baselines on pairs, and write all of it as one HTML page.
 
     Run it again after a stop, or with more pairs: what was drawn, trained and measured lies in

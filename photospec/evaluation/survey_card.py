@@ -6,7 +6,12 @@ are compared with trees on the same images in bins of magnitude and of redshift,
 the bands that may be missing, and colours and fluxes of predicted spectra with the truth.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from os import PathLike
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +26,9 @@ from photospec.photometry.filters import band_flux, band_weights
 from photospec.spectrum import FLUX_UNIT, WAVELENGTH
 from photospec.utils.stats import ks_distance, robust_std
 
+if TYPE_CHECKING:
+    from photospec.spectrograph import PhotoSpectrograph
+
 __all__ = ["survey_card"]
 
 # Galaxies that a bin has to hold.
@@ -30,19 +38,19 @@ _COVERED = 0.9
 
 
 def survey_card(
-    spectrograph,
-    pairs,
-    training,
-    folder,
+    spectrograph: PhotoSpectrograph,
+    pairs: Sequence[str | PathLike],
+    training: Sequence[str | PathLike],
+    folder: str | PathLike,
     *,
-    magnitudes=(14.0, 17.5, 18.5, 19.5, 20.5),
-    redshifts=(0.0, 0.1, 0.2, 0.3, 0.4, 0.7),
-    n_training=40_000,
-    n_spectra=500,
-    skip_last=512,
-    seed=0,
-    report=print,
-):
+    magnitudes: Sequence[float] = (14.0, 17.5, 18.5, 19.5, 20.5),
+    redshifts: Sequence[float] = (0.0, 0.1, 0.2, 0.3, 0.4, 0.7),
+    n_training: int = 40_000,
+    n_spectra: int = 500,
+    skip_last: int = 512,
+    seed: int = 0,
+    report: Callable[[Section], object] = print,
+) -> list[Section]:
     """Measure what a card of a deep survey says, and write it.
 
     Parameters

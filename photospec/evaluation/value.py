@@ -1,6 +1,8 @@
 """Numbers with their bootstrap errors, and tables of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -80,16 +82,16 @@ class Section:
     note: str = ""
 
     @property
-    def columns(self):
+    def columns(self) -> list[str]:
         """Names of all columns, in order of appearance."""
         return list(dict.fromkeys(name for row in self.rows for name in row))
 
-    def cells(self):
+    def cells(self) -> list[list[str]]:
         """Return the text of the table, header first: list of lists."""
         columns = self.columns
         return [columns, *([_text(row.get(name)) for name in columns] for row in self.rows)]
 
-    def to_table(self):
+    def to_table(self) -> Table:
         """Return an astropy Table with a column ``<name> error`` beside each of Values."""
         table = Table()
         for name in self.columns:
@@ -102,7 +104,7 @@ class Section:
         table.meta["title"], table.meta["note"] = self.title, self.note
         return table
 
-    def to_rst(self):
+    def to_rst(self) -> str:
         """Return the table as reStructuredText."""
         # Bars would be substitutions.
         cells = [[cell.replace("|", "\\|") for cell in row] for row in self.cells()]
@@ -128,7 +130,7 @@ def _text(cell):
     return "" if cell is None else str(cell)
 
 
-def write_sections(sections, folder):
+def write_sections(sections: Sequence[Section], folder: str | PathLike) -> None:
     """Write ``<name>.ecsv`` and ``<name>.inc`` (reStructuredText) of each, and ``card.txt``.
 
     Parameters

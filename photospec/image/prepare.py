@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import Self
 
 import numpy as np
 from astropy import units as u
@@ -109,16 +110,16 @@ class ImageArray:
     extinction: np.ndarray | None = None
 
     @property
-    def galactic_ebv(self):
+    def galactic_ebv(self) -> float:
         """E(B-V) of the Milky Way before the target, mag."""
         return self.meta.get("galactic_ebv", ASSUMED_EBV)
 
     @property
-    def center(self):
+    def center(self) -> tuple[float, float]:
         """Position (x, y) of the target in pixels."""
         return self.meta.get("center", (self.data.shape[-1] // 2, self.data.shape[-2] // 2))
 
-    def with_extinction(self, ebv):
+    def with_extinction(self, ebv: float) -> Self:
         """Return the same with the dust of another E(B-V) left in it, mag.
 
         Parameters
@@ -147,7 +148,9 @@ class ImageArray:
             changes["uncertainty"] = self.uncertainty * factor
         return replace(self, **changes)
 
-    def check(self, bands, pixel_scale, size, may_miss=()):
+    def check(
+        self, bands: Sequence[str], pixel_scale: float, size: int, may_miss: Sequence[str] = ()
+    ) -> None:
         """Make sure that the image was prepared for these networks.
 
         Parameters

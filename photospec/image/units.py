@@ -1,6 +1,7 @@
 """Band names and flux units of images."""
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -37,7 +38,7 @@ _SDSS = {
 }
 
 
-def band_names(bands, argument="bands"):
+def band_names(bands: str | Sequence[str], argument: str = "bands") -> tuple[str, ...]:
     """Read band names: ``"ugriz"``, ``"u,g,VIS"``, ``("SDSS_u", "W1")`` -> ``("u", "W1")``.
 
     Parameters

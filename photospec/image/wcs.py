@@ -236,7 +236,9 @@ def pixel_scales(wcs, meta, center):
     return x, y
 
 
-def sky_position(position):
+def sky_position(
+    position: SkyCoord | tuple[float, float] | tuple[u.Quantity, u.Quantity],
+) -> tuple[float, float]:
     """Read a sky position as ICRS right ascension and declination in degrees.
 
     Parameters

@@ -6,6 +6,8 @@ that well. So aperture fluxes are summed once, exactly, in float32, and enter as
 of their own.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
@@ -16,7 +18,9 @@ __all__ = ["APERTURE_RADII", "ImageEncoder", "aperture_weights", "missing_bands"
 APERTURE_RADII = (0.8, 1.5, 2.5, 4.0, 6.5, 10.0)  # arcsec
 
 
-def aperture_weights(size, radii, pixel_scale, *, oversampling=10):
+def aperture_weights(
+    size: int, radii: Sequence[float], pixel_scale: float, *, oversampling: int = 10
+) -> torch.Tensor:
     """Return the fraction of each pixel inside circles about the image centre, ``(n_radii, size *
     size)``.
 

@@ -17,13 +17,14 @@ through one generator per example, so that a spectrum does not depend on its bat
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from photospec.errors import InputError
+from photospec.networks.denoiser import Denoiser
 from photospec.utils.registry import Registry
 
 __all__ = [
@@ -116,7 +117,9 @@ class Sampler(ABC):
 
     evaluations_per_step = 1
 
-    def __init__(self, denoiser, n_steps=None, *, times=None):
+    def __init__(
+        self, denoiser: Denoiser, n_steps: int | None = None, *, times: torch.Tensor | None = None
+    ):
         self.denoiser = denoiser
         self.schedule = denoiser.schedule
         times = self.schedule.times(n_steps) if times is None else times
@@ -126,18 +129,23 @@ class Sampler(ABC):
         self.times = times[torch.cat([moves.new_ones(1), moves])]
 
     @property
-    def n_steps(self):
+    def n_steps(self) -> int:
         """Number of steps, the last one included."""
         return len(self.times)
 
     @property
-    def nfe(self):
+    def nfe(self) -> int:
         """Network evaluations per spectrum."""
         per_call = getattr(self.denoiser, "evaluations", 1)
         return per_call * (self.evaluations_per_step * (self.n_steps - 1) + 1)
 
     @torch.no_grad()
-    def sample(self, noise, condition=None, generator=None):
+    def sample(
+        self,
+        noise: torch.Tensor,
+        condition: object = None,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+    ) -> torch.Tensor:
         """Turn noise into spectra.
 
         Parameters
@@ -159,7 +167,12 @@ class Sampler(ABC):
         return self.denoiser(self.walk(noise, condition, generator), last, condition)
 
     @torch.no_grad()
-    def walk(self, noise, condition=None, generator=None):
+    def walk(
+        self,
+        noise: torch.Tensor,
+        condition: object = None,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+    ) -> torch.Tensor:
         """Sample as `sample` does, but stop at the last time: noisy spectra of its noise level."""
         dtype = torch.promote_types(noise.dtype, torch.float32)
         start = self.times[0]
@@ -171,7 +184,9 @@ class Sampler(ABC):
         return x
 
     @abstractmethod
-    def step(self, x_t, t, s, condition, run):
+    def step(
+        self, x_t: torch.Tensor, t: torch.Tensor, s: torch.Tensor, condition: object, run: _Run
+    ) -> torch.Tensor:
         """Take one step from time `t` to the earlier time `s`."""
 
     def _ratio(self, t, s):

@@ -16,6 +16,8 @@ attribute counts. Writing is in `photospec.pairs.writer`, which explains the saf
 """
 
 import json
+from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
 
 import h5py
@@ -81,7 +83,7 @@ class PairsFile:
     (1000,) 0.2
     """
 
-    def __init__(self, path, bands=None):
+    def __init__(self, path: str | PathLike, bands: Sequence[str] | None = None):
         self.path = Path(path)
         self._file = open_pairs(self.path)
         try:
@@ -151,17 +153,17 @@ class PairsFile:
         return self._get("truth/flux", index)
 
     @property
-    def has_truth(self):
+    def has_truth(self) -> bool:
         """Whether the pairs were simulated with their truth kept."""
         return "truth" in self._file
 
     @property
-    def object(self):
+    def object(self) -> Table:
         """Columns that a catalogue would have, as an astropy Table."""
         return self._table("object")
 
     @property
-    def truth(self):
+    def truth(self) -> Table:
         """True properties of simulated galaxies, as an astropy Table (empty when observed)."""
         return self._table("truth")
 

@@ -11,7 +11,8 @@ resuming then copies what was counted into a fresh file and goes on with that.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 
 import h5py
@@ -77,7 +78,15 @@ class PairsWriter:
     """
 
     def __init__(
-        self, path, bands, pixel_scale, wavelength, provenance, resume=False, *, overwrite=False
+        self,
+        path: str | PathLike,
+        bands: Sequence[str],
+        pixel_scale: float,
+        wavelength: ArrayLike,
+        provenance: dict,
+        resume: bool = False,
+        *,
+        overwrite: bool = False,
     ):
         self.path = Path(path)
         self.bands = tuple(bands)

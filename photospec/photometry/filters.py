@@ -62,7 +62,7 @@ _LEAST = 0.01
 
 
 @lru_cache(maxsize=64)
-def load_band(name):
+def load_band(name: str) -> speclite.filters.FilterResponse:
     """Load the response curve of one band.
 
     Parameters

@@ -4,10 +4,14 @@ Draw N low-resolution spectra for an image and keep the k most similar to it; sh
 super-resolution draws among those k; the most similar of them is the answer.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from os import PathLike
+from typing import Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch.nn.functional import interpolate
 
 from photospec.errors import InputError
@@ -15,7 +19,13 @@ from photospec.networks.batching import in_batches
 from photospec.networks.cascade import Drawn
 from photospec.networks.samplers import draw_noise, seeded_generators
 from photospec.networks.scaling import FLOOR, SPECTRAL_SCALINGS
-from photospec.published.denoiser import load_contrastive, load_denoiser, read_checkpoint
+from photospec.published.contrastive import PublishedContrastive
+from photospec.published.denoiser import (
+    PublishedDenoiser,
+    load_contrastive,
+    load_denoiser,
+    read_checkpoint,
+)
 
 __all__ = ["PublishedAdapter", "PublishedCandidates", "PublishedCascade", "prepare_images"]
 
@@ -104,14 +114,14 @@ class PublishedCascade:
 
     def __init__(
         self,
-        base,
-        super_resolution,
-        contrastive,
+        base: PublishedDenoiser,
+        super_resolution: PublishedDenoiser,
+        contrastive: PublishedContrastive,
         *,
-        base_contrastive=None,
-        image_mean=None,
-        image_std=None,
-        spectral_scaling="log",
+        base_contrastive: PublishedContrastive | None = None,
+        image_mean: ArrayLike | None = None,
+        image_std: ArrayLike | None = None,
+        spectral_scaling: str = "log",
     ):
         for name, denoiser, n_channels in (
             ("base", base, 1),
@@ -132,8 +142,14 @@ class PublishedCascade:
 
     @classmethod
     def from_checkpoints(
-        cls, base, super_resolution, contrastive, *, base_contrastive=None, **options
-    ):
+        cls,
+        base: str | PathLike | Mapping[str, torch.Tensor],
+        super_resolution: str | PathLike | Mapping[str, torch.Tensor],
+        contrastive: str | PathLike | Mapping[str, torch.Tensor],
+        *,
+        base_contrastive: str | PathLike | Mapping[str, torch.Tensor] | None = None,
+        **options: object,
+    ) -> Self:
         """Build the cascade from the authors' checkpoints.
 
         Parameters
@@ -162,7 +178,7 @@ class PublishedCascade:
             **options,
         )
 
-    def state_dicts(self):
+    def state_dicts(self) -> dict[str, dict[str, torch.Tensor]]:
         """Return weights by network, which `from_checkpoints` takes as its arguments."""
         networks = {
             "base": self.base,
@@ -173,7 +189,7 @@ class PublishedCascade:
             networks["base_contrastive"] = self.base_contrastive
         return {name: network.state_dict() for name, network in networks.items()}
 
-    def to(self, device):
+    def to(self, device: str | torch.device) -> Self:
         """Move all networks; returns itself."""
         for network in (self.base, self.super_resolution, self.contrastive, self.base_contrastive):
             network.to(device)
@@ -182,14 +198,14 @@ class PublishedCascade:
     @torch.no_grad()
     def sample(
         self,
-        images,
-        n_candidates=25,
-        seed=0,
+        images: ArrayLike,
+        n_candidates: int = 25,
+        seed: int = 0,
         *,
-        n_keep=2,
-        batch_size=8,
-        lengths=(BASE_LENGTH, LENGTH),
-    ):
+        n_keep: int = 2,
+        batch_size: int = 8,
+        lengths: tuple[int, int] = (BASE_LENGTH, LENGTH),
+    ) -> PublishedCandidates:
         """Draw candidates for images.
 
         Parameters

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ NUMPY_ARRAYS = [
 ]
 
 
-def read_checkpoint(path):
+def read_checkpoint(path: str | PathLike) -> dict[str, torch.Tensor]:
     """Read the weights out of a checkpoint of the published code.
 
     Parameters

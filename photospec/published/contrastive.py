@@ -68,31 +68,38 @@ class PublishedContrastive(nn.Module):
     """
 
     def __init__(
-        self, embedding_size=128, *, widths=(64, 128, 256, 512, 1024), n_bands=5, image_width=64
+        self,
+        embedding_size: int = 128,
+        *,
+        widths: tuple[int, ...] = (64, 128, 256, 512, 1024),
+        n_bands: int = 5,
+        image_width: int = 64,
     ):
         super().__init__()
         self.image_model = resnet50(n_bands=n_bands, width=image_width, n_out=embedding_size)
         self.spectrum_model = SpectrumResNet(widths, embedding_size)
 
     @property
-    def embedding_size(self):
+    def embedding_size(self) -> int:
         """Dimension of the embeddings."""
         return self.spectrum_model.fc.out_features
 
-    def embed_image(self, image):
+    def embed_image(self, image: torch.Tensor) -> torch.Tensor:
         """Return unit vectors (n, embedding_size) of standardised images (n, n_bands, ny, nx)."""
         return normalize(self.image_model(image), dim=-1)
 
-    def embed_spectrum(self, spectrum):
+    def embed_spectrum(self, spectrum: torch.Tensor) -> torch.Tensor:
         """Return unit vectors (n, embedding_size) of log spectra (n, length)."""
         return normalize(self.spectrum_model(spectrum), dim=-1)
 
-    def forward(self, image, spectrum):
+    def forward(
+        self, image: torch.Tensor, spectrum: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return both embeddings, (n, embedding_size) each."""
         return self.embed_image(image), self.embed_spectrum(spectrum)
 
     @torch.no_grad()
-    def similarity(self, image, spectra):
+    def similarity(self, image: torch.Tensor, spectra: torch.Tensor) -> torch.Tensor:
         """Return the cosine (n, m) of images (n, n_bands, ny, nx) and m spectra of each, (n, m,
         length).
         """

@@ -6,6 +6,8 @@ shared array of log10 wavelengths, ``indices/<n>.npy`` with specObjID and redshi
 """
 
 import warnings
+from collections.abc import Callable
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,13 @@ _PARTS = ("images", "spectra", "indices")
 _AT_ONCE = 256  # galaxies converted together: their images take 20 MB
 
 
-def convert_published(folder, output, *, wavelength=None, note=None):
+def convert_published(
+    folder: str | PathLike,
+    output: str | PathLike,
+    *,
+    wavelength: str | PathLike | None = None,
+    note: Callable[[str], object] | None = None,
+) -> int:
     """Write the galaxies of a data folder of the published code as pairs.
 
     Their spectra come without errors: the inverse variance is one number for each, from the

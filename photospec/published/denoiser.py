@@ -39,16 +39,22 @@ class PublishedDenoiser(nn.Module):
         Of `UNet`.
     """
 
-    def __init__(self, schedule="cosine", n_times=250, **options):
+    def __init__(self, schedule: str = "cosine", n_times: int = 250, **options: object):
         super().__init__()
         self.diffusion = ScheduleBuffers(schedule, n_times)
         self.unet = UNet(n_times=n_times, **options)
 
-    def tokens(self, image):
+    def tokens(self, image: torch.Tensor) -> torch.Tensor:
         """Return what the U-Net looks at of images (n, n_bands, 64, 64): tokens (n, 4, 512)."""
         return self.unet.encode(image)
 
-    def forward(self, x, t, image, low_resolution=None):
+    def forward(
+        self,
+        x: torch.Tensor,
+        t: torch.Tensor,
+        image: torch.Tensor,
+        low_resolution: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Return the noise in spectra, the image encoded anew as the published code does.
 
         Parameters
@@ -68,7 +74,13 @@ class PublishedDenoiser(nn.Module):
         """
         return self.predict_noise(x, t, self.tokens(image), low_resolution)
 
-    def predict_noise(self, x, t, tokens, low_resolution=None):
+    def predict_noise(
+        self,
+        x: torch.Tensor,
+        t: torch.Tensor,
+        tokens: torch.Tensor,
+        low_resolution: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Predict the noise as `forward` does, from `tokens` encoded before."""
         expected = self.unet.n_channels - 1
         if expected != (low_resolution is not None):
@@ -83,7 +95,9 @@ class PublishedDenoiser(nn.Module):
             x = torch.cat([x, low], dim=1)
         return self.unet(x, t, tokens)
 
-    def sampler(self, tokens, low_resolution=None):
+    def sampler(
+        self, tokens: torch.Tensor, low_resolution: torch.Tensor | None = None
+    ) -> PublishedSampler:
         """Return the published ancestral sampler for these conditions."""
 
         def predict_noise(x, t):

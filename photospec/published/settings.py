@@ -1,6 +1,7 @@
 """Settings files of the published code, read as ours: each key mapped, ignored or refused."""
 
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 from photospec.config import from_dict, to_dict
@@ -282,7 +283,7 @@ class PublishedSettings:
         )
 
 
-def read_published(path, stage):
+def read_published(path: str | PathLike, stage: str) -> PublishedSettings:
     """Read ``params_contrastive.yml`` or ``params_generative.yml``.
 
     What the file does not say is as in the preset "published".

@@ -2,9 +2,13 @@
 
 import os
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import ClassVar
+
+import torch
 
 from photospec.candidates import CHOICES
 from photospec.config import setting, validate
@@ -85,15 +89,15 @@ class PublishedConfig(WeightsConfig):
 
 def load_spectrograph(
     *,
-    base,
-    super_resolution,
-    contrastive,
-    base_contrastive=None,
-    image_mean=None,
-    image_std=None,
-    device=None,
-    dtype=None,
-):
+    base: str | PathLike | Mapping[str, torch.Tensor],
+    super_resolution: str | PathLike | Mapping[str, torch.Tensor],
+    contrastive: str | PathLike | Mapping[str, torch.Tensor],
+    base_contrastive: str | PathLike | Mapping[str, torch.Tensor] | None = None,
+    image_mean: Sequence[float] | None = None,
+    image_std: Sequence[float] | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+) -> PhotoSpectrograph:
     """Make a spectrograph of the published networks from their authors' checkpoints.
 
     Parameters

@@ -1,6 +1,8 @@
 """Render one block of galaxies: everything between the population and the pair."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Self
 
 import numpy as np
 
@@ -77,7 +79,7 @@ class SimulatedPairs:
         )
 
     @classmethod
-    def concatenate(cls, parts):
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
         """Join batches of one survey."""
         columns = {}
         for f in fields(cls):

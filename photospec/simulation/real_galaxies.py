@@ -11,8 +11,11 @@ that is missing to the survey's (`MISSING_NOISE`), but for a share of them, whic
 the survey's images, so that a network meets both.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from astropy.table import Table
@@ -120,12 +123,12 @@ class RealGalaxies:
         return RealGalaxies(self.flux[index], self.redshift[index], self.kind[index])
 
     @property
-    def magnitude(self):
+    def magnitude(self) -> np.ndarray:
         """AB magnitudes (n, 5)."""
         return 22.5 - 2.5 * np.log10(self.flux)
 
     @classmethod
-    def concatenate(cls, parts):
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
         """Join tables of galaxies."""
         columns = zip(*((p.flux, p.redshift, p.kind) for p in parts), strict=True)
         return cls(*map(np.concatenate, columns))
@@ -133,13 +136,13 @@ class RealGalaxies:
     @classmethod
     def read(
         cls,
-        path,
+        path: str | PathLike,
         *,
-        rows=slice(None),
-        redshift_range=(0.01, 0.5),
-        r_range=(13.5, 20.5),
-        zero_points=(0.0,) * 5,
-    ):
+        rows: slice = slice(None),
+        redshift_range: tuple[float, float] = (0.01, 0.5),
+        r_range: tuple[float, float] = (13.5, 20.5),
+        zero_points: Sequence[float] = (0.0,) * 5,
+    ) -> Self:
         """Read a table with ``u_maggies`` to ``z_maggies``, ``redshift``, perhaps ``subclass``.
 
         Parameters
@@ -401,18 +404,18 @@ def _render(real, galaxies, survey, rng, rendering, noise):
 
 
 def simulate_real_pairs(
-    galaxies,
-    path,
-    survey=None,
+    galaxies: RealGalaxies,
+    path: str | PathLike,
+    survey: Survey | None = None,
     *,
-    n_last=0,
-    full_noise=0.5,
-    renderings=None,
-    n_pool=60_000,
-    seed=0,
-    overwrite=False,
-    progress=None,
-):
+    n_last: int = 0,
+    full_noise: float = 0.5,
+    renderings: Mapping[str, float] | None = None,
+    n_pool: int = 60_000,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: Callable[[int, int], object] | None = None,
+) -> Path:
     """Write pairs of real galaxies: their photometry and redshifts, simulated spectra and shapes.
 
     Parameters

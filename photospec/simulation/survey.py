@@ -190,7 +190,7 @@ class Survey:
         write_toml(self, path, overwrite=overwrite)
 
     @property
-    def band_extinction(self):
+    def band_extinction(self) -> np.ndarray:
         """Extinction of each band over E(B-V) on the SFD scale, ndarray of shape (n_bands,)."""
         if self.extinction is not None:
             return np.array(self.extinction, float)

@@ -126,7 +126,7 @@ def pixel_edges(wavelength: np.ndarray) -> np.ndarray:
     return np.concatenate([[first], middle, [last]])
 
 
-def fill_gaps(wavelength):
+def fill_gaps(wavelength: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Put samples where some were taken out, so that they can be marked as bad.
 
     Parameters

@@ -1,8 +1,12 @@
 """Inputs as LSDB catalogues, and catalogues with predictions, lazily."""
 
+from __future__ import annotations
+
 import json
 import warnings
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -30,6 +34,11 @@ from photospec.survey.sources import (
     open_zarr,
 )
 
+if TYPE_CHECKING:
+    import lsdb
+
+    from photospec.spectrograph import PhotoSpectrograph
+
 __all__ = ["Catalogue", "open_catalogue", "predict_catalogue"]
 
 #: Rows of a partition of catalogues made here: minutes of work, and what a killed worker loses.
@@ -43,7 +52,14 @@ _FITS = (".fits", ".fit", ".fits.gz", ".fits.bz2", ".fz")
 ALSO = ("galactic_ebv", SOURCE_ROW, NO_POSITION)
 
 
-def predict_catalogue(catalogue, spectrograph=None, *, source=None, settings=None, **options):
+def predict_catalogue(
+    catalogue: lsdb.Catalog | str | PathLike,
+    spectrograph: PhotoSpectrograph | None = None,
+    *,
+    source: object = None,
+    settings: SurveySettings | None = None,
+    **options: object,
+) -> lsdb.Catalog:
     """Predict for all images of a catalogue, when it is computed.
 
     Parameters
@@ -196,16 +212,16 @@ class Catalogue:
 
 
 def open_catalogue(
-    path,
+    path: str | PathLike,
     *,
-    positions=None,
-    identifier=None,
-    images=None,
-    partition_rows=None,
-    bands=None,
-    unit=None,
-    pixel_scale=None,
-):
+    positions: str | PathLike | None = None,
+    identifier: str | None = None,
+    images: str | PathLike | None = None,
+    partition_rows: int | None = None,
+    bands: str | None = None,
+    unit: str | None = None,
+    pixel_scale: float | None = None,
+) -> Catalogue:
     """Open a catalogue of images of any kind.
 
     Parameters

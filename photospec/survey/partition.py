@@ -1,7 +1,11 @@
 """The function that does the work: a partition of a catalogue in, its rows with predictions out."""
 
+from __future__ import annotations
+
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import nested_pandas as npd
 import numpy as np
@@ -20,6 +24,9 @@ from photospec.survey.columns import (
 )
 from photospec.utils.parallel import one_thread
 
+if TYPE_CHECKING:
+    from photospec.spectrograph import PhotoSpectrograph
+
 __all__ = ["predict_partition"]
 
 # Images that are read, predicted and measured together. With eight candidates their spectra are
@@ -29,7 +36,15 @@ _AT_ONCE = 64
 NO_POSITION = "no_position"
 
 
-def predict_partition(frame, spectrograph, source=None, settings=None, *, progress=None, **options):
+def predict_partition(
+    frame: npd.NestedFrame,
+    spectrograph: PhotoSpectrograph,
+    source: object = None,
+    settings: SurveySettings | None = None,
+    *,
+    progress: Callable[[int], object] | None = None,
+    **options: object,
+) -> npd.NestedFrame:
     """Predict, and measure if wanted, for the rows of one partition.
 
     Parameters

@@ -6,15 +6,20 @@ there one partition that fails ends the run, a file half written by a killed pro
 by its missing marker, and progress is not counted in galaxies.
 """
 
+from __future__ import annotations
+
 import errno
 import hashlib
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from importlib.metadata import version
 from itertools import pairwise
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,7 +31,7 @@ from photospec.survey.cluster import (
     check_workers,
     weights_digest,
 )
-from photospec.survey.columns import all_columns
+from photospec.survey.columns import SurveySettings, all_columns
 from photospec.survey.output import (
     SurveyOutput,
     merge_pieces,
@@ -36,6 +41,12 @@ from photospec.survey.output import (
 )
 from photospec.survey.partition import predict_partition
 from photospec.survey.progress import Progress, to_stderr
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from photospec.spectrograph import PhotoSpectrograph
+    from photospec.survey.catalogue import Catalogue
 
 __all__ = ["SurveyReport", "run_survey"]
 
@@ -74,17 +85,17 @@ class SurveyReport:
 
 
 def run_survey(
-    catalogue,
-    output,
+    catalogue: Catalogue | str | PathLike,
+    output: str | PathLike,
     *,
-    spectrograph=None,
-    settings=None,
-    scheduler=None,
-    n_workers=None,
-    client=None,
-    say=None,
-    **options,
-):
+    spectrograph: PhotoSpectrograph | None = None,
+    settings: SurveySettings | None = None,
+    scheduler: str | None = None,
+    n_workers: int | None = None,
+    client: Client | None = None,
+    say: Callable[[str], object] | None = None,
+    **options: object,
+) -> SurveyReport:
     """Predict for all images of a catalogue and write the result as a HATS catalogue.
 
     A second start with the same arguments goes on where the first one ended.

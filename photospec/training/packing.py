@@ -1,8 +1,10 @@
 """Pack three finished runs into one spectrograph folder."""
 
 import json
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,7 @@ from photospec.weights import (
     FILES,
     Sampling,
     SpectrographConfig,
+    WeightsConfig,
     assemble,
     load_module,
     save_cascade,
@@ -117,15 +120,15 @@ def describe_survey(provenance, bands):
 
 
 def pack(
-    runs,
-    output,
+    runs: Mapping[str, str | PathLike],
+    output: str | PathLike,
     *,
-    pairs,
-    domain_pairs=None,
-    sampling=None,
-    provenance=None,
-    overwrite=False,
-):
+    pairs: str | PathLike | Sequence[str | PathLike],
+    domain_pairs: Sequence[str | PathLike] | None = None,
+    sampling: Sampling | None = None,
+    provenance: Mapping[str, object] | None = None,
+    overwrite: bool = False,
+) -> WeightsConfig:
     """Join finished runs of all three stages to a folder `PhotoSpectrograph.load` opens.
 
     Parameters

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -102,7 +102,16 @@ def train(
         return output / WEIGHTS if is_rank_zero() else None
 
 
-def train_all(configs, pairs, output, *, resume=False, device="cpu", progress=False, processes=1):
+def train_all(
+    configs: str | Mapping[str, TrainConfig],
+    pairs: str | PathLike | Sequence[str | PathLike],
+    output: str | PathLike,
+    *,
+    resume: bool = False,
+    device: str = "cpu",
+    progress: bool = False,
+    processes: int = 1,
+) -> Path | None:
     """Train all three stages one after the other and join them to a spectrograph.
 
     Parameters

@@ -4,9 +4,11 @@
 arXiv:2406.18175 used. Presets are named settings.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
+from os import PathLike
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from photospec.config import read_toml, setting, validate
 from photospec.errors import InputError
@@ -22,7 +24,7 @@ from photospec.networks.sizes import (
     TransformerSize,
 )
 from photospec.training.extensions import CONFIGS, PRESETS, SETTINGS_READERS, register_preset
-from photospec.weights import read_config
+from photospec.weights import WeightsConfig, read_config
 
 __all__ = [
     "STAGES",
@@ -443,23 +445,23 @@ class TrainConfig:
         require(not other, "diffusion.process", f"the defaults {why}", ", ".join(other))
 
     @property
-    def size(self):
+    def size(self) -> StageSize | ContrastiveSize:
         """Size of the network of this stage."""
         return self.contrastive if self.stage == "contrastive" else self.diffusion
 
     @property
-    def parts(self):
+    def parts(self) -> dict[str, tuple[str, ...]]:
         """Parts that the network has: names, and how the names of their tensors begin."""
         return _CONTRASTIVE_PARTS if self.stage == "contrastive" else _DIFFUSION_PARTS
 
     @property
-    def needs_redshift(self):
+    def needs_redshift(self) -> bool:
         """Whether every pair has to come with a redshift."""
         uses = self.diffusion.redshift or self.line_weight > 1
         return self.stage != "contrastive" and uses
 
     @classmethod
-    def network_of(cls, weights, stage):
+    def network_of(cls, weights: WeightsConfig, stage: str) -> dict:
         """Return settings, by name, of the network that a spectrograph has for a stage.
 
         Parameters
@@ -471,7 +473,7 @@ class TrainConfig:
         return {"contrastive" if stage == "contrastive" else "diffusion": weights.size(stage)}
 
     @classmethod
-    def select_class(cls, data):
+    def select_class(cls, data: dict) -> tuple[type, dict]:
         """Find the class that settings belong to; see `photospec.config.read_toml`.
 
         Parameters
@@ -490,7 +492,7 @@ class TrainConfig:
         return kind, {k: v for k, v in data.items() if k in known or k not in CONFIGS}
 
     @classmethod
-    def read(cls, path):
+    def read(cls, path: str | PathLike) -> "TrainConfig":
         """Read settings from a TOML file.
 
         Parameters
@@ -512,7 +514,7 @@ class TrainConfig:
         return read_toml(TrainConfig, path)
 
     @classmethod
-    def preset(cls, name, stage, **changes):
+    def preset(cls, name: str, stage: str, **changes: object) -> "TrainConfig":
         """Take named settings.
 
         Parameters
@@ -545,7 +547,7 @@ class TrainConfig:
         return make(stage).change(**changes)
 
     @classmethod
-    def from_published(cls, path, stage, **changes):
+    def from_published(cls, path: str | PathLike, stage: str, **changes: object) -> "TrainConfig":
         """Read the settings file of another code, by default of the published one.
 
         Parameters
@@ -569,7 +571,15 @@ class TrainConfig:
         return SETTINGS_READERS.get("published")(path, stage).config.change(**changes)
 
     @classmethod
-    def fine_tune(cls, weights, stage, *, frozen=(), preset="small", **changes):
+    def fine_tune(
+        cls,
+        weights: str | PathLike,
+        stage: str,
+        *,
+        frozen: Sequence[str] = (),
+        preset: "str | TrainConfig" = "small",
+        **changes: object,
+    ) -> "TrainConfig":
         """Begin with finished weights, and so with the network that these belong to.
 
         Parameters
@@ -614,7 +624,7 @@ class TrainConfig:
         values = {f.name: getattr(config, f.name) for f in fields(kind) if hasattr(config, f.name)}
         return kind(**values | network).change(**changes)
 
-    def change(self, **changes):
+    def change(self, **changes: object) -> Self:
         """Make settings with others instead.
 
         Parameters

@@ -6,8 +6,10 @@ normal equations are small matrices solved in one call. Broad or double lines ar
 `measure_lines_bulk` looks whether there may be any and leaves such spectra to `measure_lines`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from os import PathLike
 
 import numpy as np
 from scipy.ndimage import median_filter
@@ -49,8 +51,9 @@ from photospec.analysis.emission.measure import (
     LineFluxes,
 )
 from photospec.analysis.emission.model import BROAD_GROUPS, line_groups, members
-from photospec.analysis.populations.templates import load_templates
-from photospec.lines import BALMER, continuum_beside
+from photospec.analysis.populations.result import PopulationFit
+from photospec.analysis.populations.templates import TemplateSet, load_templates
+from photospec.lines import BALMER, Line, continuum_beside
 from photospec.utils.constants import SPEED_OF_LIGHT
 from photospec.utils.stats import robust_std
 
@@ -606,7 +609,12 @@ def _broad_trials(pixels, centre):
     return window, profiles, width
 
 
-def measure_lines_bulk(fits, lines=None, *, templates="bc03"):
+def measure_lines_bulk(
+    fits: Sequence[PopulationFit],
+    lines: Sequence[str | Line] | None = None,
+    *,
+    templates: str | PathLike | TemplateSet = "bc03",
+) -> list[LineFluxes | None]:
     """Measure emission lines on spectra whose stars were fitted in bulk.
 
     `photospec.analysis.emission.measure_lines` for many spectra.

@@ -7,6 +7,7 @@ import numpy as np
 from photospec.analysis.gate import good_pixels
 from photospec.analysis.populations.log_spectrum import SDSS_STEP, LogSpectrum, is_logarithmic
 from photospec.analysis.populations.weights import LEAST_PIXELS
+from photospec.spectrum import SpectrumArrays
 from photospec.spectrum.wavelengths import pixel_edges
 from photospec.utils.constants import SPEED_OF_LIGHT
 
@@ -195,7 +196,7 @@ class Frames:
         )
 
 
-def reason_not_bulk(arrays):
+def reason_not_bulk(arrays: SpectrumArrays) -> str:
     """Tell why a spectrum needs the exact path; empty if it does not.
 
     Parameters

@@ -8,6 +8,9 @@ know the reddening, and a new E(B-V) costs no pixels. Chi2 is that of a model th
 down, to rounding, and not an interpolation of chi2.
 """
 
+from collections.abc import Sequence
+from os import PathLike
+
 import numpy as np
 
 from photospec.analysis.bulk.frames import Sources
@@ -22,9 +25,10 @@ from photospec.analysis.bulk.nonnegative import Columns, nearest, solve_screened
 from photospec.analysis.populations.errors import N_DRAWS, shifts_of_ebv
 from photospec.analysis.populations.kinematics import Kinematics
 from photospec.analysis.populations.resolution import MatchedTemplates
-from photospec.analysis.populations.result import blank_fit, finish
-from photospec.analysis.populations.templates import load_templates
+from photospec.analysis.populations.result import PopulationFit, blank_fit, finish
+from photospec.analysis.populations.templates import TemplateSet, load_templates
 from photospec.analysis.populations.weights import EBV_MAX, FitData, Weights, minimum, reason_unfit
+from photospec.spectrum import SpectrumArrays
 from photospec.utils.constants import SPEED_OF_LIGHT
 
 __all__ = ["fit_populations_bulk"]
@@ -39,7 +43,13 @@ FIRST_EBV = 0.1  # where to see which columns matter; `minimum` looks there too
 N_SCREENED = 40  # columns that later fits begin with
 
 
-def fit_populations_bulk(rows, redshift, *, templates="bc03", seed=0):
+def fit_populations_bulk(
+    rows: Sequence[SpectrumArrays],
+    redshift: np.ndarray,
+    *,
+    templates: str | PathLike | TemplateSet = "bc03",
+    seed: int = 0,
+) -> list[PopulationFit]:
     """Fit stellar populations, kinematics and gas of spectra without noise.
 
     `photospec.analysis.fit_populations` with its default settings, for many spectra.

@@ -25,6 +25,8 @@ from photospec.errors import InputError
 from photospec.lines import BALMER, continuum_beside
 
 if TYPE_CHECKING:
+    from astropy.table import QTable
+
     from photospec.analysis.populations.result import PopulationFit
 
 __all__ = ["LineFluxes", "measure_lines"]
@@ -110,35 +112,35 @@ class LineFluxes:
                 object.__setattr__(self, name, np.full(len(self.names), np.nan))
 
     @property
-    def broad_line(self):
+    def broad_line(self) -> bool:
         """True where the Balmer lines have a broad component."""
         return bool(np.isfinite(self.broad_width))
 
     @property
-    def gaussian(self):
+    def gaussian(self) -> bool:
         """True unless the lines are so unlike the model that no class should rest on them."""
         return self.misfit <= MISFIT_MAX
 
     @property
-    def mask(self):
+    def mask(self) -> np.ndarray:
         """True where a line was not measured."""
         return ~np.isfinite(self.flux)
 
     @property
-    def snr(self):
+    def snr(self) -> np.ndarray:
         """Flux over error."""
         return self.flux / self.flux_error
 
     @property
-    def detected(self):
+    def detected(self) -> np.ndarray:
         """True above three sigma."""
         return np.nan_to_num(self.snr) > DETECTED
 
-    def upper_limit(self, n_sigma=3.0):
+    def upper_limit(self, n_sigma: float = 3.0) -> np.ndarray:
         """Return the flux that each line is below: measured flux, if positive, plus n sigma."""
         return self.flux.clip(0) + n_sigma * self.flux_error
 
-    def index(self, name):
+    def index(self, name: str) -> int:
         """Return the position of a line."""
         try:
             return self.names.index(name)
@@ -152,13 +154,15 @@ class LineFluxes:
         i = self.index(name)
         return float(self.flux[i]), float(self.flux_error[i])
 
-    def total(self, *names):
+    def total(self, *names: str) -> tuple[float, float]:
         """Return (flux, error) of several lines together, covariance included."""
         rows = [self.index(name) for name in names]
         variance = self.covariance[np.ix_(rows, rows)].sum()
         return float(self.flux[rows].sum()), float(np.sqrt(variance))
 
-    def log_ratio(self, upper, lower):
+    def log_ratio(
+        self, upper: str | tuple[str, ...], lower: str | tuple[str, ...]
+    ) -> tuple[float, float]:
         """Return log10 of the flux ratio of two lines and its error; NaN unless both are detected.
 
         Parameters
@@ -185,7 +189,7 @@ class LineFluxes:
         seen = [n for n, ok in zip(self.names, self.detected, strict=True) if ok]
         return f"LineFluxes({len(self.names)} lines, detected: {', '.join(seen) or 'none'})"
 
-    def to_table(self):
+    def to_table(self) -> QTable:
         """Return a QTable with one row per line."""
         from astropy import units as u
         from astropy.table import QTable

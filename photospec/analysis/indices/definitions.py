@@ -59,7 +59,7 @@ class Index:
             )
 
     @property
-    def limits(self):
+    def limits(self) -> tuple[float, float]:
         """Lowest and highest wavelength needed, Angstrom, air."""
         edges = [*self.blue, *self.red, *(self.band or ())]
         return min(edges), max(edges)

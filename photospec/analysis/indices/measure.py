@@ -5,17 +5,20 @@ and Trager et al. 1998 (ApJS 116, 1); errors are propagated exactly to first ord
 each sample, which is what Cardiel et al. 1998 (A&AS 127, 597) approximate.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from astropy import units as u
 from astropy.table import MaskedColumn, QTable
 from astropy.utils.masked import Masked
+from numpy.typing import ArrayLike
+from specutils import Spectrum
 
 from photospec.analysis.gate import gather, good_pixels, reason_unusable
 from photospec.analysis.indices.bands import index_value
 from photospec.analysis.indices.corrections import broadening_correction, lick_smoothing
-from photospec.analysis.indices.definitions import BREAKS, LICK, index_definitions
+from photospec.analysis.indices.definitions import BREAKS, LICK, Index, index_definitions
 from photospec.errors import InputError
 from photospec.spectrum.wavelengths import pixel_edges
 
@@ -43,7 +46,7 @@ class IndexFit:
     reason: np.ndarray
 
     @property
-    def names(self):
+    def names(self) -> tuple[str, ...]:
         """Names of the indices."""
         return tuple(index.name for index in self.indices)
 
@@ -63,7 +66,7 @@ class IndexFit:
             f"{n_missing} not measured>"
         )
 
-    def to_table(self):
+    def to_table(self) -> QTable:
         """Return one row per spectrum: ``<name>``, ``<name>_error`` (masked where NaN), ``flags``.
 
         Returns
@@ -87,13 +90,13 @@ class IndexFit:
 
 
 def measure_indices(
-    spectrum,
+    spectrum: Spectrum | Iterable[Spectrum],
     *,
-    redshift=None,
-    indices=(*LICK, *BREAKS),
-    resolution="native",
-    velocity_dispersion=None,
-):
+    redshift: ArrayLike | None = None,
+    indices: Sequence[str | Index] = (*LICK, *BREAKS),
+    resolution: str = "native",
+    velocity_dispersion: ArrayLike | None = None,
+) -> IndexFit:
     """Measure spectral indices.
 
     Parameters

@@ -9,7 +9,10 @@ all templates instead: slower, and what the quick way is tested against.
 Means over the weights follow Cappellari (2023, MNRAS 526, 3273, eq. 39).
 """
 
+from os import PathLike
+
 import numpy as np
+from specutils import Spectrum
 
 from photospec.analysis.populations.errors import draw_weights
 from photospec.analysis.populations.kinematics import PPXFSettings, fit_kinematics
@@ -20,7 +23,7 @@ from photospec.analysis.populations.result import (
     finish,
     weights_of_ppxf,
 )
-from photospec.analysis.populations.templates import load_templates
+from photospec.analysis.populations.templates import TemplateSet, load_templates
 from photospec.analysis.populations.weights import (
     FitData,
     choose_templates,
@@ -28,16 +31,31 @@ from photospec.analysis.populations.weights import (
 )
 from photospec.analysis.redshift import measure_redshift
 from photospec.errors import InputError
+from photospec.spectrum import SpectrumArrays
 from photospec.utils.constants import SPEED_OF_LIGHT
 
 __all__ = ["PopulationFit", "fit_populations"]
 
 
 def fit_populations(
-    spectrum, redshift=None, *, templates="bc03", moments=2, degree=15, mdegree=0,
-    regularization=0.0, n_gas=1, tie_balmer=False, limit_doublets=False, method="fast",
-    fit_range=None, galactic_ebv=0.0, limit_age=True, n_bootstrap=0, seed=0,
-):  # fmt: skip
+    spectrum: Spectrum | SpectrumArrays,
+    redshift: float | None = None,
+    *,
+    templates: str | PathLike | TemplateSet = "bc03",
+    moments: int = 2,
+    degree: int = 15,
+    mdegree: int = 0,
+    regularization: float = 0.0,
+    n_gas: int = 1,
+    tie_balmer: bool = False,
+    limit_doublets: bool = False,
+    method: str = "fast",
+    fit_range: tuple[float, float] | None = None,
+    galactic_ebv: float = 0.0,
+    limit_age: bool = True,
+    n_bootstrap: int = 0,
+    seed: int = 0,
+) -> PopulationFit:
     """Fit stellar populations, kinematics and gas to one spectrum.
 
     Parameters

@@ -142,7 +142,7 @@ class PopulationFit:
             f" chi2={self.chi2:.3f}, flags={self.flags})"
         )
 
-    def to_table(self):
+    def to_table(self) -> QTable:
         """Return a one-row QTable of the measured numbers, their errors, chi2 and flags."""
         table = QTable()
         table["redshift"], table["redshift_error"] = [self.redshift], [self.redshift_error]

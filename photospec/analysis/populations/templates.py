@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from os import PathLike
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -95,11 +96,11 @@ class TemplateSet:
         )
 
     @property
-    def spectra(self):
+    def spectra(self) -> np.ndarray:
         """All templates, shape (n_pixels, n_ages, n_metallicities)."""
         return np.tensordot(self.basis, self.coefficients, axes=1)
 
-    def until(self, oldest):
+    def until(self, oldest: float) -> Self:
         """Return the set without templates older than so many Gyr (at least two ages stay)."""
         keep = slice(0, max(int(np.sum(self.age <= oldest)), 2))
         return replace(
@@ -111,22 +112,22 @@ class TemplateSet:
             luminosity_r=self.luminosity_r[keep],
         )
 
-    def mass_weights(self, light_weights):
+    def mass_weights(self, light_weights: np.ndarray) -> np.ndarray:
         """Turn fractions of V-band light into fractions of mass formed, any normalisation."""
         mass = light_weights / self.light
         return mass / mass.sum() if mass.sum() > 0 else mass
 
-    def mean_age(self, weights):
+    def mean_age(self, weights: np.ndarray) -> float:
         """Return the weighted mean of log age, as an age in Gyr (Cappellari 2023, eq. 39)."""
         total = weights.sum()
         return 10 ** ((weights.sum(1) @ np.log10(self.age)) / total) if total > 0 else np.nan
 
-    def mean_metallicity(self, weights):
+    def mean_metallicity(self, weights: np.ndarray) -> float:
         """Return the weighted mean [M/H], dex (Cappellari 2023, eq. 39)."""
         total = weights.sum()
         return (weights.sum(0) @ self.metallicity) / total if total > 0 else np.nan
 
-    def mass_to_light(self, light_weights):
+    def mass_to_light(self, light_weights: np.ndarray) -> float:
         """Return the mass of stars and remnants over unattenuated SDSS r light, solar units."""
         mass = light_weights / self.light
         return (mass * self.live_mass).sum() / (mass * self.luminosity_r).sum()

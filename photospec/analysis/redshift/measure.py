@@ -97,7 +97,7 @@ class RedshiftFit:
         n_flagged = np.count_nonzero(self.warning)
         return f"<RedshiftFit of {len(self.redshift)} spectra, {n_flagged} with a warning>"
 
-    def to_table(self):
+    def to_table(self) -> QTable:
         """Return one row per spectrum; `warning` as text.
 
         Returns

@@ -17,6 +17,7 @@ from collections import deque
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 from astropy.table import Table
@@ -249,15 +250,15 @@ class DownloadReport:
 
 
 def download(
-    folder,
+    folder: str | PathLike,
     *,
-    catalogue=None,
-    config=None,
-    dry_run=False,
-    retry_failed=False,
-    progress=True,
-    **settings,
-):
+    catalogue: Table | str | PathLike | None = None,
+    config: DownloadConfig | None = None,
+    dry_run: bool = False,
+    retry_failed: bool = False,
+    progress: bool = True,
+    **settings: object,
+) -> DownloadReport:
     """Download galaxies from the SDSS and write them as pairs.
 
     Parameters

@@ -1,9 +1,12 @@
 """The image of any place that the SDSS has seen."""
 
 import contextlib
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.nddata import NDData
 
 from photospec.archive.galactic_dust import galactic_ebv_at
 from photospec.archive.sdss.addresses import frame_name, frame_url, servers
@@ -22,7 +25,14 @@ MOST_FIELDS = 3  # the nearest ones are tried; a target near an edge lies in two
 KINDS = {"run": "int", "rerun": "int", "camcol": "int", "field": "int", "distance": "float"}
 
 
-def sdss_image(coord, *, size=96, bands="ugriz", folder=None, config=None):
+def sdss_image(
+    coord: SkyCoord | tuple[float, float],
+    *,
+    size: int = 96,
+    bands: str = "ugriz",
+    folder: str | PathLike | None = None,
+    config: DownloadConfig | None = None,
+) -> NDData:
     """Fetch the image of a place on the sky from the SDSS.
 
     Of the fields that cover the place the one is taken on which the cutout is most complete.

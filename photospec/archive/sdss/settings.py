@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, fields, replace
+from typing import Self
 
 from photospec.config import setting, validate
 from photospec.errors import InputError
@@ -94,7 +95,7 @@ class DownloadConfig:
                 f"bands: expected r among them, got {self.bands!r}; its grid is the common one"
             )
 
-    def replace(self, **changes):
+    def replace(self, **changes: object) -> Self:
         """Return the same settings with some changed.
 
         Parameters
@@ -112,6 +113,6 @@ class DownloadConfig:
             raise InputError(f"setting: expected a name of DownloadConfig, got {sorted(unknown)}")
         return replace(self, **changes)
 
-    def identity(self):
+    def identity(self) -> dict:
         """Return the settings that a folder cannot change once it is begun (dict)."""
         return {name: getattr(self, name) for name in IDENTITY}

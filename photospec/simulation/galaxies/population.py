@@ -168,7 +168,7 @@ _PATIENCE = 100  # blocks without one galaxy before giving up
 _GYR = 1e9  # yr
 
 
-def draw_galaxies(config, rng, n) -> Galaxies:
+def draw_galaxies(config: PopulationConfig, rng: np.random.Generator, n: int) -> Galaxies:
     """Draw n galaxies that pass the selection of the survey.
 
     Parameters

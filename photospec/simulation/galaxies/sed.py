@@ -18,7 +18,7 @@ from photospec.simulation.galaxies.gas import line_index
 from photospec.simulation.galaxies.photometry import LUMINOSITY_TO_FLUX
 from photospec.simulation.galaxies.population import PopulationConfig
 from photospec.simulation.galaxies.stars import DEEP_REDSHIFT, LOG_STEP, stellar_basis
-from photospec.simulation.galaxies.table import DUST_LAWS
+from photospec.simulation.galaxies.table import DUST_LAWS, Galaxies
 from photospec.utils.constants import SPEED_OF_LIGHT
 
 __all__ = ["OBSERVED_WAVELENGTH", "ComponentSpectra", "render_spectra"]
@@ -69,7 +69,11 @@ class ComponentSpectra:
 
 
 def render_spectra(
-    galaxies, *, config=None, galactic_extinction=False, corrected=True
+    galaxies: Galaxies,
+    *,
+    config: PopulationConfig | None = None,
+    galactic_extinction: bool = False,
+    corrected: bool = True,
 ) -> ComponentSpectra:
     """Return the observed-frame spectra of the components of drawn galaxies.
 

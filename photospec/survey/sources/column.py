@@ -5,6 +5,7 @@ row's columns as a dictionary and returns an NDData; ``order`` tells in which or
 partition are read fastest, and ``columns`` names those that are images.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,15 +47,15 @@ class ImageColumn:
     shape: tuple | None = None
 
     @property
-    def columns(self):
+    def columns(self) -> tuple[str, ...]:
         """Columns that are images, and not wanted in the output."""
         return (self.column,)
 
-    def order(self, frame):
+    def order(self, frame: pd.DataFrame) -> range:
         """Return rows in the order in which they are read fastest."""
         return range(len(frame))
 
-    def read(self, row):
+    def read(self, row: Mapping) -> NDData:
         """Read the image of a row.
 
         Parameters

@@ -1,9 +1,14 @@
 """Images that have a file each, or that one file or folder holds for many rows."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -12,6 +17,9 @@ from astropy.nddata import NDData
 from photospec.errors import InputError
 from photospec.survey.sources.column import SOURCE_ROW
 from photospec.utils.optional import optional_imports
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["FileSource", "MultimodalSource", "PairsSource", "ZarrSource", "open_zarr"]
 
@@ -31,11 +39,11 @@ class FileSource:
     column: str = "image"
     columns = ()
 
-    def order(self, frame):
+    def order(self, frame: pd.DataFrame) -> range:
         """Return rows in the order in which they are read fastest."""
         return range(len(frame))
 
-    def read(self, row):
+    def read(self, row: Mapping) -> NDData:
         """Read the image of a row, see `ImageColumn.read`."""
         from photospec.image import read_image
 
@@ -117,7 +125,7 @@ class PairsSource(_Numbered):
     def _open(self):
         return _PairsIdentifiers(_pairs(self.path, _stamp(self.path)))
 
-    def read(self, row):
+    def read(self, row: Mapping) -> NDData:
         """Read the image of a row, see `ImageColumn.read`."""
         from photospec.image import NANOMAGGY
 
@@ -134,7 +142,7 @@ class _PairsIdentifiers:
         self.identifiers = None if name is None else [str(value) for value in table[name]]
 
 
-def identifier_column(names):
+def identifier_column(names: Iterable[str]) -> str | None:
     """Return a column of identifiers of a pairs file or Zarr group; None without."""
     return next((name for name in ("identifier", "objid", "id") if name in names), None)
 
@@ -159,7 +167,7 @@ class ZarrSource(_Numbered):
     def _open(self):
         return open_zarr(self.path)
 
-    def read(self, row):
+    def read(self, row: Mapping) -> NDData:
         """Read the image of a row, see `ImageColumn.read`."""
         group = open_zarr(self.path)
         data = np.asarray(group.image[self.number(row)], np.float32)
@@ -210,7 +218,7 @@ def _text(value):
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def open_zarr(path):
+def open_zarr(path: str | PathLike) -> object:
     """Open a Zarr group of images, once in a process.
 
     Parameters
@@ -255,6 +263,6 @@ class MultimodalSource(_Numbered):
     def _open(self):
         return _multimodal(self.path, _stamp(self.path))
 
-    def read(self, row):
+    def read(self, row: Mapping) -> NDData:
         """Read the image of a row, see `ImageColumn.read`."""
         return self._open().image(self.number(row))

@@ -1,14 +1,23 @@
 """Images at positions on SDSS frames, or on bricks of the Legacy Surveys."""
 
+from __future__ import annotations
+
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.coordinates import SkyCoord
 
 from photospec.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from astropy.nddata import NDData
 
 __all__ = ["FrameSource", "find_fields", "frame_fields", "holds_fields"]
 
@@ -36,12 +45,12 @@ class FrameSource:
     dec: str = "dec"
     columns = ()
 
-    def order(self, frame):
+    def order(self, frame: pd.DataFrame) -> np.ndarray:
         """Order the rows field by field, as unpacking a field takes seconds."""
         ra, dec = (np.asarray(frame[name], float) for name in (self.ra, self.dec))
         return np.argsort(find_fields(self.folder, ra, dec), kind="stable")
 
-    def read(self, row):
+    def read(self, row: Mapping) -> NDData:
         """Read the image of a row, see `ImageColumn.read`."""
         from photospec.image import read_image
 
@@ -55,7 +64,7 @@ class FrameSource:
         return read_image(frame_fields(self.folder)[number], position=position)
 
 
-def holds_fields(folder):
+def holds_fields(folder: str | PathLike) -> bool:
     """Tell whether there are SDSS frames or bricks of the Legacy Surveys below a folder.
 
     Parameters
@@ -70,7 +79,7 @@ def holds_fields(folder):
 
 
 @lru_cache(maxsize=8)
-def frame_fields(folder):
+def frame_fields(folder: str | PathLike) -> list[list[Path]]:
     """Return files of each SDSS field, or images of each brick of the Legacy Surveys, below a
     folder.
 
@@ -127,7 +136,7 @@ def _footprints(folder):
     return found
 
 
-def find_fields(folder, ra, dec):
+def find_fields(folder: str | PathLike, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
     """Tell which field each position is on, the one that it is deepest inside.
 
     Parameters

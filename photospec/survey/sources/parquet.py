@@ -1,8 +1,12 @@
 """Images in a column of Parquet files, read as the rows come up and never a file at once."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +14,10 @@ import pyarrow.compute as pc
 
 from photospec.errors import InputError
 from photospec.survey.sources.column import SOURCE_ROW, ImageColumn
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from astropy.nddata import NDData
 
 __all__ = ["HatsSource", "ParquetSource", "plain"]
 
@@ -123,11 +131,11 @@ class ParquetSource:
     images: ImageColumn
     columns = ()
 
-    def order(self, frame):
+    def order(self, frame: pd.DataFrame) -> np.ndarray:
         """Return rows in the order in which they are read fastest."""
         return np.argsort(np.asarray(frame[SOURCE_ROW], dtype=np.int64), kind="stable")
 
-    def read(self, row):
+    def read(self, row: Mapping) -> NDData:
         """Read the image of a row, see `ImageColumn.read`."""
         column = _column(self.path, self.images.column, Path(self.path).stat().st_mtime_ns)
         return self.images.read({self.images.column: plain(column[int(row[SOURCE_ROW])])})
@@ -154,13 +162,13 @@ class HatsSource:
     identifier: str
     columns = ()
 
-    def order(self, frame):
+    def order(self, frame: pd.DataFrame) -> np.ndarray:
         """Return rows in the order in which they are read fastest: that of the file."""
         index = np.asarray(frame.index, np.int64)
         names = frame[self.identifier].astype(str)
         return np.argsort([self._find(i, name)[1] for i, name in zip(index, names)], kind="stable")
 
-    def read(self, row):
+    def read(self, row: Mapping) -> NDData:
         """Read the image of a row, see `ImageColumn.read`."""
         file, number = self._find(int(row[_INDEX]), str(row[self.identifier]))
         column = _column(file, self.images.column, Path(file).stat().st_mtime_ns)
