@@ -146,6 +146,8 @@ def measured(spectra, folder, seconds):
                     print(path.name, f"{table.meta['seconds']:.1f} s", flush=True)
                 tables.setdefault((kind, method), []).append(QTable.read(path, format="ascii.ecsv"))
     n_pieces = min(len(tables.get((kind, method), ())) for kind in spectra for method in METHODS)
+    if not n_pieces:
+        raise SystemExit("no piece of all four tables is complete yet: run it again")
     for key, parts in tables.items():
         parts = parts[:n_pieces]
         used = sum(part.meta["seconds"] for part in parts)
@@ -279,13 +281,14 @@ def write_page(options, lines, milliseconds, parts, row, worst):
         f"   {stage}, {bulk:.1f}, {exact:.1f}, {exact / bulk:.1f}"
         for stage, (bulk, exact) in parts.items()
     ]
-    shown = [f"   {', '.join(cells)}" for cells in lines if cells[1] or cells[4]]
+    shown = [f"   {', '.join(cells)}".rstrip() for cells in lines if cells[1] or cells[4]]
+    agree = f"agree within {worst:.0e}" if worst else "agree to the last digit"
     text = f"""Bulk less exact, on {n_spectra} predicted spectra (8 candidates each of {options.n}
 simulated galaxies) and {n_spectra} noiseless simulated ones, in units of the error that the row
 of a galaxy quotes from its candidates (for simulated spectra its median over the galaxies); and
 both paths less the truth, in the same unit. Scatter is 1.4826 times the median absolute
-deviation. Of the redshifts 99.9 % agree within {worst:.0e}. Made by
-``benchmarks/analysis_bulk.py``.
+deviation. Of the redshifts 99.9 % {agree}. Made by
+``benchmarks/analysis_bulk.py WORK_FOLDER --n {options.n}``.
 
 .. csv-table::
    :header: {columns}

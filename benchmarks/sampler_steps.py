@@ -38,9 +38,9 @@ WAYS = {
     "6 + 4": ("dpm-solver++", 6, 4, 0.02),
     "9 + 5": ("dpm-solver++", 9, 5, 0.02),
     "18 + 10": ("dpm-solver++", 18, 10, 0.02),
-    "5 + 3 to 0.05": ("dpm-solver++", 5, 3, 0.05),
     "6 + 4 to 0.05": ("dpm-solver++", 6, 4, 0.05),
-    "7 + 4 to 0.05": ("dpm-solver++", 7, 4, 0.05),
+    "7 + 3 to 0.05": ("dpm-solver++", 7, 3, 0.05),
+    "9 + 3 to 0.05": ("dpm-solver++", 9, 3, 0.05),
 }
 #: Columns of the tables, and what `differences` calls them.
 KEYS = {

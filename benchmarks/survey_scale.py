@@ -50,7 +50,7 @@ KINDS = ["worker"] * 5 + ["scheduler", "client"]
 
 def is_bad(number):
     """Why the image of a galaxy is bad: one in a hundred is; None for a good one."""
-    return {17: "missing", 217: "nan", 317: "short"}.get(number % 300)
+    return {17: "missing", 117: "short", 217: "nan"}.get(number % 300)
 
 
 def pixels(numbers):
@@ -230,7 +230,7 @@ def survey(path, out, what, n_candidates):
         watch(process, seen)
         if begun is None and "workers ready" in log.read_text():
             begun, at_start = time.time(), sum(one["cpu"] for one in seen.values())
-        time.sleep(0.2)
+        time.sleep(0.5)
     ended = time.time()
     if process.returncode:
         raise SystemExit(f"survey failed: {log.read_text()[-500:]}")

@@ -13,13 +13,13 @@ from photospec.networks.spectrum_transformer import SpectrumTransformer
 
 __all__ = ["N_STEPS_BASE", "N_STEPS_SUPER_RESOLUTION", "BaseStage", "SuperResolutionStage"]
 
-# The fewest whose spectra cannot be told from those of 250 ancestral steps: docs/networks.rst.
-N_STEPS_BASE, N_STEPS_SUPER_RESOLUTION = 9, 5
+# The fewest whose spectra cannot be told from those of many steps: docs/networks.rst.
+N_STEPS_BASE, N_STEPS_SUPER_RESOLUTION = 9, 3
 
 # Smallest and largest noise and the exponent of the steps' spacing (Karras et al. 2022,
-# eq. 5). Against many steps from the same noise, 18 and 10 steps spaced so draw the spread
-# within 0.2 %; with the paper's exponent of 7 it was 6 and 12 % too wide in the two stages.
-_SPACING = (0.02, 160.0, 20.0)
+# eq. 5). Down to 0.05, 9 and 3 steps are as good as 9 and 5 steps down to 0.02; with the
+# paper's exponent of 7 and 0.002 it was 6 and 12 % too wide in the two stages (18 and 10 steps).
+_SPACING = (0.05, 160.0, 20.0)
 
 
 class Stage(nn.Module):

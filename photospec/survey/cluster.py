@@ -1,5 +1,6 @@
 """Where a survey runs: a scheduler far away or workers on this machine, all of one kind."""
 
+import contextlib
 import hashlib
 import os
 import signal
@@ -56,7 +57,7 @@ class Connected:
 
     def __init__(self, client, scheduler, n_workers, say):
         self.given, self.scheduler, self.n_workers, self.say = client, scheduler, n_workers, say
-        self.loop = self.cluster = self.client = None
+        self.cluster = self.client = None
 
     def __enter__(self):
         import dask
@@ -77,17 +78,18 @@ class Connected:
             n = self.n_workers or len(os.sched_getaffinity(0))
             # One thread each: numbers depend on how many threads add them up, and images are
             # many, so that nothing is gained by sharing one among threads.
-            self.loop = _undisturbed_loop()
             try:
-                with dask.config.set(_SELDOM):
+                with dask.config.set(_SELDOM), _ctrl_c_later():
                     self.cluster = LocalCluster(
-                        loop=self.loop.loop,
                         n_workers=n,
                         threads_per_worker=1,
                         host="127.0.0.1",
                         dashboard_address="127.0.0.1:0",
                         silence_logs=50,
                     )
+            except KeyboardInterrupt:
+                self.__exit__()
+                raise
             except RuntimeError as error:
                 text = " ".join(str(error).split())[:120]
                 raise InputError(
@@ -106,27 +108,22 @@ class Connected:
                     one.close(timeout=10)
                 except (OSError, TimeoutError):
                     pass
-        if self.loop is not None:
-            self.loop.stop(timeout=10)
 
 
-def _undisturbed_loop():
-    """Start the thread that starts workers, so that Ctrl-C reaches this process alone.
+@contextlib.contextmanager
+def _ctrl_c_later():
+    """Context at whose end Ctrl-C arrives, when workers that began to start are there to close.
 
-    A terminal sends it to workers too, each of which would print a traceback. What signals a
-    thread blocks, the processes that it starts block from their first instruction.
+    A terminal sends it to them too, and each would print a traceback. What signals a thread blocks,
+    the threads and processes that it starts block from their first instruction.
     """
-    from distributed.utils import LoopRunner
-
     # What starts it unblocks the signal in the thread that does.
     resource_tracker.ensure_running()
-    runner = LoopRunner()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
-        runner.start()
+        yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return runner
 
 
 def worker_state(read, arguments):
