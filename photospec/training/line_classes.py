@@ -1,8 +1,9 @@
 """The head that tells active nuclei by the image, on features of a finished base stage.
 
-As for the redshift density, features are computed once (`photospec.training.density.density_features`) and
-the small head is fitted to them in seconds. Classes may be as rare or frequent as they come: each
-counts as much as any other in the loss, so that the posterior is that of equally frequent classes.
+As for the redshift density, features are computed once
+(`photospec.training.density.density_features`) and the small head is fitted to them in seconds.
+Classes may be as rare or frequent as they come: each counts as much as any other in the loss, so
+that the posterior is that of equally frequent classes.
 """
 
 import copy
