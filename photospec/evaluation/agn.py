@@ -19,6 +19,8 @@ __all__ = [
 BPT_LINES = ("halpha", "hbeta", "nii_6584", "oiii_5007")
 #: Where the curve ends in log [N II]/Halpha; all beyond lies above it.
 _ASYMPTOTE = 0.05
+#: Each of the four lines, for a class on the BPT plane (Kauffmann et al. 2003).
+_MIN_SNR = 3.0
 #: Standard deviation of a narrow line as an SDSS spectrograph sees it, observed Angstrom.
 _LINE_SIGMA = 2.5
 
@@ -79,7 +81,7 @@ def above_kauffmann(flux):
     return kauffmann_height(ratios(flux)) > 0
 
 
-def measurable(truth, pairs, index, *, min_snr=3.0):
+def measurable(truth, pairs, index):
     """Tell whether an SDSS spectrum of a galaxy would show all four lines.
 
     The true flux over the noise that a matched filter meets in the pair's own error spectrum.
@@ -92,7 +94,6 @@ def measurable(truth, pairs, index, *, min_snr=3.0):
         True line fluxes, (n,).
     pairs : PairsFile
     index : ndarray of int (n,)
-    min_snr : float
 
     Returns
     -------
@@ -110,7 +111,7 @@ def measurable(truth, pairs, index, *, min_snr=3.0):
         typical = np.array([np.median(row[m]) if m.any() else 0 for row, m in zip(ivar, near)])
         with np.errstate(divide="ignore"):
             noise = factor / np.sqrt(typical)
-        seen &= np.asarray(truth[f"{name}_flux"], float) > min_snr * noise
+        seen &= np.asarray(truth[f"{name}_flux"], float) > _MIN_SNR * noise
     return seen
 
 
@@ -131,7 +132,7 @@ def balanced_accuracy(decision, truth):
     return bootstrap(statistic, decision, truth) if len(truth) else Value(np.nan, np.nan)
 
 
-def crossed_decision(height, truth, *, seed=0):
+def crossed_decision(height, truth):
     """Decide by thresholds that were chosen on other galaxies.
 
     Galaxies are dealt into two halves; each half is decided with the threshold of best balanced
@@ -148,7 +149,7 @@ def crossed_decision(height, truth, *, seed=0):
     ndarray of bool (n,)
     """
     height = np.where(np.isfinite(height), height, -np.inf)
-    half = np.random.default_rng(seed).random(len(truth)) < 0.5
+    half = np.random.default_rng(0).random(len(truth)) < 0.5  # the same halves each time
     decision = np.zeros(len(truth), bool)
     for learn, apply in ((half, ~half), (~half, half)):
         decision[apply] = height[apply] > _threshold(height[learn], truth[learn])

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from photospec.errors import InputError
-from photospec.evaluation.draws import Store, key_of
+from photospec.evaluation.draws import ResultStore, key_of
 from photospec.evaluation.features import Photometry, measure_photometry
 from photospec.evaluation.observed import bridged, reference_spectra
 from photospec.evaluation.redshift import sigma_mad
@@ -62,12 +62,12 @@ class TrainingPairs:
         bands : sequence of str
         skip_last : int
             Pairs at the end of the first file that training kept for validation.
-        store : Store, optional
+        store : ResultStore, optional
             Keeps the photometry.
         """
         if not paths:
             raise InputError("training: expected at least one pairs file, got none")
-        store, parts, redshift, truth, place = store or Store(), [], [], [], []
+        store, parts, redshift, truth, place = store or ResultStore(), [], [], [], []
         for number, path in enumerate(paths):
             with PairsFile(path, bands=bands) as file:
                 n = len(file) - (skip_last if number == 0 else 0)
@@ -112,7 +112,7 @@ class TrainingPairs:
 def photometry_of(file, n, store=None):
     """Measure the photometry of the first n pairs of a file, kept in the store."""
     name = f"photometry-{key_of(file.provenance, len(file), n)}"
-    made = (store or Store()).get(
+    made = (store or ResultStore()).get(
         name,
         lambda: vars(
             measure_photometry(file.image, n, bands=file.bands, pixel_scale=file.pixel_scale)

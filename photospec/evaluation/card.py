@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from photospec.errors import InputError
-from photospec.evaluation.draws import Store
+from photospec.evaluation.draws import ResultStore
 from photospec.evaluation.observed import check_pairs, measure_observed
 from photospec.evaluation.on_pairs import Settings
 from photospec.evaluation.predicted import measure_predictions
@@ -98,8 +98,8 @@ def evaluate(
     if not len(index):
         raise InputError(f"pairs: expected at least one galaxy, got none in {pairs.path}")
     lsf = spectrograph.line_spread()
-    observed = measure_observed(pairs, index, lsf, settings, Store())
-    found = measure_predictions(spectrograph, pairs, index, settings, Store())
+    observed = measure_observed(pairs, index, lsf, settings, ResultStore())
+    found = measure_predictions(spectrograph, pairs, index, settings, ResultStore())
     return card_of(found, observed["dn4000"], np.asarray(pairs.object["redshift"], float)[index])
 
 

@@ -45,7 +45,7 @@ class Rivals:
     training : sequence of path-like
         Pairs files to learn from; empty: the pairs themselves.
     settings : photospec.evaluation.on_pairs.Settings
-    store : photospec.evaluation.draws.Store
+    store : photospec.evaluation.draws.ResultStore
 
     Attributes
     ----------
@@ -136,7 +136,7 @@ def measure_baselines(rivals, pairs, index, lsf, settings, store):
     index : ndarray of int (n,)
     lsf : ndarray (n_wave,)
     settings : photospec.evaluation.on_pairs.Settings
-    store : photospec.evaluation.draws.Store
+    store : photospec.evaluation.draws.ResultStore
 
     Returns
     -------
@@ -223,7 +223,7 @@ def property_trees(rivals, measured, lsf, settings, store):
         True properties of the evaluated pairs.
     lsf : ndarray (n_wave,)
     settings : photospec.evaluation.on_pairs.Settings
-    store : photospec.evaluation.draws.Store
+    store : photospec.evaluation.draws.ResultStore
 
     Returns
     -------

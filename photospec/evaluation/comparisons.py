@@ -44,12 +44,13 @@ def _finite(*arrays):
     return [a[good] for a in arrays]
 
 
-def _range(values, low=0.5, high=99.5, margin=0.05):
+def _range(values):
+    """Return the limits of an axis that shows all but the farthest 0.5 % on either side."""
     values = values[np.isfinite(values)]
     if not len(values):
         return 0.0, 1.0
-    bottom, top = np.percentile(values, [low, high])
-    pad = margin * max(top - bottom, 1e-3)
+    bottom, top = np.percentile(values, [0.5, 99.5])
+    pad = 0.05 * max(top - bottom, 1e-3)
     return bottom - pad, top + pad
 
 

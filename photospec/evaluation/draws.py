@@ -20,7 +20,7 @@ from photospec.utils.files import replacing
 from photospec.utils.parallel import map_in_processes
 from photospec.utils.progress import progress_bar
 
-__all__ = ["Draws", "Store", "arrays_of", "draw_images", "image_of", "pair_images"]
+__all__ = ["Draws", "ResultStore", "arrays_of", "draw_images", "image_of", "pair_images"]
 
 _CHUNK = 32  # images per task, and stored together: what a stopped run draws again
 
@@ -83,7 +83,7 @@ class Draws:
         return Draws(*parts, np.zeros(len(self), int), self.expected)
 
 
-class Store:
+class ResultStore:
     """A folder of results by name; without one (None) nothing is kept.
 
     Parameters
@@ -98,7 +98,7 @@ class Store:
 
     def within(self, name):
         """Return a store in a folder below."""
-        return Store(None if self.folder is None else self.folder / name)
+        return ResultStore(None if self.folder is None else self.folder / name)
 
     def get(self, name, make):
         """Return arrays of a name: read, or made by ``make()`` (a dict of arrays) and kept."""
@@ -197,7 +197,7 @@ def draw_images(
     n : int
     n_candidates : int
     seed : int
-    store : Store, optional
+    store : ResultStore, optional
     n_processes : int
         Of the redshifts; drawing takes place here.
     progress : bool
@@ -229,7 +229,7 @@ def draw_images(
             "expected": expected,
         }
 
-    store = store or Store()
+    store = store or ResultStore()
     if store.folder is not None:
         # What the weights make of the first image stands for the weights.
         store = store.within(f"draws-{key_of(spectra(0, 2)[0], n_candidates, seed)}")

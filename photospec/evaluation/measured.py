@@ -9,7 +9,7 @@ from contextlib import suppress
 import numpy as np
 
 from photospec.evaluation.derived import DERIVED, derive
-from photospec.evaluation.draws import Store, arrays_of, key_of
+from photospec.evaluation.draws import ResultStore, arrays_of, key_of
 from photospec.spectrum import WAVELENGTH
 from photospec.utils.parallel import map_in_processes, one_thread
 from photospec.utils.progress import progress_bar
@@ -52,7 +52,7 @@ def measure_spectra(
     method : {"auto", "bulk", "ppxf"}
         ``"ppxf"`` fits populations on the exact path; the others in bulk, a tenth of the time,
         where spectra are without noise.
-    store : Store, optional
+    store : ResultStore, optional
     n_processes : int
     progress : bool
 
@@ -66,7 +66,7 @@ def measure_spectra(
     redshift = np.asarray(redshift, float)
     flat, z = np.asarray(flux).reshape(-1, np.shape(flux)[-1]), redshift.ravel()
     noise = None if ivar is None else np.asarray(ivar).reshape(flat.shape)
-    store = store or Store()
+    store = store or ResultStore()
     parts = []
     with progress_bar(len(z), "measure", show=progress) as bar:
         for start in range(0, len(z), _CHUNK):

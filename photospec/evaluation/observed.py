@@ -95,7 +95,7 @@ def measure_observed(pairs, index, lsf, settings, store):
         Rows of the pairs that are used.
     lsf : ndarray (n_wave,)
     settings : photospec.evaluation.on_pairs.Settings
-    store : photospec.evaluation.draws.Store
+    store : photospec.evaluation.draws.ResultStore
 
     Returns
     -------

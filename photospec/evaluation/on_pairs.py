@@ -19,7 +19,7 @@ from photospec.evaluation.compared import (
     measure_baselines,
     property_trees,
 )
-from photospec.evaluation.draws import Store, key_of, pair_images
+from photospec.evaluation.draws import ResultStore, key_of, pair_images
 from photospec.evaluation.measured import QUANTITIES
 from photospec.evaluation.observed import (
     brightness_and_colour,
@@ -128,7 +128,7 @@ class Comparison:
     examples : dict of str to ndarray
         Spectra of the first galaxies, to be drawn.
     rivals : Rivals
-    store : Store
+    store : ResultStore
     """
 
     settings: Settings
@@ -142,7 +142,7 @@ class Comparison:
     predicted: dict
     examples: dict
     rivals: Rivals
-    store: Store
+    store: ResultStore
     _truth: dict = field(default_factory=dict, repr=False)
 
     def __len__(self):
@@ -236,7 +236,7 @@ def compare_pairs(
         raise InputError(f"n_measured: expected at least 3, got {settings.n_measured}")
     _check_packages()
     check_pairs(pairs)
-    store, index = Store(folder), select(pairs, settings)
+    store, index = ResultStore(folder), select(pairs, settings)
     first = next(iter(spectrographs.values()))
     lsf = first.line_spread()
     size = settings.n_candidates, settings.seed, settings.redshift_range

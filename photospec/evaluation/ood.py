@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from photospec.evaluation.draws import Store, image_of, key_of
+from photospec.evaluation.draws import ResultStore, image_of, key_of
 from photospec.evaluation.value import Section, Value, bootstrap
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def ood_card(
     def make():
         return dict(unusual_images(survey, ordinary, n=n, seed=seed))
 
-    made = Store(folder).get(f"ood-{key_of(ordinary[:64], n, seed)}", make)
+    made = ResultStore(folder).get(f"ood-{key_of(ordinary[:64], n, seed)}", make)
     rows = []
     for kind, images in ({"ordinary galaxies (false alarms)": ordinary} | made).items():
         images = [image_of(image, survey.bands, survey.pixel_scale) for image in images]

@@ -12,7 +12,7 @@ from astropy.table import Table
 
 from photospec.errors import InputError
 from photospec.evaluation.baselines import TrainingPairs, boosted_trees, redshift_merit
-from photospec.evaluation.draws import Store, draw_images, image_of, key_of
+from photospec.evaluation.draws import ResultStore, draw_images, image_of, key_of
 from photospec.evaluation.features import measure_photometry
 from photospec.evaluation.redshift import sigma_mad
 from photospec.evaluation.redshift_table import redshift_rows
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from photospec.evaluation.on_pairs import Comparison, Settings
     from photospec.spectrograph import PhotoSpectrograph
 
-__all__ = ["Catalogue", "photometry_card", "read_catalogue"]
+__all__ = ["PhotometricCatalogue", "photometry_card", "read_catalogue"]
 
 _N_FOLDS = 5  # trees learn from four fifths and are judged on the rest, in turn
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class PhotometricCatalogue:
     """Real galaxies.
 
     Attributes
@@ -53,7 +53,7 @@ def read_catalogue(
     redshift_range: tuple[float, float] = (0.05, 0.15),
     r_limit: float = 17.77,
     r_bright: float = 14.0,
-) -> Catalogue:
+) -> PhotometricCatalogue:
     """Read the galaxies of a range from a table with ``<band>_maggies`` and ``redshift``.
 
     Parameters
@@ -65,7 +65,7 @@ def read_catalogue(
 
     Returns
     -------
-    Catalogue
+    PhotometricCatalogue
     """
     try:
         table = Table.read(path)
@@ -85,12 +85,12 @@ def read_catalogue(
             f"catalogue: expected galaxies at {redshift_range[0]} < z < {redshift_range[1]} and "
             f"r < {r_limit}, got {good.sum()} in {path}; are the fluxes in nanomaggies?"
         )
-    return Catalogue(flux[good], z[good])
+    return PhotometricCatalogue(flux[good], z[good])
 
 
 def photometry_card(
     spectrograph: PhotoSpectrograph,
-    catalogue: Catalogue,
+    catalogue: PhotometricCatalogue,
     training: Sequence[str | PathLike],
     settings: Settings,
     *,
@@ -102,7 +102,7 @@ def photometry_card(
     Parameters
     ----------
     spectrograph : PhotoSpectrograph
-    catalogue : Catalogue
+    catalogue : PhotometricCatalogue
         A random part of it is drawn, `settings.n_galaxies` at most; all train the trees.
     training : sequence of path-like
         Pairs files that the spectrograph learned from.
@@ -118,7 +118,7 @@ def photometry_card(
     """
     from photospec.simulation import Survey
 
-    store, config = Store(folder), spectrograph.config
+    store, config = ResultStore(folder), spectrograph.config
     # The catalogue's fluxes are corrected for Galactic extinction, and so are the images.
     survey = Survey.sdss_main().replace(size=config.image_size, galactic_extinction=False)
     key = key_of(catalogue.flux, catalogue.redshift, settings.seed, config.image_size)

@@ -76,7 +76,7 @@ def measure_predictions(spectrograph, pairs, index, settings, store):
     index : ndarray of int (n,)
         Rows of the pairs that are used.
     settings : photospec.evaluation.on_pairs.Settings
-    store : photospec.evaluation.draws.Store
+    store : photospec.evaluation.draws.ResultStore
 
     Returns
     -------

@@ -11,7 +11,7 @@ from photospec.analysis import combine_candidates, measure_properties
 from photospec.errors import InputError
 from photospec.evaluation.agn import balanced_accuracy, crossed_decision
 from photospec.evaluation.baselines import boosted_trees
-from photospec.evaluation.draws import Store, image_of, key_of
+from photospec.evaluation.draws import ResultStore, image_of, key_of
 from photospec.evaluation.real_redshifts import MISSING, catalogue_photometry, render_noisy
 from photospec.evaluation.value import Section, bootstrap
 
@@ -106,7 +106,7 @@ def real_agn(spectrograph, galaxies, others, *, n_candidates=8, seed=0, folder=N
     if not spectrograph.tells_agn:
         how = f"Told from the lines of {n_candidates} candidates each"
     key = key_of(galaxies.flux, n_candidates, seed, spectrograph.config.provenance)
-    store = Store(folder).within(f"real-agn-{key}")
+    store = ResultStore(folder).within(f"real-agn-{key}")
     score = _scores(spectrograph, galaxies, n_candidates, seed, threshold, store)
     # Without lines there is nothing to call an AGN by.
     ordered = np.where(np.isfinite(score), score, np.nanmin(score) - 1)

@@ -25,7 +25,7 @@ def collect(measure, n, store, *, chunk=CHUNK, progress=False, description=""):
         Rows (ndarray of int) -> dict of ndarray (n_rows, ...). A column that only some chunks
         have holds the rows of those.
     n : int
-    store : photospec.evaluation.draws.Store
+    store : photospec.evaluation.draws.ResultStore
         Keeps the chunks, if it has a folder.
     chunk : int
     progress : bool
@@ -38,9 +38,9 @@ def collect(measure, n, store, *, chunk=CHUNK, progress=False, description=""):
 
     Examples
     --------
-    >>> from photospec.evaluation.draws import Store
+    >>> from photospec.evaluation.draws import ResultStore
     >>> from photospec.evaluation.records import collect
-    >>> collect(lambda rows: {"square": rows**2}, 5, Store(), chunk=2)["square"]
+    >>> collect(lambda rows: {"square": rows**2}, 5, ResultStore(), chunk=2)["square"]
     array([ 0,  1,  4,  9, 16])
     """
     parts = []

@@ -7,6 +7,9 @@ from photospec.evaluation.value import bootstrap
 
 __all__ = ["density_mode", "redshift_row", "redshift_rows"]
 
+#: Of the grid on which the peak of a density is looked for: a tenth of the narrowest scatter.
+MODE_STEP = 0.0005
+
 
 def redshift_row(name, z_phot, z_spec):
     """Return bias, scatter and outliers of redshifts (n,) with bootstrap errors, a table row."""
@@ -22,7 +25,7 @@ def redshift_row(name, z_phot, z_spec):
     }
 
 
-def density_mode(redshift, *, step=0.0005):
+def density_mode(redshift):
     """Return the peak (n,) of the density over candidates (n, m): a mixture of equal Gaussians.
 
     Each is as wide as Silverman's rule says for the set, and no narrower than 0.002.
@@ -30,8 +33,6 @@ def density_mode(redshift, *, step=0.0005):
     Parameters
     ----------
     redshift : ndarray (n, m)
-    step : float
-        Of the grid on which the peak is looked for.
 
     Returns
     -------
@@ -42,7 +43,7 @@ def density_mode(redshift, *, step=0.0005):
     spread = np.subtract(*np.percentile(redshift, [75, 25], axis=1)) / 1.349
     width = 0.9 * np.minimum(deviation, spread) * redshift.shape[1] ** -0.2
     width = np.maximum(np.broadcast_to(width[:, None], redshift.shape), 0.002)
-    grid = np.arange(0.0, max(0.4, redshift.max() + 0.05), step)
+    grid = np.arange(0.0, max(0.4, redshift.max() + 0.05), MODE_STEP)
     try:
         import qp
     except ImportError:

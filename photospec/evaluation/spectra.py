@@ -16,6 +16,8 @@ EMISSION = (
     *("oii_3726", "oii_3729", "hgamma", "hbeta", "oiii_4959", "oiii_5007", "oi_6300"),
     *("nii_6548", "halpha", "nii_6584", "sii_6716", "sii_6731"),
 )
+#: True equivalent width from which a galaxy counts as having a line, rest Angstrom.
+LEAST_EW = 1.0
 _HALF_WIDTH = 8.0  # rest Angstrom to either side
 
 
@@ -63,8 +65,10 @@ def pixel_errors(flux, truth, redshift):
     return found
 
 
-def line_errors(predicted, true, line, what, *, least_ew=1.0):
+def line_errors(predicted, true, line, what):
     """Return relative errors of a line's flux or width, where the truth has the line.
+
+    It has it from an equivalent width of `LEAST_EW`.
 
     Parameters
     ----------
@@ -72,8 +76,6 @@ def line_errors(predicted, true, line, what, *, least_ew=1.0):
         As `photospec.evaluation.measured.measure_spectra` gives them.
     line : str
     what : {"flux", "width"}
-    least_ew : float
-        True equivalent width of the galaxies that count, rest-frame Angstrom.
 
     Returns
     -------
@@ -81,7 +83,7 @@ def line_errors(predicted, true, line, what, *, least_ew=1.0):
         Abs(predicted / true - 1); one where the prediction has no such line.
     """
     name = f"{line}_{what}"
-    counted = (true[f"{line}_ew"] > least_ew) & (true[f"{line}_snr"] > 3) & (true[name] > 0)
+    counted = (true[f"{line}_ew"] > LEAST_EW) & (true[f"{line}_snr"] > 3) & (true[name] > 0)
     ratio = predicted[name][counted] / true[name][counted]
     return np.where(np.isfinite(ratio), np.abs(ratio - 1), 1.0)
 

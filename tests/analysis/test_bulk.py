@@ -13,7 +13,7 @@ from photospec.analysis.bulk import (
     measure_redshift_bulk,
     reason_not_bulk,
 )
-from photospec.analysis.bulk.frames import Sources
+from photospec.analysis.bulk.frames import ObservedSpectra
 from photospec.analysis.bulk.indices import indices_of_block
 from photospec.analysis.bulk.kinematics import Lines, fit_kinematics
 from photospec.analysis.bulk.library import library_of
@@ -325,7 +325,7 @@ def test_frames_are_those_of_the_exact_path(spectra, library):
     """The same spectrum, though on other pixels: less than the templates are interpolated by."""
     rows = _rows(spectra)[:2]
     redshift = np.array(REDSHIFTS[:2])
-    frames = Sources.of(rows).at(np.arange(2), redshift, library)
+    frames = ObservedSpectra.of(rows).at(np.arange(2), redshift, library)
     for i, row in enumerate(rows):
         judge = to_log_spectrum(row, redshift[i])
         good = ~frames.mask[i]
@@ -340,7 +340,7 @@ def test_frames_are_those_of_the_exact_path(spectra, library):
 
 def test_every_second_pixel_is_as_good_as_all(spectra, library):
     rows = _rows(spectra)[:3]
-    sources = Sources.of(rows)
+    sources = ObservedSpectra.of(rows)
     frames = sources.at(np.arange(3), np.array(REDSHIFTS[:3]), library)
     one, two = (fit_kinematics(sources, frames, step) for step in (1, 2))
     np.testing.assert_allclose(one.free[:, 1], two.free[:, 1], rtol=0.02)
@@ -349,7 +349,9 @@ def test_every_second_pixel_is_as_good_as_all(spectra, library):
 
 
 def test_lines_are_those_of_the_exact_path(spectra, library):
-    frames = Sources.of(_rows(spectra)[:2]).at(np.arange(2), np.array(REDSHIFTS[:2]), library)
+    frames = ObservedSpectra.of(_rows(spectra)[:2]).at(
+        np.arange(2), np.array(REDSHIFTS[:2]), library
+    )
     velocity, dispersion = np.array([30.0, -80.0]), np.array([90.0, 200.0])
     columns = Lines(frames, velocity, dispersion).columns()
     for i in range(2):
@@ -360,7 +362,9 @@ def test_lines_are_those_of_the_exact_path(spectra, library):
 
 
 def test_derivatives_of_lines_are_differences(spectra, library):
-    frames = Sources.of(_rows(spectra)[:2]).at(np.arange(2), np.array(REDSHIFTS[:2]), library)
+    frames = ObservedSpectra.of(_rows(spectra)[:2]).at(
+        np.arange(2), np.array(REDSHIFTS[:2]), library
+    )
     velocity, dispersion = np.array([30.0, -80.0]), np.array([90.0, 200.0])
     flux = np.random.default_rng(0).uniform(0, 2, (2, len(GROUPS)))
     slopes = Lines(frames, velocity, dispersion, derivatives=True).slopes(flux)
@@ -485,6 +489,6 @@ def test_pixels_of_a_logarithmic_grid_add_no_error(library):
     flux = np.interp(wavelength / 1.05, library.wavelength, np.ones(library.wavelength.size))
     for grid, expected in ((wavelength, 0.0), (np.arange(3900.0, 8900.0), 14.0)):
         row = to_arrays(from_arrays(grid, np.interp(grid, wavelength, flux), lsf=2.3))
-        frames = Sources.of([row]).at(np.arange(1), np.array([0.05]), library)
+        frames = ObservedSpectra.of([row]).at(np.arange(1), np.array([0.05]), library)
         assert frames.pixel_box == pytest.approx(expected, rel=0.05)
         assert frames.pixel_box == to_log_spectrum(row, 0.05).pixel_box

@@ -20,7 +20,7 @@ from photospec.archive.sdss.catalogue import (
     fields_near_sql,
     measurement_sql,
 )
-from photospec.archive.sdss.download import Progress, clock, estimate, volume
+from photospec.archive.sdss.download import DownloadProgress, clock, estimate, volume
 from photospec.archive.sdss.fields import check_spectrum, read_frame
 from photospec.archive.sdss.store import Store
 from photospec.archive.transfer import Client, FileRefused, GiveUp, Limiter, Missing, html_summary
@@ -340,7 +340,7 @@ def test_estimate_of_the_whole_sample(tmp_path):
 def test_progress_tells_rate_and_time_left(monkeypatch):
     now = {"t": 100.0}
     monkeypatch.setattr(time, "monotonic", lambda: now["t"])
-    progress = Progress(100, stream=None)
+    progress = DownloadProgress(100, stream=None)
     now["t"] += 10
     progress.update(18, 2, 50_000_000)
     assert progress.line() == (

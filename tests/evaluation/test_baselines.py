@@ -5,7 +5,7 @@ import pytest
 
 from photospec.errors import InputError
 from photospec.evaluation.baselines import TrainingPairs, boosted_trees, nearest
-from photospec.evaluation.draws import Store
+from photospec.evaluation.draws import ResultStore
 from photospec.evaluation.features import Photometry
 
 pytest.importorskip("sklearn")
@@ -33,7 +33,7 @@ def test_trees_classify_and_leave_out_what_is_missing():
 
 def test_training_pairs_and_their_spectra(pairs_path, pairs, tmp_path):
     made = TrainingPairs.read(
-        [pairs_path, pairs_path], bands=pairs.bands, skip_last=4, store=Store(tmp_path)
+        [pairs_path, pairs_path], bands=pairs.bands, skip_last=4, store=ResultStore(tmp_path)
     )
     assert len(made) == 20 + 24
     rows = np.array([43, 0, 19, 20])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from photospec.evaluation.draws import Draws, Store, draw_images, image_of
+from photospec.evaluation.draws import Draws, ResultStore, draw_images, image_of
 
 
 def draw(oracle, pairs, store=None, n=6, **options):
@@ -21,7 +21,7 @@ def test_redshifts_are_those_of_the_spectra(oracle, pairs):
 
 
 def test_a_second_run_reads_what_the_first_drew(oracle, pairs, tmp_path):
-    store = Store(tmp_path)
+    store = ResultStore(tmp_path)
     first = draw(oracle, pairs, store)
     before = oracle.calls
     second = draw(oracle, pairs, store)
@@ -31,7 +31,7 @@ def test_a_second_run_reads_what_the_first_drew(oracle, pairs, tmp_path):
 
 
 def test_other_weights_are_drawn_anew(make_oracle, pairs, tmp_path):
-    store = Store(tmp_path)
+    store = ResultStore(tmp_path)
     first = draw(make_oracle(), pairs, store)
     other = make_oracle(shift=5)
     second = draw(other, pairs, store)
@@ -40,7 +40,7 @@ def test_other_weights_are_drawn_anew(make_oracle, pairs, tmp_path):
 
 
 def test_a_stopped_write_leaves_nothing_that_is_read(tmp_path):
-    store = Store(tmp_path)
+    store = ResultStore(tmp_path)
     with pytest.raises(ZeroDivisionError):
         store.get("a", lambda: {"x": 1 / 0})
     assert list(store.get("a", lambda: {"x": np.arange(3)})["x"]) == [0, 1, 2]

@@ -88,7 +88,7 @@ def test_no_galaxies_in_the_range(oracle, pairs, training):
 def test_real_photometry(oracle, training, tmp_path):
     """An oracle that has never seen these galaxies is no better than chance; trees are rows."""
     from photospec.evaluation import photometry_card
-    from photospec.evaluation.photometry import Catalogue
+    from photospec.evaluation.photometry import PhotometricCatalogue
 
     rng = np.random.default_rng(0)
     z = rng.uniform(0.05, 0.15, 30)
@@ -96,7 +96,7 @@ def test_real_photometry(oracle, training, tmp_path):
     colours = np.array([1.5, 0.8, 0.35, 0.25]) + 4 * (z[:, None] - 0.1)
     steps = np.array([[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0], [0, 0, -1, 0], [0, 0, -1, -1]])
     magnitude = r[:, None] + colours @ steps.T
-    catalogue = Catalogue(10 ** (0.4 * (22.5 - magnitude)), z)
+    catalogue = PhotometricCatalogue(10 ** (0.4 * (22.5 - magnitude)), z)
     some = replace(SETTINGS, n_galaxies=5, n_candidates=2)
     section = photometry_card(oracle, catalogue, [training], some, folder=tmp_path)
     rows = {row["redshift from"]: row for row in section.rows}

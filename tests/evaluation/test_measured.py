@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from photospec.evaluation.draws import Store
+from photospec.evaluation.draws import ResultStore
 from photospec.evaluation.measured import measure_spectra
 from photospec.evaluation.properties import line_rows, median_of_set, property_rows
 
@@ -17,7 +17,7 @@ def measured(pairs_path, tmp_path_factory):
     with PairsFile(pairs_path) as pairs:
         z = np.asarray(pairs.object["redshift"], float)
         rows = np.argsort(-np.asarray(pairs.truth["halpha_ew"]))[:4]
-        store = Store(tmp_path_factory.mktemp("measured"))
+        store = ResultStore(tmp_path_factory.mktemp("measured"))
         found = measure_spectra(pairs.truth_flux(np.sort(rows)), z[np.sort(rows)], LSF, store=store)
         truth = {
             name: np.asarray(pairs.truth[name])[np.sort(rows)] for name in pairs.truth.colnames

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from photospec.evaluation.draws import Store
+from photospec.evaluation.draws import ResultStore
 from photospec.evaluation.records import collect, scattered
 
 
@@ -23,7 +23,7 @@ class Work:
 
 def test_chunks_come_in_order_and_are_small():
     work = Work()
-    found = collect(work, 11, Store(), chunk=4)
+    found = collect(work, 11, ResultStore(), chunk=4)
     assert work.done == [4, 4, 3]
     assert found["square"].tolist() == [i**2 for i in range(11)]
     assert found["pair"].shape == (11, 2)
@@ -32,20 +32,20 @@ def test_chunks_come_in_order_and_are_small():
 
 def test_a_stopped_run_goes_on_and_a_second_one_computes_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        collect(Work(stop_at=8), 11, Store(tmp_path), chunk=4)
+        collect(Work(stop_at=8), 11, ResultStore(tmp_path), chunk=4)
     assert len(list(tmp_path.iterdir())) == 2
     rest, again = Work(), Work()
-    found = collect(rest, 11, Store(tmp_path), chunk=4)
+    found = collect(rest, 11, ResultStore(tmp_path), chunk=4)
     assert rest.done == [3]
-    second = collect(again, 11, Store(tmp_path), chunk=4)
+    second = collect(again, 11, ResultStore(tmp_path), chunk=4)
     assert again.done == []
     np.testing.assert_array_equal(found["square"], second["square"])
 
 
 def test_more_rows_keep_the_full_chunks(tmp_path):
-    collect(Work(), 8, Store(tmp_path), chunk=4)
+    collect(Work(), 8, ResultStore(tmp_path), chunk=4)
     more = Work()
-    collect(more, 12, Store(tmp_path), chunk=4)
+    collect(more, 12, ResultStore(tmp_path), chunk=4)
     assert more.done == [4]
 
 

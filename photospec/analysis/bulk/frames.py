@@ -11,13 +11,13 @@ from photospec.spectrum import SpectrumArrays
 from photospec.spectrum.wavelengths import pixel_edges
 from photospec.utils.constants import SPEED_OF_LIGHT
 
-__all__ = ["Frames", "Sources", "reason_not_bulk"]
+__all__ = ["Frames", "ObservedSpectra", "reason_not_bulk"]
 
 BAD_SHARE = 0.01  # of a pixel: as in `to_log_spectrum`
 
 
 @dataclass(frozen=True, eq=False)
-class Sources:
+class ObservedSpectra:
     """Observed spectra without noise on one wavelength grid, ready for any rest frame.
 
     Attributes
@@ -50,7 +50,7 @@ class Sources:
 
     def take(self, rows):
         """Return some of the spectra."""
-        return Sources(self.wavelength, self.flux[rows], self.bad[rows], self.lsf[rows])
+        return ObservedSpectra(self.wavelength, self.flux[rows], self.bad[rows], self.lsf[rows])
 
     def at(self, rows, redshift, library):
         """Bring some of the spectra to rest.

@@ -73,7 +73,7 @@ def fit_kinematics(sources, frames, step):
 
     Parameters
     ----------
-    sources : Sources
+    sources : ObservedSpectra
     frames : Frames
         All of the sources at their redshifts, within some hundred km/s.
     step : int

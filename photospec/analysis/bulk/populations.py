@@ -13,7 +13,7 @@ from os import PathLike
 
 import numpy as np
 
-from photospec.analysis.bulk.frames import Sources
+from photospec.analysis.bulk.frames import ObservedSpectra
 from photospec.analysis.bulk.kinematics import (
     Lines,
     fit_kinematics,
@@ -78,7 +78,7 @@ def fit_populations_bulk(
     for members in groups.values():
         for start in range(0, len(members), BLOCK):
             block = np.array(members[start : start + BLOCK])
-            sources = Sources.of([rows[i] for i in block])
+            sources = ObservedSpectra.of([rows[i] for i in block])
             for i, fit in zip(block, _fit_block(sources, redshift[block], library, seed)):
                 fits[i] = fit
     return fits

@@ -37,7 +37,7 @@ try:
 except ImportError:  # Windows: two downloads in one folder are not kept apart there
     fcntl = None
 
-__all__ = ["DownloadReport", "Estimate", "Progress", "download", "estimate"]
+__all__ = ["DownloadProgress", "DownloadReport", "Estimate", "download", "estimate"]
 
 # Typical sizes on the server (frames of runs 1043 and 1992: 3.2 to 3.8 MB).
 FRAME = 3.6e6  # bytes
@@ -142,7 +142,7 @@ def volume(n_bytes):
     return f"{n_bytes:.1f} TB"
 
 
-class Progress:
+class DownloadProgress:
     """Prints one line now and then; on a terminal it is rewritten in place.
 
     Parameters
@@ -338,7 +338,7 @@ class _Download:
         pending = self.store.counts().get("pending", 0)
         cost = estimate(self.config, self.folder, pending, self.store.n_fields())
         require_space(cost, self.folder)
-        progress = Progress(pending, sys.stderr if self._verbose else None)
+        progress = DownloadProgress(pending, sys.stderr if self._verbose else None)
         if pending:
             self._reach()
             self._fetch_all(progress)

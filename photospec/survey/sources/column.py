@@ -103,8 +103,8 @@ class ImageColumn:
                 f"{self.column}: expected flux and band in it, got {', '.join(map(str, value))}"
             )
 
-        def planes(name, dtype=np.float32):
-            return np.array([np.array(list(plane), dtype) for plane in value[name]])
+        def planes(name):
+            return np.array([np.array(list(plane), np.float32) for plane in value[name]])
 
         # "DES-G" is the band g.
         bands = tuple(str(band).rsplit("-", 1)[-1].lower() for band in value["band"])
