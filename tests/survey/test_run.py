@@ -337,7 +337,7 @@ def wait_for(condition, seconds=900):  # starts take minutes on a machine that i
 def test_an_interruption_while_workers_start_is_one_line(tmp_path):
     """As from a terminal: every process of the group gets the signal."""
     code = """
-import argparse, threading
+import argparse, signal, threading
 from photospec.cli.console import run_command
 from photospec.survey.cluster import Connected
 
@@ -346,6 +346,7 @@ def run(args):
         threading.Event().wait(600)
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in the background
     raise SystemExit(run_command(run, argparse.Namespace(debug=False, verbose=False, quiet=True)))
 """
     script = tmp_path / "start_workers.py"
