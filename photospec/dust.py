@@ -316,7 +316,7 @@ def transmission(curve: ArrayLike, ebv: ArrayLike) -> np.ndarray:
     >>> import numpy as np
     >>> from photospec.dust import galactic_extinction, transmission
     >>> transmission(galactic_extinction(np.array([4000.0, 8000.0])), 0.1).round(3)
-    array([0.698, 0.857])
+    array([0.698, 0.87 ])
     """
     return 10 ** (-0.4 * np.asarray(ebv)[..., None] * np.asarray(curve))
 

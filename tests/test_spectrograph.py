@@ -13,7 +13,7 @@ from specutils import Spectrum
 import photospec
 from photospec.candidates import read_candidates, write_candidates
 from photospec.dust import band_extinction, galactic_extinction
-from photospec.errors import InputError
+from photospec.errors import InputError, PhotospecWarning
 from photospec.image import NANOMAGGY
 from photospec.photometry.apertures import aperture_flux
 from photospec.photometry.filters import band_flux
@@ -358,7 +358,8 @@ def test_bad_images(spectrograph, images):
         with pytest.raises(InputError, match=message):
             spectrograph.sample(image)
     dark = NDData(-images[0].data, unit=NANOMAGGY, meta=images[0].meta)
-    with pytest.raises(InputError, match=r"expected light within 1\.5 arcsec"):
+    light = pytest.raises(InputError, match=r"expected light within 1\.5 arcsec")
+    with pytest.warns(PhotospecWarning, match="marks such as -999"), light:
         spectrograph.predict(dark)
 
 

@@ -195,7 +195,8 @@ def test_command(pairs, tmp_path, capsys):
     assert main([*common, "--seed", "3", "--max-steps", "1"]) == 0
     printed = capsys.readouterr()
     assert f"{run / 'weights.safetensors'}: trained on 1 file(s)" in printed.out
-    assert "base: 100%" in printed.err
+    assert "base, loss" in printed.err
+    assert ": 100%, 1/1" in printed.err
     assert read_toml(TrainConfig, run / "config.toml").seed == 3
     assert main([*common, "--seed", "3", "--resume", "--quiet"]) == 0
     assert capsys.readouterr() == ("", "")
