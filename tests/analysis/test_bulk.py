@@ -1,6 +1,7 @@
 """The bulk path, judged by pPXF, by scipy and by itself in other company."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,12 +14,14 @@ from photospec.analysis.bulk import (
     measure_redshift_bulk,
     reason_not_bulk,
 )
+from photospec.analysis.bulk.emission import _strong
 from photospec.analysis.bulk.frames import ObservedSpectra
 from photospec.analysis.bulk.indices import indices_of_block
 from photospec.analysis.bulk.kinematics import Lines, fit_kinematics
 from photospec.analysis.bulk.library import library_of
 from photospec.analysis.bulk.nonnegative import Columns, solve_screened
 from photospec.analysis.bulk.populations import INTERVAL
+from photospec.analysis.emission.fit import _strong as exact_strong
 from photospec.analysis.emission.fit import gauss_newton, minimise
 from photospec.analysis.emission.measure import measure_lines
 from photospec.analysis.emission.model import GROUPS, group_profiles
@@ -492,3 +495,17 @@ def test_pixels_of_a_logarithmic_grid_add_no_error(library):
         frames = ObservedSpectra.of([row]).at(np.arange(1), np.array([0.05]), library)
         assert frames.pixel_box == pytest.approx(expected, rel=0.05)
         assert frames.pixel_box == to_log_spectrum(row, 0.05).pixel_box
+
+
+def test_lines_have_kinematics_of_their_own_from_the_limit_of_the_exact_path():
+    """Chi2 beyond 25 and one for each line that is seen, one line beyond 16."""
+    pixels = SimpleNamespace(balmer=np.array([False, False, True, True]))
+    covariance = np.tile(np.eye(4), (3, 1, 1))
+    flux = np.array([[5.0, 1.0, 5.0, 2.0], [5.0, 1.5, 5.0, 0.0], [4.0, 3.9, 3.9, 3.8]])
+    solution = SimpleNamespace(flux=flux, covariance=covariance)
+    expected = [[False, True], [True, False], [False, False]]
+    assert _strong(solution, pixels, np.ones(3)).tolist() == expected
+    solution = SimpleNamespace(flux=2 * flux, covariance=covariance)
+    assert _strong(solution, pixels, np.full(3, 2.0)).tolist() == expected
+    for one, own in zip(flux, expected, strict=True):
+        assert exact_strong(one, np.eye(4), pixels.balmer, 1.0).tolist() == own

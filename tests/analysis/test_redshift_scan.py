@@ -5,6 +5,9 @@ import pytest
 from scipy.optimize import lsq_linear
 
 from photospec.analysis.redshift import scan as redshift_scan
+from photospec.analysis.redshift.errors import _without_each_part
+from photospec.analysis.redshift.fit import COARSE, _shift_range
+from photospec.analysis.redshift.outliers import narrow_features
 from photospec.analysis.redshift.scan import chi2_at_shifts, chi2_scan, resample_log
 from photospec.analysis.redshift.templates import (
     LINE_GROUPS,
@@ -93,3 +96,37 @@ def test_line_ratios_are_those_of_physics():
     assert reddened["halpha"] / reddened["hbeta"] == pytest.approx(2.86 * extra, rel=0.06)
     assert 1 / strengths["oiii"]["oiii_4959"] == pytest.approx(2.98, rel=0.05)
     assert 1 / strengths["nii"]["nii_6548"] == pytest.approx(3.05, rel=0.05)
+
+
+def test_range_of_shifts_has_margins_on_both_sides():
+    """0.12 of ln(1 + z) beyond the range asked for, but not further below zero than 0.01."""
+    step = COARSE * LOG_STEP
+    for low, high, lowest in [(0.2, 0.3, np.log(1.2) - 0.12), (0.02, 0.1, -0.01)]:
+        expected = np.floor(lowest / step), np.ceil((np.log1p(high) + 0.12) / step) + 1
+        assert _shift_range((low, high)) == expected
+
+
+def test_minima_without_each_part_do_not_depend_on_the_shifts_looked_at(make_galaxy):
+    """Wherever the lowest chi2 lies among them: in the middle or near their ends."""
+    galaxy = make_galaxy(0.08, signal_to_noise=10)
+    flux = galaxy.flux.value[None]
+    fine = resample_log(galaxy.spectral_axis.value, flux, np.full(flux.shape, 4.0), 1)
+    middle = int(np.argmin(chi2_at_shifts(fine, 0, np.arange(320, 350), n_continuum=5)[0])) + 320
+    found = [
+        _without_each_part(fine, 0, middle + np.arange(-left, right + 1))
+        for left, right in [(8, 8), (2, 14), (14, 2)]
+    ]
+    assert np.abs(found[0] - middle).max() < 2
+    np.testing.assert_allclose(found[1], found[0], atol=1e-6)
+    np.testing.assert_allclose(found[2], found[0], atol=1e-6)
+
+
+def test_narrow_features_stand_out_of_their_neighbours():
+    noise = np.random.default_rng(3).standard_normal((3, 400))
+    noise[1, 100] += 30
+    noise[2, 200:203] -= 30
+    weight = np.ones(noise.shape)
+    weight[2] = 0
+    found = narrow_features(noise, weight)
+    assert np.argwhere(found).tolist() == [[1, 100]]
+    assert narrow_features(noise, np.ones(noise.shape))[2].nonzero()[0].tolist() == [200, 201, 202]
