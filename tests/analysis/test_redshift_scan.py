@@ -101,7 +101,12 @@ def test_line_ratios_are_those_of_physics():
 def test_range_of_shifts_has_margins_on_both_sides():
     """0.12 of ln(1 + z) beyond the range asked for, but not further below zero than 0.01."""
     step = COARSE * LOG_STEP
-    for low, high, lowest in [(0.2, 0.3, np.log(1.2) - 0.12), (0.02, 0.1, -0.01)]:
+    below = np.log(0.95) - 0.01
+    for low, high, lowest in [
+        (0.2, 0.3, np.log(1.2) - 0.12),
+        (0.02, 0.1, -0.01),
+        (-0.05, 0.1, below),
+    ]:
         expected = np.floor(lowest / step), np.ceil((np.log1p(high) + 0.12) / step) + 1
         assert _shift_range((low, high)) == expected
 
