@@ -21,10 +21,9 @@ APERTURE_RADII = (0.8, 1.5, 2.5, 4.0, 6.5, 10.0)  # arcsec
 def aperture_weights(
     size: int, radii: Sequence[float], pixel_scale: float, *, oversampling: int = 10
 ) -> torch.Tensor:
-    """Return the fraction of each pixel inside circles about the image centre, ``(n_radii, size *
-    size)``.
+    """Return the fraction of each pixel inside circles, ``(n_radii, size * size)``.
 
-    The target lies on the centre of pixel ``(size // 2, size // 2)``.
+    The circles are about the target, which lies on the centre of pixel ``(size // 2, size // 2)``.
     """
     sub = (torch.arange(size * oversampling, dtype=torch.float64) + 0.5) / oversampling
     sub = sub - 0.5 - size // 2

@@ -168,7 +168,7 @@ class EDMSchedule(Schedule):
         self._low, self._high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
 
     def alpha(self, t):
-        """Return the one: the data keep their amplitude."""
+        """Return ones: the noise is added to data of unchanged amplitude."""
         return torch.ones_like(torch.as_tensor(t, dtype=torch.float64))
 
     def sigma(self, t):
@@ -176,9 +176,7 @@ class EDMSchedule(Schedule):
         return torch.exp(-self.log_snr(t) / 2)
 
     def times(self, n_steps):
-        """Return times as the paper has them: the first at ``sigma_max``, the last at
-        ``sigma_min``.
-        """
+        """Return times from ``sigma_max`` to ``sigma_min``, both included (eq. 5)."""
         return torch.linspace(1.0, 0.0, n_steps, dtype=torch.float64)
 
     def draw_times(self, n, generator=None, mean=-1.2, std=1.2):

@@ -128,9 +128,7 @@ class SpectrumTransformer(nn.Module):
         return Condition(key_values, low_resolution, augmentation, redshift, templates)
 
     def _rest_features(self, redshift):
-        """Return the sines and cosines ``(n, n_tokens, _N_REST)`` of the tokens' log rest
-        wavelength.
-        """
+        """Return sines and cosines ``(n, n_tokens, _N_REST)`` of log rest wavelengths."""
         rest = self.log_wavelength - torch.log1p(redshift.float())[:, None]
         # About the middle of the range, so that the longest period is not folded.
         rest = rest - self.log_wavelength.mean()

@@ -140,8 +140,7 @@ class BaseStage(Stage):
     def loss(
         self, image, flux, *, redshift=None, n_draws=1, generator=None, ivar=None, weight=None
     ):
-        """Return the loss ``(n * n_draws,)`` of images and fluxes ``(n, N_FINE)``: denoising and
-        density.
+        """Return the loss ``(n * n_draws,)`` of denoising and density, of fluxes ``(n, N_FINE)``.
 
         Every galaxy is encoded once and noised ``n_draws`` times. With inverse variances
         ``(n, N_FINE)`` of the fluxes noisy bins count less, and those with 0 nothing; with
@@ -190,8 +189,7 @@ class BaseStage(Stage):
         n_steps=N_STEPS_BASE,
         generator=None,
     ):
-        """Sample base spectra for noise ``(n_galaxies * n_candidates, N_BASE)``; return them and
-        the nfe.
+        """Return base spectra from noise ``(n_galaxies * n_candidates, N_BASE)``, and the nfe.
 
         The noise of ancestral steps comes from `generator`, see `Sampler.sample`.
         """

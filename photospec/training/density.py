@@ -83,7 +83,8 @@ def refine_density(
     held_out = stream.validation()
     if held_out.redshift is None:
         raise InputError("pairs: expected redshifts, got none")
-    known = _features(stage, held_out.image.split(_AT_ONCE)), held_out.redshift
+    stage.eval()
+    known = density_features(stage, held_out.image.split(_AT_ONCE)), held_out.redshift
     numbers = np.array_split(np.arange(stream.n_train), max(1, stream.n_train // _AT_ONCE))
     redshift = []
 
@@ -93,7 +94,7 @@ def refine_density(
             redshift.append(batch.redshift)
             yield batch.image
 
-    features = _features(stage, images())
+    features = density_features(stage, images())
     redshift = torch.cat(redshift)
     generator = torch.Generator().manual_seed(seed)
     density = copy.deepcopy(stage.density).requires_grad_(True)
@@ -199,10 +200,6 @@ def adapt_density(
             optimiser.step()
             schedule.step()
     density.requires_grad_(False)
-
-
-def _features(stage, images):
-    return density_features(stage.eval(), images)
 
 
 @torch.no_grad()
