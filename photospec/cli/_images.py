@@ -109,7 +109,7 @@ def expanded(names):
     paths = []
     for name in map(str, names):
         if name.startswith("@"):
-            paths += expanded(_lines(Path(name[1:])))
+            paths += expanded(listed(Path(name[1:]), "images"))
         elif Path(name).is_dir():
             files = [p for p in sorted(Path(name).iterdir()) if p.name.lower().endswith(_FITS)]
             # Beside the images of a brick lie models, depths and tables of it.
@@ -125,12 +125,28 @@ def expanded(names):
     return paths
 
 
-def _lines(path):
+def listed(path, argument):
+    """Return the names that a text file lists, one in a line; without empty lines and comments.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    argument : str
+        Named where the file cannot be read.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    InputError
+    """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
-        raise InputError(f"images: expected a list of files in {path}, got {reason}") from None
+        raise InputError(f"{argument}: expected a list of files in {path}, got {reason}") from None
     found = [line.strip() for line in lines]
     return [line for line in found if line and not line.startswith(("#", "@"))]
 

@@ -358,8 +358,8 @@ def _lsf(lsf, shape, spectral_axis_index):
         lsf = lsf.T
     if lsf.shape not in ((), shape[1:], shape, (shape[0], 1)):
         raise InputError(
-            f"spectrum.meta['lsf_sigma']: expected one number or {shape[1]}, in Angstrom, got shape "
-            f"{lsf.shape}"
+            f"spectrum.meta['lsf_sigma']: expected one number or {shape[1]}, in Angstrom, got "
+            f"shape {lsf.shape}"
         )
     lsf = np.broadcast_to(lsf, shape if lsf.ndim == 2 else shape[1:]).astype(float)
     known = np.isfinite(lsf)
