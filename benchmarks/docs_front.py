@@ -27,8 +27,8 @@ REAL, REAL_REDSHIFT = "pair-003184-2-0169-ra244.50334.fits", 0.0280
 STYLES = {"light": {}, "dark": plt.style.library["dark_background"]}
 # Beside each other, or one below the other on a phone: inches, rows and columns, widths, dpi.
 LAYOUTS = {
-    "wide": ((11, 6.2), (2, 2), {"width_ratios": [1, 3.1]}, 130),
-    "phone": ((4.3, 9.6), (4, 1), {"height_ratios": [1, 1, 1, 1]}, 180),
+    "wide": ((11, 6.2), (2, 2), {"width_ratios": [1, 3.1]}, 110),
+    "phone": ((4.3, 8.8), (4, 1), {}, 130),
 }
 
 
@@ -86,8 +86,8 @@ def draw(path, layout, galaxies):
         if layout == "phone":
             left.set_title(title, fontsize=9)
         draw_spectrum(right, galaxy)
-        right.legend(loc="upper left" if galaxy["truth"] is None else "lower right", fontsize=8)
         right.set_ylabel(r"Flux [$10^{-17}$ erg s$^{-1}$ cm$^{-2}$ Å$^{-1}$]", fontsize=8)
+    right.legend(loc="lower right", fontsize=8)
     right.set_xlabel("Observed wavelength in vacuum [Å]")
     figure.savefig(path, dpi=dpi, transparent=True)
     plt.close(figure)
