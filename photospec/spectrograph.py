@@ -753,11 +753,11 @@ def _check_survey(image, config):
     there = band_names(bands, "meta['bands']")
     lacking = [b for b in config.bands if b not in there and b not in config.may_miss]
     if lacking:
-        able = ", ".join(config.may_miss) or "none"
+        able = f", except {', '.join(config.may_miss)}" if config.may_miss else ""
         raise InputError(
             f"image: expected bands {', '.join(config.bands)}, got {', '.join(there)}: no "
             f"{', '.join(lacking)}; predictions need all bands that the weights "
-            f"({config.survey}) were trained on, but those trained without at times ({able})"
+            f"({config.survey}) were trained on{able}"
         )
 
 
