@@ -50,8 +50,8 @@ float(np.abs(second.flux / first.flux - 1).max())
 # What is refused
 # ---------------
 #
-# Nothing is guessed. An image that does not say what it is made of, or lacks what the weights cannot
-# do without, is refused in one line that says what is missing:
+# Nothing is guessed. An image that does not say what it is made of, or lacks what the weights need,
+# is refused in one line that says what is missing:
 
 from photospec.errors import InputError
 
