@@ -37,6 +37,23 @@ def redshifts(spectrograph, real, options):
         )
 
 
+def sources(spectrograph, real, options):
+    """Yield the tables of either half of the main sample alone; trees learn from both."""
+    path = real / "catalogues" / "sdss_main_redshift.fits"
+    source = np.char.strip(Table.read(path)["source"].astype(str))
+    limits = {"redshift_range": (0.02, 0.3), "r_range": (14.0, 17.77)}
+    others = RealGalaxies.read(path, rows=slice(0, None, 2), **limits)
+    for name in ("MLZ", "ANNZ"):
+        own = np.flatnonzero(source == name)  # one after the other in the file
+        first = own[0] + 1 - own[0] % 2
+        galaxies = RealGalaxies.read(path, rows=slice(first, own[-1] + 1, 2), **limits)
+        order = np.random.default_rng(0).permutation(len(galaxies))[: options.n]
+        title = f"Main Galaxy Sample, {name}"
+        yield real_redshifts(
+            spectrograph, galaxies[order], others, title=title, name=f"real_redshift_{name}"
+        )
+
+
 def simulated(spectrograph, real, options):
     """Densities of simulated galaxies."""
     with PairsFile(options.pairs, bands=spectrograph.config.bands) as pairs:
@@ -88,7 +105,7 @@ def agn(spectrograph, real, options):
     yield real_agn(spectrograph, galaxies, others, folder=options.output / "cache")
 
 
-PARTS = {f.__name__: f for f in (redshifts, known, simulated, strange, images, agn)}
+PARTS = {f.__name__: f for f in (redshifts, sources, known, simulated, strange, images, agn)}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
