@@ -2,10 +2,13 @@
 
     python benchmarks/simulation_deep.py CATALOGUES [--figures FOLDER] [--table FILE] [-n 6000]
 
-CATALOGUES are FITS tables, as for simulation_calibration.py: one of lines, one of photometry.
+CATALOGUES are FITS tables, as for simulation_calibration.py: one of lines, one of photometry. One
+with a column "source" is taken for the SDSS main sample, of which MLZ's rows are compared.
 Printed, and written as tables of the documentation:
 
 - galaxies per square degree and median redshifts for magnitude limits with published counts;
+- galaxies per square degree and redshift of DESI's BGS Bright, r < 19.5;
+- redshifts of the SDSS Main Galaxy Sample, if a table of it is given;
 - DESI bright galaxies by redshift: shapes of the continuum and equivalent widths, against
   simulated ones of the same redshift and rank in brightness;
 - the SDSS catalogue to r = 20.5 by redshift: colours of red and of blue galaxies at the same r and
@@ -21,6 +24,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from astropy.cosmology import FlatLambdaCDM
+from astropy.table import Table
 from scipy.spatial import cKDTree
 from scipy.stats import rankdata, wasserstein_distance
 from simulation_calibration import add_errors, find_catalogues, match, real_photometry
@@ -32,11 +37,27 @@ from photospec.simulation.galaxies.population import surface_density
 COUNTS = (
     # limit, highest redshift, galaxies per square degree, median redshift, where it is published
     (17.77, 0.3, 92, 0.104, "SDSS main (Strauss 2002, AJ 124, 1810)"),
-    (19.5, 0.6, 864, 0.2, "DESI BGS Bright (Hahn 2023, AJ 165, 253)"),
     (19.65, 0.6, 945, 0.2, "GAMA DR4 (Driver 2022, MNRAS 513, 439)"),
     (19.8, 0.6, 1050, 0.21, "GAMA II (Liske 2015, MNRAS 452, 2087)"),
 )
-"""Limits in r, and what surveys found."""
+"""Limits in r, and what surveys found. SDSS and GAMA have Petrosian and Kron magnitudes, which miss
+some of the light of early types; simulated ones are total."""
+
+BGS_EDGES = np.linspace(0.01, 0.59, 30)
+BGS_DENSITY = (
+    229, 68.6, 46.8, 50.4, 24.7, 26.2, 27, 14.6, 13.9, 10.7,
+    9.26, 7.5, 7.9, 4.79, 3.69, 2.74, 1.95, 1.45, 1.09, 0.778,
+    0.619, 0.374, 0.234, 0.145, 0.0946, 0.0669, 0.0315, 0.0271, 0.0125,
+)  # fmt: skip
+"""Galaxies of r < 19.5 per (Mpc/h)^3 in thousandths, between `BGS_EDGES` in redshift: DESI's BGS
+Bright in the One-Percent Survey, corrected for what was not observed (DESI Collaboration 2024, AJ
+168, 58, fig. 6; github.com/desihub/edrpaper, zenodo/lss_nz.json)."""
+BGS_COSMOLOGY = FlatLambdaCDM(100, 0.3152)
+BGS_BINS = (0.01, 0.05, 0.11, 0.15, 0.21, 0.25, 0.31, 0.35, 0.41, 0.51, 0.59)
+"""Bins of the table, wider than `BGS_EDGES` as 170 square degrees hold few clusters."""
+
+MAIN_LIMIT = 17.6
+"""Of r, brighter than where the main sample of the MLZ catalogue thins out."""
 
 REDSHIFTS = (0.06, 0.1, 0.15, 0.2, 0.25, 0.3)
 SHAPES = ((3, 0), (4, 2), (7, 4), (11, 7))
@@ -55,6 +76,53 @@ def compare_counts(config, seed):
               f"{np.median(z):.3f} ({median}) {source}")  # fmt: skip
         found = f"{found:.0f} ({density})", f"{np.median(z):.2f} ({median:.2f})"
         rows.append([f"r < {limit:.2f}", *found, source])
+    return rows
+
+
+def decam_r(magnitude):
+    """r through DECam's filter, from SDSS magnitudes (n, 5).
+
+    A line through rendered spectra of simulated galaxies of r < 20.5; they scatter by 0.012 mag.
+    """
+    return magnitude[:, 2] + 0.017 - 0.262 * (magnitude[:, 2] - magnitude[:, 3])
+
+
+def compare_redshifts(config, seed, n=20_000):
+    """Print galaxies of r < 19.5 (DECam) per square degree by redshift; return rows of a table."""
+    volume = BGS_COSMOLOGY.comoving_volume(BGS_EDGES).value * (np.pi / 180) ** 2 / (4 * np.pi)
+    real = np.append(0, np.cumsum(1e-3 * np.array(BGS_DENSITY) * np.diff(volume)))
+    c = replace(config, r_limit=19.75, redshift_max=0.6)
+    galaxies = draw_galaxies(c, np.random.default_rng(seed), n)
+    share = surface_density(c, np.random.default_rng(seed), 100) / n
+    z = galaxies.redshift[decam_r(galaxies.magnitude) < 19.5]
+    rows = []
+    for low, high in (*pairwise(BGS_BINS), (BGS_BINS[0], BGS_BINS[-1])):
+        number = np.sum((z > low) & (z < high))
+        observed = np.diff(np.interp([low, high], BGS_EDGES, real))[0]
+        found = number * share
+        print(f"  {low:.2f} < z < {high:.2f}: {found:6.1f} ({observed:.1f}), "
+              f"ratio {found / observed:.2f}")  # fmt: skip
+        ratio = f"{found / observed:.2f} ± {found / observed / np.sqrt(number):.2f}"
+        rows.append([f"{low:.2f} to {high:.2f}", f"{found:.0f}", f"{observed:.0f}", ratio])
+    medians = np.median(z), np.interp(real[-1] / 2, real, BGS_EDGES)
+    print("  median redshift: {:.3f} ({:.3f})".format(*medians))
+    rows.append(["median", *(f"{median:.3f}" for median in medians), ""])
+    return rows
+
+
+def compare_main(table, config, seed, n=6000):
+    """Print redshifts that shares of the main sample lie below; return rows of a table."""
+    z, r = np.array(table["redshift"], float), 22.5 - 2.5 * np.log10(table["r_maggies"])
+    main = np.char.strip(np.array(table["source"]).astype(str)) == "MLZ"
+    real = z[main & (r < MAIN_LIMIT) & (z > 0.02) & (z < 0.3)]
+    shares = (10, 25, 50, 75, 90)
+    rows = [[f"observed ({len(real)})", *(f"{v:.3f}" for v in np.percentile(real, shares))]]
+    for name, one in (("deep surveys", config), ("sdss_main", Survey.sdss_main().population)):
+        c = replace(one, r_limit=MAIN_LIMIT, redshift_min=0.02, redshift_max=0.3)
+        found = draw_galaxies(c, np.random.default_rng(seed), n).redshift
+        rows.append([name, *(f"{v:.3f}" for v in np.percentile(found, shares))])
+    for row in rows:
+        print("  " + "  ".join(row))
     return rows
 
 
@@ -158,6 +226,18 @@ def compare_faint(table, config, seed, n):
     return rows
 
 
+def split_main(paths):
+    """The table of the main sample, or None, and the other paths."""
+    main, others = None, []
+    for path in paths:
+        table = Table.read(path) if Path(path).is_file() else None
+        if table is not None and "source" in table.colnames:
+            main = table
+        else:
+            others.append(path)
+    return main, others
+
+
 def draw_figures(folder, faint, config, seed):
     """Colours against redshift, real and simulated, and images of the registered surveys."""
     import matplotlib as mpl
@@ -214,12 +294,22 @@ def main():
     parser.add_argument("-n", type=int, default=6000, help="galaxies per comparison")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    tables = find_catalogues(arguments.catalogues)
+    main, others = split_main(arguments.catalogues)
+    tables = find_catalogues(others) if others else {}
     config = Survey.desi_legacy().population
     print("Counts (published in brackets)", flush=True)
     rows = compare_counts(config, arguments.seed)
     title = "Galaxies per square degree and median redshifts (published in brackets)"
     made = [list_table(title, ["limit", "density", "median redshift", "source"], rows)]
+    title = "Galaxies of r < 19.5 per square degree, DESI's BGS Bright"
+    print(f"{title} (published in brackets)", flush=True)
+    rows = compare_redshifts(config, arguments.seed)
+    made.append(list_table(title, ["redshift", "simulated", "observed", "ratio"], rows))
+    if main is not None:
+        title = f"Redshifts of the SDSS Main Galaxy Sample, r < {MAIN_LIMIT}: percentiles"
+        print(title, flush=True)
+        rows = compare_main(main, config, arguments.seed)
+        made.append(list_table(title, ["population", "10", "25", "50", "75", "90"], rows))
     more = config, arguments.seed, arguments.n
     if "lines" in tables:
         title = "DESI galaxies with lines: simulated minus real medians, dex"

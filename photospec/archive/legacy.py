@@ -27,6 +27,7 @@ __all__ = ["legacy_image", "read_legacy"]
 URL = "https://www.legacysurvey.org/viewer/fits-cutout"
 PIXEL_SCALE = 0.262  # arcsec, native
 LARGEST = 512  # pixels, a limit of the service
+_OFF = "off the footprint"
 
 
 def legacy_image(
@@ -132,11 +133,21 @@ def read_legacy(
         return read_image(path, position=position, size=size)
     try:
         with open_verified(path) as (hdus, _):
-            header = hdus[0].header
+            # Some layers are compressed: behind an empty first unit.
+            first = hdus[0] if "BANDS" in hdus[0].header else hdus[1]
+            header = first.header
             bands = band_names(str(header["BANDS"]), "BANDS")
-            data = hdus[0].data[None] if hdus[0].data.ndim == 2 else hdus[0].data
+            if first.data is None:  # the service says OVERLAP = F
+                raise InputError(f"path: expected an image, got none in {path.name}; {_OFF}")
+            if "BRICK_X0" in header:
+                raise InputError(
+                    f"path: expected a cutout in all bands, got pieces of bricks in {path.name}; "
+                    "was it asked for with subimage?"
+                )
+            data = first.data[None] if first.data.ndim == 2 else first.data
             data = data.astype(np.float32)
-            ivar, bits = _planes([hdu.data for hdu in hdus[1:]], data.shape)
+            others = [hdu.data for hdu in hdus if hdu is not first]
+            ivar, bits = _planes(others, data.shape)
             wcs = header_wcs(header)
     except (FileRefused, OSError, KeyError, AttributeError, IndexError) as error:
         raise InputError(
@@ -150,7 +161,7 @@ def read_legacy(
     if bits is not None:
         mask |= (bits & bad_bits(bands)[:, None, None]) != 0
     if mask.all():
-        raise InputError(f"path: expected an image, got none in {path.name}; off the footprint")
+        raise InputError(f"path: expected an image, got none in {path.name}; {_OFF}")
     if wcs is None:
         raise InputError(f"path: expected a celestial WCS, got none in {path.name}")
     center = (data.shape[-1] / 2, data.shape[-2] / 2)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from photospec.cli.arguments import add_method, add_overwrite, add_verb, bounded_float
 from photospec.cli.console import BAD_INPUT, PARTIAL, error, progress, say
-from photospec.errors import InputError
 
 __all__ = ["add_parser", "run"]
 
@@ -49,7 +48,8 @@ def add_parser(verbs, parents=()):
         nargs="+",
         type=Path,
         metavar="SPECTRA",
-        help="files of spectra, folders of them, or @LIST for a text file that names some",
+        help="files of spectra, folders of FITS files, or @LIST: a text file with a name in each "
+        "line",
     )
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="TABLE.ecsv", help="the table"
@@ -93,19 +93,20 @@ def run(args):
         0, or 1 if some files could not be read or measured, or 2 if none could.
     """
     from photospec.analysis import measure_properties
+    from photospec.cli._images import expanded
     from photospec.cli.outputs import check_outputs
     from photospec.cli.tables import FIGURE_SUFFIXES, TABLE_SUFFIXES, draw, write
     from photospec.spectrum.headers import given_unit
 
-    paths = expanded(args.spectra)
+    args.spectra = expanded(args.spectra, "spectra")
     check_outputs(
         {"-o": args.output, "--figure": args.figure},
         suffixes={"-o": TABLE_SUFFIXES, "--figure": FIGURE_SUFFIXES},
         overwrite=args.overwrite,
-        inputs=paths,
+        inputs=args.spectra,
     )
     read = _read(
-        paths,
+        args.spectra,
         flux_unit=given_unit(args.flux_unit, "flux", "--flux-unit"),
         wavelength_unit=given_unit(args.wavelength_unit, "axis", "--wavelength-unit"),
         wavelength_medium=args.medium,
@@ -125,7 +126,7 @@ def run(args):
         draw(args.figure, rows)
         say(args, f"{args.figure}: {len(rows)} spectra")
     measured = _measured(table, given=args.redshift is not None)
-    n_failed = len(set(paths)) - len({one.path for one in read})
+    n_failed = len(set(args.spectra)) - len({one.path for one in read})
     for path in dict.fromkeys(str(one.path) for one in read):
         rows = [i for i, name in enumerate(files) if name == path]
         if not any(measured[i] for i in rows):
@@ -135,43 +136,9 @@ def run(args):
         return 0
     if not any(measured):
         return BAD_INPUT
-    n_files = len(set(paths))
+    n_files = len(set(args.spectra))
     error(f"{n_failed} of {n_files} files failed (named above); the rest is written")
     return PARTIAL
-
-
-def expanded(names):
-    """Expand the names given: to the files of folders, and to those that lists name.
-
-    Parameters
-    ----------
-    names : sequence of path
-        Files, folders, or ``@LIST`` for a text file with a name in each line.
-
-    Returns
-    -------
-    list of pathlib.Path
-
-    Raises
-    ------
-    InputError
-        If a list cannot be read, or a folder holds no file.
-    """
-    from photospec.cli._images import listed
-
-    paths = []
-    for name in map(str, names):
-        if name.startswith("@"):
-            paths += expanded(listed(Path(name[1:]), "SPECTRA"))
-        elif Path(name).is_dir():
-            # Files whose names begin with a point are notes of the system.
-            files = [p for p in sorted(Path(name).iterdir()) if p.is_file() and p.name[0] != "."]
-            if not files:
-                raise InputError(f"SPECTRA: expected files in the folder {name}, got none")
-            paths += files
-        else:
-            paths.append(Path(name))
-    return paths
 
 
 def _measured(table, given):

@@ -285,7 +285,7 @@ def _read_file(path, position, bands, size):
     images = [hdu for hdu in hdus if hdu.is_image and hdu.data is not None]
     if not images:
         raise InputError(f"path: expected an image, got none in {path}; is it a table?")
-    cubes = [hdu for hdu in images if hdu.data.ndim == 3 and not role_of(hdu)]
+    cubes = [hdu for hdu in images if _is_cube(hdu) and not role_of(hdu)]
     if cubes:
         planes = _from_cube(cubes[0], images, bands, path)
     else:
@@ -327,6 +327,12 @@ def _read_file(path, position, bands, size):
         uncertainty=None if sigma is None else StdDevUncertainty(sigma),
         meta=meta,
     )
+
+
+def _is_cube(hdu):
+    """Tell a cube, or a cutout of the Legacy Surveys in one band, which has no axis of bands."""
+    one = is_legacy_cutout(hdu.header) and len(text_card(hdu.header, "BANDS")) == 1
+    return hdu.data.ndim == 3 or (hdu.data.ndim == 2 and one)
 
 
 def _single(data):
@@ -399,6 +405,7 @@ class _Planes:
 
 def _from_cube(hdu, images, bands, path):
     data = hdu.data.astype(float)
+    data = data[None] if data.ndim == 2 else data
     given = hdu.header.get("BANDS", hdu.header.get("FILTERS"))
     if given is None and bands is None:
         raise InputError(

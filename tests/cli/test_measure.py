@@ -84,25 +84,6 @@ def test_one_bad_file_never_ends_the_rest(capsys):
     assert list(QTable.read("t.ecsv")["file"]) == ["adu.fits", "good.fits"]
 
 
-def test_folders_and_lists_stand_for_their_files(here, capsys):
-    """Notes of the system in a folder are left out; a file named twice in a way is two."""
-    (here / "dir").mkdir()
-    for name in ("dir/b.fits", "dir/a.fits", "c.fits"):
-        good(name)
-    (here / "dir/.note").write_text("no spectrum")
-    (here / "list.txt").write_text("# two\n\nc.fits\ndir/b.fits\n")
-    assert measure("dir", "@list.txt") == 0
-    names = ["dir/a.fits", "dir/b.fits", "c.fits", "dir/b.fits"]
-    assert list(QTable.read("t.ecsv")["file"]) == names
-    (here / "empty").mkdir()
-    assert measure("empty", "c.fits") == BAD
-    assert measure("@nowhere.txt") == BAD
-    said = errors(capsys)
-    assert len(said) == 2
-    assert "SPECTRA: expected files in the folder empty, got none" in said[0]
-    assert "SPECTRA: expected a list of files in nowhere.txt, got" in said[1]
-
-
 def test_many_spectra_without_a_unit_are_one_row(capsys):
     cards = {"CTYPE1": "WAVE", "CUNIT1": "Angstrom", "CRVAL1": 4800.0, "CDELT1": 2.0}
     fits.PrimaryHDU(np.ones((3, WAVE.size)), fits.Header(cards)).writeto("many.fits")

@@ -62,9 +62,14 @@ def write_brick(
         mask[150, 150] = 1 << 3  # saturated in r
         mask[151, 151] = 1 << 7  # bad in every exposure of z
         mask[152, 152] = (1 << 1) | (1 << 12)  # near a bright star, in a large galaxy
-        write("maskbits", mask, {"IMTYPE": "maskbits"}, name="MASKBITS", compression_type="RICE_1")
+        compressed = {"compression_type": "HCOMPRESS_1", "tile_shape": (100, 100)}
+        write("maskbits", mask, {"IMTYPE": "maskbits"}, name="MASKBITS", **compressed)
     # What else lies there.
     (folder / f"legacysurvey-{brick}-model-g.fits.fz").write_bytes(b"none of our business")
+    for kind in ("psfsize", "depth"):
+        lossless = {"compression_type": "GZIP_1", "quantize_level": 0.0}
+        width = np.full((SIZE, SIZE), 1.2, np.float32)
+        write(f"{kind}-g", width, {"IMTYPE": kind}, name=f"{kind.upper()}_g", **lossless)
     return folder
 
 
@@ -141,7 +146,8 @@ def test_where_the_filters_are_others(tmp_path):
 def test_names():
     assert brick_of("a/legacysurvey-0001m002-invvar-z.fits.fz") == "0001m002"
     assert brick_of("legacysurvey-0001m002-maskbits.fits.fz") == "0001m002"
-    assert brick_of("legacysurvey-0001m002-model-z.fits.fz") is None
+    for other in ("model-z", "psfsize-z", "depth-g", "ccds", "nexp-r"):
+        assert brick_of(f"legacysurvey-0001m002-{other}.fits.fz") is None
     assert brick_of("frame-r-001000-1-0027.fits") is None
 
 
@@ -195,3 +201,38 @@ def test_cutouts_of_the_service(tmp_path, invvar):
         assert (found.uncertainty is not None) == invvar
     if invvar:
         np.testing.assert_allclose(image.uncertainty.array[0], 0.01, rtol=1e-6)
+
+
+def test_cutouts_of_other_shapes(tmp_path):
+    """One band, compressed, off the footprint, and the pieces that "subimage" gives."""
+    header = wcs_of(64).to_header()
+    header["SURVEY"], header["BANDS"] = "LegacySurvey", "r"
+    data, path = pixels("r")[:64, 100:164], tmp_path / "cutout.fits"
+    weight, bits = np.full_like(data, 1e4), np.zeros((64, 64), np.int16)
+    bits[10, 11] = 1 << 3  # saturated
+
+    def write(hdus, kinds=("IMAGE", "INVVAR", "MASKBITS"), **cards):
+        for hdu, kind in zip(hdus, kinds, strict=True):
+            hdu.header.update(header)
+            hdu.header.update({"IMAGETYP": kind} | cards)
+        empty = [fits.PrimaryHDU()] if isinstance(hdus[0], fits.CompImageHDU) else []
+        fits.HDUList([*empty, *hdus]).writeto(path, overwrite=True)
+
+    plain = [fits.PrimaryHDU(data), fits.ImageHDU(weight), fits.ImageHDU(bits)]
+    lossless = {"compression_type": "GZIP_1", "quantize_level": 0.0}
+    packed = [fits.CompImageHDU(part, **lossless) for part in (data, weight, bits)]
+    for hdus in (plain, packed):
+        write(hdus)
+        for found in (read_image(path), read_legacy(path)):
+            np.testing.assert_array_equal(found.data, data[None])
+            assert found.meta["bands"] == ("r",)
+            assert np.argwhere(found.mask).tolist() == [[0, 10, 11]]
+            assert found.uncertainty is not None
+    write([fits.PrimaryHDU()], ["IMAGE"], OVERLAP=False)
+    with pytest.raises(InputError, match=r"got none in cutout\.fits; off the footprint"):
+        read_legacy(path)
+    write(
+        [fits.PrimaryHDU(data), fits.ImageHDU(weight)], ["image", "invvar"], BRICK_X0=3, BANDS="gr"
+    )
+    with pytest.raises(InputError, match="was it asked for with subimage"):
+        read_legacy(path)
