@@ -81,8 +81,8 @@ for spectrum in SpectrumList.read(folder / "spectra.fits"):
 # ---------------------
 #
 # Units and descriptions of columns go with it. The ending chooses the format; ``photospec predict
-# --table table.fits`` writes the same from the command line. (In VOTables astropy calls ``Angstrom``
-# and ``erg`` deprecated, for each column; it understands them.)
+# --table table.fits`` writes the same from the command line. (In VOTables astropy calls
+# ``Angstrom`` and ``erg`` deprecated, for each column; it understands them.)
 
 import warnings
 
