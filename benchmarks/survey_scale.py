@@ -112,8 +112,8 @@ def partitions(path):
     return sorted(path.rglob("Npix=*.parquet"))
 
 
-def loop(files, what, n_candidates, ready, go, spent):
-    """What one would write without a framework."""
+def loop(files, what, n_candidates, at_most, ready, go, spent):
+    """What one would write without a framework, for about so many images."""
     import pyarrow.parquet as pq
     import torch
     from astropy import units as u
@@ -131,6 +131,8 @@ def loop(files, what, n_candidates, ready, go, spent):
     before, n = time.process_time(), 0
     for file in files:
         for batch in pq.ParquetFile(file).iter_batches(64, columns=["objid", "pixels"]):
+            if n >= at_most:
+                break
             images = []
             for name, values in zip(batch["objid"].to_pylist(), batch["pixels"], strict=True):
                 n += 1
@@ -154,7 +156,7 @@ def loop(files, what, n_candidates, ready, go, spent):
     spent.put((time.process_time() - before, n))
 
 
-def bare(path, what, n_candidates):
+def bare(path, what, n_candidates, at_most):
     """Rate and processor seconds per galaxy of plain processes, each with its share of files."""
     context, started = multiprocessing.get_context("spawn"), time.time()
     ready, go, spent = context.Semaphore(0), context.Event(), context.Queue()
@@ -165,7 +167,10 @@ def bare(path, what, n_candidates):
         shares[least].append(file)
         size[least] += file.stat().st_size
     processes = [
-        context.Process(target=loop, args=(share, what, n_candidates, ready, go, spent))
+        context.Process(
+            target=loop,
+            args=(share, what, n_candidates, at_most / WORKERS, ready, go, spent),
+        )
         for share in shares
     ]
     for process in processes:
@@ -443,6 +448,7 @@ def main():
     parser.add_argument("--predict", type=int, default=20_000)
     parser.add_argument("--measure", type=int, default=2_000)
     parser.add_argument("--n-candidates", type=int, help="for predict and measure")
+    parser.add_argument("--loop", type=int, default=10**9, help="images of a bare loop, at most")
     parser.add_argument("--only", nargs="*", help="steps to do")
     parser.add_argument("--minutes", type=float, default=1e6, help="begin no step after that")
     args = parser.parse_args()
@@ -476,9 +482,9 @@ def main():
             continue
         path = catalogue(getattr(args, what))
         out = args.folder / f"out-{what}-{path.name}"
-        step(f"{what}-before", bare, path, what, n_candidates)
+        step(f"{what}-before", bare, path, what, n_candidates, args.loop)
         step(f"{what}-survey", survey, path, out, what, n_candidates)
-        step(f"{what}-after", bare, path, what, n_candidates)
+        step(f"{what}-after", bare, path, what, n_candidates, args.loop)
         if all(f"{what}-{when}" in results for when in ("before", "survey", "after")):
             step(f"{what}-ratio", ratios, results, what)
     if not args.only or "small" in args.only:

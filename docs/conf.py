@@ -72,6 +72,7 @@ sphinx_gallery_conf = {
 }
 
 html_theme = "pydata_sphinx_theme"
+html_context = {"default_mode": "auto"}
 html_title = f"photospec {release}"
 html_show_sourcelink = False
 html_static_path = ["_static"]
@@ -81,7 +82,8 @@ html_sidebars = {"index": []}
 html_theme_options = {
     "show_prev_next": False,
     "navigation_with_keys": False,
-    "secondary_sidebar_items": ["page-toc"],
+    # Examples are short, and their lines of code long: they get the whole width.
+    "secondary_sidebar_items": {"**": ["page-toc"], "auto_examples/**/*": []},
     "show_toc_level": 2,
 }
 

@@ -431,15 +431,19 @@ class PhotoSpectrograph:
         >>> density.mean, density.quantile([0.16, 0.84])  # doctest: +SKIP
         """
         images, *_ = self._prepare_all(image)
-        found = [self.cascade.redshift_mixture(self._tensor(p)) for p in _parts(images, _AT_ONCE)]
-        if found[0] is None:
+        if not self.draws_redshifts:
             raise InputError(
                 "redshift_density: expected weights that draw redshifts, got others; train the "
                 "base stage with diffusion.redshift"
             )
+        found, scores = [], []
+        for part in _parts(images, _AT_ONCE):
+            pixels = self._tensor(part)
+            found.append(self.cascade.redshift_mixture(pixels))
+            scores.append(self._scores_of(pixels))
         mixture = [torch.cat(part).cpu().numpy() for part in zip(*found, strict=True)]
         limit = self.cascade.base.density.max_redshift
-        score = self._ood_scores(images)
+        score = np.concatenate(scores)
         return ImageRedshiftDensity(*mixture, limit, self._flags(images, score), score)
 
     @property
@@ -699,10 +703,14 @@ class PhotoSpectrograph:
         return float(values[0]) if single else values
 
     def _ood_scores(self, images):
-        found = [self.cascade.ood_score(self._tensor(p)) for p in _parts(images, _AT_ONCE)]
-        if found[0] is None:
-            return np.full(len(images), np.nan)
-        return torch.cat(found).cpu().numpy()
+        return np.concatenate(
+            [self._scores_of(self._tensor(part)) for part in _parts(images, _AT_ONCE)]
+        )
+
+    def _scores_of(self, pixels):
+        """Return the scores (n,) of a tensor of images; NaN where the weights do not tell."""
+        found = self.cascade.ood_score(pixels)
+        return np.full(len(pixels), np.nan) if found is None else found.cpu().numpy()
 
 
 def _as_list(image):
@@ -744,11 +752,11 @@ def _check_survey(image, config):
     there = band_names(bands, "meta['bands']")
     lacking = [b for b in config.bands if b not in there and b not in config.may_miss]
     if lacking:
-        able = ", ".join(config.may_miss) or "none"
+        able = f", except {', '.join(config.may_miss)}" if config.may_miss else ""
         raise InputError(
             f"image: expected bands {', '.join(config.bands)}, got {', '.join(there)}: no "
             f"{', '.join(lacking)}; predictions need all bands that the weights "
-            f"({config.survey}) were trained on, but those trained without at times ({able})"
+            f"({config.survey}) were trained on{able}"
         )
     _check_alike(image, config)
 

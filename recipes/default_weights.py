@@ -71,6 +71,8 @@ class Recipe:
         Of the redshift density.
     init : str
         Weights to begin with where nobody says others.
+    zero_points : tuple of float
+        Of the survey's images, where it does not say them itself.
     seed : int
     least : int
         Pairs in a file at least, whatever the scale.
@@ -83,6 +85,7 @@ class Recipe:
     missing: dict = field(default_factory=dict)
     max_redshift: float = 0.6
     init: str = ""
+    zero_points: tuple = ()
     seed: int = 1
     least: int = 2_000
 
@@ -99,7 +102,9 @@ SDSS = Recipe(
             "redshift_min": 0.05,
             "redshift_max": 0.15,
         },
-    }
+    },
+    # The simulator's colours are those of K-correct's catalogue, as `ZERO_POINTS` below.
+    zero_points=(0.08, 0.0, 0.0, 0.0, 0.0),
 )
 # To the survey's limit, and a brighter file so that the bright end is learnt as well. In most of
 # the Legacy Surveys there is no i; single bands are lost to bleeding stars and gaps.
@@ -331,7 +336,7 @@ def real_samples(catalogues, n):
     return found
 
 
-def simulate_real(folder, catalogues, scale=1.0):
+def simulate_real(folder, catalogues, survey, scale=1.0):
     """Pairs file of the real galaxies, made if it is not there yet."""
     path = folder / "real.h5"
     if not path.exists():
@@ -339,7 +344,7 @@ def simulate_real(folder, catalogues, scale=1.0):
         partial = folder / "real.partial.h5"
         n_pool = max(4_000, round(scale * N_POOL))
         simulate_real_pairs(
-            galaxies, partial, n_last=N_LAST, n_pool=n_pool, seed=10, overwrite=True
+            galaxies, partial, survey, n_last=N_LAST, n_pool=n_pool, seed=10, overwrite=True
         )
         partial.rename(path)
     return path
@@ -371,12 +376,14 @@ def run(folder, init, n_processes, device, scale, catalogues=None, survey="sdss_
     folder.mkdir(parents=True, exist_ok=True)
     survey = find_survey(survey)
     recipe = recipe or recipe_of(survey)
+    if recipe.zero_points and survey.zero_points is None:
+        survey = survey.replace(zero_points=recipe.zero_points)
     init = init or recipe.init
     files = simulate(folder, survey, recipe, n_processes, scale)
     simulated = [path for name, path in files.items() if not name.startswith("test")]
     pairs = simulated
     if catalogues is not None:
-        pairs = [simulate_real(folder, catalogues, scale), *simulated]
+        pairs = [simulate_real(folder, catalogues, survey, scale), *simulated]
     runs = {stage: folder / stage for stage in STAGES}
     for stage, output in runs.items():
         config = stage_config(stage, survey, recipe, init, scale)

@@ -190,7 +190,7 @@ def test_python_is_never_in_a_bare_block():
     assert not found
 
 
-def test_messages_of_the_faq_are_those_of_the_code(tiny_weights):
+def test_messages_of_the_faq_are_those_of_the_code():
     from astropy import units as u
     from astropy.nddata import NDData
 
@@ -205,13 +205,14 @@ def test_messages_of_the_faq_are_those_of_the_code(tiny_weights):
         NDData(pixels, meta=scale | {"bands": "ugriz"}),
         NDData(pixels, unit=u.nmgy, meta=dict(scale)),
         NDData(pixels, unit=u.nmgy, meta={"bands": "ugriz"}),
-        NDData(pixels[1:], unit=u.nmgy, meta=scale | {"bands": "griz"}),
+        NDData(pixels[1:], unit=u.nmgy, meta=scale | {"bands": "uriz"}),
+        NDData(pixels, unit=u.nmgy, meta={"bands": "ugriz", "pixel_scale": 0.1 * u.arcsec}),
         NDData(pixels, unit=u.nmgy, meta=scale | {"bands": "ugriz"}),
     ]
-    spectrograph, messages = PhotoSpectrograph.load(tiny_weights), [str(missing("galsim"))]
+    spectrograph, messages = PhotoSpectrograph.load(), [str(missing("galsim"))]
     for image in wrong:
         with pytest.raises(InputError) as error:
-            spectrograph.predict(image)
+            spectrograph.prepare(image)
         messages.append(str(error.value))
     page = (REPOSITORY / "docs" / "faq.rst").read_text(encoding="utf-8")
     shown = re.findall(r"^``([^`]*: expected [^`]*)``$", page, flags=re.MULTILINE)

@@ -173,6 +173,10 @@ def test_command_line(tiny_weights, images, tmp_path, capsys):
     given = [*files, str(tmp_path / "broken.fits")]
     assert main(["search", *given, "--build", str(index), *weights]) == 1
     assert "broken.fits: " in capsys.readouterr().err
+    assert len(EmbeddingIndex.load(index)) == 4
+    assert main(["search", str(tmp_path), "--build", str(index), *weights, "--overwrite"]) == 1
+    assert "broken.fits: " in capsys.readouterr().err
+    assert len(EmbeddingIndex.load(index)) == 4
     assert main(["search", files[2], "--index", str(index), "-n", "2", *weights]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4  # head, bar, two found

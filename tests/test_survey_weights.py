@@ -87,7 +87,7 @@ def test_a_missing_band_is_a_flag_and_the_scale_band_may_not_be_missing(spectrog
     assert np.isfinite(found.flux.value).all()
     missing = [[f for f in flags if "missing" in f] for flags in found.meta["flags"]]
     assert missing == [[], ["missing_band_i"], ["missing_band_g", "missing_band_i"]]
-    with pytest.raises(InputError, match=r"no r; .*trained without at times \(g, i, z\)"):
+    with pytest.raises(InputError, match=r"no r; .* trained on, except g, i, z$"):
         spectrograph.predict(galaxy("giz"))
     bad = galaxy()
     bad.data[1] = np.nan
@@ -110,7 +110,7 @@ def test_prepared_images_keep_what_is_missing(spectrograph):
 
 
 def test_weights_that_always_saw_all_bands_say_so(tiny_weights):
-    with pytest.raises(InputError, match=r"no u; .*\(sdss_main\) .*at times \(none\)"):
+    with pytest.raises(InputError, match=r"no u; .*\(sdss_main\) were trained on$"):
         PhotoSpectrograph.load(tiny_weights).predict(galaxy(scale=0.396))
 
 

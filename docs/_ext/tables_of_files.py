@@ -55,7 +55,7 @@ KINDS = {
 def listing(kind):
     """Write a list-table in reStructuredText."""
     head, rows = KINDS[kind]
-    lines = [".. list-table::", "   :header-rows: 1", ""]
+    lines = [".. list-table::", "   :header-rows: 1", "   :class: words", ""]
     for row in (head, *rows()):
         first = row[0] if row is head else f"``{row[0]}``"
         for number, cell in enumerate((first, *row[1:])):

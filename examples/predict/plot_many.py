@@ -47,8 +47,8 @@ np.round(redshift, 3)
 # What it costs
 # -------------
 #
-# Seconds of processor time per galaxy, on the machine that built this page, one core, no GPU.
-# Redshifts and embeddings need no spectra and are far cheaper.
+# Processor time per galaxy, on the machine that built this page, one core, no GPU. Redshifts and
+# embeddings need no spectra and are far cheaper.
 
 
 def cost(work, n):
@@ -68,5 +68,25 @@ for name, milliseconds in times.items():
     print(f"{name:18} {milliseconds:8.1f} ms")
 
 # %%
-# For catalogues of millions, with processes, clusters and runs that go on after a crash, see
-# :doc:`/survey`.
+# And memory: what `~photospec.PhotoSpectrograph.sample` holds for every image, beside what the
+# networks need once, whatever number of images comes.
+
+drawn = spectrograph.sample(images[0], n_candidates=8, seed=0)
+networks = sum(parameter.nbytes for parameter in spectrograph.cascade.parameters())
+print(f"8 candidates of a galaxy  {drawn.spectra.flux.nbytes / 1e6:5.2f} MB")
+print(f"networks                  {networks / 1e6:5.2f} MB")
+
+# %%
+# More processes, clusters
+# ------------------------
+#
+# One process uses one core well. More of them, on this machine or on many, are started by
+#
+# .. code-block:: text
+#
+#     photospec survey cutouts/ -o predicted --workers 8
+#     photospec survey cutouts/ -o predicted --scheduler tcp://head:8786
+#
+# which works through folders, pairs files and catalogues of any size, holds some hundred images at
+# a time, goes on after a crash where it was, and gives the same numbers whatever the number of
+# workers: :doc:`/survey`, which also tells what a billion galaxies cost.

@@ -50,8 +50,8 @@ float(np.abs(second.flux / first.flux - 1).max())
 # What is refused
 # ---------------
 #
-# Nothing is guessed. An image that does not say what it is made of is refused in one line that says
-# what is missing:
+# Nothing is guessed. An image that does not say what it is made of, or lacks what the weights need,
+# is refused in one line that says what is missing:
 
 from photospec.errors import InputError
 
@@ -59,11 +59,18 @@ wrong = {
     "no unit": NDData(pixels, meta=plain.meta),
     "no bands": NDData(pixels, unit=NANOMAGGY, meta={"pixel_scale": 0.396 * u.arcsec}),
     "no scale": NDData(pixels, unit=NANOMAGGY, meta={"bands": "ugriz"}),
-    "a band too few": NDData(pixels[1:], unit=NANOMAGGY, meta=plain.meta | {"bands": "griz"}),
-    "magnitudes": NDData(pixels, unit=u.ABmag, meta=plain.meta),
+    "no g": NDData(pixels[[0, 2, 3, 4]], unit=NANOMAGGY, meta=plain.meta | {"bands": "uriz"}),
+    "counts": NDData(pixels, unit=u.ct, meta=plain.meta),
 }
 for name, image in wrong.items():
     try:
         spectrograph.predict(image)
     except InputError as error:
         print(f"{name}: {error}\n")
+    else:
+        raise AssertionError(f"{name}: expected a refusal")
+
+# %%
+# The bundled weights can do without u, i or z: the result says that it did.
+
+spectrograph.flags(NDData(pixels[1:], unit=NANOMAGGY, meta=plain.meta | {"bands": "griz"}))

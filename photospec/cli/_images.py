@@ -86,7 +86,7 @@ def sources_of(args):
     return sources_at(args.images, positions, args.galactic_ebv)
 
 
-def expanded(names):
+def expanded(names, what="images"):
     """Expand the names given: to the files of folders, and to those that lists name.
 
     Parameters
@@ -94,6 +94,8 @@ def expanded(names):
     names : sequence of str
         Files, folders, or ``@LIST`` for a text file with a name in each line (relative to where
         the command runs; empty lines and those that begin with # are left out).
+    what : str, optional
+        Name of the argument, for errors.
 
     Returns
     -------
@@ -109,14 +111,14 @@ def expanded(names):
     paths = []
     for name in map(str, names):
         if name.startswith("@"):
-            paths += expanded(_lines(Path(name[1:])))
+            paths += expanded(_lines(Path(name[1:]), what), what)
         elif Path(name).is_dir():
             files = [p for p in sorted(Path(name).iterdir()) if p.name.lower().endswith(_FITS)]
             # Beside the images of a brick lie models, depths and tables of it.
             files = [p for p in files if brick_of(p)] or files
             if not files:
                 raise InputError(
-                    f"images: expected FITS files in the folder {name}, got none; "
+                    f"{what}: expected FITS files in the folder {name}, got none; "
                     f"their names end in {', '.join(_FITS)}"
                 )
             paths += files
@@ -125,12 +127,12 @@ def expanded(names):
     return paths
 
 
-def _lines(path):
+def _lines(path, what):
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
-        raise InputError(f"images: expected a list of files in {path}, got {reason}") from None
+        raise InputError(f"{what}: expected a list of files in {path}, got {reason}") from None
     found = [line.strip() for line in lines]
     return [line for line in found if line and not line.startswith(("#", "@"))]
 

@@ -195,8 +195,8 @@ def add_weights(parser):
         "--weights",
         type=weights_folder,
         metavar="W",
-        help="folder of trained weights or of the run that trained them, or a name of weights in "
-        "the package (default: those for SDSS)",
+        help="folder of trained weights or of the run that trained them; legacy: those for the "
+        "DESI Legacy Surveys; or hf://OWNER/NAME on the Hugging Face hub (default: those for SDSS)",
     )
     parser.add_argument("--device", metavar="D", help="cpu, cuda or cuda:N (default: cpu)")
 

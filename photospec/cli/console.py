@@ -156,10 +156,10 @@ def run_command(run, args):
         Exit status.
     """
     interruption = _Interruption()
-    with interruption.watched(), warnings.catch_warnings(), _logging(args):
-        warnings.showwarning = _show_warning
+    with interruption.watched(), warnings.catch_warnings():
         try:
-            status = run(args) or 0
+            with _lines(args):
+                status = run(args) or 0
             sys.stdout.flush()
         except KeyboardInterrupt:
             interruption.came = True
@@ -201,14 +201,20 @@ def _failed(exception):
 
 
 @contextlib.contextmanager
-def _logging(args):
-    """Put what astropy's logger is told on stderr as lines, with ``--verbose``."""
-    if not getattr(args, "verbose", False):
-        yield
-        return
+def _lines(args):
+    """Put warnings, and with ``--verbose`` what astropy's logger is told, on stderr as lines.
+
+    astropy puts its own way to show warnings in the place of any other when it is imported, so
+    that it is imported before.
+    """
     import logging
 
     from astropy import log
+
+    warnings.showwarning = _show_warning
+    if not getattr(args, "verbose", False):
+        yield
+        return
 
     class Lines(logging.Handler):
         def emit(self, record):

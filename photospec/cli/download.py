@@ -94,7 +94,7 @@ def add_arguments(parser):
             dest=name,
             type=type(setting.default),
             default=None,
-            metavar=name.rsplit("_", 1)[-1].upper(),
+            metavar="N" if type(setting.default) in (int, float) else option[2:].upper(),
             help=f"{text} (default: {default})",
         )
 

@@ -43,7 +43,14 @@ def add_parser(verbs, parents=()):
         summary="measure the properties of spectra",
         description=_DESCRIPTION,
     )
-    parser.add_argument("spectra", nargs="+", type=Path, metavar="SPECTRA", help="files of spectra")
+    parser.add_argument(
+        "spectra",
+        nargs="+",
+        type=Path,
+        metavar="SPECTRA",
+        help="files of spectra, folders of FITS files, or @LIST: a text file with a name in each "
+        "line",
+    )
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="TABLE.ecsv", help="the table"
     )
@@ -86,10 +93,12 @@ def run(args):
         0, or 1 if some files could not be read or measured, or 2 if none could.
     """
     from photospec.analysis import measure_properties
+    from photospec.cli._images import expanded
     from photospec.cli.outputs import check_outputs
     from photospec.cli.tables import FIGURE_SUFFIXES, TABLE_SUFFIXES, draw, write
     from photospec.spectrum.headers import given_unit
 
+    args.spectra = expanded(args.spectra, "spectra")
     check_outputs(
         {"-o": args.output, "--figure": args.figure},
         suffixes={"-o": TABLE_SUFFIXES, "--figure": FIGURE_SUFFIXES},

@@ -15,7 +15,7 @@ an image or a spectrum, whichever the index holds.
 """
 _EPILOG = """\
 examples:
-  photospec search cutouts/*.fits --build galaxies.safetensors
+  photospec search cutouts/ --build galaxies.safetensors
   photospec search odd.fits --index galaxies.safetensors -n 5
   photospec search spec-*.fits --spectra --index galaxies.safetensors -o similar.ecsv
 """
@@ -40,7 +40,14 @@ def add_parser(verbs, parents=()):
         description=_DESCRIPTION,
         epilog=_EPILOG,
     )
-    parser.add_argument("files", nargs="+", type=existing_file, help="images, or spectra")
+    parser.add_argument(
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILES",
+        help="images, or with --spectra spectra; folders of them, or @LIST: a text file with a "
+        "name in each line",
+    )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--build", type=Path, metavar="INDEX", help="write an index of the files")
     what.add_argument("--index", type=existing_file, metavar="INDEX", help="search in this index")
@@ -73,6 +80,7 @@ def run(args):
         0, or 1 if some files failed, or 2 if all did.
     """
     from photospec import PhotoSpectrograph
+    from photospec.cli._images import expanded
     from photospec.cli.outputs import check_outputs
     from photospec.cli.tables import TABLE_SUFFIXES, write
     from photospec.errors import InputError
@@ -80,6 +88,7 @@ def run(args):
 
     if args.build and args.output:
         raise InputError("-o: expected --index with it, got --build, whose file is its output")
+    args.files = expanded(args.files, "files")
     check_outputs(
         {"--build": args.build, "-o": args.output},
         suffixes={"--build": (".safetensors",), "-o": TABLE_SUFFIXES},

@@ -70,9 +70,16 @@ def _fill_bands(values, missing):
 
 
 def _asinh(x):
-    """Compute `torch.asinh` within 3e-7, in a third of its time: logarithms are vectorised."""
+    """Compute `torch.asinh` within 3e-7, in a seventh of its time.
+
+    Logarithms are vectorised, and the steps between take no memory of their own: fresh pages cost
+    as much as the arithmetic. Where pixels need a gradient, it is the plain function.
+    """
+    if x.requires_grad:
+        return torch.asinh(x)
     size = x.abs()
-    return torch.copysign(torch.log(size + torch.sqrt(size * size + 1)), x)
+    value = (size * size).add_(1.0).sqrt_().add_(size).log_()
+    return torch.copysign(value, x, out=value)
 
 
 class ImageEncoder(nn.Module):
@@ -121,6 +128,8 @@ class ImageEncoder(nn.Module):
         self.use_patches = use_patches
         weights = aperture_weights(size, APERTURE_RADII, pixel_scale)
         self.register_buffer("apertures", weights.T.contiguous(), persistent=False)
+        # Of each aperture, pixels. Summing them anew takes a tenth of an image's time.
+        self.register_buffer("areas", self.apertures.sum(dim=0), persistent=False)
         n_features = n_bands * len(APERTURE_RADII) + (n_bands - 1) * len(APERTURE_RADII)
         # Set from the training images by `fit_scaling`.
         self.register_buffer("softening", torch.full((n_bands,), 0.1))
@@ -150,7 +159,7 @@ class ImageEncoder(nn.Module):
         softening that grows with the aperture's sky noise.
         """
         flux = torch.einsum("nbp,pa->nab", image.flatten(2).float(), self.apertures.float())
-        softening = self.softening * self.apertures.sum(dim=0).sqrt()[:, None]
+        softening = self.softening * self.areas.float().sqrt()[:, None]
         luptitude = torch.asinh(flux / (2.0 * softening)) + torch.log(softening)
         if self.missing is not None:
             luptitude = self._without_gaps(luptitude, missing_bands(image))
@@ -191,15 +200,17 @@ class ImageEncoder(nn.Module):
         if self.use_patches:
             n, n_bands, size, _ = image.shape
             p = self.patch_size
-            scaled = _asinh(image / (2.0 * self.softening[:, None, None])) / 3.0
-            if self.missing is not None:
-                scaled = torch.where(missing_bands(image)[..., None, None], 0.0, scaled)
+            scaled = _asinh(image / (2.0 * self.softening[:, None, None])).div_(3.0)
+            missing = missing_bands(image)
+            if self.missing is not None and missing.any():
+                scaled = torch.where(missing[..., None, None], 0.0, scaled)
             patches = scaled.view(n, n_bands, size // p, p, size // p, p)
             patches = patches.permute(0, 2, 4, 1, 3, 5).reshape(n, -1, n_bands * p * p)
             tokens.append(self.patch(patches) + self.position)
         tokens = torch.cat(tokens, dim=1)
         if self.missing is not None:
-            tokens = tokens + (missing_bands(image).to(tokens) @ self.missing.to(tokens))[:, None]
+            gone = missing_bands(image).to(tokens)
+            tokens = tokens + (gone @ self.missing.to(tokens))[:, None]
         for block in self.blocks:
             tokens = block(tokens)
         return self.norm(tokens)

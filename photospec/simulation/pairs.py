@@ -47,7 +47,7 @@ class SimulatedPairs:
         Shape (n_w,), vacuum Angstrom: the bands' full range.
     fibre_flux : ndarray of float32
         Shape (n, n_w): light in the fibre before the spectrograph, 1e-17 erg/s/cm2/A. Its band
-        fluxes are those of `truth_image` inside the centred fibre.
+        fluxes are those of `truth_image` inside the centred fibre, but for ``survey.zero_points``.
     object : dict of ndarray
         What a catalogue would tell: redshift, galactic_ebv, simulation_id.
     truth : dict of ndarray
@@ -152,6 +152,7 @@ def _simulate_block(survey, block, indices):
         pixel_scale=survey.pixel_scale,
         fibre_radius=fibre.fibre_radius,
     )
+    truth_image *= survey.band_factor[:, None, None]
     if survey.sky_frames:
         image, sky_rms = place_sky(truth_image, survey, rng_image)
     else:
@@ -182,10 +183,11 @@ def _simulate_block(survey, block, indices):
         truth[f"{name}_ew"] = np.where(outside, np.nan, truth[f"{name}_ew"])
     truth |= index_columns(wavelength, fibre_flux, galaxies.redshift, indices)
     truth |= scene_truth | spectrum_truth
+    factor = survey.band_factor
     for b, band in enumerate(bands):
-        truth[f"total_flux_{band}"] = totals[:, :, b].sum(axis=0)
+        truth[f"total_flux_{band}"] = factor[b] * totals[:, :, b].sum(axis=0)
         truth[f"fibre_flux_{band}"] = fibre_bands[:, b]
-        truth[f"neighbour_fibre_flux_{band}"] = apertures[OTHER, :, b]
+        truth[f"neighbour_fibre_flux_{band}"] = factor[b] * apertures[OTHER, :, b]
         truth[f"psf_fwhm_{band}"] = psf.fwhm[:, b]
         truth[f"sky_rms_{band}"] = sky_rms[:, b]
     number = block * BLOCK + np.arange(BLOCK)

@@ -377,6 +377,7 @@ def _render(real, galaxies, survey, rng, rendering, noise):
     )
     # Variances of sky and source both fall with the square.
     quiet = replace(survey.noise, electron=tuple(noise**2 * np.asarray(survey.noise.electron)))
+    clean *= survey.band_factor[:, None, None]
     image = add_noise(clean, noise * draw_sky(survey.noise, rng, n), shifts, quiet, rng)
     apertures = np.zeros((3, n, len(survey.bands)))
     np.add.at(apertures, (sources.component, sources.image), inside)
@@ -427,7 +428,8 @@ def simulate_real_pairs(
         Pairs file to write, see `photospec.pairs`. ``truth`` holds what each pair was made of:
         ``warp`` (mag, largest change of a colour from r), ``noise`` (over the survey's).
     survey : Survey, optional
-        Default `Survey.sdss_main()`; with the bands ugriz.
+        Default `Survey.sdss_main()`; with the bands ugriz. Fluxes of the galaxies have its
+        ``zero_points``; spectra are chosen and warped at AB magnitudes.
     n_last : int
         Galaxies at the end of the table that come at the end of the file too; the others are
         shuffled. Training holds out the end of a file.
@@ -469,6 +471,7 @@ def simulate_real_pairs(
     if not 0 <= full_noise <= 1:
         raise InputError(f"full_noise: expected a share from 0 to 1, got {full_noise!r}")
     rng = np.random.default_rng(seed)
+    galaxies = RealGalaxies(galaxies.flux / survey.band_factor, galaxies.redshift, galaxies.kind)
     pool = _Pool(survey.population, galaxies.redshift, galaxies.magnitude, rng, n_pool)
     n_first = len(galaxies) - n_last
     order = np.concatenate([rng.permutation(n_first), np.arange(n_first, len(galaxies))])

@@ -72,6 +72,13 @@ class Survey:
         min=0,
         max=20,
     )
+    zero_points: tuple[float, ...] | None = setting(
+        None,
+        "of each band: magnitudes of the images over AB ones, mag; spectra are AB. Frames of SDSS: "
+        "0.08 in u against the catalogue that colours were calibrated on; left out: 0",
+        min=-1,
+        max=1,
+    )
     pixel_scale: float = setting(0.396, "arcsec")
     size: int = setting(64, "pixels on a side of the images")
     galactic_extinction: bool = setting(
@@ -196,6 +203,12 @@ class Survey:
             return np.array(self.extinction, float)
         return np.array([response_extinction(response) for response in self.responses])
 
+    @property
+    def band_factor(self) -> np.ndarray:
+        """Fluxes of each band in images over AB ones, ndarray of shape (n_bands,) of float32."""
+        points = np.zeros(len(self.bands)) if self.zero_points is None else self.zero_points
+        return (10 ** (-0.4 * np.array(points, float))).astype(np.float32)
+
     def replace(self, **changes: object) -> Self:
         """Return a survey that differs in the named fields.
 
@@ -292,6 +305,7 @@ def _check_bands(survey):
     per_band = {
         "responses": survey.responses,
         "extinction": survey.extinction,
+        "zero_points": survey.zero_points,
         "psf.fwhm": survey.psf.fwhm,
         "noise.sky_rms": survey.noise.sky_rms,
         "noise.sky_rms_scatter": survey.noise.sky_rms_scatter,

@@ -10,6 +10,7 @@ import pyarrow as pa
 from photospec.errors import InputError
 
 __all__ = [
+    "OF_ALL_CANDIDATES",
     "QUANTILES",
     "WHAT",
     "Column",
@@ -31,6 +32,14 @@ QUANTILES = {
     "redshift_q50": 0.5,
     "redshift_q84": 0.8413,
     "redshift_q98": 0.9772,
+}
+#: Columns of what all candidates, or the image, say of a galaxy's class -> meaning.
+OF_ALL_CANDIDATES = {
+    "bpt_class_probability": "Fraction of the candidates with a class that have this one",
+    "agn_score": "Natural logarithm of the odds of an AGN, told from the image; with weights that "
+    "do not tell, mean height (dex) of the candidates' lines above the SDSS curve",
+    "agn": "Whether agn_score is above the threshold of the weights",
+    "agn_probability": "Probability of an AGN among all galaxies, where the weights tell it",
 }
 _MIXTURE = pa.struct([(name, pa.list_(pa.float64())) for name in ("weight", "centre", "width")])
 _SPECTRUM = pa.struct(
@@ -210,7 +219,11 @@ def _measured():
         text = f"Standard deviation of {name}: of the prediction, from all candidates"
         found.append(Column(f"{name}_error", pa.float64(), unit, text))
     text = "Class by emission-line ratios (Baldwin, Phillips & Terlevich 1981)"
-    return [*found, Column("bpt_class", pa.string(), "", text)]
+    found.append(Column("bpt_class", pa.string(), "", text))
+    for name, text in OF_ALL_CANDIDATES.items():
+        kind = pa.bool_() if name == "agn" else pa.float64()
+        found.append(Column(name, kind, "", text))
+    return found
 
 
 def empty_frame(frame, settings):

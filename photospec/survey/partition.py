@@ -267,9 +267,10 @@ def _spectra(spectrum, precision):
 def _measure(rows, places, spectra, best):
     """Measure all candidates of some galaxies."""
     from photospec.analysis import combine_candidates, measure_properties
+    from photospec.analysis.candidates import said_of_agn
 
     table = measure_properties(spectra, n_processes=1)
-    table = combine_candidates(table, best)
+    table = combine_candidates(table, best, **said_of_agn(spectra, len(best)))
     for name in table.colnames:
         own = {"redshift": "redshift_spectrum", "redshift_error": "redshift_spectrum_error"}
         column = own.get(name, name)
@@ -285,3 +286,6 @@ def _measure(rows, places, spectra, best):
     ):
         rows.lists["bpt_class"][row] = None if unknown else str(name)
         rows.note(row, str(flags).split("; "))
+    if "agn" in table.colnames:  # some weights have no threshold
+        for row, name in zip(places, np.ma.asarray(table["agn"]).tolist(), strict=True):
+            rows.lists["agn"][row] = name

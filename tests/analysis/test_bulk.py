@@ -402,8 +402,9 @@ def test_attenuation_between_knots_follows_the_curve(library):
     assert np.abs(linear / 10 ** (-0.4 * 0.3 * library.attenuation) - 1).max() < 6e-3
 
 
+@pytest.mark.parametrize("positive", [None, [], [60, 61, 63], range(0, 64, 3)])
 @pytest.mark.parametrize("start", [[], [0, 30], list(range(60))])
-def test_screened_non_negative_least_squares_is_scipys(start):
+def test_screened_non_negative_least_squares_is_scipys(start, positive):
     """Alike columns, as templates are; the conditions of Karush, Kuhn and Tucker hold."""
     rng = np.random.default_rng(3)
     rows = np.linalg.qr(rng.standard_normal((40, 24)))[0] * np.geomspace(1, 1e-3, 24)
@@ -413,7 +414,8 @@ def test_screened_non_negative_least_squares_is_scipys(start):
     matrix = columns.all()
     assert matrix.shape == columns.shape == (40, 64)
     data = matrix[:, ::9].sum(1) + 0.1 * rng.standard_normal((7, 40))
-    found, kept, chi2 = solve_screened(columns, data, np.array(start, int), columns.norms())
+    sure = None if positive is None else np.isin(np.arange(64), positive)
+    found, kept, chi2 = solve_screened(columns, data, np.array(start, int), columns.norms(), sure)
     for weights, one, left in zip(found, data, chi2, strict=True):
         judge, norm = nnls(matrix, one)
         assert left == pytest.approx(norm**2, rel=1e-9)

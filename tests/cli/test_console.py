@@ -71,6 +71,23 @@ def test_verbose_tells_details_through_the_logger_of_astropy(capsys):
     assert isinstance(log, logging.Logger)
 
 
+def test_warnings_are_our_lines_though_astropy_is_imported_late():
+    """astropy replaces the way in which warnings are shown when it is imported."""
+    code = """
+import argparse, warnings
+from photospec.cli.console import run_command
+
+def run(args):
+    import astropy.units
+    warnings.warn("odd")
+
+args = argparse.Namespace(debug=False, verbose=False, quiet=True)
+raise SystemExit(run_command(run, args))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "photospec: warning: odd\n")
+
+
 @pytest.mark.parametrize("became", [KeyboardInterrupt(), ImportError("half imported")])
 def test_an_interruption_is_one_line_whatever_becomes_of_it(became, capsys):
     def run(args):

@@ -49,6 +49,8 @@ def test_what_cannot_be_used_is_refused(folder):
     ):
         with pytest.raises(InputError, match=word):
             expanded([given])
+    with pytest.raises(InputError, match=r"^spectra: .*got none"):
+        expanded(["empty"], "spectra")
     with pytest.raises(InputError, match="given twice"):
         image_sources(["images", "images/b.fits"])
 

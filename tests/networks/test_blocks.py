@@ -70,6 +70,16 @@ def test_candidates_that_share_keys_equal_repeated_context(make, n_candidates):
     assert (changed[n_candidates:] - shared[n_candidates:]).abs().max() > 0.01
 
 
+@pytest.mark.parametrize("n_contexts", [6, 2, 1])
+def test_attention_without_gradients_is_the_same(make, n_contexts):
+    x, context = random(6, 7, WIDTH), random(n_contexts, 5, WIDTH, seed=2)
+    alone, across = make(Attention, WIDTH, HEADS), make(Attention, WIDTH, HEADS, cross=True)
+    with torch.no_grad():
+        fused = alone(x), across(x, across.project(context))
+    plain = alone(x), across(x, across.project(context))
+    torch.testing.assert_close(fused, plain, atol=1e-5, rtol=1e-5)
+
+
 def test_attention_ignores_the_order_of_the_context(make):
     attention = make(Attention, WIDTH, HEADS, cross=True)
     x, context = random(2, 7, WIDTH), random(2, 5, WIDTH, seed=2)

@@ -98,6 +98,28 @@ def test_pairs_hold_real_fluxes_and_the_noise_that_is_missing(real, quiet, tmp_p
     assert mad < 0.5 * quiet.noise.sky_rms[2]
 
 
+def test_real_images_keep_their_zero_points(real, quiet, tmp_path):
+    """Images have the fluxes of the catalogue, spectra are warped to AB ones."""
+    survey = quiet.replace(zero_points=(0.08, 0.0, 0.0, 0.2, 0.0))
+    found = {}
+    for name, used in (("ab", quiet), ("own", survey)):
+        path = simulate_real_pairs(
+            real, tmp_path / f"{name}.h5", used, full_noise=0.0,
+            renderings={"calibrated": 1}, n_pool=4000, seed=2,
+        )  # fmt: skip
+        with PairsFile(path) as file:
+            z = np.asarray(file.object["redshift"])
+            row = np.array([np.flatnonzero(real.redshift == one)[0] for one in z])
+            light = file.image().sum(axis=(2, 3)) / real.flux[row]
+            band = band_flux(np.arange(4000.0, 8500.0), file.truth_flux(), ["r", "i"], partial=True)
+            found[name] = (
+                np.median(light / light[:, 2:3], axis=0),
+                np.median(band[:, 1] / band[:, 0]),
+            )
+    np.testing.assert_allclose(found["own"][0], found["ab"][0], atol=0.02)
+    assert found["own"][1] / found["ab"][1] == pytest.approx(10**0.08, abs=0.03)
+
+
 def test_same_seed_same_pairs_and_files_are_not_overwritten(real, quiet, tmp_path):
     options = {"n_pool": 1500, "seed": 5}
     paths = [tmp_path / name for name in ("a.h5", "b.h5")]

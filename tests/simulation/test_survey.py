@@ -167,3 +167,35 @@ def test_impossible_parts(make, words):
     with pytest.raises(InputError, match=words) as caught:
         make()
     assert "\n" not in str(caught.value)
+
+
+def test_zero_points_are_of_images_only():
+    """Images of a survey whose u is 0.08 mag fainter than AB; galaxies and spectra as before."""
+    plain = Survey.sdss_main(seed=5)
+    points = (0.08, 0.0, 0.0, -0.02, 0.0)
+    one, other = plain.simulate(4), plain.replace(zero_points=points).simulate(4)
+    factor = 10 ** (-0.4 * np.array(points))
+    np.testing.assert_allclose(other.truth_image, one.truth_image * factor[:, None, None], 1e-5)
+    np.testing.assert_array_equal(other.truth_flux, one.truth_flux)
+    np.testing.assert_array_equal(other.truth["magnitude_u"], one.truth["magnitude_u"])
+    for column in ("total_flux", "fibre_flux", "neighbour_fibre_flux"):
+        ratio = other.truth[f"{column}_u"] - factor[0] * one.truth[f"{column}_u"]
+        np.testing.assert_allclose(ratio, 0, atol=1e-5 * one.truth["total_flux_u"].max())
+        np.testing.assert_array_equal(other.truth[f"{column}_r"], one.truth[f"{column}_r"])
+    # Noise is the sky's, which images tell in their own unit.
+    noise = [b.image[:, 0, :6, :6] - b.truth_image[:, 0, :6, :6] for b in (one, other)]
+    np.testing.assert_allclose(np.std(noise[1]), np.std(noise[0]), rtol=0.05)
+    with pytest.raises(InputError, match="zero_points: expected one value per band"):
+        plain.replace(zero_points=(0.08,))
+
+
+def test_zero_points_in_a_file(tmp_path):
+    survey = Survey.sdss_main().replace(zero_points=(0.08, 0.0, 0.0, 0.0, 0.0))
+    survey.write(tmp_path / "mine.toml")
+    assert Survey.read(tmp_path / "mine.toml") == survey
+    text = (tmp_path / "mine.toml").read_text()
+    (tmp_path / "odd.toml").write_text(text.replace("0.08", "3.0"))
+    with pytest.raises(InputError, match="zero_points"):
+        Survey.read(tmp_path / "odd.toml")
+    Survey.sdss_main().write(tmp_path / "plain.toml")
+    assert Survey.read(tmp_path / "plain.toml").zero_points is None

@@ -13,7 +13,7 @@ from astropy.table import Table
 from photospec.errors import InputError
 from photospec.image import NANOMAGGY
 from photospec.survey import SurveySettings, open_catalogue, predict_catalogue, predict_partition
-from photospec.survey.columns import rounded
+from photospec.survey.columns import OF_ALL_CANDIDATES, new_columns, rounded
 from photospec.survey.positions import own_place, position_in_name
 
 from .conftest import pixels
@@ -124,10 +124,31 @@ def test_measured_columns(opened, pairs_path):
         n_finite += 1
         assert value == float(getattr(wanted, "value", wanted))
     assert n_finite
+    assert row["agn_score"] == table["agn_score"][0] == bundled.agn_score(image)
+    assert row["agn_probability"] == table["agn_probability"][0]
+    assert row["agn"] is bool(table["agn"][0])
+    assert pd.isna(row["bpt_class_probability"])  # of two candidates there is none
     assert set(str(table["flags"][0]).split("; ")) <= set(row["flags"].split("; "))
     empty = predict_partition(part.iloc[:0], bundled, opened.source, what="measure")
     assert list(empty.columns) == list(found.columns)
     assert (empty.dtypes == found.dtypes).all()
+    described = {c.name: c for c in new_columns(SurveySettings(what="measure"))}
+    assert all(described[name].description for name in OF_ALL_CANDIDATES)
+    assert set(OF_ALL_CANDIDATES) <= set(table.colnames)
+
+
+def test_without_a_head_the_lines_tell(opened, pairs_path):
+    """Of weights without a head for classes the score is the height of the candidates' lines."""
+    from photospec import PhotoSpectrograph
+
+    bundled = PhotoSpectrograph.load()
+    bundled.cascade.line_classes = None
+    part = opened.catalog.partitions[0].compute(progress_bar=False).iloc[:1]
+    found = predict_partition(part, bundled, opened.source, what="measure", n_candidates=2)
+    row = found.iloc[0]
+    assert np.isnan(row["agn_score"])  # of two candidates there is no mean
+    assert pd.isna(row["agn"])
+    assert np.isnan(row["agn_probability"])
 
 
 def write_cutout(path, data, **cards):

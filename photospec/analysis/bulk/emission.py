@@ -69,6 +69,7 @@ NARROWER = 0.75
 RIDGE = 1e-12  # of the trace of the normal equations: as of the exact path
 # Somewhat below the limits of the exact path it decides, so that both take the same model.
 BROAD_SNR, MARGIN = 2.0, 0.5
+MISFIT_SETTLED, NO_SIGNAL = 0.2, 1.0
 
 
 class _Pixels:
@@ -135,7 +136,9 @@ class _Residuals:
         `wide` is levelled beside broad Balmer lines, `flux` beside narrow ones.
     good : ndarray (n, n_pixels) of bool
     seen : ndarray (n, n_groups) of bool
-        Groups that can be measured.
+        Groups that are fitted: those that can be measured, and those on bad pixels. What is seen
+        of the latter would else be taken for a part of their neighbours.
+    measured : ndarray (n, n_groups) of bool
     reason : ndarray (n, n_groups) of str
         Why a group cannot.
     level_place, level_variance : ndarray (n, n_pixels)
@@ -150,6 +153,7 @@ class _Residuals:
     lsf: np.ndarray
     good: np.ndarray
     seen: np.ndarray
+    measured: np.ndarray
     reason: np.ndarray
     level_place: np.ndarray
     level_variance: np.ndarray
@@ -168,7 +172,8 @@ class _Residuals:
         continuum = np.where(known, continuum, 0.0)
         flux = np.where(good, np.nan_to_num(flux) - continuum, 0.0)
         reason = _why_not(pixels, good, lsf)
-        seen = reason == ""
+        measured = reason == ""
+        seen = measured | (reason == BAD_PIXELS)
         broad = near_lines(pixels.wavelength, BROAD_ZONE, BROAD_GROUPS)
         wide, place, variance = flux.copy(), np.empty(flux.shape), np.empty(flux.shape)
         for i, one in enumerate(seen):
@@ -179,7 +184,8 @@ class _Residuals:
             continuum[i] += np.where(known[i], level, 0.0)
         return cls(
             pixels, np.where(good, flux, 0.0), np.where(good, wide, 0.0),
-            np.where(good, sigma, np.inf), continuum, lsf, good, seen, reason, place, variance,
+            np.where(good, sigma, np.inf), continuum, lsf, good, seen, measured, reason, place,
+            variance,
         )  # fmt: skip
 
     def at(self, values, wavelength):
@@ -528,13 +534,14 @@ def _inflation(residuals, dispersion):
 
 
 def _may_be_broad(residuals, groups):
-    """Tell whether (n,) broad Balmer lines may beat the narrow ones: then the exact path decides.
+    """Tell whether (n,) broad Balmer lines may beat the narrow ones, and their largest
+    signal-to-noise: the exact path decides.
 
     Every Balmer line is looked at by itself, beside narrow lines with kinematics as they were
     fitted or somewhat narrower.
     """
     pixels = residuals.pixels
-    seen = residuals.seen[:, [pixels.groups.index(one) for one in BROAD_GROUPS]]
+    seen = residuals.measured[:, [pixels.groups.index(one) for one in BROAD_GROUPS]]
     first = np.where(seen[:, 0], 0, 1)  # the line whose signal counts
     price = LEVEL_CHI2 + (2 + seen.sum(axis=1)) * np.log(residuals.good.sum(axis=1))
     alone, trials = [], []
@@ -554,7 +561,7 @@ def _may_be_broad(residuals, groups):
     # The minimiser ends where most is gained, on finer steps than these.
     least = MARGIN * np.maximum(price, gain.max(axis=1))
     asked = (gain > least[:, None]) & (signal > BROAD_SNR)
-    return asked.any(axis=1) & seen[:, :2].any(axis=1)
+    return asked.any(axis=1) & seen[:, :2].any(axis=1), signal.max(axis=1)
 
 
 def _broad_line(residuals, groups, centre, profiles):
@@ -632,7 +639,7 @@ def measure_lines_bulk(
     -------
     list of LineFluxes or None
         None where the lines may be broad, double, no Gaussians, narrower than the line-spread
-        function, on bad pixels, or where nothing could be fitted: `measure_lines` has to look.
+        function, or where nothing could be fitted: `measure_lines` has to look.
     """
     groups, names = line_groups(lines)
     pixels = _pixels(library_of(load_templates(templates)).wavelength.tobytes(), groups)
@@ -651,13 +658,13 @@ def _measure_block(fits, pixels, names):
     """Return LineFluxes, or None, of a few spectra."""
     residuals = _Residuals.of(fits, pixels)
     fitted = _fit_groups(residuals, np.array([_start(fit) for fit in fits]))
-    settled = residuals.seen.any(axis=1) & (fitted.misfit < MISFIT_SEEN)
+    asked, signal = _may_be_broad(residuals, fitted)
+    # Of lines that are no Gaussians the exact path looks for broad ones farther off.
+    far = (fitted.misfit > MISFIT_SEEN) & (signal > NO_SIGNAL)
+    settled = residuals.measured.any(axis=1) & (fitted.misfit < MISFIT_SETTLED) & ~asked & ~far
     narrow = np.where(fitted.own, fitted.kinematics[:, 1::2], np.inf).min(axis=1)
     resolution = np.median(residuals.lsf / pixels.wavelength, axis=1) * SPEED_OF_LIGHT
     settled &= (narrow > 3 * DISPERSION_RANGE[0]) & (resolution < COARSE_LSF)
-    settled &= ~_may_be_broad(residuals, fitted)
-    # Lines on bad pixels are left out here; their neighbours need them.
-    settled &= ~(residuals.reason == BAD_PIXELS).any(axis=1)
     found = _named(fits, residuals, fitted, names)
     return [one if fine else None for one, fine in zip(found, settled, strict=True)]
 
@@ -683,7 +690,7 @@ def _named(fits, residuals, fitted, names):
     rest = np.array([pixels.groups[k].wavelengths[pixels.groups[k].names.index(name)]
                      for k, name in zip(group, names, strict=True)])  # fmt: skip
     stretch = 1 + np.array([fit.redshift for fit in fits])[:, None]
-    measured = residuals.seen[:, group]
+    measured = residuals.measured[:, group]
     flux = np.where(measured, _each_row(fitted.flux, share.T) * stretch, np.nan)
     covariance = share @ fitted.covariance @ share.T * stretch[..., None] ** 2
     k = np.arange(n_lines)

@@ -17,7 +17,7 @@ from scipy.optimize import nnls
 from scipy.special import erf
 
 from photospec.analysis.bulk.library import DEGREE
-from photospec.analysis.bulk.nonnegative import column_norms, nearest
+from photospec.analysis.bulk.nonnegative import column_norms, nearest, triangles
 from photospec.analysis.emission.model import GROUPS, members
 from photospec.analysis.populations.kinematics import SIGMA_MAX, V_RANGE
 from photospec.analysis.populations.log_spectrum import SDSS_STEP
@@ -25,7 +25,7 @@ from photospec.analysis.populations.weights import CLIP
 from photospec.utils.constants import SPEED_OF_LIGHT
 from photospec.utils.stats import MAD_TO_STD
 
-__all__ = ["Lines", "Motion", "fit_kinematics", "seen_groups", "triangles"]
+__all__ = ["Lines", "Motion", "fit_kinematics", "seen_groups"]
 
 N_FREE = DEGREE + 1
 START, GAS_START = 150.0, 100.0  # km/s
@@ -34,7 +34,6 @@ MAX_PASSES = 7
 CONVERGED = np.array([12.0, 12.0, 15.0, 15.0])  # km/s; the next step would be a tenth of these
 LARGEST = np.array([200.0, 80.0, 150.0, 80.0])  # km/s, of one step
 N_SCREENED = 30  # templates that stay in play after the first fit with all of them
-RIDGE = 1e-11  # of the squared norms: keeps products of alike templates solvable
 SEEN = 0.33  # part of a line on good pixels for which its group is fitted
 LINE_REACH = 4000.0  # km/s from a line's centre where its profile ends
 # Derivative of a sampled function from three neighbours to either side.
@@ -92,7 +91,8 @@ def fit_kinematics(sources, frames, step):
     for number in range(MAX_PASSES):
         if number:
             frames = sources.at(todo, redshift[todo], library)
-        one = _Pass(frames, free[todo], outliers[todo], step)
+        # The first pass only leads to the next: every second pixel of the others is enough.
+        one = _Pass(frames, free[todo], outliers[todo], step if number else 2 * step)
         if kept is None:
             kept = one.choose()
         one.fit(kept[todo])
@@ -178,16 +178,6 @@ def seen_groups(profiles, good, library, step):
     """Return groups (n, n_groups) with at least a third of their strongest line on good pixels."""
     width = step * SDSS_STEP * library.wavelength[::step]
     return ((good * width)[:, None] @ profiles)[:, 0] > SEEN
-
-
-def triangles(gram):
-    """Return R (n, k, k) of the QR decompositions behind products of columns."""
-    norm = np.sqrt(np.diagonal(gram, axis1=1, axis2=2))
-    norm = np.where(norm == 0, 1.0, norm)
-    scaled = gram / (norm[:, :, None] * norm[:, None])
-    k = np.arange(gram.shape[1])
-    scaled[:, k, k] += RIDGE
-    return np.linalg.cholesky(scaled).swapaxes(1, 2) * norm[:, None]
 
 
 class _Pass:

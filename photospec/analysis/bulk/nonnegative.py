@@ -10,12 +10,14 @@ lower chi2; those that would are added, and it is solved again.
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import solve_triangular
 from scipy.optimize import nnls
 
-__all__ = ["Columns", "nearest", "solve_screened"]
+__all__ = ["Columns", "nearest", "solve_screened", "triangles"]
 
 ADDED = 20  # columns added at a time: the steepest first
-TOLERANCE = 1e-9  # of |column| |data|: gradients below are rounding
+TOLERANCE = 1e-8  # of |column| |data|: gradients below are rounding
+RIDGE = 1e-11  # of the squared norms: keeps products of alike templates solvable
 ROUNDS = 30  # of adding columns at most: a guard against columns that come and go
 
 
@@ -67,7 +69,7 @@ def column_norms(matrix):
     return norm
 
 
-def solve_screened(columns, data, kept, norm):
+def solve_screened(columns, data, kept, norm, positive=None):
     """Solve non-negative least squares, beginning with some of the columns.
 
     Parameters
@@ -79,6 +81,8 @@ def solve_screened(columns, data, kept, norm):
         Columns to begin with, increasing.
     norm : ndarray (n_columns,)
         Norms of the columns, roughly: they only say which gradients are rounding.
+    positive : ndarray (n_columns,) of bool, optional
+        Columns that will hardly be negative: they are solved for without that limit first.
 
     Returns
     -------
@@ -97,7 +101,10 @@ def solve_screened(columns, data, kept, norm):
     limit = TOLERANCE * np.sqrt(np.einsum("ij,ij->i", data, data))[:, None]
     for _ in range(ROUNDS):
         part = columns.take(kept)
-        found = np.array([nnls(part, data[i], maxiter=20 * n_columns)[0] for i in todo])
+        if positive is None:
+            found = np.array([nnls(part, data[i], maxiter=20 * n_columns)[0] for i in todo])
+        else:
+            found = _solve(part, data[todo], positive[kept])
         residual = data[todo] - found @ part.T
         chi2[todo] = np.einsum("ij,ij->i", residual, residual)
         gradient = columns.gradient(residual) / norm
@@ -118,6 +125,45 @@ def solve_screened(columns, data, kept, norm):
             weights[i], norm = nnls(matrix, data[i], maxiter=20 * n_columns)
             chi2[i] = norm**2
     return weights, kept, chi2
+
+
+def _solve(matrix, data, free):
+    """Return weights (n, n_columns), none negative, of all columns for data (n, n_rows).
+
+    Columns that are `free` are solved for without that limit, and with it where that makes one of
+    them negative: what is left for the others is a small triangle.
+    """
+    order, n_free = np.argsort(~free, kind="stable"), int(free.sum())
+    matrix = matrix[:, order]
+    triangle = triangles((matrix.T @ matrix)[None])[0]
+    norm = column_norms(triangle)
+    triangle = np.ascontiguousarray(triangle / norm)
+    right = (matrix.T @ data[..., None])[..., 0].T / norm[:, None]
+    right = solve_triangular(triangle, right, trans=1, check_finite=False)
+    weights, most = np.empty((len(data), norm.size)), 20 * norm.size
+    if n_free < norm.size:
+        bound = np.ascontiguousarray(triangle[n_free:, n_free:])
+        for one, target in zip(weights, right.T, strict=True):
+            one[n_free:] = nnls(bound, target[n_free:], maxiter=most)[0]
+    if n_free:
+        left = right[:n_free] - triangle[:n_free, n_free:] @ weights[:, n_free:].T
+        first = triangle[:n_free, :n_free]
+        weights[:, :n_free] = solve_triangular(first, left, check_finite=False).T
+        for i in np.flatnonzero((weights[:, :n_free] < 0).any(axis=1)):
+            weights[i] = nnls(triangle, right[:, i], maxiter=most)[0]
+    found = np.empty(weights.shape)
+    found[:, order] = weights / norm
+    return found
+
+
+def triangles(gram):
+    """Return R (n, k, k) of the QR decompositions behind products of columns."""
+    norm = np.sqrt(np.diagonal(gram, axis1=1, axis2=2))
+    norm = np.where(norm == 0, 1.0, norm)
+    scaled = gram / (norm[:, :, None] * norm[:, None])
+    k = np.arange(gram.shape[1])
+    scaled[:, k, k] += RIDGE
+    return np.linalg.cholesky(scaled).swapaxes(1, 2) * norm[:, None]
 
 
 def nearest(gradient, norm, weights, n_columns):

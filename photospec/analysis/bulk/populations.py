@@ -18,10 +18,9 @@ from photospec.analysis.bulk.kinematics import (
     Lines,
     fit_kinematics,
     seen_groups,
-    triangles,
 )
 from photospec.analysis.bulk.library import library_of
-from photospec.analysis.bulk.nonnegative import Columns, nearest, solve_screened
+from photospec.analysis.bulk.nonnegative import Columns, nearest, solve_screened, triangles
 from photospec.analysis.populations.errors import N_DRAWS, shifts_of_ebv
 from photospec.analysis.populations.kinematics import Kinematics
 from photospec.analysis.populations.resolution import MatchedTemplates
@@ -40,6 +39,7 @@ THIN, THIN_LSF = 2, 75.0  # and the narrowest line-spread function for it, km/s
 INTERVAL = 256  # pixels of the library between two knots of the attenuation
 FIRST_STEP = 6  # of the templates to begin with, over ages and metallicities
 FIRST_EBV = 0.1  # where to see which columns matter; `minimum` looks there too
+SURE = 30.0  # sigmas of a line that noise will hardly make negative
 N_SCREENED = 40  # columns that later fits begin with
 
 
@@ -302,6 +302,8 @@ class _Dusty:
         residual = data - columns.take(used) @ weights[used]
         gradient = columns.gradient(residual[None])[0]
         self.kept = nearest(gradient, self.norm, weights, N_SCREENED)
+        self.positive = weights * self.norm > SURE
+        self.positive[: self.coefficients.shape[1]] = False
 
     def weights(self):
         """Best fit over E(B-V).
@@ -344,7 +346,9 @@ class _Dusty:
             columns, data, _ = self.best if shift == 0 else self.system(weights.ebv + shift)
             n = len(range(index, N_DRAWS, len(shifts)))
             noise = scale * rng.standard_normal((n, data.size))
-            found, self.kept, _ = solve_screened(columns, data + noise, self.kept, self.norm)
+            found, self.kept, _ = solve_screened(
+                columns, data + noise, self.kept, self.norm, self.positive
+            )
             light = found[:, : np.prod(self.shape)]
             light = light[light.sum(1) > 0]
             draws.append(light / light.sum(1, keepdims=True))
