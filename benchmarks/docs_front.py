@@ -25,6 +25,8 @@ SEED = 40
 # The one of the real images with a known redshift that is neither blended nor masked.
 REAL, REAL_REDSHIFT = "pair-003184-2-0169-ra244.50334.fits", 0.0280
 STYLES = {"light": {}, "dark": plt.style.library["dark_background"]}
+# Colours in which the marks of lines can be read on black.
+ON_BLACK = {"#b2182b": "#f4a582", "#2166ac": "#92c5de"}
 # Beside each other, or one below the other on a phone: inches, rows and columns, widths, dpi.
 LAYOUTS = {
     "wide": ((11, 6.2), (2, 2), {"width_ratios": [1, 3.1]}, 110),
@@ -110,6 +112,9 @@ def draw_spectrum(axes, galaxy):
     for line in axes.lines:
         if line.get_label() == "predicted":
             line.set_color(plt.rcParams["text.color"])
+    if plt.rcParams["text.color"] == "white":
+        for mark in (*axes.texts, *axes.lines):
+            mark.set_color(ON_BLACK.get(mark.get_color(), mark.get_color()))
 
 
 def caption(galaxies):

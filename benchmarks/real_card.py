@@ -16,10 +16,18 @@ from astropy.table import Table
 
 from photospec import PhotoSpectrograph
 from photospec.evaluation import ood_card, write_sections
-from photospec.evaluation.draws import pair_images
+from photospec.evaluation.baselines import boosted_trees, redshift_merit
+from photospec.evaluation.draws import image_of, pair_images
 from photospec.evaluation.real_agn import real_agn
 from photospec.evaluation.real_images import flagged_card, images_card, known_card
-from photospec.evaluation.real_redshifts import density_rows, real_redshifts
+from photospec.evaluation.real_redshifts import (
+    NOISE,
+    catalogue_photometry,
+    density_rows,
+    real_redshifts,
+    render_noisy,
+)
+from photospec.evaluation.redshift_table import redshift_row
 from photospec.evaluation.value import Section
 from photospec.pairs import PairsFile
 from photospec.simulation import RealGalaxies
@@ -38,20 +46,27 @@ def redshifts(spectrograph, real, options):
 
 
 def sources(spectrograph, real, options):
-    """Yield the tables of either half of the main sample alone; trees learn from both."""
+    """Yield the main sample's table once more, of the galaxies of either source."""
     path = real / "catalogues" / "sdss_main_redshift.fits"
-    source = np.char.strip(Table.read(path)["source"].astype(str))
-    limits = {"redshift_range": (0.02, 0.3), "r_range": (14.0, 17.77)}
-    others = RealGalaxies.read(path, rows=slice(0, None, 2), **limits)
-    for name in ("MLZ", "ANNZ"):
-        own = np.flatnonzero(source == name)  # one after the other in the file
-        first = own[0] + 1 - own[0] % 2
-        galaxies = RealGalaxies.read(path, rows=slice(first, own[-1] + 1, 2), **limits)
-        order = np.random.default_rng(0).permutation(len(galaxies))[: options.n]
-        title = f"Main Galaxy Sample, {name}"
-        yield real_redshifts(
-            spectrograph, galaxies[order], others, title=title, name=f"real_redshift_{name}"
-        )
+    galaxies, others = real_samples(path.parent, options.n)["Main Galaxy Sample"]
+    table = Table.read(path)
+    places = zip(np.asarray(table["redshift"], float), np.asarray(table["r_maggies"], float))
+    source = dict(zip(places, np.char.strip(table["source"].astype(str))))
+    source = np.array([source[key] for key in zip(galaxies.redshift, galaxies.flux[:, 2])])
+    photometry, found = catalogue_photometry(others), catalogue_photometry(galaxies)
+    trees = boosted_trees(photometry, others.redshift, merit=redshift_merit, tune=False)(found)
+    rows = []
+    for what, noise in NOISE.items():
+        images = render_noisy(galaxies, noise, size=spectrograph.config.image_size)
+        images = [image_of(image, tuple("ugriz"), 0.396, 0.0) for image in images]
+        density = spectrograph.redshift_density(images)
+        for name in np.unique(source):
+            own = np.flatnonzero(source == name)
+            rows.append(density_rows(f"{name}, {what}", density[own], galaxies.redshift[own]))
+    for name in np.unique(source):
+        own = source == name
+        rows.append(redshift_row(f"{name}, trees", trees[own], galaxies.redshift[own]))
+    yield Section("real_redshift_sources", "Main Galaxy Sample by source", rows)
 
 
 def simulated(spectrograph, real, options):

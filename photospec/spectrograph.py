@@ -22,6 +22,8 @@ from photospec.errors import InputError
 from photospec.hub import fetch_weights, is_hub_address, push_weights
 from photospec.image import ImageArray, band_names, prepare_image
 from photospec.image.identity import identified, identifier_bytes, image_seed
+from photospec.image.prepare import SAME_SCALE
+from photospec.image.wcs import celestial, pixel_scales, target_pixel
 from photospec.networks.cascade import Cascade
 from photospec.networks.devices import DTYPES, check_device, check_dtype
 from photospec.photometry.apertures import aperture_flux
@@ -226,7 +228,7 @@ class PhotoSpectrograph:
             image.check(*wanted)
         else:
             _check_survey(image, config)
-            prepared = prepare_image(
+            image = prepare_image(
                 image,
                 bands=config.bands,
                 pixel_scale=config.pixel_scale,
@@ -235,9 +237,6 @@ class PhotoSpectrograph:
                 extinction=config.band_extinction,
                 max_resampling=MAX_RESAMPLING,
             )
-            if "resampled" in prepared.flags:
-                _check_alike(image, config)
-            image = prepared
         image = image.with_extinction(config.galactic_ebv)
         self._fibre_flux(image)
         return image
@@ -759,12 +758,18 @@ def _check_survey(image, config):
             f"{', '.join(lacking)}; predictions need all bands that the weights "
             f"({config.survey}) were trained on{able}"
         )
+    _check_alike(image, config)
 
 
 def _check_alike(image, config):
     """Refuse an image of other pixels whose bands are others too, unless it says its camera."""
     there = band_names(image.meta["bands"], "meta['bands']")
-    if set(there) != set(config.bands) and not image.meta.get("camera"):
+    if set(there) == set(config.bands) or image.meta.get("camera"):
+        return
+    wcs = celestial(image.wcs)
+    center = target_pixel(np.shape(image.data), wcs, image.meta)
+    scale = pixel_scales(wcs, image.meta, center)
+    if any(abs(value / config.pixel_scale - 1) > SAME_SCALE for value in scale):
         raise InputError(
             f"image: expected bands {', '.join(config.bands)} and pixels of {config.pixel_scale:g} "
             f"arcsec as in the weights' survey ({config.survey}), got other bands "

@@ -202,6 +202,23 @@ def test_galactic_dust_is_taken_off_and_put_back(spectrograph, images, left):
     assert flux.shape == (3, 4500)
 
 
+def test_dust_that_is_told_moves_no_redshift(images):
+    """Bundled weights: the same galaxy behind E(B-V) = 0 and 0.3 mag."""
+    bundled = PhotoSpectrograph.load()
+    left = 10 ** (-0.4 * 0.3 * band_extinction(tuple("ugriz"), "sdss"))[:, None, None]
+    clear = [replace_meta(one, one.data, 0.0) for one in images]
+    behind = [replace_meta(one, one.data * left, 0.3) for one in images]
+    moved = bundled.redshift_density(behind).mean - bundled.redshift_density(clear).mean
+    assert np.abs(moved).max() < 2e-5  # the goal was 0.002
+    untold = [replace_meta(one, one.data * left, 0.0) for one in images]
+    wrong = bundled.redshift_density(untold).mean - bundled.redshift_density(clear).mean
+    assert np.abs(wrong).max() > 0.005
+
+
+def replace_meta(image, data, ebv):
+    return NDData(data, unit=image.unit, meta=image.meta | {"galactic_ebv": ebv})
+
+
 def test_one_image_without_dust_known(spectrograph, images):
     meta = dict(images[1].meta)
     del meta["galactic_ebv"]

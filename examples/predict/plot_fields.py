@@ -126,10 +126,11 @@ for name, positions in targets.items():
     for position in positions:
         distance = np.hypot(*(pixels[name] - np.array(wcs.world_to_pixel(position))).T)
         nearest = members[int(distance.argmin())]
-        truth = f"{batch.truth['redshift'][nearest]:.3f}" if distance.min() < 4 else "no galaxy"
+        there = distance.min() < 4
+        truth = f"put in {batch.truth['redshift'][nearest]:.3f}" if there else "no galaxy there"
         print(
             f"{name}  {position.to_string('decimal', precision=4)}  "
-            f"z = {density.mean[number]:.3f} ± {density.std[number]:.3f}   put in {truth}   "
+            f"z = {density.mean[number]:.3f} ± {density.std[number]:.3f}   {truth:15}   "
             f"{'; '.join(density.flags[number])}"
         )
         number += 1

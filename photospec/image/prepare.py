@@ -37,7 +37,7 @@ __all__ = ["EBV_ASSUMED", "MISSING_BAND", "ImageArray", "prepare_image"]
 
 # Pixel scales this close to the wanted one (relative) are taken as equal: over the 64 pixels
 # of a cutout that is a third of a pixel, and resampling would cost more than it mends.
-_SAME_SCALE = 0.005
+SAME_SCALE = 0.005
 # Least part of the crop that must be on the image, and of each band that must be good. What is
 # missing is filled from its surroundings; beyond a half that is invention.
 _LEAST_COVERED = 0.5
@@ -306,7 +306,7 @@ def prepare_image(
         return flux, sigma
 
     arrays = (data, mask, sigma, to_flux)
-    if all(abs(value / pixel_scale - 1) <= _SAME_SCALE for value in scale):
+    if all(abs(value / pixel_scale - 1) <= SAME_SCALE for value in scale):
         flags, put = [], _cut(*arrays, center, size, bands, may_miss)
     else:
         step = tuple(pixel_scale / value for value in scale)
@@ -492,7 +492,7 @@ def _check_coverage(bad, outside, bands, may_miss):
             raise InputError(
                 f"image: expected numbers, got none in band {band} (all NaN or masked, or without "
                 "a usable uncertainty); is the target outside the survey, or the band missing? "
-                f"Bands that may be: {', '.join(may_miss) or 'none'}"
+                f"Bands that may be: {', '.join(b for b in bands if b in may_miss) or 'none'}"
             )
         elif good < _LEAST_GOOD:
             raise InputError(

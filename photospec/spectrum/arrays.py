@@ -356,12 +356,23 @@ def _lsf(lsf, shape, spectral_axis_index):
         ) from None
     if lsf.ndim == 2 and spectral_axis_index == 0 and lsf.shape[0] == shape[1]:
         lsf = lsf.T
-    if lsf.shape not in ((), shape[1:], shape, (shape[0], 1)) or not np.all(lsf >= 0):
+    if lsf.shape not in ((), shape[1:], shape, (shape[0], 1)):
         raise InputError(
-            f"spectrum.meta['lsf_sigma']: expected one number or {shape[1]}, in Angstrom and not "
-            f"negative, got shape {lsf.shape}"
+            f"spectrum.meta['lsf_sigma']: expected one number or {shape[1]}, in Angstrom, got "
+            f"shape {lsf.shape}"
         )
-    return np.broadcast_to(lsf, shape if lsf.ndim == 2 else shape[1:]).astype(float)
+    lsf = np.broadcast_to(lsf, shape if lsf.ndim == 2 else shape[1:]).astype(float)
+    known = np.isfinite(lsf)
+    if np.any(lsf[known] < 0) or not np.all(known.any(axis=-1)):
+        raise InputError(
+            "spectrum.meta['lsf_sigma']: expected numbers in Angstrom that are not negative, got "
+            + ("negative ones" if np.any(lsf[known] < 0) else "no finite one")
+        )
+    # It changes slowly with wavelength: where it is missing that of the next samples is as good.
+    pixel = np.arange(shape[1])
+    for row, there in zip(np.atleast_2d(lsf), np.atleast_2d(known), strict=True):
+        row[~there] = np.interp(pixel[~there], pixel[there], row[there])
+    return lsf
 
 
 def _hint(redshift, spectrum, n):

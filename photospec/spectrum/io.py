@@ -78,7 +78,9 @@ def read_spectrum(
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"path: expected a spectrum file, got {path} which does not exist")
+        state = "is a folder" if path.is_dir() else "is no file"
+        state = state if path.exists() else "does not exist"
+        raise InputError(f"path: expected a spectrum file, got {path} which {state}")
     if wavelength_medium not in (None, "air", "vacuum"):
         raise InputError(
             f"wavelength_medium: expected 'air' or 'vacuum', got {wavelength_medium!r}"

@@ -5,6 +5,8 @@ import pytest
 
 from photospec.analysis import RedshiftWarning, measure_properties, measure_redshift
 from photospec.analysis.redshift.errors import CORRELATED, residual_correlation
+from photospec.analysis.redshift.quasars import _LINES, quasar_chi2
+from photospec.analysis.redshift.scan import resample_log
 from photospec.lines import LINES
 from photospec.spectrum import WAVELENGTH, from_arrays, to_arrays
 
@@ -42,6 +44,38 @@ def test_quasars_are_flagged(redshift):
     assert fit.warning & RedshiftWarning.QUASAR or abs(fit.redshift - redshift) < 0.01
     assert fit.warning & (RedshiftWarning.QUASAR | RedshiftWarning.BROAD_LINES)
     assert fit.solutions.broad_line_redshift[0] == pytest.approx(redshift, abs=0.02)
+
+
+def test_lines_of_quasars_are_those_of_their_mean_spectrum():
+    """Vanden Berk et al. 2001, table 2 (vacuum); 5,000 km/s wide at half maximum."""
+    known = {
+        "lya": 1216.25, "nv": 1239.85, "siiv": 1398.33, "civ": 1546.15, "ciii": 1905.73,
+        "mgii": 2800.26, "hdelta": 4102.73, "hgamma": 4346.42, "hbeta": 4853.13, "hei": 5877.29,
+        "halpha": 6564.93, "oiii": 5008.22,
+    }  # fmt: skip
+    for name, wavelength in known.items():
+        centre, sigma = _LINES[name]
+        # The peaks of broad Balmer lines lie up to 600 km/s beside the laboratory's.
+        assert centre == pytest.approx(wavelength, rel=2.2e-3), name
+        if name != "oiii":
+            assert sigma / centre * LIGHT * 2.3548 == pytest.approx(4950, rel=0.01), name
+    assert len(_LINES) == len(known) + 5  # and humps of iron, and of the Balmer continuum
+
+
+@pytest.mark.parametrize(
+    ("redshift", "seen"), [(0.0, True), (3.3, True), (4.3, True), (4.8, False)]
+)
+def test_quasars_are_looked_for_to_a_redshift(redshift, seen):
+    """Beyond 4.5 the forest takes the light below Lyman alpha; another one is named then."""
+    flux = _quasar(redshift)
+    spectra = resample_log(SDSS, flux[None], np.full((1, flux.size), 4.0), 1)
+    chi2, found = quasar_chi2(spectra, 0)
+    assert found <= 4.5
+    assert (abs(found - redshift) < 0.02 * (1 + redshift)) == seen
+    worse, _ = quasar_chi2(
+        resample_log(SDSS, flux[::-1][None].copy(), np.full((1, flux.size), 4.0), 1), 0
+    )
+    assert not seen or chi2 < worse
 
 
 def test_quasars_have_no_redshift_in_the_table():

@@ -421,3 +421,20 @@ def test_base_grid_of_any_number_of_axes():
     found = to_base_grid(flux)
     assert found.shape == (2, 3, 563)
     np.testing.assert_array_equal(found[1, 2], to_base_grid(flux[1, 2]))
+
+
+def test_gaps_of_a_line_spread_function_are_bridged():
+    """NaN, infinite or masked at some samples: in between, and as the next at the ends."""
+    lsf = np.linspace(1.0, 2.0, GRID.size)
+    holes = lsf.copy()
+    holes[5:9], holes[20] = np.nan, np.inf
+    masked = np.ma.masked_array(lsf, np.arange(lsf.size) < 3)
+    rows = np.array([lsf, holes])
+    flux = np.array([SHAPE, SHAPE])
+    np.testing.assert_allclose(to_arrays(from_arrays(GRID, SHAPE, lsf=holes)).lsf, lsf)
+    np.testing.assert_allclose(to_arrays(from_arrays(GRID, flux, lsf=rows)).lsf, [lsf, lsf])
+    ends = to_arrays(from_arrays(GRID, SHAPE, lsf=masked)).lsf
+    np.testing.assert_allclose(ends, np.maximum(lsf, lsf[3]))
+    for bad, word in ((np.full(lsf.size, np.nan), "no finite one"), (-lsf, "negative ones")):
+        with pytest.raises(InputError, match=f"lsf_sigma.*not negative, got {word}"):
+            to_arrays(from_arrays(GRID, SHAPE, lsf=bad))

@@ -17,11 +17,12 @@ from scipy.optimize import least_squares
 from photospec.analysis.emission.model import (
     BROAD_GROUPS,
     GROUPS,
+    WIDE_STEP,
     group_profiles,
     line_windows,
-    log_pixel_edges,
 )
 from photospec.lines import near_centres
+from photospec.spectrum.wavelengths import pixel_edges
 from photospec.utils.constants import SPEED_OF_LIGHT
 from photospec.utils.stats import robust_std
 
@@ -44,6 +45,9 @@ BROAD_ZONE = (
 BACKGROUND = 151  # pixels of the running median that levels the residuals
 COVERED = 0.9  # part of a line that must lie on good pixels
 FREE_SNR = 5.0  # lines of a kind must have this much for their own kinematics
+# In wide pixels a pair like [O II] can be mimicked by a strong line less another, both too narrow:
+# kinematics that make a line so negative, in errors, are not those of the lines.
+NEGATIVE = -5.0
 # What the noise does not know, from simulated galaxies of two components with gas of their
 # own (benchmarks/analysis_recovery.py). Lines are no single Gaussians: a factor on the
 # noise and a part of the flux, more for [O III], whose width is its own where it comes from the
@@ -162,8 +166,8 @@ class Residual:
         profile = group_profiles(
             self.wavelength, self.lsf_sigma, (0.0, 0.0), (100.0, 100.0), (group,)
         )[:, 0]
-        step = np.log(self.wavelength[1] / self.wavelength[0])
-        return float((profile * step * self.wavelength * self.good).sum() / sum(group.ratios))
+        width = np.diff(pixel_edges(self.wavelength))
+        return float((profile * width * self.good).sum() / sum(group.ratios))
 
 
 def median_variance(n_pixels):
@@ -187,7 +191,7 @@ def median_variance(n_pixels):
 
 def _least_lsf(wavelength):
     """Return the line-spread function where none is known: a Gaussian well inside one pixel."""
-    return 0.3 * np.log(wavelength[1] / wavelength[0]) * wavelength
+    return 0.3 * np.diff(pixel_edges(wavelength))
 
 
 def near_lines(wavelength, zone=LINE_ZONE, groups=GROUPS):
@@ -364,13 +368,18 @@ def fit_groups(residual, groups, start, nonlinear=None):
     kinematics = np.array([start, start], float)
     flux, covariance, chi2 = problem.solve(kinematics)
     own = _strong(flux, covariance, balmer, inflation)
-    limits = _limits(2)
+    limits, first = _limits(2), flux / np.sqrt(np.diag(covariance)) / inflation
+    wide = np.median(np.diff(np.log(residual.wavelength))) > WIDE_STEP
     for _ in range(2):
         if not own.any():
             break
         kinematics = nonlinear(problem, kinematics, own, limits)
         flux, covariance, chi2 = problem.solve(kinematics)
         again = own & _strong(flux, covariance, balmer, inflation)
+        if wide:
+            last = flux / np.sqrt(np.diag(covariance)) / inflation
+            fell = (last < NEGATIVE) & (first > NEGATIVE)
+            again &= [not fell[kind].any() for kind in (~balmer, balmer)]
         if (again == own).all():
             break
         kinematics, own = np.array([start, start], float), again
@@ -708,7 +717,7 @@ def _model_variance(residual, groups, flux):
 def _inflation(residual, dispersion, groups=GROUPS):
     """Scatter over expected scatter of line fluxes where there are no lines, at least 1."""
     calm = residual.good & ~near_lines(residual.wavelength, 600.0, groups)
-    step = np.log(residual.wavelength[1] / residual.wavelength[0])
+    step = np.median(np.diff(np.log(residual.wavelength)))
     stride = max(int(4 * np.hypot(dispersion, 70.0) / SPEED_OF_LIGHT / step), 1)
     index = np.flatnonzero(residual.good)[stride:-stride:stride]
     index = index[calm[index]]
@@ -716,7 +725,7 @@ def _inflation(residual, dispersion, groups=GROUPS):
         return 1.0
     centre = residual.wavelength[index]
     sigma = np.hypot(residual.lsf_sigma[index], centre * dispersion / SPEED_OF_LIGHT)
-    pixel, profile = line_windows(log_pixel_edges(residual.wavelength), centre, sigma)
+    pixel, profile = line_windows(pixel_edges(residual.wavelength), centre, sigma)
     profile = profile * calm[pixel]
     weight = np.where(calm, residual.sigma, np.inf)[pixel] ** -2
     flux = (profile * weight * residual.flux[pixel]).sum(1)

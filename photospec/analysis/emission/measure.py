@@ -239,6 +239,7 @@ def measure_lines(
     InputError
         If a line is not known.
     """
+    fit = fit.on_own_pixels()
     groups, names = line_groups(lines)
     rest = {n: w for group in groups for n, w in zip(group.names, group.wavelengths, strict=True)}
     wavelength = np.array([rest[name] for name in names])

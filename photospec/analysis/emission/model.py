@@ -8,19 +8,23 @@ from scipy.special import erf
 
 from photospec.errors import InputError
 from photospec.lines import EMISSION, LINES, Line
+from photospec.spectrum.wavelengths import pixel_edges
 from photospec.utils.constants import SPEED_OF_LIGHT
 
 __all__ = [
     "BROAD_GROUPS",
     "GROUPS",
     "LINE_NAMES",
+    "WIDE_STEP",
     "LineGroup",
     "group_profiles",
     "line_groups",
     "line_windows",
-    "log_pixel_edges",
     "members",
 ]
+
+#: Step in ln(wavelength) of pixels that do not sample lines: 104 km/s.
+WIDE_STEP = 1.5e-4 * np.log(10)
 
 
 @dataclass(frozen=True)
@@ -132,19 +136,13 @@ def line_groups(lines):
     return tuple(groups), tuple(sorted(dict.fromkeys(names), key=at.get))
 
 
-def log_pixel_edges(wavelength):
-    """Return the borders of log-uniform pixels, half-way in the logarithm, (n_pixels + 1,)."""
-    half = np.sqrt(wavelength[1] / wavelength[0])
-    return np.append(wavelength / half, wavelength[-1] * half)
-
-
 def line_windows(edges, centre, sigma):
     """Return Gaussians of unit area averaged over the pixels around them.
 
     Parameters
     ----------
     edges : ndarray, shape (n_pixels + 1,)
-        Pixel borders, Angstrom, uniform in the logarithm.
+        Pixel borders, Angstrom.
     centre, sigma : ndarray, shape (n_lines,)
         Angstrom.
 
@@ -156,14 +154,14 @@ def line_windows(edges, centre, sigma):
         Per Angstrom; 0 outside the spectrum.
     """
     n_pixels = edges.size - 1
-    step = np.log(edges[-1] / edges[0]) / n_pixels
-    middle = np.floor(np.log(centre / edges[0]) / step).astype(int)
-    reach = int(np.ceil(6 * np.max(sigma / centre) / step)) + 1
+    middle = np.searchsorted(edges, centre) - 1
+    width = np.diff(edges)[middle.clip(0, n_pixels - 1)]
+    reach = int(np.ceil(6 * np.max(sigma / width))) + 1
     pixel = middle[:, None] + np.arange(-reach, reach + 1)
     inside = (pixel >= 0) & (pixel < n_pixels)
-    border = edges[0] * np.exp(step * np.arange(-reach, reach + 2)) * np.exp(step * middle)[:, None]
+    border = edges[(middle[:, None] + np.arange(-reach, reach + 2)).clip(0, n_pixels)]
     cumulative = 0.5 * erf((border - centre[:, None]) / (np.sqrt(2) * sigma[:, None]))
-    value = np.diff(cumulative, axis=1) / np.diff(border, axis=1)
+    value = np.diff(cumulative, axis=1) / np.where(inside, np.diff(border, axis=1), 1.0)
     return pixel.clip(0, n_pixels - 1), np.where(inside, value, 0.0)
 
 
@@ -173,7 +171,7 @@ def group_profiles(wavelength, lsf_sigma, velocity, dispersion, groups=GROUPS, c
     Parameters
     ----------
     wavelength : ndarray, shape (n_pixels,)
-        Rest vacuum, log-uniform, Angstrom.
+        Rest vacuum, Angstrom.
     lsf_sigma : ndarray, shape (n_pixels,) or None
         Angstrom.
     velocity, dispersion : tuple of float
@@ -197,7 +195,7 @@ def group_profiles(wavelength, lsf_sigma, velocity, dispersion, groups=GROUPS, c
     centre = centre * np.exp(np.asarray(velocity)[which] / SPEED_OF_LIGHT)
     lsf = 0.0 if lsf_sigma is None else np.interp(centre, wavelength, lsf_sigma)
     sigma = np.hypot(lsf, centre * np.asarray(dispersion)[which] / SPEED_OF_LIGHT)
-    pixel, value = line_windows(log_pixel_edges(wavelength), centre, sigma)
+    pixel, value = line_windows(pixel_edges(wavelength), centre, sigma)
     np.add.at(columns, (pixel, column[:, None]), value * ratio[:, None])
     return columns
 

@@ -4,15 +4,40 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from photospec.analysis.emission.model import WIDE_STEP
 from photospec.analysis.gate import good_pixels
 from photospec.dust import galactic_transmission
 from photospec.errors import InputError
 from photospec.spectrum import SpectrumArrays, fill_missing, rebin, to_arrays
 from photospec.utils.constants import SPEED_OF_LIGHT
 
-__all__ = ["LogSpectrum", "is_logarithmic", "one_spectrum", "to_log_spectrum"]
+__all__ = ["LogSpectrum", "OwnPixels", "is_logarithmic", "one_spectrum", "to_log_spectrum"]
 
 SDSS_STEP = 1e-4 * np.log(10)  # of ln(wavelength): 69 km/s
+
+
+@dataclass(frozen=True, eq=False)
+class OwnPixels:
+    """A spectrum on the pixels it came on, Galactic extinction removed.
+
+    Attributes
+    ----------
+    wavelength : ndarray, shape (n_pixels,)
+        Observed, vacuum, Angstrom.
+    flux : ndarray, shape (n_pixels,)
+    sigma : ndarray, shape (n_pixels,) or None
+        Inf in bad pixels; None where no errors came with the spectrum.
+    mask : ndarray of bool, shape (n_pixels,)
+        True where bad.
+    lsf_sigma : ndarray, shape (n_pixels,) or None
+        Angstrom, without the width of the pixels.
+    """
+
+    wavelength: np.ndarray
+    flux: np.ndarray
+    sigma: np.ndarray | None
+    mask: np.ndarray
+    lsf_sigma: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -37,6 +62,8 @@ class LogSpectrum:
     pixel_box : float
         Standard deviation of the pixels that the spectrum was shared out from, km/s; zero where
         it came on logarithmic pixels.
+    own_pixels : OwnPixels or None
+        Where they are wider than `WIDE_STEP` and not logarithmic.
     """
 
     wavelength: np.ndarray
@@ -48,6 +75,7 @@ class LogSpectrum:
     redshift: float
     has_sigma: bool
     pixel_box: float = 0.0
+    own_pixels: OwnPixels | None = None
 
     @property
     def step(self):
@@ -109,7 +137,7 @@ def to_log_spectrum(arrays, redshift, galactic_ebv=0.0):
         brighter = galactic_transmission(wavelength, -galactic_ebv)
         flux = flux * brighter
         sigma = sigma * brighter if has_sigma else sigma
-    ln_wave, pixel_box = np.log(wavelength), 0.0
+    ln_wave, pixel_box, own = np.log(wavelength), 0.0, None
     steps = np.diff(ln_wave)
     if not is_logarithmic(wavelength):
         step = max(float(np.median(steps)), SDSS_STEP)
@@ -117,6 +145,9 @@ def to_log_spectrum(arrays, redshift, galactic_ebv=0.0):
         new = np.exp(ln_wave[0] + step * (1 + np.arange(count)))
         pixel_box = float(np.median(steps)) * SPEED_OF_LIGHT / np.sqrt(12)
         width, new_width = np.gradient(wavelength), np.gradient(new)
+        if np.median(steps) > WIDE_STEP:
+            noise = np.where(mask, np.inf, sigma) if has_sigma else None
+            own = OwnPixels(wavelength, flux, noise, mask, _without_pixels(lsf, width))
         filled = np.where(mask, np.interp(wavelength, wavelength[~mask], flux[~mask]), flux) if (
             not mask.all()) else np.zeros(flux.size)  # fmt: skip
         # Sum of f d / D has the variance sum of s^2 d^2 / D^2: the mean of s^2 d, over D.
@@ -145,4 +176,17 @@ def to_log_spectrum(arrays, redshift, galactic_ebv=0.0):
         redshift=float(redshift),
         has_sigma=has_sigma,
         pixel_box=pixel_box,
+        own_pixels=own,
     )
+
+
+def _without_pixels(lsf, width):
+    """Take pixels of some width out of a line-spread function, where it is broader than they are.
+
+    The standard deviation of a pixel is its width over the root of 12. A line-spread function
+    below that was given without the pixels.
+    """
+    if lsf is None:
+        return None
+    square = lsf**2 - width**2 / 12
+    return np.where(square > 0, np.sqrt(np.abs(square)), lsf)

@@ -1,6 +1,6 @@
 """What a stellar-population fit returns, and how it comes from the weights of the fit."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from astropy import units as u
@@ -8,8 +8,10 @@ from astropy.table import QTable
 
 from photospec.analysis.populations.errors import full_error, population_numbers
 from photospec.analysis.populations.kinematics import fit_kinematics, losvd_convolve
+from photospec.analysis.populations.log_spectrum import OwnPixels
 from photospec.analysis.populations.weights import Weights, gas_columns
 from photospec.dust import calzetti00
+from photospec.spectrum import rebin
 from photospec.utils.constants import SPEED_OF_LIGHT
 
 __all__ = ["MEASURED", "PopulationFit", "blank_fit", "finish", "weights_of_ppxf"]
@@ -84,6 +86,9 @@ class PopulationFit:
         Fractions of V-band light and of mass formed: the star-formation history.
     templates : str
         Name of the template set.
+    own_pixels : OwnPixels or None
+        The spectrum as it came, where its pixels are too wide to sample lines; see
+        `on_own_pixels`.
     """
 
     redshift: float
@@ -130,6 +135,7 @@ class PopulationFit:
     light_weights: np.ndarray = field(repr=False)
     mass_weights: np.ndarray = field(repr=False)
     templates: str = ""
+    own_pixels: OwnPixels | None = field(default=None, repr=False)
 
     def __repr__(self):
         def both(name):
@@ -141,6 +147,31 @@ class PopulationFit:
             f" ebv={both('ebv')}, velocity_dispersion={both('velocity_dispersion')} km/s,"
             f" chi2={self.chi2:.3f}, flags={self.flags})"
         )
+
+    def on_own_pixels(self) -> "PopulationFit":
+        """Return the fit on the pixels that the spectrum came on, if these are wide; else itself.
+
+        Narrow lines that have been shared out from wide pixels to others are no Gaussians. The
+        stars are taken back to the pixels: interpolated, and once corrected by what sharing
+        those out would lose. Models of the whole spectrum stay on logarithmic pixels.
+        """
+        own, known = self.own_pixels, np.isfinite(self.continuum)
+        if own is None or not known.any():
+            return self
+        wavelength, continuum = self.wavelength[known], self.continuum[known]
+        stars = np.interp(own.wavelength, wavelength, continuum)
+        lost = np.nan_to_num(continuum - rebin(stars, own.wavelength, wavelength))
+        stars += np.interp(own.wavelength, wavelength, lost)
+        inside = (own.wavelength >= wavelength[0]) & (own.wavelength <= wavelength[-1])
+        stars[~inside] = np.nan
+        sigma = own.sigma
+        if sigma is None:
+            sigma = np.where(own.mask, np.inf, np.median(self.sigma[~self.mask]))
+        return replace(
+            self, wavelength=own.wavelength, flux=np.where(own.mask, np.nan, own.flux),
+            sigma=sigma, mask=own.mask, continuum=stars, lsf_sigma=own.lsf_sigma,
+            own_pixels=None,
+        )  # fmt: skip
 
     def to_table(self) -> QTable:
         """Return a one-row QTable of the measured numbers, their errors, chi2 and flags."""
@@ -289,6 +320,7 @@ def _assemble(data, weights, light, numbers, gas, flags, ratio):
         light_weights=light.mean(0),
         mass_weights=np.mean([library.mass_weights(one) for one in light], axis=0),
         templates=library.name,
+        own_pixels=spectrum.own_pixels,
     )
 
 

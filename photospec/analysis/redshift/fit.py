@@ -38,6 +38,9 @@ __all__ = ["Solutions", "find_solutions", "separate_minima"]
 COARSE = 3  # template pixels per pixel of the coarse scan: 207 km/s
 MODEL_ERROR = 0.01  # what the templates miss, as a share of the smooth flux
 TEMPLATE_ERROR = 2e-6  # of 1 + z: scatter on simulated galaxies at high signal-to-noise
+# The same where stars decide and not lines: ten principal spectra hold a mixture of populations of
+# 1 to 10 Gyr no better, so that it is found up to 5 km/s off, at any signal-to-noise.
+STARS_ERROR = 1e-5
 OII_ERROR = 1e-5  # of 1 + z where all lines are [O II]: its ratio and width are known no better
 RESAMPLED_CHI2, MIN_ERROR_SCALE = 0.72, 0.6  # so that errors cover on simulated galaxies
 SEPARATION = 1500.0  # km/s between two solutions that count as different
@@ -81,6 +84,8 @@ class Solutions:
         Reduced chi-square that forgives lines another width than the templates have.
     oii_signal, oii_share : ndarray (n,)
         Signal-to-noise of [O II], and its share of that of all lines, squared.
+    template_error : ndarray (n,)
+        Of ln(1 + z): what the templates do not know.
     """
 
     redshift: np.ndarray
@@ -93,12 +98,13 @@ class Solutions:
     goodness: np.ndarray
     oii_signal: np.ndarray
     oii_share: np.ndarray
+    template_error: np.ndarray
 
     @classmethod
     def empty(cls, n, n_solutions):
         """Make solutions in which nothing is found yet."""
         nothing = [np.full((n, n_solutions), np.nan) for _ in range(3)]
-        unknown = [np.full(n, np.nan) for _ in range(5)]
+        unknown = [np.full(n, np.nan) for _ in range(6)]
         return cls(*nothing, unknown[0], np.zeros(n, bool), unknown[1], np.ones(n), *unknown[2:])
 
     def weight(self):
@@ -329,7 +335,8 @@ def _refine(coarse, fine, row, chi2, shift_low, found, out, bare):
             fine_free = max(np.count_nonzero(fine.weight[row]) - N_PARAMETERS, 1)
             if curvature > 0:
                 error[rank] = LOG_STEP * np.sqrt(2 * _error_scale(value / fine_free) / curvature)
-            best_model = model if best_model is None or value <= min(fine_chi2) else best_model
+            if best_model is None or value <= min(fine_chi2):
+                best_model = (*model, curvature)
     best_fine = min(fine_chi2)
     fine_free = max(np.count_nonzero(fine.weight[row]) - N_PARAMETERS, 1)
     fine_scale = max(1.0, best_fine / fine_free)
@@ -337,11 +344,13 @@ def _refine(coarse, fine, row, chi2, shift_low, found, out, bare):
     order = np.argsort(delta, kind="stable")[: found.redshift.shape[1]]
     n_found = order.size
     found.redshift[out, :n_found] = np.expm1(log1z[order])
-    found.error[out, :n_found] = np.hypot(error, TEMPLATE_ERROR)[order] * np.exp(log1z[order])
     found.delta_chi2[out, :n_found] = delta[order]
     found.reduced_chi2[out] = best_fine / fine_free
-    best_model, lines = best_model
+    best_model, lines, curvature = best_model
     weight = fine.weight[row]
+    found.template_error[out] = _template_error(lines, weight, curvature)
+    error = np.hypot(error, found.template_error[out])
+    found.error[out, :n_found] = error[order] * np.exp(log1z[order])
     variance = np.divide(1.0, weight, out=np.ones(best_model.size), where=weight > 0)
     square = (fine.flux[row] - best_model) ** 2 / (variance + (LINE_SHAPE * lines) ** 2)
     found.goodness[out] = np.sum(square * (weight > 0)) / fine_free
@@ -360,6 +369,21 @@ def _refine(coarse, fine, row, chi2, shift_low, found, out, bare):
         if best_fine - rival > QUASAR_CHI2 * fine_scale:
             found.broad_line_redshift[out] = redshift
     return ""
+
+
+def _template_error(lines, weight, curvature):
+    """Return the error of ln(1 + z) by the templates, by how much of the redshift is the lines'.
+
+    Parameters
+    ----------
+    lines, weight : ndarray (n_pixels,)
+        Lines of the best model, and the inverse variance of the spectrum.
+    curvature : float
+        Second derivative of chi-square by the shift in pixels: twice the information on it.
+    """
+    of_lines = 2 * np.sum(weight * np.gradient(lines) ** 2)
+    share = min(of_lines / curvature, 1.0) if curvature > 0 else 0.0
+    return np.hypot(TEMPLATE_ERROR, STARS_ERROR * (1 - share))
 
 
 def _inflate_error_by_jackknife(coarse, fine, row, model, found, out):
@@ -404,7 +428,7 @@ def _polish(fit, found, out, pixel):
     log1z, error, _ = fit(width, (LOG_STEP, LOG_STEP / 8))
     if np.isfinite(error):
         found.redshift[out, 0] = np.expm1(log1z)
-        model = np.hypot(TEMPLATE_ERROR, OII_ERROR * found.oii_share[out])
+        model = np.hypot(found.template_error[out], OII_ERROR * found.oii_share[out])
         if pixel > UNSAMPLED_PIXEL:
             model = np.hypot(model, UNSAMPLED_ERROR * pixel)
         found.error[out, 0] = np.hypot(error, model) * np.exp(log1z)
