@@ -6,9 +6,10 @@ In training bands are missing as often as in the survey, so the density sees few
 rarer ones, and is not calibrated there. Here each simulated galaxy is seen complete, without
 each band in turn, and without two. Only the density changes (`photospec.training.density`): what
 spectra look like at a given redshift stays the same to the last bit. The weights ``legacy`` were
-made so, from 31,744 galaxies of the same seeds, by an earlier form of this file that drew other
-random numbers: what comes is as good, not the same bits. Pieces of 1,024 galaxies are kept in
-WORK_FOLDER, so that a run that was stopped goes on; it ends with ``WORK_FOLDER/spectrograph``.
+made so, twice: from 31,744 galaxies of the same seeds by an earlier form of this file, and, when
+the survey's population had got another mass function, by this one with its defaults. Pieces of
+1,024 galaxies are kept in WORK_FOLDER, so that a run that was stopped goes on; it ends with
+``WORK_FOLDER/spectrograph``.
 """
 
 import argparse
