@@ -126,11 +126,15 @@ def test_columns_of_images(kind, write, tmp_path, spectrograph, wanted):
     column, told = COLUMNS[kind]
     made = table(image=column(), galactic_ebv=np.full(N, 0.03))
     path = write(tmp_path, made)
-    if kind == "tensors" and write is to_hats:  # LSDB 0.11 opens none with a column of tensors
-        with pytest.raises(InputError, match="catalogue: expected a HATS catalogue"):
-            open_catalogue(path, images="image", identifier="objid", **told)
+    refused = ""
+    try:
+        opened = open_catalogue(path, images="image", identifier="objid", **told)
+    except InputError as error:
+        refused = str(error)
+    if refused:  # LSDB 0.11 opens none with a column of tensors, but with Arrow 16 it does
+        assert (kind, write) == ("tensors", to_hats)
+        assert refused.startswith("catalogue: expected a HATS catalogue")
         return
-    opened = open_catalogue(path, images="image", identifier="objid", **told)
     assert "image" not in opened.catalog.columns  # read row by row, not with the partition
     np.testing.assert_allclose(redshifts(opened, spectrograph), wanted, rtol=1e-6)
     if told:
