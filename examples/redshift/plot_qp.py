@@ -70,7 +70,14 @@ back.npdf, np.allclose(back.pdf(grid), ensemble.pdf(grid))
 # The mean of the densities, which is what naive stacking gives, beside the true redshifts.
 
 figure, axes = plt.subplots(figsize=(7, 3.2), layout="constrained")
-axes.hist(batch.truth["redshift"], 20, (0, 0.4), density=True, alpha=0.4, label="true redshifts")
+axes.hist(
+    batch.truth["redshift"],
+    bins=20,
+    range=(0, 0.4),
+    density=True,
+    alpha=0.4,
+    label="true redshifts",
+)
 axes.plot(grid, ensemble.pdf(grid).mean(axis=0), color="black", label="mean of the densities")
 axes.set(xlabel="redshift", ylabel="density", xlim=(0, 0.4))
 axes.legend()
