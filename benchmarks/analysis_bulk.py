@@ -8,10 +8,13 @@ on from there. Prints, for every
 column, the median and the scatter (1.4826 MAD) of bulk less exact in units of the error that a
 table of candidates quotes, and the same of either path less the truth for the simulated spectra;
 then processor milliseconds per spectrum, stage by stage, and their ratio in this run. With
-``--write`` the tables of the documentation are made from the same run.
+``--write`` the tables of the documentation are made from the same run. ``--memory`` only tells how
+much memory it takes to measure some spectra, and eight times as many, in a process each.
 """
 
 import argparse
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -150,8 +153,8 @@ def measured(spectra, folder, seconds):
         raise SystemExit("no piece of all four tables is complete yet: run it again")
     for key, parts in tables.items():
         parts = parts[:n_pieces]
-        used = sum(part.meta["seconds"] for part in parts)
-        milliseconds[key] = 1e3 * used / (n_pieces * size)
+        # The median: other jobs on the machine slow some pieces down.
+        milliseconds[key] = 1e3 * np.median([part.meta["seconds"] for part in parts]) / size
         tables[key] = vstack(parts, metadata_conflicts="silent")
     return tables, milliseconds
 
@@ -207,6 +210,28 @@ def stages(spectrum, n):
     }
 
 
+def memory(n, folder):
+    """Largest resident memory, MB, of a process that measures n spectra, and eight times n."""
+    code = """
+import resource, sys
+import numpy as np
+from photospec.analysis import measure_properties
+from photospec.spectrum import WAVELENGTH, from_arrays
+with np.load(sys.argv[1]) as file:
+    flux, lsf = file["flux"].astype(float), file["lsf"]
+flux = np.resize(flux, (int(sys.argv[2]), flux.shape[1]))
+measure_properties(from_arrays(WAVELENGTH, flux, lsf=lsf), method="bulk", n_processes=1)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    found = []
+    for count in (n, 8 * n):
+        command = [sys.executable, "-c", code, str(folder / "spectra-0.npz"), str(count)]
+        out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        found.append(int(out) / 1024)
+        print(f"{count} spectra: {found[-1]:.0f} MB")
+    return found
+
+
 def main():
     """Measure, print, and write the table of the documentation."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -214,8 +239,12 @@ def main():
     parser.add_argument("--n", type=int, default=248, help="galaxies, with 8 candidates each")
     parser.add_argument("--seconds", type=float, default=np.inf, help="stop measuring after these")
     parser.add_argument("--write", type=Path, help="folder of the documentation")
+    parser.add_argument("--memory", type=int, metavar="N", help="of N and 8 N spectra, only")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
+    if options.memory:
+        memory(options.memory, options.folder)
+        return
     predicted, simulated, best, truth, predicting = galaxies(options.n, options.folder)
     for method in METHODS:  # what is computed once
         measure_properties(predicted[:2], method=method, n_processes=1)
@@ -296,7 +325,8 @@ deviation. Of the redshifts 99.9 % {agree}. Made by
 
 {chr(10).join(shown)}
 
-Processor time of one core, in milliseconds per spectrum, in the same run:
+Processor time of one core, in milliseconds per spectrum (medians over pieces of
+{PIECE * N_CANDIDATES} spectra):
 
 .. csv-table::
    :header: "", bulk, exact, ratio

@@ -82,8 +82,7 @@ html_sidebars = {"index": []}
 html_theme_options = {
     "show_prev_next": False,
     "navigation_with_keys": False,
-    # Examples are short, and their lines of code long: they get the whole width.
-    "secondary_sidebar_items": {"**": ["page-toc"], "auto_examples/**/*": []},
+    "secondary_sidebar_items": ["page-toc"],
     "show_toc_level": 2,
 }
 

@@ -69,7 +69,7 @@ for drawn, i in zip(candidates, chosen, strict=True):
     row = measure_candidates(drawn.spectra, drawn.best_index)[0]
     for name in ("redshift", "dn4000", "halpha_ew"):
         if np.ma.is_masked(row[name]):  # outside of the spectrum, or too faint
-            print(f"{name:10} not measured          put in {batch.truth[name][i]:.4f}")
+            print(f"{name:10} not measured        put in {batch.truth[name][i]:.4f}")
             continue
         value, error = (getattr(row[key], "value", row[key]) for key in (name, f"{name}_error"))
         print(f"{name:10} {value:8.4f} ± {error:.4f}   put in {batch.truth[name][i]:.4f}")

@@ -81,12 +81,16 @@ for spectrum in SpectrumList.read(folder / "spectra.fits"):
 # ---------------------
 #
 # Units and descriptions of columns go with it. The ending chooses the format; ``photospec predict
-# --table table.fits`` writes the same from the command line.
+# --table table.fits`` writes the same from the command line. (In VOTables astropy calls
+# ``Angstrom`` and ``erg`` deprecated, for each column; it understands them.)
+
+import warnings
 
 from astropy.table import Table
 
 from photospec.utils.tables import write_table
 
+warnings.simplefilter("ignore", u.UnitsWarning)
 for name in ("table.ecsv", "table.vot", "table.fits"):
     write_table(folder / name, table)
     read = Table.read(folder / name)

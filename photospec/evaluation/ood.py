@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from photospec.errors import PhotospecWarning
 from photospec.evaluation.draws import ResultStore, image_of, key_of
 from photospec.evaluation.value import Section, Value, bootstrap
 
@@ -188,7 +190,9 @@ def ood_card(
     rows = []
     for kind, images in ({"ordinary galaxies (false alarms)": ordinary} | made).items():
         images = [image_of(image, survey.bands, survey.pixel_scale) for image in images]
-        values = np.asarray(spectrograph.ood_score(images), float)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PhotospecWarning)  # they are bad on purpose
+            values = np.asarray(spectrograph.ood_score(images), float)
         low, middle, high = np.percentile(values, [16, 50, 84])
         rows.append(
             {

@@ -1,10 +1,10 @@
 """The published authors' code (arXiv:2211.05556, arXiv:2406.18175), whole and removable.
 
-Their networks and checkpoints (`denoiser`, `contrastive`, `cascade`), the spectrograph made of
-them (`spectrograph`), their training (``training``, ``config``), settings files (`settings`) and
-data folders (`data_folder`). Nothing below names this package: it registers with the registries of
-the rooms below, which import it, through the entry point ``published`` in ``pyproject.toml``, when
-a name is asked for that they do not know.
+Their networks and checkpoints (``denoiser``, ``contrastive``, ``cascade``), the spectrograph made
+of them (``spectrograph``), their training (``training``, ``config``), settings files (``settings``)
+and data folders (``data_folder``). Nothing below names this package: it registers with the
+registries of the rooms below, which import it, through the entry point ``published`` in
+``pyproject.toml``, when a name is asked for that they do not know.
 """
 
 from photospec.training.extensions import (

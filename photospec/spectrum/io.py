@@ -78,7 +78,8 @@ def read_spectrum(
     """
     path = Path(path)
     if not path.is_file():
-        state = "is a folder" if path.is_dir() else "does not exist"
+        state = "is a folder" if path.is_dir() else "is no file"
+        state = state if path.exists() else "does not exist"
         raise InputError(f"path: expected a spectrum file, got {path} which {state}")
     if wavelength_medium not in (None, "air", "vacuum"):
         raise InputError(

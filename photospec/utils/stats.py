@@ -2,13 +2,13 @@
 
 import numpy as np
 from astropy.stats import mad_std
-from scipy.stats import kstest, norm
+from scipy.special import ndtri
 
 __all__ = ["MAD_TO_STD", "ks_distance", "pit", "robust_std"]
 
 #: Standard deviation of a Gaussian over its median absolute deviation, 1.4826. For medians that
 #: are not taken about the median of the same numbers; `robust_std` is for those that are.
-MAD_TO_STD = float(1 / norm.ppf(0.75))
+MAD_TO_STD = float(1 / ndtri(0.75))
 
 
 def robust_std(values, axis=None, *, about=None):
@@ -90,4 +90,6 @@ def ks_distance(values):
     >>> round(ks_distance([0.125, 0.375, 0.625, 0.875]), 3)
     0.125
     """
+    from scipy.stats import kstest  # half a second to import, which few need
+
     return float(kstest(np.ravel(values), "uniform").statistic)

@@ -141,6 +141,31 @@ def test_lines_outside_or_on_bad_pixels_are_masked_with_a_reason(template_fit):
     assert "halpha" in repr(lines)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_lines_without_a_good_pixel_harm_nothing(template_fit, seed):
+    """Their columns are zero, and the inverse of the normal equations is so to rounding."""
+    fit = _with_lines(template_fit, noise=seed)
+    rest = fit.wavelength / (1 + fit.redshift)
+    gone = (
+        "h_theta",
+        "h_eta",
+        "heii_4686",
+        "hei_5876",
+        "oi_6300",
+        "oi_6364",
+        "sii_6716",
+        "sii_6731",
+    )
+    mask = np.any([np.abs(rest / LINES[name].wavelength - 1) < 0.0065 for name in gone], axis=0)
+    lines = measure_lines(replace(fit, mask=mask))
+    for name in gone:
+        assert "bad pixels" in lines.reason[lines.index(name)]
+    for name in ("hbeta", "oiii_5007", "oii_3729"):
+        value, error = lines[name]
+        assert abs(value - FLUXES[name]) < 4 * error
+        assert error < 0.1 * value
+
+
 @pytest.mark.parametrize(
     ("hidden", "half_width"), [("oii_3726", 0.6), ("halpha", 1.2), ("nii_6584", 1.2)]
 )

@@ -695,7 +695,9 @@ def _propagate(problem, kinematics, own, flux, inflation, tied=True):
     of_level = response[:n_groups, None] * level * response[:n_groups] * inflation**2
     # The level under the kinematics is that under the strongest of their lines.
     error = np.full(kinematics.shape, np.nan)
-    signal = np.abs(flux) / np.sqrt(np.diag(covariance)[:n_groups])
+    # Of a line without good pixels it is zero, to rounding.
+    of_flux = np.diag(covariance)[:n_groups]
+    signal = np.abs(flux) / np.sqrt(np.where(of_flux > 0, of_flux, np.inf))
     strong = np.flatnonzero(own)
     main = [np.argmax(np.where(problem.component == row, signal, -1.0)) for row in strong]
     variance = np.diag(covariance)[n_groups:].reshape(-1, 2)
