@@ -212,12 +212,11 @@ def _predict(rows, batch, spectrograph, settings):
         if candidates[0].redshift is not None:
             drawn = [one.redshift[i] for one, i in zip(candidates, best)]
             rows.numbers["redshift_drawn"][batch.rows] = drawn
-        if settings.spectra == "all":
-            for row, one in zip(batch.rows, candidates):
-                rows.lists["spectra"][row] = _spectra(one.spectra, settings.precision)
-        elif settings.spectra == "best":
-            for row, one in zip(batch.rows, candidates):
-                rows.lists["spectra"][row] = _spectra(one.best, settings.precision)
+        if settings.spectra != "none":
+            chosen = [slice(None) if settings.spectra == "all" else [i] for i in best]
+            for row, one, these in zip(batch.rows, candidates, chosen, strict=True):
+                flux = _fluxes(one.spectra)[these]
+                rows.lists["spectra"][row] = _spectra(flux, settings.precision)
         if settings.what == "measure":
             _measure(rows, batch.rows, [one.spectra for one in candidates], best)
         return
@@ -226,8 +225,9 @@ def _predict(rows, batch, spectrograph, settings):
     drawn = [np.nan if z is None else z for z in found.meta["drawn_redshift"]]
     rows.numbers["redshift_drawn"][batch.rows] = drawn
     if settings.spectra == "best":
-        for number, row in enumerate(batch.rows):
-            rows.lists["spectra"][row] = _spectra(found[number], settings.precision)
+        # As an array: to take one spectrum of many as an object costs a tenth of drawing it.
+        for row, flux in zip(batch.rows, _fluxes(found), strict=True):
+            rows.lists["spectra"][row] = _spectra(flux[None], settings.precision)
 
 
 def _fill_density(rows, places, density):
@@ -251,11 +251,17 @@ def _fill_density(rows, places, density):
         rows.lists["redshift_mixture"][row] = mixture
 
 
-def _spectra(spectrum, precision):
-    """Return the spectra (n_candidates, n_wave) or one as an entry of the nested column."""
-    from photospec.spectrum import FLUX_UNIT, WAVELENGTH
+def _fluxes(spectrum):
+    """Return the fluxes (n, n_wave) of spectra."""
+    from photospec.spectrum import FLUX_UNIT
 
-    flux = np.atleast_2d(spectrum.flux.to_value(FLUX_UNIT))
+    return np.atleast_2d(spectrum.flux.to_value(FLUX_UNIT))
+
+
+def _spectra(flux, precision):
+    """Return fluxes (n_candidates, n_wave) as an entry of the nested column."""
+    from photospec.spectrum import WAVELENGTH
+
     n, length = flux.shape
     return {
         "candidate": np.repeat(np.arange(n, dtype=np.int16), length),
