@@ -253,8 +253,8 @@ def _line_heights(table, n_candidates):
     with np.errstate(divide="ignore", invalid="ignore"):
         nii, halpha, oiii, hbeta = (np.log10(_numbers(table[name])) for name in names)
         height = agn_height(nii - halpha, oiii - hbeta).reshape(-1, n_candidates)
-    seen = np.isfinite(height)
-    mean = np.where(seen, height, 0.0).sum(axis=-1) / np.maximum(seen.sum(axis=-1), 1)
+        seen = np.isfinite(height)
+        mean = np.where(seen, height, 0.0).sum(axis=-1) / seen.sum(axis=-1)
     return np.where(seen.sum(axis=-1) < FEWEST, np.nan, mean)
 
 

@@ -34,14 +34,8 @@ def indices_of_block(arrays, redshift, definitions):
     """
     n, wavelength = len(arrays.flux), np.asarray(arrays.wavelength, float)
     bad = ~np.concatenate([good_pixels(take(arrays, slice(i, i + 1))) for i in range(n)])
-    flux, sigma = np.array(arrays.flux, float), None
-    if arrays.sigma is not None:
-        sigma = np.array(arrays.sigma, float)
-    for values in (flux, sigma):
-        if values is not None:
-            for one, wrong in zip(values, bad, strict=True):
-                if wrong.any():
-                    one[wrong] = np.interp(wavelength[wrong], wavelength[~wrong], one[~wrong])
+    flux = _bridged(arrays.flux, wavelength, bad)
+    sigma = None if arrays.sigma is None else _bridged(arrays.sigma, wavelength, bad)
     shape = (n, len(definitions))
     value, error = np.full(shape, np.nan), np.full(shape, np.nan)
     reason = np.full(shape, "", dtype=object)
@@ -49,6 +43,15 @@ def indices_of_block(arrays, redshift, definitions):
     for column, index in enumerate(definitions):
         value[:, column], error[:, column], reason[:, column] = grid.measure(index)
     return value, error, reason.astype(str)
+
+
+def _bridged(values, wavelength, bad):
+    """Return values (n, n_wave) with bad samples interpolated between good ones."""
+    values = np.array(values, float)
+    for one, wrong in zip(values, bad, strict=True):
+        if wrong.any():
+            one[wrong] = np.interp(wavelength[wrong], wavelength[~wrong], one[~wrong])
+    return values
 
 
 class _Grid:

@@ -699,7 +699,7 @@ def _propagate(problem, kinematics, own, flux, inflation, tied=True):
     of_flux = np.diag(covariance)[:n_groups]
     signal = np.abs(flux) / np.sqrt(np.where(of_flux > 0, of_flux, np.inf))
     strong = np.flatnonzero(own)
-    main = [np.argmax(np.where(problem.component == row, signal, -1.0)) for row in strong]
+    main = [np.argmax(np.where(problem.component == row, signal, -np.inf)) for row in strong]
     variance = np.diag(covariance)[n_groups:].reshape(-1, 2)
     shifted = response[n_groups:].reshape(-1, 2) ** 2 * np.diag(level)[main, None]
     error[own] = inflation * np.sqrt(variance + shifted)

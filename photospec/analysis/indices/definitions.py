@@ -153,7 +153,7 @@ def index_definitions(indices):
         If a name is not known.
     """
     found = []
-    for item in [indices] if isinstance(indices, (str, Index)) else indices:
+    for item in [indices] if isinstance(indices, str | Index) else indices:
         if not isinstance(item, Index) and item not in INDICES:
             raise InputError(
                 f"indices: expected names among {', '.join(INDICES)}, or Index(...), got {item!r}"
