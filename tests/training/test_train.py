@@ -61,7 +61,7 @@ def test_all_stages_make_a_spectrograph(pairs, tmp_path):
     assert spectrograph.config.base == TrainConfig.preset("mini", "base").diffusion
     notes = spectrograph.config.provenance
     assert notes["base"] == "2 steps of 8, seed 4"
-    assert notes["torch"] == torch.__version__
+    assert notes["torch"].split("+")[0] == torch.__version__.split("+")[0]  # labels may lack
     with PairsFile(pairs) as file:
         meta = {"bands": file.bands, "pixel_scale": file.pixel_scale * u.arcsec}
         image = NDData(file.image(0), unit=NANOMAGGY, meta=meta)
