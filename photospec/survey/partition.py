@@ -116,18 +116,21 @@ def _batches(frame, spectrograph, source, settings):
     if frame.index.name is not None:
         columns[frame.index.name] = frame.index.array
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(_read, columns, parts[0], spectrograph, source, settings)
+        waiting = pool.submit(_read, columns, parts[0], source, settings)
         for number in range(len(parts)):
-            batch = waiting.result()
+            read = waiting.result()
             if number + 1 < len(parts):
-                waiting = pool.submit(
-                    _read, columns, parts[number + 1], spectrograph, source, settings
-                )
-            yield batch
+                waiting = pool.submit(_read, columns, parts[number + 1], source, settings)
+            yield _prepare(read, spectrograph)
 
 
-def _read(columns, rows, spectrograph, source, settings):
-    batch = _Batch(len(rows))
+def _read(columns, rows, source, settings):
+    """Return row numbers, their images or None, and why there is none: a list of the three.
+
+    Another thread does that, as files may be slow. To prepare images is work, which there would
+    cost a quarter of the networks' time for the two threads' turns.
+    """
+    found = []
     for row in map(int, rows):
         values = {name: column[row] for name, column in columns.items()}
         try:
@@ -136,15 +139,34 @@ def _read(columns, rows, spectrograph, source, settings):
             ebv = values.get("galactic_ebv")
             if ebv is not None and np.isfinite(ebv):
                 image.meta.setdefault("galactic_ebv", float(ebv))
-            prepared = spectrograph.prepare(image)
         except MemoryError:
             raise
         except Exception as error:  # whatever is wrong with an image, its row stays
-            text = " ".join(str(error).split()) or type(error).__name__
-            batch.reasons[row] = f"unusable: {text.replace(';', ',')}"
-            continue
-        batch.images.append(prepared)
-        batch.rows.append(row)
+            found.append((row, None, _reason(error)))
+        else:
+            found.append((row, image, ""))
+    return found
+
+
+def _reason(error):
+    text = " ".join(str(error).split()) or type(error).__name__
+    return f"unusable: {text.replace(';', ',')}"
+
+
+def _prepare(read, spectrograph):
+    """Return the batch of images read."""
+    batch = _Batch(len(read))
+    for row, image, reason in read:
+        if not reason:
+            try:
+                batch.images.append(spectrograph.prepare(image))
+                batch.rows.append(row)
+            except MemoryError:
+                raise
+            except Exception as error:
+                reason = _reason(error)
+        if reason:
+            batch.reasons[row] = reason
     return batch
 
 
