@@ -10,6 +10,7 @@ weights along products of templates that are computed once.
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -194,7 +195,7 @@ def _sums(spectra, row, shifts, edges):
     at = np.r_[np.arange(N_POLYNOMIALS), k - 1]
     paired = np.empty((n_parts, m, columns.shape[1]))
     crossed = np.empty((n_parts, n_others - 1, m, n_templates))
-    for part, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for part, (low, high) in enumerate(pairwise(edges)):
         # Row i of a moving window: the weights that meet the template pixels at shift i.
         padded = np.zeros((n_others, high - low + 2 * (m - 1)))
         padded[:, m - 1 : m - 1 + high - low] = weighted[:, low:high]
@@ -216,7 +217,7 @@ def _sums(spectra, row, shifts, edges):
 
 def _rows(values, start, stop):
     """Return rows start:stop of `values`, zero where they leave it."""
-    if 0 <= start and stop <= len(values):
+    if start >= 0 and stop <= len(values):
         return values[start:stop]
     found = np.zeros((stop - start, values.shape[1]))
     low, high = max(start, 0), min(stop, len(values))

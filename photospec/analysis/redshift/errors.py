@@ -71,9 +71,7 @@ def jackknife_errors(spectra, rows, shifts):
     list of float
         Standard errors in pixels.
     """
-    return [
-        _jackknife_error(spectra, row, shift) for row, shift in zip(rows, shifts, strict=True)
-    ]
+    return [_jackknife_error(spectra, row, shift) for row, shift in zip(rows, shifts, strict=True)]
 
 
 def _jackknife_error(spectra, row, shift):

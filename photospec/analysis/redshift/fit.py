@@ -228,8 +228,13 @@ def find_solutions(
                 continue  # the error is that of parts that disagree
             if pixel > COARSE_PIXEL * LOG_STEP or found.oii_signal[out] > POLISHED_SIGNAL:
                 _polish(_on_pixels(wavelength, flux[i], clean[i], found, out), found, out, pixel)
-        _inflate_errors(coarse, np.flatnonzero(found.correlation[indices[rows[batch]]] > 1), found,
-                        indices[rows[batch]], jackknife)
+        _inflate_errors(
+            coarse,
+            np.flatnonzero(found.correlation[indices[rows[batch]]] > 1),
+            found,
+            indices[rows[batch]],
+            jackknife,
+        )
     return reasons, coverage
 
 
