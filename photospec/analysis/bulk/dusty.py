@@ -102,22 +102,17 @@ class DustyFits:
         self.norm[self.norm == 0] = 1.0
         solved = [{} for _ in rows]
         for k, ebv in enumerate(begin):
-            found, chi2, score = self._solve(rows, grams[:, k])
-            for row, one, value in zip(rows, found[:, 0], chi2[:, 0], strict=True):
-                solved[row][ebv] = one, value
+            self._solve_at(rows, np.full(rows.size, ebv), grams[:, k], solved)
             if k == 0:
-                self._expect_lines(grams[:, 0], found[:, 0])
-                self._put_in_play(rows, score)
+                self._expect_lines(grams[:, 0], np.array([one[ebv][0] for one in solved]))
         searches = [minimum_search(EBV_MAX) for _ in rows]
         asked = {row: next(search) for row, search in enumerate(searches)}
         while asked:
             ebv = {row: round(float(one), 6) for row, one in asked.items()}
             new = np.array([row for row, one in ebv.items() if one not in solved[row]], int)
             if new.size:
-                at = np.array([[ebv[row]] for row in new])
-                found, chi2, _ = self._solve(new, self.grams(new, at)[:, 0])
-                for row, one, value in zip(new, found[:, 0], chi2[:, 0], strict=True):
-                    solved[row][ebv[row]] = one, value
+                at = np.array([ebv[row] for row in new])
+                self._solve_at(new, at, self.grams(new, at[:, None])[:, 0], solved)
             for row in list(asked):
                 try:
                     asked[row] = searches[row].send(solved[row][ebv[row]][1])
@@ -125,7 +120,21 @@ class DustyFits:
                     del asked[row]
                     position, self.ebv_error[row] = stop.value
                     self.ebv[row] = round(float(position), 6)
-                    self.weights[row], self.chi2[row] = solved[row][self.ebv[row]]
+                    self.weights[row], self.chi2[row], self.in_play[row] = solved[row][self.ebv[row]]
+
+    def _solve_at(self, rows, ebv, grams, solved):
+        """Solve at E(B-V) (m,): weights, chi2 and templates in play, into a dictionary per row.
+
+        Templates that were in play at the nearest E(B-V) come first.
+        """
+        for row, one in zip(rows, ebv, strict=True):
+            if solved[row]:
+                nearest = min(solved[row], key=lambda other: abs(other - one))  # noqa: B023
+                self.in_play[row] = solved[row][nearest][2]
+        found, chi2, score = self._solve(rows, grams)
+        self._put_in_play(rows, score)
+        for k, (row, one) in enumerate(zip(rows, ebv, strict=True)):
+            solved[row][one] = found[k, 0], chi2[k, 0], self.in_play[row].copy()
 
     def draws(self, weights, rngs):
         """Light weights of fits with fresh noise, as `draw_weights` with the same noise.

@@ -36,7 +36,7 @@ from photospec.spectrum import SpectrumArrays
 __all__ = ["chi2_near_minima", "jackknife_errors_bulk", "measure_redshift_bulk"]
 
 N_MINIMA, SIDE = 4, 2  # looked at closely, and so many shifts to either side
-LOW_SHARE = 0.2  # of all shifts, by a bound on chi2: minima are looked for among these
+LOW_SHARE = 0.1  # of all shifts, by a bound on chi2: minima are looked for among these
 BLOCK = 16  # spectra at a time: arrays over shifts stay near the processor
 N_FREE = N_POLYNOMIALS + N_COARSE
 
