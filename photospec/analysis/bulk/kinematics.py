@@ -85,7 +85,7 @@ def fit_kinematics(sources, frames, step):
     -------
     Motion
     """
-    n, library = len(frames), frames.library
+    n, library, whole = len(frames), frames.library, frames
     redshift = frames.redshift.copy()
     free = np.tile([0.0, START, 0.0, GAS_START], (n, 1))
     outliers = np.zeros((n, library.wavelength.size), bool)
@@ -93,7 +93,7 @@ def fit_kinematics(sources, frames, step):
     kept, todo = None, np.arange(n)
     for number in range(MAX_PASSES):
         if number:
-            frames = sources.at(todo, redshift[todo], library)
+            frames = sources.at(todo, redshift[todo], library, like=whole.take(todo))
         # The first pass only leads to the next: every second pixel of the others is enough.
         one = _Pass(frames, free[todo], outliers[todo], step if number else 2 * step)
         if kept is None:
