@@ -11,7 +11,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.optimize import nnls
 
-from photospec.analysis.bulk.nonnegative import RIDGE, TOLERANCE, triangles
+from photospec.analysis.bulk.nonnegative import RIDGE, TOLERANCE, lower_triangles, triangles
 from photospec.analysis.populations.errors import N_DRAWS, shifts_of_ebv
 from photospec.analysis.populations.weights import (
     EBV_MAX,
@@ -35,9 +35,10 @@ class DustyFits:
     Parameters
     ----------
     products : list of ndarray (3 n_intervals, n_basis^2)
-        Of the template basis with itself, within intervals of the attenuation curve.
+        Of the template basis with itself, within intervals of the attenuation curve: weighted by
+        what falls along them, by what rises, and not weighted.
     crossed : list of ndarray (2 n_intervals, n_basis * (n_lines + 1))
-        With lines and flux.
+        With lines and flux, weighted by what falls and by what rises.
     other : ndarray (n, n_lines + 1, n_lines + 1)
         Products of lines and flux; zero for lines that are not seen.
     curve : ndarray (n_intervals + 1,)
@@ -79,7 +80,8 @@ class DustyFits:
         """
         at = 10 ** (-0.4 * ebv[..., None] * self.curve)
         low, high = at[..., :-1], at[..., 1:]
-        squares = np.stack([low**2, high**2, low * high], -1).reshape(*ebv.shape, -1)
+        both = low * high
+        squares = np.stack([low**2 - both, high**2 - both, both], -1).reshape(*ebv.shape, -1)
         singles = np.stack([low, high], -1).reshape(*ebv.shape, -1)
         n_basis = self.n_basis
         grams = np.empty((*ebv.shape, n_basis + self.n_lines + 1, n_basis + self.n_lines + 1))
@@ -120,7 +122,9 @@ class DustyFits:
                     del asked[row]
                     position, self.ebv_error[row] = stop.value
                     self.ebv[row] = round(float(position), 6)
-                    self.weights[row], self.chi2[row], self.in_play[row] = solved[row][self.ebv[row]]
+                    self.weights[row], self.chi2[row], self.in_play[row] = solved[row][
+                        self.ebv[row]
+                    ]
 
     def _solve_at(self, rows, ebv, grams, solved):
         """Solve at E(B-V) (m,): weights, chi2 and templates in play, into a dictionary per row.
@@ -266,7 +270,7 @@ class DustyFits:
         matrix /= norm[:, :, None] * norm[:, None]
         matrix[:, k, k] += RIDGE
         vector /= norm[:, None]
-        lower = np.linalg.cholesky(matrix)
+        lower = lower_triangles(matrix)
         data = np.linalg.solve(lower, vector.swapaxes(1, 2)).swapaxes(1, 2)
         upper = lower.swapaxes(1, 2) * usable[:, None]
         weights = np.zeros(data.shape)
