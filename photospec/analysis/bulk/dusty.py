@@ -133,7 +133,7 @@ class DustyFits:
         """
         for row, one in zip(rows, ebv, strict=True):
             if solved[row]:
-                nearest = min(solved[row], key=lambda other: abs(other - one))  # noqa: B023
+                nearest = min(solved[row], key=lambda other: abs(other - one))
                 self.in_play[row] = solved[row][nearest][2]
         found, chi2, score = self._solve(rows, grams)
         self._put_in_play(rows, score)
