@@ -189,7 +189,7 @@ def test_long_partitions_in_pieces(pairs_path, spectrograph, inline, tmp_path, m
     hats = lsdb.from_dataframe(frame, margin_threshold=None)
     hats.write_catalog(tmp_path / "hats", catalog_name="hats", progress_bar=False)
     opened = open_catalogue(tmp_path / "hats", images=str(pairs_path), partition_rows=25)
-    assert opened.lengths == [60]
+    assert opened.lengths == [[60]]
     write, said = run.write_piece, []
     out = tmp_path / "out"
 
