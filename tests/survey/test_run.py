@@ -177,6 +177,22 @@ def test_disk_that_is_really_full(pairs_path, survey_weights, inline, small_disk
     assert_same(read(out), read(small_disk.parent / "wanted"))
 
 
+@pytest.mark.parametrize(
+    ("groups", "edges"),
+    [
+        ([500, 500, 41], [0, 500, 1000, 1041]),
+        ([200, 200, 200, 30], [0, 400, 630]),
+        ([700, 701, 30], [0, 350, 700, 1050, 1431]),
+        ([0, 500, 0, 1], [0, 500, 501]),
+    ],
+)
+def test_pieces_end_where_row_groups_do(groups, edges):
+    """By hand: at most 500 rows; only groups that are longer are cut."""
+    from photospec.survey.run import _edges
+
+    assert _edges(groups, 500) == edges
+
+
 def test_long_partitions_in_pieces(pairs_path, spectrograph, inline, tmp_path, monkeypatch):
     """A HATS partition is worked on in pieces; those of an interrupted run stay done."""
     import lsdb
