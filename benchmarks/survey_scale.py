@@ -41,7 +41,7 @@ import numpy as np  # noqa: E402
 import psutil  # noqa: E402
 
 WORKERS = 2
-PARTITION_ROWS, PIECE_ROWS = 4000, 500  # at most; of small catalogues a fifth and a twentieth
+PARTITION_ROWS, PIECE_ROWS = 4000, 512  # at most; of small catalogues a fifth and about a twentieth
 SHAPE = (5, 64, 64)
 PORT = 18786
 KINDS = ["worker"] * 5 + ["scheduler", "client"]
@@ -88,8 +88,8 @@ def make(path, n):
         table = pq.read_table(file, partitioning=None)
         schema = table.schema.append(field)
         with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-            for start in range(0, len(table), 500):
-                part = table.slice(start, 500)
+            for start in range(0, len(table), PIECE_ROWS):
+                part = table.slice(start, PIECE_ROWS)
                 numbers = [int(name[1:]) for name in part["objid"].to_pylist()]
                 images = []
                 for number, image in zip(numbers, pixels(numbers)):
@@ -104,7 +104,7 @@ def make(path, n):
 
 
 def piece_rows(path):
-    return min(PIECE_ROWS, sum(map(n_rows, partitions(path))) // 20 + 1)
+    return min(PIECE_ROWS, 64 * (sum(map(n_rows, partitions(path))) // 1280 + 1))
 
 
 def partitions(path):

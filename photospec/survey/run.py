@@ -366,9 +366,7 @@ def _edges(groups, at_most):
     for first, n in zip(np.cumsum([0, *groups]).tolist(), groups):
         if first + n - edges[-1] > at_most and first > edges[-1]:
             edges.append(first)
-        if n > at_most:
-            parts = -(-n // at_most)
-            edges += [first + n * part // parts for part in range(1, parts)]
+        edges += range(first + at_most, first + n, at_most)
     return [*edges, sum(groups)]
 
 
