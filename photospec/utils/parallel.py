@@ -154,7 +154,7 @@ def map_in_processes(function, tasks, n_processes, on_death):
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         given_up.set()
-        for worker in list(workers):
+        for worker in workers:
             worker.kill()
         raise
     finally:
