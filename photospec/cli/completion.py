@@ -11,6 +11,9 @@ from photospec.utils.optional import optional_imports
 
 __all__ = ["completion"]
 
+# Arguments that take one of some names, or a file.
+_OR_FILE = ("survey", "what")
+
 
 def completion(parser, shell):
     """Return the script that completes the command line in a shell.
@@ -33,6 +36,7 @@ def completion(parser, shell):
     with optional_imports():
         import shtab
 
+    named = _named()
     for one in _parsers(parser):
         if getattr(one, "declare", None):
             declare, one.declare = one.declare, None
@@ -41,7 +45,44 @@ def completion(parser, shell):
             # Images have no type, because @LIST is no path.
             if action.type in (Path, existing_file, weights_folder) or action.dest == "images":
                 action.complete = shtab.FILE
+            elif action.choices is not None:
+                continue
+            elif action.dest in _OR_FILE:
+                action.complete = _names_or_files(action.dest, named[action.dest])
+            elif action.dest in named:
+                action.choices = named[action.dest]
+        if one is not parser:
+            one.description = None  # of which only the first line would be shown; the summary is
     return shtab.complete(parser, shell=shell, root_prefix="photospec")
+
+
+def _named():
+    """Names that arguments take, by argument, where the parser does not know them as choices."""
+    from photospec.cli.evaluate import CHOICES
+    from photospec.cli.train import CONVERT, STAGES
+    from photospec.simulation import SURVEYS
+    from photospec.training.settings import PRESETS
+
+    return {
+        "device": ("cpu", "cuda"),
+        "preset": PRESETS.names,
+        "print_completion": ("bash", "zsh", "tcsh"),
+        "stage": (*STAGES, "all", f"{CONVERT}published"),
+        "survey": SURVEYS.names,
+        "what": CHOICES,
+    }
+
+
+def _names_or_files(argument, names):
+    """Return what completes to one of `names` or to a file, in the form that shtab takes."""
+    function, words = f"_photospec_{argument}", " ".join(names)
+    bash = f'{function}() {{ compgen -W "{words}" -- "$1"; compgen -f -- "$1"; }}'
+    return {
+        "preamble": {"bash": bash, "zsh": f"{function}() {{ compadd {words}; _files }}"},
+        "bash": function,
+        "zsh": function,
+        "tcsh": "f",
+    }
 
 
 def _parsers(parser):

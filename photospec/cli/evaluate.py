@@ -35,7 +35,7 @@ examples:
   photospec evaluate test.h5 --report report.html --subsets quiescent,agn_type
   photospec evaluate test.h5 --weights run/spectrograph --compare old/spectrograph -o comparison
 """
-_CHOICES = ("pairs", "images", "card", "photometry")
+CHOICES = ("pairs", "images", "card", "photometry")
 
 
 def add_parser(verbs, parents=()):
@@ -58,7 +58,7 @@ def add_parser(verbs, parents=()):
         epilog=_EPILOG,
     )
     parser.add_argument(
-        "what", metavar="{" + ",".join(_CHOICES) + "}", help="against what; may be left out"
+        "what", metavar="{" + ",".join(CHOICES) + "}", help="against what; may be left out"
     )
     parser.add_argument(
         "files", nargs="*", type=existing_file, help="a pairs file, images, or a catalogue"
@@ -151,12 +151,12 @@ def run(args):
     from photospec import PhotoSpectrograph
     from photospec.errors import InputError
 
-    if args.what not in _CHOICES:
+    if args.what not in CHOICES:
         try:
             args.files.insert(0, existing_file(args.what))
         except ArgumentTypeError as error:
             raise InputError(
-                f"what: expected {', '.join(_CHOICES)}, or a pairs file; {error}"
+                f"what: expected {', '.join(CHOICES)}, or a pairs file; {error}"
             ) from None
         args.what = "pairs"
     if not args.files or (args.what != "images" and len(args.files) != 1):

@@ -13,6 +13,7 @@ workers share the terminal's process group, so that Ctrl-C makes each of them pr
 import os
 import subprocess
 import sys
+import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -72,6 +73,9 @@ class _Worker:
         self.connection.send(task)
         return self.connection.recv()
 
+    def kill(self):
+        self.process.kill()  # whoever waits for its answer then gets EOFError
+
     def stop(self):
         self.connection.close()  # the worker's recv then raises EOFError, and it leaves
         try:
@@ -109,11 +113,17 @@ def map_in_processes(function, tasks, n_processes, on_death):
     ------
     object
         Results, in the order of `tasks`.
+
+    Notes
+    -----
+    Whatever ends the work early (an error, Ctrl-C, a caller that takes no more results) ends the
+    workers at once: a chunk may take half a minute, and nobody wants its result.
     """
     idle = SimpleQueue()
     for _ in range(n_processes):
         idle.put(None)
     workers = []
+    given_up = threading.Event()
 
     def run(task):
         worker = idle.get()
@@ -121,6 +131,8 @@ def map_in_processes(function, tasks, n_processes, on_death):
             if worker is None:
                 worker = _Worker()
                 workers.append(worker)
+                if given_up.is_set():  # while it was made
+                    worker.kill()
             return worker((function, task))
         except (EOFError, OSError):
             if worker is not None:
@@ -139,6 +151,12 @@ def map_in_processes(function, tasks, n_processes, on_death):
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        given_up.set()
+        for worker in workers:
+            worker.kill()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
         for worker in workers:

@@ -32,6 +32,9 @@ TABLE_FORMATS = {
     ".parquet": ("parquet", "columns for pandas, Dask, LSDB; needs pyarrow"),
 }
 
+# Entries of meta whose first eight letters would mean something else in a FITS header.
+_SHORT = {"redshift_range": "Z_RANGE", "galactic_extinction": "GAL_EXT"}
+
 
 def write_table(path: str | PathLike, table: Table, *, overwrite: bool = False) -> None:
     """Write a table so that TOPCAT, STILTS, pandas and others read all of it.
@@ -152,19 +155,20 @@ def _write_fits(table, path):
                 text += f" [{unit}]"
             if text:
                 hdu.header.set(f"TCOMM{number}", text, after=f"TTYPE{number}")
-        for key, value in _cards(table.meta):
-            hdu.header[key] = value
+        for key, value, name in _cards(table.meta):
+            hdu.header[key] = (value, name)
         hdu.header["LONGSTRN"] = ("OGIP 1.0", "long texts go on in cards CONTINUE")
 
 
 def _cards(meta):
-    """Yield the entries of meta as cards of a FITS header: at most eight letters."""
+    """Yield the entries of meta as cards of a FITS header, with names that were cut as comments."""
     for key, value in meta.items():
         if isinstance(value, list | tuple):
             value = " ".join(map(str, value))
         elif not isinstance(value, str | int | float | bool):
             continue
-        yield key.upper().replace(" ", "_").replace("-", "_")[:8], value
+        card = _SHORT.get(key, key).upper().replace(" ", "_").replace("-", "_")[:8]
+        yield card, value, "" if card == key.upper() else key
 
 
 def _write_votable(table, path):

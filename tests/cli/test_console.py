@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -136,6 +137,8 @@ def test_completion_of_shells(capsys):
     assert "photospec" in script
     for word in ("predict", "--candidates", "--products", "--pairs"):  # --pairs comes by `declare`
         assert word in script
+    for name in ("hsc_wide", "super-resolution", "tiny", "photometry", "cuda"):
+        assert re.search(rf"[( \"']{name}[) \"']", script), name
     with pytest.raises(SystemExit) as caught:
         main(["--print-completion", "fish"])
     assert caught.value.code == 2

@@ -1,6 +1,8 @@
 """Work in several processes: order, bounded look-ahead, workers that die."""
 
 import math
+import signal
+import time
 
 from photospec.utils.parallel import _AHEAD, _Worker, map_in_processes
 
@@ -30,3 +32,18 @@ def test_a_worker_that_dies_costs_its_own_task_only(monkeypatch):
     monkeypatch.setattr(_Worker, "__call__", die_at_three)
     results = map_in_processes(math.factorial, [(i,) for i in range(6)], 2, lambda i: f"lost {i}")
     assert list(results) == [1, 1, 2, "lost 3", 24, 120]
+
+
+def test_who_stops_early_waits_for_nobody(monkeypatch):
+    workers, make = [], _Worker.__init__
+
+    def made(self):
+        workers.append(self)
+        make(self)
+
+    monkeypatch.setattr(_Worker, "__init__", made)
+    tasks = [(0,), *[(600,)] * 5]
+    results = map_in_processes(time.sleep, tasks, 2, lambda seconds: "ended")
+    assert next(results) is None
+    results.close()  # as Ctrl-C does in the caller
+    assert {worker.process.returncode for worker in workers} == {-signal.SIGKILL}

@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pytest
 from astropy import units as u
+from astropy.io import fits
 from astropy.table import MaskedColumn, QTable, Table
 from astropy.utils.masked import Masked
 
@@ -86,6 +87,14 @@ def test_metadata_say_version_weights_seed_and_date(suffix, table, tmp_path):
     assert len(meta["date"]) == len("2026-01-01T00:00:00")
 
 
+def test_cards_of_long_names_say_what_they_are(table, tmp_path):
+    write_table(tmp_path / "t.fits", table)
+    header = fits.getheader(tmp_path / "t.fits", 1)
+    assert "REDSHIFT" not in header  # of a galaxy, one would think
+    assert (header["Z_RANGE"], header.comments["Z_RANGE"]) == ("0.0 0.8", "redshift_range")
+    assert not header.comments["SEED"]
+
+
 def test_ecsv_has_one_line_of_header_for_a_column(table, tmp_path):
     write_table(tmp_path / "t.ecsv", table)
     lines = (tmp_path / "t.ecsv").read_text().splitlines()
@@ -131,6 +140,8 @@ def test_stilts_reads_units_and_descriptions(suffix, table, tmp_path):
     found = subprocess.run(
         [*command, "cmd=meta name units description"], capture_output=True, text=True
     )
+    if "Unknown format" in found.stderr:
+        pytest.skip(f"this STILTS comes without its reader of {suffix}")
     assert found.returncode == 0, found.stderr
     rows = {line.split(",")[0]: line for line in found.stdout.splitlines()}
     assert set(table.colnames) <= set(rows)
