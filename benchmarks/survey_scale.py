@@ -14,8 +14,9 @@ pixels that are not numbers, or too few pixels. Then, step by step:
   that is written; ``seconds`` from the start of the command to its end. Processor time is that
   of the two processes or workers in that time. Core time is all that the cores had for the run in
   that time: what it used (with Dask's scheduler and the client) or left idle, but not what other
-  processes used. On a machine that does nothing else, as many cores by the rate; elsewhere the
-  ratio of core times is what that of the rates would be there, as near as can be told.
+  processes used. On a machine that does nothing else it is the number of cores by the rate; on
+  another, where rates change with what else it does, it leaves out what a run waited for while
+  others worked.
 - ``small``: ``photoz`` of 2,000, for the peak of the workers' memory.
 - ``kills``: ``photoz`` on a scheduler and two workers that are started by hand. At random moments
   SIGKILL goes to a worker (five times), to the scheduler and to the client (once); what has died
