@@ -12,8 +12,7 @@ pixels that are not numbers, or too few pixels. Then, step by step:
   reads the same files, prepares the same images, asks the same of the networks, and writes
   nothing. Rates are from ready processes (modules imported, networks read) to the last galaxy
   that is written; ``seconds`` from the start of the command to its end. Processor time is that
-  of the two processes or workers from when they were ready; it depends less on what else the
-  machine does.
+  of the two processes or workers in that time; it depends less on what else the machine does.
 - ``small``: ``photoz`` of 2,000, for the peak of the workers' memory.
 - ``kills``: ``photoz`` on a scheduler and two workers that are started by hand. At random moments
   SIGKILL goes to a worker (five times), to the scheduler and to the client (once); what has died
@@ -42,7 +41,7 @@ import numpy as np  # noqa: E402
 import psutil  # noqa: E402
 
 WORKERS = 2
-PARTITION_ROWS, PIECE_ROWS = 4000, 500  # at most; of small catalogues a fifth and a twentieth
+PARTITION_ROWS, PIECE_ROWS = 4000, 512  # at most; of small catalogues a fifth and about a twentieth
 SHAPE = (5, 64, 64)
 PORT = 18786
 KINDS = ["worker"] * 5 + ["scheduler", "client"]
@@ -89,8 +88,8 @@ def make(path, n):
         table = pq.read_table(file, partitioning=None)
         schema = table.schema.append(field)
         with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-            for start in range(0, len(table), 500):
-                part = table.slice(start, 500)
+            for start in range(0, len(table), PIECE_ROWS):
+                part = table.slice(start, PIECE_ROWS)
                 numbers = [int(name[1:]) for name in part["objid"].to_pylist()]
                 images = []
                 for number, image in zip(numbers, pixels(numbers)):
@@ -105,7 +104,7 @@ def make(path, n):
 
 
 def piece_rows(path):
-    return min(PIECE_ROWS, sum(map(n_rows, partitions(path))) // 20 + 1)
+    return min(PIECE_ROWS, 64 * (sum(map(n_rows, partitions(path))) // 1280 + 1))
 
 
 def partitions(path):
@@ -230,21 +229,26 @@ def survey(path, out, what, n_candidates):
         process = subprocess.Popen(
             command(path, out, what, n_candidates, "--workers", WORKERS), stderr=stream
         )
-    seen, begun, at_start = {}, None, 0.0
+    seen, begun, spent = {}, None, []
     while process.poll() is None:
+        if begun is None and "workers ready" not in log.read_text():
+            time.sleep(0.02)
+            continue
+        begun = begun or time.time()
         watch(process, seen)
-        if begun is None and "workers ready" in log.read_text():
-            begun, at_start = time.time(), sum(one["cpu"] for one in seen.values())
-        time.sleep(0.5)
+        spent.append((time.time(), sum(one["cpu"] for one in seen.values())))
+        time.sleep(0.2)
     ended = time.time()
     if process.returncode:
         raise SystemExit(f"survey failed: {log.read_text()[-500:]}")
     # The files themselves tell when the last galaxy was written.
     last = max(file.stat().st_mtime for file in out.rglob("Npix=*.parquet"))
+    # After that workers spend a second each to leave, which no image waits for.
+    at_last = next((cpu for moment, cpu in spent if moment >= last), spent[-1][1])
     n = json.loads((out / "photospec_run.json").read_text())["rows"]
     return {
         "rate": n / (last - begun),
-        "cpu_ms": 1e3 * (sum(one["cpu"] for one in seen.values()) - at_start) / n,
+        "cpu_ms": 1e3 * (at_last - spent[0][1]) / n,
         "peak_gb": max(one["peak"] for one in seen.values()) / 1e9,
         "n": n,
         "seconds": ended - started,

@@ -71,8 +71,6 @@ class Recipe:
         Of the redshift density.
     init : str
         Weights to begin with where nobody says others.
-    zero_points : tuple of float
-        Of the survey's images, where it does not say them itself.
     seed : int
     least : int
         Pairs in a file at least, whatever the scale.
@@ -85,7 +83,6 @@ class Recipe:
     missing: dict = field(default_factory=dict)
     max_redshift: float = 0.6
     init: str = ""
-    zero_points: tuple = ()
     seed: int = 1
     least: int = 2_000
 
@@ -103,8 +100,6 @@ SDSS = Recipe(
             "redshift_max": 0.15,
         },
     },
-    # The simulator's colours are those of K-correct's catalogue, as `ZERO_POINTS` below.
-    zero_points=(0.08, 0.0, 0.0, 0.0, 0.0),
 )
 # To the survey's limit, and a brighter file so that the bright end is learnt as well. In most of
 # the Legacy Surveys there is no i; single bands are lost to bleeding stars and gaps.
@@ -376,8 +371,6 @@ def run(folder, init, n_processes, device, scale, catalogues=None, survey="sdss_
     folder.mkdir(parents=True, exist_ok=True)
     survey = find_survey(survey)
     recipe = recipe or recipe_of(survey)
-    if recipe.zero_points and survey.zero_points is None:
-        survey = survey.replace(zero_points=recipe.zero_points)
     init = init or recipe.init
     files = simulate(folder, survey, recipe, n_processes, scale)
     simulated = [path for name, path in files.items() if not name.startswith("test")]

@@ -122,6 +122,7 @@ def band_label(bands):
     return ("" if set(bands) <= _LETTERS else ",").join(bands)
 
 
+@lru_cache(maxsize=64)  # surveys ask for the same one image by image
 def parse_unit(text):
     """Turn a header's BUNIT into a unit, knowing the spellings surveys use.
 

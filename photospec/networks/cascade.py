@@ -16,7 +16,7 @@ __all__ = ["Cascade", "Drawn"]
 # 16 spectra, two images of eight candidates, are within a fifth of the speed of 64, and larger
 # batches would make one image alone take longer; a graphics card is only busy with many.
 _IMAGES = {"cpu": 8, "cuda": 128}
-_SPECTRA = {"cpu": 16, "cuda": 128}
+_SPECTRA = {"cpu": 16, "cuda": 2048}
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ SURVEYS = Registry("survey")
 _RENAMED = {"frost_scatter": "quiescent_ssfr_scatter"}
 # Response curves have tails of some 1e-5 far from the band.
 _COVERED = 0.999
+# Magnitudes of images over AB ones by response: ``benchmarks/real_redshifts.py zero-points``.
+_ZERO_POINTS = {"u": 0.08}
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,9 @@ class Survey:
     )
     zero_points: tuple[float, ...] | None = setting(
         None,
-        "of each band: magnitudes of the images over AB ones, mag; spectra are AB. Frames of SDSS: "
-        "0.08 in u against the catalogue that colours were calibrated on; left out: 0",
+        "of each band: magnitudes of the images over AB ones, mag; spectra and true magnitudes are "
+        "AB. Left out: 0.08 in u of SDSS, whose frames differ by that from the catalogue that "
+        "colours were calibrated on, else 0",
         min=-1,
         max=1,
     )
@@ -206,7 +209,9 @@ class Survey:
     @property
     def band_factor(self) -> np.ndarray:
         """Fluxes of each band in images over AB ones, ndarray of shape (n_bands,) of float32."""
-        points = np.zeros(len(self.bands)) if self.zero_points is None else self.zero_points
+        points = self.zero_points
+        if points is None:
+            points = [_ZERO_POINTS.get(response, 0.0) for response in self.responses]
         return (10 ** (-0.4 * np.array(points, float))).astype(np.float32)
 
     def replace(self, **changes: object) -> Self:

@@ -186,8 +186,9 @@ class Catalogue:
         What tells it from other inputs: kind, place and rows.
     partition_rows : int
         Most rows that are worked on in one piece.
-    lengths : list of int, optional
-        Rows of each partition, of catalogues whose partitions may be longer than that.
+    lengths : list of list of int, optional
+        Rows of each row group of each partition, of catalogues whose partitions may be longer
+        than that.
     schema : pyarrow.Schema, optional
         Of the input's files, whose fields' metadata may tell units and descriptions.
     """
@@ -319,19 +320,19 @@ def _from_hats(path, identifier, images, told, rows):
         if isinstance(source, FrameSource):
             info = catalog.hc_structure.catalog_info
             source = FrameSource(source.folder, info.ra_column, info.dec_column)
-        lengths = partition_lengths(catalog)
+        lengths = group_lengths(catalog)
     except InputError:
         raise
     except Exception as error:  # LSDB raises many kinds for what is no catalogue
         text = " ".join(str(error).split())[:200]
         raise InputError(f"catalogue: expected a HATS catalogue, got {path} ({text})") from None
     compare_identifiers(catalog, identifier)
-    description = f"HATS {path.resolve()} of {sum(lengths)} rows"
+    description = f"HATS {path.resolve()} of {sum(map(sum, lengths))} rows"
     return Catalogue(catalog, source, identifier, description, rows, lengths, found.schema)
 
 
-def partition_lengths(catalog):
-    """Rows of each partition of a HATS catalogue on disk, from the ends of its files."""
+def group_lengths(catalog):
+    """Rows of each row group of each partition of a HATS catalogue, from the ends of its files."""
     from concurrent.futures import ThreadPoolExecutor
 
     import hats
@@ -340,12 +341,13 @@ def partition_lengths(catalog):
     info = catalog.hc_structure.catalog_info
     place, suffix = catalog.hc_structure.catalog_path, info.npix_suffix or ".parquet"
 
-    def length(pixel):
+    def lengths(pixel):
         file = hats.io.paths.pixel_catalog_file(place, pixel, None, suffix)
-        return ds.dataset(str(file), format="parquet", partitioning=None).count_rows()
+        data = ds.dataset(str(file), format="parquet", partitioning=None)
+        return [group.num_rows for part in data.get_fragments() for group in part.row_groups]
 
     with ThreadPoolExecutor(16) as pool:  # of large catalogues on disks far away
-        return list(pool.map(length, catalog.get_healpix_pixels()))
+        return list(pool.map(lengths, catalog.get_healpix_pixels()))
 
 
 def compare_identifiers(catalog, identifier):

@@ -30,6 +30,8 @@ _SELDOM = {
     "distributed.admin.tick.limit": "60s",
     "distributed.admin.system-monitor.interval": "2s",
     "distributed.admin.system-monitor.disk": False,
+    # What waits goes to the worker that is ready first, not to one that may have long work.
+    "distributed.scheduler.worker-saturation": 1.0,
 }
 
 

@@ -13,7 +13,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache, partial
 from importlib.metadata import version
 from itertools import pairwise
@@ -158,14 +158,13 @@ def run_survey(
         return SurveyReport(output, state.n_rows, n, n, {}, time.monotonic() - start)
     state.prepare()
     frames = needed(catalogue.catalog, spectrograph, catalogue.source, settings)
-    predict = partial(
-        predict_partition, spectrograph=spectrograph, source=catalogue.source, settings=settings
-    )
+    predict = partial(predict_partition, source=catalogue.source, settings=settings)
     with Connected(client, scheduler, n_workers, say) as connected:
         n_workers = check_workers(connected, spectrograph, run, wait=client is None)
+        work = _Work(connected, catalogue, frames, spectrograph, predict, state, run, say)
         n_left = len(state.pixels) - state.n_before
         say(f"{n_workers} workers ready, {n_left} of {len(state.pixels)} partitions to do")
-        failed = _Work(connected, catalogue, frames, predict, state, run, say).run()
+        failed = work.run()
     state.finish(failed)
     n_rows = state.n_rows
     return SurveyReport(
@@ -197,17 +196,34 @@ class _Job:
     merge: bool = False
 
 
+@dataclass(frozen=True)
+class _Part:
+    """The rows of a partition, without images, and how they are read.
+
+    By the task that works on them: were they a task of their own, Dask would give all pieces to
+    the worker that has read them, and others would wait until they may steal one.
+    """
+
+    key: tuple
+    read: Callable = field(compare=False)
+
+
 class _Work:
     """All that is not done yet, task by task."""
 
-    def __init__(self, client, catalogue, frames, predict, state, run, say):
+    def __init__(self, client, catalogue, frames, spectrograph, predict, state, run, say):
+        from dask.utils import ensure_dict
+
         self.client, self.state, self.say = client, state, say
         self.predict, self.expected = predict, (run["photospec"], run["weights"])
-        self.frames = dict(zip(map(name_of, state.pixels), frames.to_delayed(), strict=True))
+        # As it pickles: the scheduler unpickles tasks too, and has no use for the weights.
+        self.spectrograph = spectrograph.__reduce__()
+        self.parts = dict(zip(map(name_of, state.pixels), frames.to_delayed(), strict=True))
         self.metadata = {column.name: column.metadata for column in all_columns(state.settings)}
         for name in state.settings.keep:
             self.metadata[name] = catalogue.column_metadata(name)
         self.topic = f"photospec-{time.time_ns()}"
+        self.graph = ensure_dict(next(iter(self.parts.values())).dask)  # one, of all partitions
         self.attempts, self.failed = {}, {}
         # Rows of pieces of a partition, in order, and how many of them are not done.
         self.pieces, self.open_pieces = {}, {}
@@ -218,15 +234,16 @@ class _Work:
     def _plan(self, catalogue):
         """Return jobs that are left, the last one first."""
         done, jobs = self.state.done(), []
-        lengths = catalogue.lengths or [0] * len(self.state.pixels)
-        for pixel, n in zip(self.state.pixels, lengths, strict=True):
+        lengths = catalogue.lengths or [[]] * len(self.state.pixels)
+        # The shortest at the end, so that no worker waits long for the others then.
+        partitions = zip(self.state.pixels, lengths, strict=True)
+        for pixel, groups in sorted(partitions, key=lambda one: -sum(one[1])):
             if name_of(pixel) in done:
                 continue
-            if n <= catalogue.partition_rows:
+            if sum(groups) <= catalogue.partition_rows:
                 jobs.append(_Job(pixel))
                 continue
-            edges = np.linspace(0, n, -(-n // catalogue.partition_rows) + 1).astype(int).tolist()
-            rows = list(pairwise(edges))
+            rows = list(pairwise(_edges(groups, catalogue.partition_rows)))
             left = [one for one in rows if not self.state.piece(pixel, *one).is_file()]
             self.pieces[pixel], self.open_pieces[pixel] = rows, len(left)
             jobs += [_Job(pixel, *one) for one in left] or [_Job(pixel, merge=True)]
@@ -275,7 +292,9 @@ class _Work:
             self._submit(self.queue.pop())
 
     def _submit(self, job):
+        import dask
         from dask import delayed
+        from dask.optimization import cull
 
         state, pixel = self.state, job.pixel
         where = (state.file(pixel), pixel, state.order)
@@ -289,8 +308,16 @@ class _Work:
             if rows is not None:
                 path = state.piece(pixel, job.first, job.last)
                 write = partial(write_piece, path=path, metadata=self.metadata)
+            key = self.parts[name_of(pixel)].key
+            part = _Part((self.topic, key), partial(dask.get, cull(self.graph, key)[0], key))
             task = delayed(_predict_and_write, pure=False)(
-                self.frames[name_of(pixel)], rows, self.predict, write, self.expected, self.topic
+                part,
+                rows,
+                self.spectrograph,
+                self.predict,
+                write,
+                self.expected,
+                self.topic,
             )
         future = self.client.compute(task, allow_other_workers=True, retries=0)
         self.jobs[future.key] = job
@@ -304,9 +331,6 @@ class _Work:
             return self._done(job, future.result() or 0)
         _lost_scheduler(self.client, self.state)
         error = future.exception() if future.status == "error" else None
-        # Before it is tried again: what its tasks read has the same key, and is kept as failed
-        # for as long as somebody asks for it.
-        future.release()
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
             raise error
         if isinstance(error, InputError) and str(error).startswith("workers:"):
@@ -333,22 +357,43 @@ class _Work:
             self.queue.append(_Job(job.pixel, merge=True))
 
 
-def _predict_and_write(frame, rows, predict, write, expected, topic):
+def _edges(groups, at_most):
+    """Return where pieces of at most so many rows begin and end, at row groups where they can.
+
+    To read some rows of a row group, those before them are decoded too.
+    """
+    edges = [0]
+    for first, n in zip(np.cumsum([0, *groups]).tolist(), groups):
+        if first + n - edges[-1] > at_most and first > edges[-1]:
+            edges.append(first)
+        edges += range(first + at_most, first + n, at_most)
+    return [*edges, sum(groups)]
+
+
+@lru_cache(maxsize=1)
+def _rows_of(part):
+    """Read once what the next piece probably needs too."""
+    return part.read()
+
+
+def _predict_and_write(part, rows, spectrograph, predict, write, expected, topic):
     """Work on a partition, or some of its rows: the task that workers run."""
-    _check_this_worker(predict.keywords["spectrograph"], *expected)
+    read, arguments = spectrograph
+    _check_this_worker(read, tuple(arguments), *expected)
+    frame = _rows_of(part)
     frame = frame if rows is None else frame.iloc[rows]
-    return write(predict(frame, progress=_teller(topic)))
+    return write(predict(frame, read(*arguments), progress=_teller(topic)))
 
 
 @lru_cache(maxsize=8)
-def _check_this_worker(spectrograph, photospec, weights):
+def _check_this_worker(read, arguments, photospec, weights):
     """Refuse to work with another version or other weights: workers may join late."""
     from distributed import get_worker
 
     from photospec.survey.cluster import worker_state
 
     check_threads("a worker that joined", get_worker().state.nthreads)
-    state = worker_state(*spectrograph.__reduce__())
+    state = worker_state(read, arguments)
     check_state("a worker that joined", state, photospec, weights)
 
 

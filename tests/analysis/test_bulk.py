@@ -14,12 +14,12 @@ from photospec.analysis.bulk import (
     measure_redshift_bulk,
     reason_not_bulk,
 )
+from photospec.analysis.bulk.dusty import DustyFits
 from photospec.analysis.bulk.emission import _strong
 from photospec.analysis.bulk.frames import ObservedSpectra
 from photospec.analysis.bulk.indices import indices_of_block
 from photospec.analysis.bulk.kinematics import Lines, fit_kinematics
 from photospec.analysis.bulk.library import library_of
-from photospec.analysis.bulk.nonnegative import Columns, solve_screened
 from photospec.analysis.bulk.populations import INTERVAL
 from photospec.analysis.emission.fit import _strong as exact_strong
 from photospec.analysis.emission.fit import gauss_newton, minimise
@@ -402,29 +402,64 @@ def test_attenuation_between_knots_follows_the_curve(library):
     assert np.abs(linear / 10 ** (-0.4 * 0.3 * library.attenuation) - 1).max() < 6e-3
 
 
-@pytest.mark.parametrize("positive", [None, [], [60, 61, 63], range(0, 64, 3)])
-@pytest.mark.parametrize("start", [[], [0, 30], list(range(60))])
-def test_screened_non_negative_least_squares_is_scipys(start, positive):
-    """Alike columns, as templates are; the conditions of Karush, Kuhn and Tucker hold."""
+def _problems(n_lines, scale=1.0):
+    """Alike columns, as templates are, for two spectra that know no dust."""
     rng = np.random.default_rng(3)
-    rows = np.linalg.qr(rng.standard_normal((40, 24)))[0] * np.geomspace(1, 1e-3, 24)
+    rows = np.linalg.qr(rng.standard_normal((40, 20 + n_lines)))[0]
+    rows *= scale * np.geomspace(1, 1e-3, 20 + n_lines)
     coefficients = rng.standard_normal((20, 8)) @ rng.uniform(0, 1, (8, 60))
     coefficients += 0.05 * rng.standard_normal((20, 60))
-    columns = Columns(rows, coefficients)
-    matrix = columns.all()
-    assert matrix.shape == columns.shape == (40, 64)
-    data = matrix[:, ::9].sum(1) + 0.1 * rng.standard_normal((7, 40))
-    sure = None if positive is None else np.isin(np.arange(64), positive)
-    found, kept, chi2 = solve_screened(columns, data, np.array(start, int), columns.norms(), sure)
-    for weights, one, left in zip(found, data, chi2, strict=True):
-        judge, norm = nnls(matrix, one)
-        assert left == pytest.approx(norm**2, rel=1e-9)
-        np.testing.assert_allclose(matrix @ weights, matrix @ judge, atol=1e-7)
+    matrix = np.hstack([rows[:, :20] @ coefficients, 500 * rows[:, 20:]])
+    data = matrix[:, ::9].sum(1) + 0.1 * rng.standard_normal((2, 40))
+    columns = [np.column_stack([rows[:, :20], 500 * rows[:, 20:], one]) for one in data]
+    grams = np.array([one.T @ one for one in columns])
+    dusty = DustyFits(
+        products=[np.array([one[:20, :20].ravel(), *np.zeros((2, 400))]) for one in grams],
+        crossed=[np.array([one[:20, 20:].ravel(), 0 * one[:20, 20:].ravel()]) for one in grams],
+        other=grams[:, 20:, 20:],
+        curve=np.zeros(2),
+        coefficients=coefficients,
+        n_young=[60, 45],
+        start=np.arange(0, 60, 2)[None].repeat(2, axis=0),
+    )
+    return dusty, matrix, data
+
+
+@pytest.mark.parametrize("in_play", [12, 28])
+@pytest.mark.parametrize("n_lines", [3, 9])
+def test_weights_are_those_of_scipy_with_all_templates(in_play, n_lines, monkeypatch):
+    """The conditions of Karush, Kuhn and Tucker hold, whichever templates were looked at first."""
+    monkeypatch.setattr("photospec.analysis.bulk.dusty.IN_PLAY", in_play)
+    dusty, matrix, data = _problems(n_lines)
+    dusty.search()
+    for row, n_young in enumerate((60, 45)):
+        allowed = np.r_[:n_young, 60 : 60 + n_lines]
+        judge, norm = nnls(matrix[:, allowed], data[row])
+        weights = dusty.weights[row]
+        assert dusty.chi2[row] == pytest.approx(norm**2, rel=1e-7)
+        assert set(np.flatnonzero(weights)) <= set(allowed)
+        np.testing.assert_allclose(matrix @ weights, matrix[:, allowed] @ judge, atol=1e-5)
         assert weights.min() == 0
-        gradient = (one - matrix @ weights) @ matrix
-        assert np.all(gradient < 1e-7)
-        assert np.all(np.abs(gradient[weights > 0]) < 1e-7)
-        assert set(np.flatnonzero(weights)) <= set(kept)
+        gradient = ((data[row] - matrix @ weights) @ matrix)[allowed]
+        assert np.all(gradient < 1e-5)
+        assert np.all(np.abs(gradient[weights[allowed] > 0]) < 1e-5)
+
+
+def test_lines_that_noise_makes_negative_are_limited():
+    """Noise far beyond what makes a line sure: it is solved for with all limits."""
+    dusty, matrix, _ = _problems(9, scale=300.0)
+    dusty.search()
+    assert dusty.n_sure.min() > 0
+    rows, ebv = np.arange(2), np.zeros((2, 1))
+    grams = dusty.grams(rows, ebv)[:, 0]
+    noise = np.zeros((2, 1, 29))
+    noise[:, 0, 20 + dusty.order[0, 0]] = -2 * grams[:, 20 + dusty.order[0, 0], -1]
+    weights, *_ = dusty._solve(rows, grams, noise)
+    assert weights.min() == 0
+    assert np.all(weights[:, 0, 60 + dusty.order[0, 0]] == 0)
+    assert matrix.shape[1] == weights.shape[2]
+    whole = dusty._solve_whole(0, grams[0], grams[0, :-1, -1] + noise[0])
+    np.testing.assert_allclose(weights[0] @ matrix.T, whole[0] @ matrix.T, atol=1e-3)
 
 
 def test_lines_fitted_together_are_those_fitted_one_by_one(spectra):

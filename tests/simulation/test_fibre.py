@@ -8,6 +8,7 @@ import pytest
 
 from photospec.photometry.apertures import aperture_flux
 from photospec.photometry.filters import band_flux
+from photospec.simulation import Survey
 from photospec.simulation.instrument.fibre import InstrumentConfig, fibre_spectra, observe
 from photospec.spectrum.wavelengths import SMOOTHING, WAVELENGTH, to_training_grid
 
@@ -19,7 +20,8 @@ def test_spectrum_and_image_agree_through_the_fibre(batch):
     """Both sides of a pair are on one flux scale."""
     synthetic = band_flux(batch.fibre_wavelength, batch.fibre_flux, "ugriz")
     aperture = aperture_flux(batch.truth_image, 1.5)
-    ratio = synthetic / aperture
+    # Spectra are AB, images have the zero points of frames.
+    ratio = synthetic * Survey.sdss_main().band_factor / aperture
     assert np.abs(ratio - 1).max() < 1e-3
     for b, band in enumerate("ugriz"):
         np.testing.assert_allclose(batch.truth[f"fibre_flux_{band}"], aperture[:, b], rtol=1e-4)

@@ -171,7 +171,7 @@ def test_impossible_parts(make, words):
 
 def test_zero_points_are_of_images_only():
     """Images of a survey whose u is 0.08 mag fainter than AB; galaxies and spectra as before."""
-    plain = Survey.sdss_main(seed=5)
+    plain = Survey.sdss_main(seed=5).replace(zero_points=(0.0,) * 5)
     points = (0.08, 0.0, 0.0, -0.02, 0.0)
     one, other = plain.simulate(4), plain.replace(zero_points=points).simulate(4)
     factor = 10 ** (-0.4 * np.array(points))
@@ -187,6 +187,14 @@ def test_zero_points_are_of_images_only():
     np.testing.assert_allclose(np.std(noise[1]), np.std(noise[0]), rtol=0.05)
     with pytest.raises(InputError, match="zero_points: expected one value per band"):
         plain.replace(zero_points=(0.08,))
+
+
+def test_zero_points_of_frames():
+    """Left out, u of SDSS has that of its frames; bands of other cameras are AB."""
+    survey = Survey.sdss_main()
+    assert survey.zero_points is None
+    np.testing.assert_allclose(survey.band_factor, [10 ** (-0.4 * 0.08), 1, 1, 1, 1], rtol=1e-6)
+    np.testing.assert_array_equal(Survey.desi_legacy().band_factor, np.ones(4))
 
 
 def test_zero_points_in_a_file(tmp_path):

@@ -177,6 +177,22 @@ def test_disk_that_is_really_full(pairs_path, survey_weights, inline, small_disk
     assert_same(read(out), read(small_disk.parent / "wanted"))
 
 
+@pytest.mark.parametrize(
+    ("groups", "edges"),
+    [
+        ([500, 500, 41], [0, 500, 1000, 1041]),
+        ([200, 200, 200, 30], [0, 400, 630]),
+        ([1001, 700, 30], [0, 500, 1000, 1001, 1501, 1731]),
+        ([0, 500, 0, 1], [0, 500, 501]),
+    ],
+)
+def test_pieces_end_where_row_groups_do(groups, edges):
+    """By hand: at most 500 rows; only groups that are longer are cut."""
+    from photospec.survey.run import _edges
+
+    assert _edges(groups, 500) == edges
+
+
 def test_long_partitions_in_pieces(pairs_path, spectrograph, inline, tmp_path, monkeypatch):
     """A HATS partition is worked on in pieces; those of an interrupted run stay done."""
     import lsdb
@@ -189,12 +205,12 @@ def test_long_partitions_in_pieces(pairs_path, spectrograph, inline, tmp_path, m
     hats = lsdb.from_dataframe(frame, margin_threshold=None)
     hats.write_catalog(tmp_path / "hats", catalog_name="hats", progress_bar=False)
     opened = open_catalogue(tmp_path / "hats", images=str(pairs_path), partition_rows=25)
-    assert opened.lengths == [60]
+    assert opened.lengths == [[60]]
     write, said = run.write_piece, []
     out = tmp_path / "out"
 
     def full(frame, path, **more):
-        if path.name == "20-40.parquet":
+        if path.name == "25-50.parquet":
             raise OSError(28, "No space left on device", str(path))
         return write(frame, path, **more)
 
@@ -205,7 +221,7 @@ def test_long_partitions_in_pieces(pairs_path, spectrograph, inline, tmp_path, m
         run_survey(opened, out, **options)
     wait_for(lambda: list((out / "pieces").rglob("*-*.parquet")))
     kept = {p.name: p.stat().st_mtime_ns for p in (out / "pieces").rglob("[0-9]*.parquet")}
-    assert "20-40.parquet" not in kept
+    assert "25-50.parquet" not in kept
 
     def late(frame, path, **more):
         assert path.name not in kept, "a piece that was done is done again"
@@ -215,7 +231,7 @@ def test_long_partitions_in_pieces(pairs_path, spectrograph, inline, tmp_path, m
     report = run_survey(opened, out, **options)
     assert not report.failed
     assert report.n_rows == 60
-    assert any("0 of 60 galaxies are done already" in line for line in said)
+    assert any("5 of 60 galaxies are done already" in line for line in said)
     assert not (out / "pieces").exists()
     wanted = predict_catalogue(whole.catalog, spectrograph, source=whole.source, what="photoz")
     found = read(out)

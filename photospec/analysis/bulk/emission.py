@@ -85,8 +85,9 @@ class _Pixels:
         As of `members`.
     edges : ndarray (n_lines, n_window + 1)
         Borders of the pixels within `REACH` of each line, Angstrom.
-    inside, place : lists of ndarray
-        Which pixels of the window of each line are used, and where among them they are.
+    runs : list of lists of (slice, slice)
+        Runs of pixels of the window of each line that are used: where among those used, and
+        where in the window.
     """
 
     def __init__(self, wavelength, groups):
@@ -106,8 +107,7 @@ class _Pixels:
             (window >= 0) & (window < wavelength.size),
             where[window.clip(0, wavelength.size - 1)], -1,
         )  # fmt: skip
-        self.inside = [np.flatnonzero(one >= 0) for one in place]
-        self.place = [one[one >= 0] for one in place]
+        self.runs = [_runs(one) for one in place]
 
     def window(self, centre, reach):
         """Return pixel numbers (n, n_window) within `reach` km/s, and their borders (n, n_window +
@@ -118,6 +118,17 @@ class _Pixels:
         pixel = middle[:, None] + np.arange(-half, half + 1)
         border = np.column_stack([pixel, pixel[:, -1] + 1]) - 0.5
         return pixel, self.wavelength[0] * np.exp(self.step * border)
+
+
+def _runs(place):
+    """Return (slice of places, slice) of runs of rising places; -1 is none."""
+    ends = np.flatnonzero((np.diff(place) != 1) | (place[:-1] < 0)) + 1
+    starts = np.r_[0, ends]
+    pairs = [
+        (slice(place[first], place[first] + last - first), slice(first, last))
+        for first, last in zip(starts, np.r_[ends, place.size], strict=True)
+    ]
+    return [(into, out) for into, out in pairs if place[out.start] >= 0]
 
 
 @lru_cache(maxsize=4)
@@ -229,9 +240,9 @@ def _level(flux, calm):
 def _why_not(pixels, good, lsf):
     """Tell why a group (n, n_groups) cannot be measured; empty where it can."""
     n = len(good)
-    profiles = _Profiles(pixels, lsf, np.zeros((n, 2)), np.full((n, 2), 100.0)).columns()
+    profiles = _Profiles(pixels, lsf, np.zeros((n, 2)), np.full((n, 2), 100.0)).rows()
     weight = good * pixels.step * pixels.wavelength
-    covered = (weight[:, None, pixels.used] @ profiles)[:, 0]
+    covered = (profiles @ weight[:, pixels.used, None])[..., 0]
     covered /= [sum(group.ratios) for group in pixels.groups]
     any_good = good.any(axis=1)[:, None]
     first = np.where(any_good, pixels.wavelength[good.argmax(axis=1)][:, None], np.inf)
@@ -266,31 +277,33 @@ class _Profiles:
         self.far = (pixels.edges - self.centre[..., None]) / self.sigma[..., None]
         self.per_pixel = pixels.ratio[:, None] / np.diff(pixels.edges)
 
-    def columns(self):
-        """Return profiles (n, n_used, n_groups) per Angstrom: unit area of a group's first line."""
+    def rows(self):
+        """Return profiles (n, n_groups, n_used) per Angstrom: unit area of a group's first line."""
         values = np.diff(0.5 * erf(np.sqrt(0.5) * self.far)) * self.per_pixel
         pixels = self.pixels
-        columns = np.zeros((len(values), pixels.used.size, len(pixels.groups)))
+        rows = np.zeros((len(values), len(pixels.groups), pixels.used.size))
         for line, group in enumerate(pixels.group):
-            columns[:, pixels.place[line], group] += values[:, line, pixels.inside[line]]
-        return columns
+            for into, out in pixels.runs[line]:
+                rows[:, group, into] += values[:, line, out]
+        return rows
 
     def slopes(self, flux):
-        """Return derivatives (n, n_used, 4) of lines of some flux (n, n_groups), per km/s.
+        """Return derivatives (n, 4, n_used) of lines of some flux (n, n_groups), per km/s.
 
         By velocity and dispersion of forbidden lines, then of Balmer lines.
         """
         pixels = self.pixels
-        height = np.exp(-0.5 * self.far**2) / np.sqrt(2 * np.pi)
-        scale = self.per_pixel * (flux[:, pixels.group] / self.sigma)[..., None]
-        by_velocity = -np.diff(height) * scale * (self.centre / SPEED_OF_LIGHT)[..., None]
-        by_width = -np.diff(height * self.far) * scale
-        by_width *= (self.wide / self.sigma * self.centre / SPEED_OF_LIGHT)[..., None]
-        slopes = np.zeros((len(flux), pixels.used.size, 4))
+        height = np.exp(-0.5 * self.far**2)
+        scale = flux[:, pixels.group] / self.sigma / np.sqrt(2 * np.pi)
+        scale = self.per_pixel * (-scale * self.centre / SPEED_OF_LIGHT)[..., None]
+        by_velocity = np.diff(height) * scale
+        by_width = np.diff(height * self.far) * scale * (self.wide / self.sigma)[..., None]
+        slopes = np.zeros((len(flux), 4, pixels.used.size))
         for line, group in enumerate(pixels.group):
-            inside, first = pixels.inside[line], 2 * int(pixels.balmer[group])
-            slopes[:, pixels.place[line], first] += by_velocity[:, line, inside]
-            slopes[:, pixels.place[line], first + 1] += by_width[:, line, inside]
+            first = 2 * int(pixels.balmer[group])
+            for into, out in pixels.runs[line]:
+                slopes[:, first, into] += by_velocity[:, line, out]
+                slopes[:, first + 1, into] += by_width[:, line, out]
         return slopes
 
 
@@ -332,12 +345,12 @@ class _Problem:
     def solve(self, kinematics):
         """Solve for the best fluxes at kinematics (n, 4), as a `_Solution`."""
         profiles = _Profiles(self.pixels, self.lsf, kinematics[:, ::2], kinematics[:, 1::2])
-        matrix = profiles.columns()
-        matrix *= self.weight[..., None] * self.seen[:, None]
-        transposed = matrix.swapaxes(1, 2)
-        covariance = _inverse(transposed @ matrix)
-        flux = (covariance @ (transposed @ self.data[..., None]))[..., 0] * self.seen
-        residual = self.data - (matrix @ flux[..., None])[..., 0]
+        matrix = profiles.rows()
+        matrix *= self.weight[:, None]
+        matrix *= self.seen[..., None]
+        covariance = _inverse(matrix @ matrix.swapaxes(1, 2))
+        flux = (covariance @ (matrix @ self.data[..., None]))[..., 0] * self.seen
+        residual = self.data - (flux[:, None] @ matrix)[:, 0]
         return _Solution(profiles, matrix, flux, covariance, residual, (residual**2).sum(axis=1))
 
 
@@ -353,9 +366,9 @@ class _Solution:
     chi2: np.ndarray
 
     def jacobian(self, weight, follows):
-        """Return columns (n, n_used, n_groups + 4): fluxes, then the free kinematics."""
-        slopes = self.profiles.slopes(self.flux) * weight[..., None]
-        return np.concatenate([self.matrix, slopes @ follows], axis=2)
+        """Return rows (n, n_groups + 4, n_used): fluxes, then the free kinematics."""
+        slopes = self.profiles.slopes(self.flux) * weight[:, None]
+        return np.concatenate([self.matrix, follows.swapaxes(1, 2) @ slopes], axis=1)
 
 
 def _inverse(normal):
@@ -400,8 +413,8 @@ def _gauss_newton(problem, kinematics, own):
         kept[improved] = free[improved]
         best[improved] = solution.chi2[better[todo]]
         jacobian = solution.jacobian(some.weight, follows[todo])
-        change = _inverse(jacobian.swapaxes(1, 2) @ jacobian)[:, -4:]
-        change = change @ (jacobian.swapaxes(1, 2) @ solution.residual[..., None])
+        change = _inverse(jacobian @ jacobian.swapaxes(1, 2))[:, -4:]
+        change = change @ (jacobian @ solution.residual[..., None])
         change = change[..., 0].clip(-LARGEST_STEP, LARGEST_STEP)
         step[todo] = np.where(better[todo, None], change, step[todo] / 2)
         free[todo] = (kept[todo] + step[todo]).clip(low, high)
@@ -462,13 +475,13 @@ def _fit_groups(residuals, start):
         todo = todo[~same & again.any(axis=1)]
     solution, follows = problem.solve(kinematics), _follows(own)
     jacobian = solution.jacobian(problem.weight, follows)
-    norm = np.sqrt((jacobian**2).sum(axis=1))
+    norm = np.sqrt((jacobian**2).sum(axis=2))
     norm[norm == 0] = 1.0
-    scaled = jacobian / norm[:, None]
-    covariance = _inverse(scaled.swapaxes(1, 2) @ scaled) / (norm[:, :, None] * norm[:, None])
+    scaled = jacobian / norm[..., None]
+    covariance = _inverse(scaled @ scaled.swapaxes(1, 2)) / (norm[:, :, None] * norm[:, None])
     n_groups, scale = len(pixels.groups), inflation[:, None]
     # How fluxes and kinematics follow the level that was taken off.
-    response = (covariance @ (jacobian.swapaxes(1, 2) @ problem.weight[..., None]))[..., 0]
+    response = (covariance @ (jacobian @ problem.weight[..., None]))[..., 0]
     variance = np.diagonal(covariance, axis1=1, axis2=2)
     level = residuals.level_covariance(pixels.first)
     signal = np.abs(solution.flux) / np.sqrt(variance[:, :n_groups])
@@ -493,13 +506,13 @@ def _fit_groups(residuals, start):
 
 def _misfit(problem, solution, inflation):
     """Return the share (n,) of the lines that the model leaves, beyond the noise."""
-    lines = solution.matrix * solution.flux[:, None]
-    strong = np.sqrt((lines**2).sum(axis=1)) > 10 * inflation[:, None]
-    lines *= strong[:, None]
+    lines = solution.matrix * solution.flux[..., None]
+    strong = np.sqrt((lines**2).sum(axis=2)) > 10 * inflation[:, None]
+    lines *= strong[..., None]
     size = np.abs(lines)
-    there = ((size > 0.03 * size.max(axis=1, keepdims=True)) & strong[:, None]).any(axis=2)
+    there = ((size > 0.03 * size.max(axis=2, keepdims=True)) & strong[..., None]).any(axis=1)
     excess = (solution.residual**2 * there).sum(axis=1) - inflation**2 * there.sum(axis=1)
-    total = (lines.sum(axis=2) ** 2 * there).sum(axis=1)
+    total = (lines.sum(axis=1) ** 2 * there).sum(axis=1)
     return np.sqrt(excess.clip(0) / np.where(total > 0, total, 1.0))
 
 

@@ -57,6 +57,8 @@ class Motion:
         Robust standard deviation of the residuals.
     chi2 : ndarray (n,)
         Reduced.
+    kept : ndarray of int (n, n_kept)
+        Templates that were in play.
     """
 
     redshift: np.ndarray
@@ -65,6 +67,7 @@ class Motion:
     outliers: np.ndarray
     spread: np.ndarray
     chi2: np.ndarray
+    kept: np.ndarray
 
 
 def fit_kinematics(sources, frames, step):
@@ -112,7 +115,7 @@ def fit_kinematics(sources, frames, step):
             todo = todo[np.any(np.abs(change) > CONVERGED, axis=1)]
         if not todo.size:
             break
-    return Motion(redshift, free, error, outliers, spread, chi2)
+    return Motion(redshift, free, error, outliers, spread, chi2, kept)
 
 
 class Lines:

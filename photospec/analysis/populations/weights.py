@@ -24,6 +24,7 @@ from photospec.lines import LINES, near_centres
 from photospec.utils.stats import robust_std
 
 __all__ = [
+    "MINIMUM_STARTS",
     "FitData",
     "LinearSystem",
     "Weights",
@@ -31,6 +32,8 @@ __all__ = [
     "choose_templates",
     "clip_outliers",
     "gas_columns",
+    "minimum",
+    "minimum_search",
     "polynomials",
     "population_weights",
     "seen_groups",
@@ -42,6 +45,7 @@ LEAST_PIXELS = 200
 CLIP = 4.0  # residuals beyond so many robust sigmas are left out
 LINE_ZONE = 800.0  # km/s around lines where nothing is clipped
 AGE_SLACK = 1.05  # templates may be so much older than the universe
+MINIMUM_STARTS = (0.0, 0.1, 0.3)  # mag, where the search for the minimum of chi2 begins
 EBV_MAX = 1.5  # mag, 6 in A_V: redder galaxies are too faint to be in optical samples
 
 
@@ -419,28 +423,52 @@ def minimum(function, highest):
     -------
     position, width : float
     """
-    nodes = [0.0, 0.1, 0.3]
-    values = [function(node) for node in nodes]
+    search = minimum_search(highest)
+    position = next(search)
+    while True:
+        try:
+            position = search.send(function(position))
+        except StopIteration as stop:
+            return stop.value
+
+
+def minimum_search(highest):
+    """Search as `minimum` does, step by step.
+
+    Yields
+    ------
+    position : float
+        Where chi2 is wanted: send it.
+
+    Returns
+    -------
+    position, width : float
+    """
+    nodes, values = [], []
+    for node in MINIMUM_STARTS:
+        nodes.append(node)
+        values.append((yield node))
     while values[-1] == min(values) and nodes[-1] < highest:
         nodes.append(min(nodes[-1] + 0.3, highest))
-        values.append(function(nodes[-1]))
+        values.append((yield nodes[-1]))
     width = np.nan
     for _ in range(3):
         order = np.argsort(nodes)
         nodes, values = [nodes[i] for i in order], [values[i] for i in order]
-        lowest = int(np.argmin(values))
-        middle = int(np.clip(lowest, 1, len(nodes) - 2))
-        x = np.array(nodes[middle - 1 : middle + 2])
-        y = np.array(values[middle - 1 : middle + 2])
-        curvature, slope, _ = np.polyfit(x - x[1], y - y[1], 2)
+        middle = int(np.clip(np.argmin(values), 1, len(nodes) - 2))
+        left, x, right = nodes[middle - 1 : middle + 2]
+        y = values[middle]
+        below, above = (y - values[middle - 1]) / (x - left), (values[middle + 1] - y) / (right - x)
+        curvature = (above - below) / (right - left)
         if curvature <= 0:
             break
+        slope = (below * (right - x) + above * (x - left)) / (right - left)
         width = 1 / np.sqrt(curvature)
-        position = float(np.clip(x[1] - 0.5 * slope / curvature, 0.0, highest))
+        position = float(np.clip(x - 0.5 * slope / curvature, 0.0, highest))
         if min(abs(position - node) for node in nodes) < 0.003:
             break
         nodes.append(position)
-        values.append(function(position))
+        values.append((yield position))
     return nodes[int(np.argmin(values))], width
 
 

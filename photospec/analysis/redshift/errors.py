@@ -17,7 +17,15 @@ from photospec.analysis.redshift.scan import (
     shifted_templates,
 )
 
-__all__ = ["CORRELATED", "jackknife_error", "residual_correlation"]
+__all__ = [
+    "CORRELATED",
+    "N_PARTS",
+    "REACHES",
+    "jackknife_errors",
+    "part_edges",
+    "residual_correlation",
+    "scatter_of_parts",
+]
 
 BLOCK = 20  # pixels, 1400 km/s: residuals are summed over so many
 CORRELATED = 3.0  # residuals of noise have a correlation near one, of predicted spectra 5 to 14
@@ -48,7 +56,25 @@ def residual_correlation(flux, model, weight):
     return float(np.sum(residual.sum(axis=1) ** 2) / total) if total > 0 else 1.0
 
 
-def jackknife_error(spectra, row, shift):
+def jackknife_errors(spectra, rows, shifts):
+    """Return errors of shifts from leaving out parts of the spectra.
+
+    Parameters
+    ----------
+    spectra : LogSpectra
+    rows : sequence of int (n,)
+    shifts : sequence of int (n,)
+        The best of each row, in pixels of `spectra`.
+
+    Returns
+    -------
+    list of float
+        Standard errors in pixels.
+    """
+    return [_jackknife_error(spectra, row, shift) for row, shift in zip(rows, shifts, strict=True)]
+
+
+def _jackknife_error(spectra, row, shift):
     """Return the error of a shift from leaving out parts of the spectrum.
 
     Parameters
@@ -68,6 +94,17 @@ def jackknife_error(spectra, row, shift):
         lowest = _without_each_part(spectra, row, shifts)
         if np.all(np.abs(lowest - shift) < reach - 1):
             break
+    return scatter_of_parts(lowest)
+
+
+def part_edges(weight):
+    """Return pixels (n_parts + 1,) where parts of equally many pixels with data begin and end."""
+    pixels = np.flatnonzero(weight)
+    return pixels[np.linspace(0, pixels.size - 1, N_PARTS + 1).astype(int)]
+
+
+def scatter_of_parts(lowest):
+    """Return the jackknife's standard error of a number found without each part (n_parts,)."""
     return float(np.sqrt((N_PARTS - 1) / N_PARTS * np.sum((lowest - lowest.mean()) ** 2)))
 
 
@@ -76,8 +113,7 @@ def _without_each_part(spectra, row, shifts):
     flux, weight = spectra.flux[row], spectra.weight[row]
     design = shifted_templates(spectra, shifts, N_COARSE)
     terms = polynomial_terms(flux.size)
-    pixels = np.flatnonzero(weight)
-    edges = pixels[np.linspace(0, pixels.size - 1, N_PARTS + 1).astype(int)]
+    edges = part_edges(weight)
     # Polynomials first, then continua, then lines: the normal equations of all of them.
     m, n_free = shifts.size, N_POLYNOMIALS + N_COARSE
     columns = np.concatenate(

@@ -8,7 +8,7 @@ from scipy.ndimage import uniform_filter1d
 from photospec.analysis.gate import N_PIXELS_MIN, good_pixels, take
 from photospec.analysis.redshift.errors import (
     CORRELATED,
-    jackknife_error,
+    jackknife_errors,
     residual_correlation,
 )
 from photospec.analysis.redshift.outliers import LINE_SHAPE, narrow_features, unexplained
@@ -159,7 +159,9 @@ def _with_model_error(spectra):
     return type(spectra)(spectra.first, spectra.factor, spectra.flux, weight)
 
 
-def find_solutions(block, usable, redshift_range, found, indices, scan=chi2_scan):
+def find_solutions(
+    block, usable, redshift_range, found, indices, scan=chi2_scan, jackknife=jackknife_errors
+):
     """Fill `found` at `indices` for the `usable` spectra of one block.
 
     Parameters
@@ -175,6 +177,8 @@ def find_solutions(block, usable, redshift_range, found, indices, scan=chi2_scan
     scan : callable
         Chi-square of LogSpectra over a range of shifts, as `chi2_scan`; infinite where it is not
         worth knowing.
+    jackknife : callable
+        Errors of shifts by parts of the spectra, as `jackknife_errors`.
 
     Returns
     -------
@@ -224,6 +228,13 @@ def find_solutions(block, usable, redshift_range, found, indices, scan=chi2_scan
                 continue  # the error is that of parts that disagree
             if pixel > COARSE_PIXEL * LOG_STEP or found.oii_signal[out] > POLISHED_SIGNAL:
                 _polish(_on_pixels(wavelength, flux[i], clean[i], found, out), found, out, pixel)
+        _inflate_errors(
+            coarse,
+            np.flatnonzero(found.correlation[indices[rows[batch]]] > 1),
+            found,
+            indices[rows[batch]],
+            jackknife,
+        )
     return reasons, coverage
 
 
@@ -362,7 +373,9 @@ def _refine(coarse, fine, row, chi2, shift_low, found, out, bare):
         # The scale of the noise is a guess: only where there is a rival is a poor fit a warning.
         rival = found.delta_chi2[out, 1] < SURE_DELTA
         found.goodness[out] = found.reduced_chi2[out] if rival else np.nan
-        _inflate_error_by_jackknife(coarse, fine, row, best_model, found, out)
+        correlation = residual_correlation(fine.flux[row], best_model, weight)
+        if correlation >= CORRELATED:
+            found.correlation[out] = correlation
     suspect = found.reduced_chi2[out] > SUSPECT_CHI2 or found.delta_chi2[out, 1] < SUSPECT_DELTA
     if suspect and found.correlation[out] == 1:
         rival, redshift = quasar_chi2(fine, row)
@@ -386,15 +399,16 @@ def _template_error(lines, weight, curvature):
     return np.hypot(TEMPLATE_ERROR, STARS_ERROR * (1 - share))
 
 
-def _inflate_error_by_jackknife(coarse, fine, row, model, found, out):
-    """Widen the error of a spectrum without noise to the disagreement of its parts."""
-    correlation = residual_correlation(fine.flux[row], model, fine.weight[row])
-    if correlation < CORRELATED:
-        return
-    stretch, step = 1 + found.redshift[out, 0], COARSE * LOG_STEP
-    error = step * jackknife_error(coarse, row, int(np.rint(np.log(stretch) / step)))
-    found.correlation[out] = correlation
-    found.error[out, 0] = max(found.error[out, 0], error * stretch)
+def _inflate_errors(coarse, correlated, found, out, jackknife):
+    """Widen errors of spectra without noise to the disagreement of their parts.
+
+    Of those rows of `coarse` that are `correlated`; `out` are the rows of `found` of all.
+    """
+    out, step = out[correlated], COARSE * LOG_STEP
+    stretch = 1 + found.redshift[out, 0]
+    shifts = np.rint(np.log(stretch) / step).astype(int)
+    error = step * np.array(jackknife(coarse, correlated, shifts)) * stretch
+    found.error[out, 0] = np.maximum(found.error[out, 0], error)
 
 
 def _polish(fit, found, out, pixel):

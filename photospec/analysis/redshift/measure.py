@@ -17,7 +17,6 @@ from specutils import Spectrum
 
 from photospec.analysis.gate import gather, reason_unusable
 from photospec.analysis.redshift.fit import Solutions, find_solutions
-from photospec.analysis.redshift.scan import chi2_scan
 from photospec.errors import InputError
 from photospec.utils.parallel import one_thread
 
@@ -177,7 +176,7 @@ def measure_redshift(
     return search_redshift(gather(spectrum), redshift_range, delta_chi2_min)
 
 
-def search_redshift(rows, redshift_range, delta_chi2_min=DELTA_CHI2_MIN, scan=chi2_scan):
+def search_redshift(rows, redshift_range, delta_chi2_min=DELTA_CHI2_MIN, **ways):
     """Measure the redshifts of spectra that have passed the gate, see `measure_redshift`.
 
     Parameters
@@ -185,8 +184,8 @@ def search_redshift(rows, redshift_range, delta_chi2_min=DELTA_CHI2_MIN, scan=ch
     rows : Rows
     redshift_range, delta_chi2_min
         As of `measure_redshift`.
-    scan : callable
-        As of `photospec.analysis.redshift.fit.find_solutions`.
+    **ways
+        ``scan`` and ``jackknife`` of `photospec.analysis.redshift.fit.find_solutions`.
 
     Returns
     -------
@@ -205,7 +204,9 @@ def search_redshift(rows, redshift_range, delta_chi2_min=DELTA_CHI2_MIN, scan=ch
         usable = np.array([not reasons[i] for i in indices])
         if usable.any():
             with one_thread():
-                reason, coverage = find_solutions(block, usable, (low, high), found, indices, scan)
+                reason, coverage = find_solutions(
+                    block, usable, (low, high), found, indices, **ways
+                )
             for i, text in zip(indices[usable], reason, strict=True):
                 reasons[i] = text
             warning[indices[usable]] |= RedshiftWarning.LITTLE_COVERAGE * (coverage < 0.6)

@@ -17,6 +17,7 @@ from photospec.spectrum.wavelengths import pixel_edges
 
 __all__ = [
     "LogSpectra",
+    "binned_templates",
     "chi2_at_shifts",
     "chi2_scan",
     "line_parts",
@@ -115,7 +116,7 @@ def resample_log(wavelength, flux, inverse_variance, factor):
 
 
 @lru_cache(maxsize=8)
-def _binned_templates(factor, n_continuum=None, line_width=None):
+def binned_templates(factor, n_continuum=None, line_width=None):
     """Return templates (n_templates, n_pixels) averaged over `factor` pixels.
 
     With `n_continuum`, only the first so many principal spectra and the lines.
@@ -141,7 +142,7 @@ def window(values, start, stop):
 def _template_transforms(factor, first, n_pixels, shift_low, shift_high):
     """Return conjugate transforms of the templates and of their products, and the length used."""
     start = first - (shift_high - 1)
-    templates = _binned_templates(factor, N_COARSE)
+    templates = binned_templates(factor, N_COARSE)
     templates = window(templates, start, first + n_pixels - shift_low)
     length = fft.next_fast_len(templates.shape[1], real=True)
     upper = np.triu_indices(len(templates))
@@ -350,7 +351,7 @@ def solve_equations(equations, n_free):
 
 def shifted_templates(spectra, shifts, n_continuum=None, line_width=None):
     """Return templates (m, k, n_pixels) on the pixels of `spectra` at m shifts."""
-    templates = _binned_templates(spectra.factor, n_continuum, line_width)
+    templates = binned_templates(spectra.factor, n_continuum, line_width)
     n_pixels = spectra.flux.shape[1]
     starts = [spectra.first - shift for shift in shifts]
     return np.stack([window(templates, start, start + n_pixels) for start in starts])

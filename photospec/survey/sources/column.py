@@ -5,6 +5,7 @@ row's columns as a dictionary and returns an NDData; ``order`` tells in which or
 partition are read fastest, and ``columns`` names those that are images.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -85,7 +86,7 @@ class ImageColumn:
             side = round((data.size / n_bands) ** 0.5)
             shape = (n_bands, side, side)
         if shape is not None:
-            if data.size != int(np.prod(shape)):
+            if data.size != math.prod(shape):
                 raise InputError(
                     f"{self.column}: expected {' x '.join(map(str, shape))} pixels, got {data.size}"
                 )

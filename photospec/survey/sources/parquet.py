@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -96,6 +98,12 @@ class _Column:
         self.first = self.end = self.starts[at] if len(self.starts) else 0
 
     def __getitem__(self, number):
+        if not self.first <= number < self.end:
+            self._read_to(number)
+        return self.batch.column(0)[number - self.first]
+
+    def _read_to(self, number):
+        """Read on, or from the start of another row group, to the batch that has a row."""
         if not 0 <= number < self.n:
             raise InputError(f"images: expected a row below {self.n}, got {number}")
         at = int(np.searchsorted(self.starts, number, side="right")) - 1
@@ -108,7 +116,6 @@ class _Column:
         while number >= self.end:
             self.batch = next(self.batches)
             self.first, self.end = self.end, self.end + self.batch.num_rows
-        return self.batch.column(0)[number - self.first]
 
 
 @lru_cache(maxsize=2)
@@ -137,7 +144,7 @@ class ParquetSource:
 
     def read(self, row: Mapping) -> NDData:
         """Read the image of a row, see `ImageColumn.read`."""
-        column = _column(self.path, self.images.column, Path(self.path).stat().st_mtime_ns)
+        column = _column(self.path, self.images.column, os.stat(self.path).st_mtime_ns)
         return self.images.read({self.images.column: plain(column[int(row[SOURCE_ROW])])})
 
 
@@ -170,19 +177,20 @@ class HatsSource:
 
     def read(self, row: Mapping) -> NDData:
         """Read the image of a row, see `ImageColumn.read`."""
-        file, number = self._find(int(row[_INDEX]), str(row[self.identifier]))
-        column = _column(file, self.images.column, Path(file).stat().st_mtime_ns)
+        file, number, modified = self._find(int(row[_INDEX]), str(row[self.identifier]))
+        column = _column(file, self.images.column, modified)
         return self.images.read({self.images.column: plain(column[number])})
 
     def _find(self, index, identifier):
-        """Return the file of a row and its number in it."""
+        """Return the file of a row, its number in it, and when the file was written."""
         starts, files = _partitions(self.path)
-        file = files[int(np.searchsorted(starts, index, side="right")) - 1]
-        places = _places(file, self.identifier, Path(file).stat().st_mtime_ns)
+        file = files[bisect_right(starts, index) - 1]
+        modified = os.stat(file).st_mtime_ns
+        places = _places(file, self.identifier, modified)
         number = places.number(index, identifier)
         if number is None:
             raise InputError(f"images: expected {identifier} in {file}, got none of that name")
-        return file, number
+        return file, number, modified
 
 
 @lru_cache(maxsize=4)
@@ -193,7 +201,7 @@ def _partitions(path):
     catalog = hats.read_hats(path)
     suffix = catalog.catalog_info.npix_suffix or ".parquet"
     pixels = sorted(catalog.get_healpix_pixels(), key=lambda p: p.pixel << 2 * (29 - p.order))
-    starts = np.array([p.pixel << 2 * (29 - p.order) for p in pixels], np.int64)
+    starts = [p.pixel << 2 * (29 - p.order) for p in pixels]
     return starts, [str(hats.io.paths.pixel_catalog_file(path, p, None, suffix)) for p in pixels]
 
 
