@@ -136,7 +136,7 @@ for name, positions in targets.items():
         number += 1
 
 # %%
-# And one of the spectra, with the lines where its redshift has them:
+# And one of the spectra, with the lines marked where its candidate has them:
 
 from photospec.figures import plot_spectrum
 from photospec.spectrum import WAVELENGTH, to_arrays
@@ -147,7 +147,7 @@ figure, (left, right) = plt.subplots(
 )
 left.imshow(rgb_image(images[0]), origin="lower")
 left.set_axis_off()
-plot_spectrum(right, WAVELENGTH, flux[0], redshift=density.mean[0])
+plot_spectrum(right, WAVELENGTH, flux[0], redshift=spectra.meta["drawn_redshift"][0])
 right.set_xlabel("Observed wavelength in vacuum [Å]")
 right.set_ylabel(r"Flux [$10^{-17}$ erg s$^{-1}$ cm$^{-2}$ Å$^{-1}$]")
 plt.show()

@@ -6,11 +6,15 @@ What any image needs so that it can be used: a flux unit, the names of its bands
 else is settled at one gate, `~photospec.image.prepare_image`.
 """
 
+# sphinx_gallery_thumbnail_path = '_static/real_images.jpg'
+
 # %%
 # The same galaxy in other clothes
 # --------------------------------
 #
 # In nanojansky, with its bands from red to blue, and with errors:
+
+import textwrap
 
 import numpy as np
 from astropy import units as u
@@ -66,7 +70,7 @@ for name, image in wrong.items():
     try:
         spectrograph.predict(image)
     except InputError as error:
-        print(f"{name}: {error}\n")
+        print(textwrap.fill(f"{name}: {error}", 88), "\n")
     else:
         raise AssertionError(f"{name}: expected a refusal")
 

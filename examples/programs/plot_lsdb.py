@@ -7,6 +7,8 @@ Predictions are columns that are added to such a catalogue, and computed only wh
 for.
 """
 
+# sphinx_gallery_thumbnail_path = '_static/simulation_deep_colours.png'
+
 # %%
 # Pairs with positions
 # --------------------

@@ -5,6 +5,8 @@ Files for specutils, Jdaviz and TOPCAT
 Spectra and tables are written so that the programs of astronomy read them as they are.
 """
 
+# sphinx_gallery_thumbnail_path = '_static/front-wide-light.png'
+
 # %%
 # Spectra and a table of two galaxies
 # -----------------------------------
@@ -34,7 +36,8 @@ write_spectra(folder / "spectra.fits", spectra)
 # The spectra, in FITS
 # --------------------
 #
-# One row per galaxy, wavelengths in vacuum, and a header that says how they came about.
+# ``SPECTRA`` has a row for each wavelength (in vacuum) and in it the fluxes of all galaxies,
+# ``OBJECTS`` a row for each galaxy, ``META`` says how they came about.
 
 from astropy.io import fits
 

@@ -3,9 +3,11 @@ Fine-tune the bundled weights
 =============================
 
 Weights that learned from one survey are a good start for another. Here the bundled ones are told of
-a survey with worse seeing and deeper noise; a hundred pairs and some steps show how it goes, some
+a survey with worse seeing; a hundred pairs and some steps show how it goes, some
 thousand pairs and steps make it useful.
 """
+
+# sphinx_gallery_thumbnail_path = '_static/simulation_surveys.jpg'
 
 # %%
 # Pairs of the other survey

@@ -8,6 +8,8 @@ used, with and without one of the bands. A minute on one processor core is enoug
 for the small networks here; the recipe at the end does the same with those that the package ships.
 """
 
+# sphinx_gallery_thumbnail_path = '_static/simulation_colours.png'
+
 # %%
 # One description
 # ---------------

@@ -20,6 +20,7 @@ __all__ = [
     "DEFECT",
     "INTERRUPTED",
     "PARTIAL",
+    "counted",
     "error",
     "note",
     "progress",
@@ -54,6 +55,22 @@ def say(args, text):
     """
     if not args.quiet:
         print(text, flush=True)
+
+
+def counted(n, one, many):
+    """Put a number before a word: ``counted(1, "spectrum", "spectra")`` is "1 spectrum".
+
+    Parameters
+    ----------
+    n : int
+    one, many : str
+        The word for one, and for any other number.
+
+    Returns
+    -------
+    str
+    """
+    return f"{n} {one if n == 1 else many}"
 
 
 def note(args, text):

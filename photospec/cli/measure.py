@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from photospec.cli.arguments import add_method, add_overwrite, add_verb, bounded_float
-from photospec.cli.console import BAD_INPUT, PARTIAL, error, progress, say
+from photospec.cli.console import BAD_INPUT, PARTIAL, counted, error, progress, say
 
 __all__ = ["add_parser", "run"]
 
@@ -120,11 +120,11 @@ def run(args):
         )
     table, files = _rows(read, table)
     write(args.output, table)
-    say(args, f"{args.output}: properties of {len(table)} spectra")
+    say(args, f"{args.output}: properties of {counted(len(table), 'spectrum', 'spectra')}")
     if args.figure:
         rows = _figure_rows(read, table)
         draw(args.figure, rows)
-        say(args, f"{args.figure}: {len(rows)} spectra")
+        say(args, f"{args.figure}: {counted(len(rows), 'spectrum', 'spectra')}")
     measured = _measured(table, given=args.redshift is not None)
     n_failed = len(set(args.spectra)) - len({one.path for one in read})
     for path in dict.fromkeys(str(one.path) for one in read):

@@ -11,7 +11,7 @@ from photospec.cli.arguments import (
     add_verb,
     add_weights,
 )
-from photospec.cli.console import BAD_INPUT, PARTIAL, error, say
+from photospec.cli.console import BAD_INPUT, PARTIAL, counted, error, say
 
 __all__ = ["COLUMNS", "add_parser", "run"]
 
@@ -125,12 +125,12 @@ def run(args):
         return BAD_INPUT
     if args.output:
         write(args.output, _table(found))
-        say(args, f"{args.output}: redshifts of {len(names)} galaxies")
+        say(args, f"{args.output}: redshifts of {counted(len(names), 'galaxy', 'galaxies')}")
     if args.qp:
         ensemble = density.to_qp()
         with replacing(args.qp) as path:
             ensemble.write_to(str(path))
-        say(args, f"{args.qp}: densities of {len(names)} redshifts")
+        say(args, f"{args.qp}: densities of {counted(len(names), 'redshift', 'redshifts')}")
     if len(names) < len(sources):
         n_failed = len(sources) - len(names)
         error(f"{n_failed} of {len(sources)} images failed (named above); the rest is written")

@@ -13,7 +13,7 @@ from photospec.cli.arguments import (
     add_verb,
     add_weights,
 )
-from photospec.cli.console import BAD_INPUT, PARTIAL, error, progress, say
+from photospec.cli.console import BAD_INPUT, PARTIAL, counted, error, progress, say
 
 __all__ = ["add_parser", "run"]
 
@@ -161,7 +161,8 @@ def run(args):
     _write(args, found)
     if products:
         products.write(found)
-        say(args, f"{args.products}: products of {len(found.names)} galaxies")
+        galaxies = counted(len(found.names), "galaxy", "galaxies")
+        say(args, f"{args.products}: products of {galaxies}")
     if n_failed:
         error(f"{n_failed} of {len(sources)} images failed (named above); the rest is written")
         return PARTIAL
@@ -185,29 +186,30 @@ def _write(args, found):
     from photospec.utils.files import naming
 
     names, spectra = found.names, found.spectra
+    galaxies = counted(len(names), "galaxy", "galaxies")
     if args.output:
         with naming(args.output):
             write_spectra(args.output, spectra, overwrite=args.overwrite)
-        say(args, f"{args.output}: {len(names)} spectra")
+        say(args, f"{args.output}: {counted(len(names), 'spectrum', 'spectra')}")
     if args.candidates:
         with naming(args.candidates):
             write_candidates(
                 args.candidates, found.candidates, images=names, overwrite=args.overwrite
             )
         n_spectra = sum(map(len, found.candidates))
-        say(args, f"{args.candidates}: {n_spectra} spectra of {len(names)} galaxies")
+        say(args, f"{args.candidates}: {n_spectra} spectra of {galaxies}")
     if not (args.table or args.figure):
         return
     table = _quick_table(args, spectra) if found.table is None else found.table
     add_origin(table, spectra)
     if args.table:
         write(args.table, table)
-        say(args, f"{args.table}: properties of {len(table)} galaxies")
+        say(args, f"{args.table}: properties of {galaxies}")
     if args.figure:
         from photospec.figures import galaxy_rows
 
         draw(args.figure, galaxy_rows(spectra, table, found.pictures))
-        say(args, f"{args.figure}: image and spectrum of {len(names)} galaxies")
+        say(args, f"{args.figure}: image and spectrum of {galaxies}")
 
 
 def _quick_table(args, spectra):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from photospec.cli.arguments import add_overwrite, add_seed, add_verb, bounded_int
-from photospec.cli.console import progress, say
+from photospec.cli.console import counted, progress, say
 
 __all__ = ["add_parser", "run"]
 
@@ -117,7 +117,7 @@ def run(args):
             overwrite=args.overwrite,
             progress=lambda n_done, _: bar.update(n_done - bar.n),
         )
-    say(args, f"{args.output}: {args.n} pairs")
+    say(args, f"{args.output}: {counted(args.n, 'pair', 'pairs')}")
 
 
 def _survey(args):
