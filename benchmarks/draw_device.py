@@ -2,9 +2,9 @@
 
     python benchmarks/draw_device.py [--device cuda] [--rows 128 512 2048] [--seconds 5]
 
-Draws candidates with the bundled weights through both stages, ranked, in batches of so many spectra,
-as they are and with compiled networks, beside the rate of square matrix products of the same type in
-the same run. Operations are counted as PyTorch's `FlopCounterMode` counts them: products alone.
+Draws candidates with the bundled weights through both stages, ranked, in batches of so many
+spectra, with ``--compile`` with compiled networks too, beside the rate of square matrix products of
+the same type in the same run. Operations are counted as PyTorch's `FlopCounterMode` counts them: products alone.
 """
 
 import argparse

@@ -100,6 +100,7 @@ SDSS = Recipe(
             "redshift_max": 0.15,
         },
     },
+    missing={"u": 0.15, "i": 0.05, "z": 0.08},
 )
 # To the survey's limit, and a brighter file so that the bright end is learnt as well. In most of
 # the Legacy Surveys there is no i; single bands are lost to bleeding stars and gaps.
