@@ -8,11 +8,14 @@ on from there. Prints, for every
 column, the median and the scatter (1.4826 MAD) of bulk less exact in units of the error that a
 table of candidates quotes, and the same of either path less the truth for the simulated spectra;
 then processor milliseconds per spectrum, stage by stage, and their ratio in this run. With
-``--write`` the tables of the documentation are made from the same run. ``--memory`` only tells how
-much memory it takes to measure some spectra, and eight times as many, in a process each.
+``--write`` the tables of the documentation are made from the same run. ``--memory N`` only tells
+how much memory it takes to measure N spectra, and eight times as many, in a process each, and
+``--processes N`` how many spectra per second one process and two measure, and how many cores they
+keep busy.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -23,7 +26,12 @@ from astropy.io import fits
 from astropy.table import QTable, vstack
 
 from photospec import PhotoSpectrograph
-from photospec.analysis import combine_candidates, fit_populations, measure_properties
+from photospec.analysis import (
+    combine_candidates,
+    fit_populations,
+    measure_candidates,
+    measure_properties,
+)
 from photospec.analysis.bulk import (
     fit_populations_bulk,
     measure_lines_bulk,
@@ -57,13 +65,10 @@ def galaxies(n, folder):
         Candidate of each galaxy that stands for all.
     truth : dict of ndarray
         Of the simulated spectra.
-    seconds : float
-        Of one processor, per galaxy, to predict.
     """
     pieces = [_piece(k, folder / f"spectra-{k}.npz") for k in range(n // PIECE)]
-    flux, best, lsf, seconds, simulated = (
-        [piece[name] for piece in pieces]
-        for name in ("flux", "best", "lsf", "seconds", "simulated")
+    flux, best, lsf, simulated = (
+        [piece[name] for piece in pieces] for name in ("flux", "best", "lsf", "simulated")
     )
     truth = {
         name[6:]: np.concatenate([piece[name] for piece in pieces])
@@ -74,7 +79,7 @@ def galaxies(n, folder):
         from_arrays(WAVELENGTH, np.concatenate(one).astype(float), lsf=lsf[0])
         for one in (flux, simulated)
     )
-    return predicted, simulated, [int(k) for k in np.concatenate(best)], truth, np.mean(seconds)
+    return predicted, simulated, [int(k) for k in np.concatenate(best)], truth
 
 
 def _piece(number, path):
@@ -82,7 +87,7 @@ def _piece(number, path):
     if not path.exists():
         survey = Survey.sdss_main(seed=SEED + number)
         batch = survey.simulate(PIECE * N_CANDIDATES)
-        spectrograph, found, start = PhotoSpectrograph.load(), [], time.process_time()
+        spectrograph, found = PhotoSpectrograph.load(), []
         image = path.with_suffix(".fits")
         for row, pixels in enumerate(batch.image[:PIECE]):
             hdu = fits.PrimaryHDU(pixels)
@@ -92,14 +97,12 @@ def _piece(number, path):
             hdu.writeto(image, overwrite=True)
             seed = number * PIECE + row
             found.append(spectrograph.sample(read_image(image), N_CANDIDATES, seed=seed))
-        seconds = (time.process_time() - start) / PIECE
         image.unlink()
         _save(
             path,
             flux=np.concatenate([one.spectra.flux.to_value(FLUX_UNIT) for one in found]),
             best=[one.best_index for one in found],
             lsf=found[0].spectra.meta["lsf_sigma"],
-            seconds=seconds,
             simulated=batch.truth_flux,
             **{f"truth_{name}": value for name, value in batch.truth.items()},
         )
@@ -210,6 +213,60 @@ def stages(spectrum, n):
     }
 
 
+def whole(spectra, n):
+    """Processor milliseconds per spectrum of all that is measured: ``{what: (bulk, exact)}``."""
+    found = {}
+    for kind, spectrum in spectra.items():
+        rows = spectrum[:n], spectrum[: n // 4]
+        for one, method in zip(rows, METHODS, strict=True):
+            start = time.process_time()
+            measure_properties(one, method=method, n_processes=1)
+            used = 1e3 * (time.process_time() - start) / len(one.flux)
+            found.setdefault(f"all of a {kind} spectrum", []).append(used)
+    return {name: tuple(pair) for name, pair in found.items()}
+
+
+def one_row(folder, n=3):
+    """Processor milliseconds to predict 8 candidates and measure them: ``(bulk, exact)``.
+
+    And of the prediction alone.
+    """
+    survey = Survey.sdss_main(seed=SEED)
+    path, images = folder / "image.fits", []
+    for pixels in survey.simulate(n + 1).image:
+        hdu = fits.PrimaryHDU(pixels)
+        hdu.header["BUNIT"], hdu.header["BANDS"] = "nanomaggy", "".join(survey.bands)
+        hdu.header["PIXSCALE"] = survey.pixel_scale
+        hdu.writeto(path, overwrite=True)
+        images.append(read_image(path))
+    path.unlink()
+    spectrograph, used = PhotoSpectrograph.load(), []
+    for image in images:
+        times = [time.process_time()]
+        found = spectrograph.sample(image, N_CANDIDATES, seed=0)
+        times.append(time.process_time())
+        for method in METHODS:
+            measure_candidates(found.spectra, found.best_index, method=method, n_processes=1)
+            times.append(time.process_time())
+        used.append(np.diff(times))
+    draw, bulk, exact = 1e3 * np.mean(used[1:], axis=0)  # the first one warms up
+    return (draw + bulk, draw + exact), draw
+
+
+def processes(spectrum, n):
+    """Spectra per second, and cores kept busy, of one process and of two."""
+    spectrum = spectrum[np.resize(np.arange(len(spectrum.flux)), n)]
+    for count in (1, 2):
+        before, start = os.times(), time.perf_counter()
+        measure_properties(spectrum, method="bulk", n_processes=count)
+        wall, after = time.perf_counter() - start, os.times()
+        used = sum(after[:4]) - sum(before[:4])
+        print(
+            f"{count} processes: {n / wall:.1f} spectra per second, {used / wall:.2f} cores busy, "
+            f"{1e3 * used / n:.1f} ms of processor time per spectrum"
+        )
+
+
 def memory(n, folder):
     """Largest resident memory, MB, of a process that measures n spectra, and eight times n."""
     code = """
@@ -240,12 +297,16 @@ def main():
     parser.add_argument("--seconds", type=float, default=np.inf, help="stop measuring after these")
     parser.add_argument("--write", type=Path, help="folder of the documentation")
     parser.add_argument("--memory", type=int, metavar="N", help="of N and 8 N spectra, only")
+    parser.add_argument("--processes", type=int, metavar="N", help="one and two, N spectra, only")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     if options.memory:
         memory(options.memory, options.folder)
         return
-    predicted, simulated, best, truth, predicting = galaxies(options.n, options.folder)
+    predicted, simulated, best, truth = galaxies(options.n, options.folder)
+    if options.processes:
+        processes(predicted, options.processes)
+        return
     for method in METHODS:  # what is computed once
         measure_properties(predicted[:2], method=method, n_processes=1)
     spectra = {"predicted": predicted, "simulated": simulated}
@@ -279,33 +340,24 @@ def main():
     print(f"redshift: 99.9 % within {worst:.1e}")
     with one_thread():
         parts = stages(predicted, min(64, len(predicted.flux)))
+        parts |= whole(spectra, min(256, len(predicted.flux)))
     for stage, (bulk, exact) in parts.items():
         print(f"{stage}: bulk {bulk:.1f} ms, exact {exact:.1f} ms, ratio {exact / bulk:.1f}")
-    row = [1e3 * predicting + N_CANDIDATES * milliseconds["predicted", m] for m in ("bulk", "ppxf")]
-    print(f"a row with 8 candidates: bulk {row[0]:.0f} ms, exact {row[1]:.0f} ms")
+        row, draw = one_row(options.folder)
+    print(f"a row with 8 candidates: bulk {row[0]:.0f} ms, exact {row[1]:.0f} ms", end="")
+    print(f", {draw:.0f} ms of both to predict")
+    parts["a row: 8 candidates predicted and measured"] = row
     if options.write:
-        write_page(options, lines, milliseconds, parts, row, worst)
+        write_page(options, lines, parts, draw, worst)
 
 
-def write_page(options, lines, milliseconds, parts, row, worst):
+def write_page(options, lines, parts, draw, worst):
     """Tables as a piece of reStructuredText that the documentation includes."""
     n_spectra = options.n * N_CANDIDATES
     columns = (
         "column, predicted: median, scatter, compared, simulated: median, scatter, compared,"
         " bulk less truth: median, scatter, exact less truth: median, scatter"
     )
-    parts = {
-        **parts,
-        "all of a predicted spectrum": (
-            milliseconds["predicted", "bulk"],
-            milliseconds["predicted", "ppxf"],
-        ),
-        "all of a simulated spectrum": (
-            milliseconds["simulated", "bulk"],
-            milliseconds["simulated", "ppxf"],
-        ),
-        "a row: 8 candidates predicted and measured": tuple(row),
-    }
     timed = [
         f"   {stage}, {bulk:.1f}, {exact:.1f}, {exact / bulk:.1f}"
         for stage, (bulk, exact) in parts.items()
@@ -325,8 +377,8 @@ deviation. Of the redshifts 99.9 % {agree}. Made by
 
 {chr(10).join(shown)}
 
-Processor time of one core, in milliseconds per spectrum (medians over pieces of
-{PIECE * N_CANDIDATES} spectra):
+Processor time of one core, in milliseconds, of both paths in one run; of spectra measured 256 at a
+time, and of one row, of which {draw:.0f} ms are the prediction's:
 
 .. csv-table::
    :header: "", bulk, exact, ratio

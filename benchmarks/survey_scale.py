@@ -12,7 +12,11 @@ pixels that are not numbers, or too few pixels. Then, step by step:
   reads the same files, prepares the same images, asks the same of the networks, and writes
   nothing. Rates are from ready processes (modules imported, networks read) to the last galaxy
   that is written; ``seconds`` from the start of the command to its end. Processor time is that
-  of the two processes or workers in that time; it depends less on what else the machine does.
+  of the two processes or workers in that time. Core time is all that the cores had for the run in
+  that time: what it used (with Dask's scheduler and the client) or left idle, but not what other
+  processes used. On a machine that does nothing else it is the number of cores by the rate; on
+  another, where rates change with what else it does, it leaves out what a run waited for while
+  others worked.
 - ``small``: ``photoz`` of 2,000, for the peak of the workers' memory.
 - ``kills``: ``photoz`` on a scheduler and two workers that are started by hand. At random moments
   SIGKILL goes to a worker (five times), to the scheduler and to the client (once); what has died
@@ -44,6 +48,8 @@ WORKERS = 2
 PARTITION_ROWS, PIECE_ROWS = 4000, 512  # at most; of small catalogues a fifth and about a twentieth
 SHAPE = (5, 64, 64)
 PORT = 18786
+# The time of guests is in that of users already.
+_IDLE = ("idle", "iowait", "guest", "guest_nice")
 KINDS = ["worker"] * 5 + ["scheduler", "client"]
 
 
@@ -111,6 +117,17 @@ def partitions(path):
     return sorted(path.rglob("Npix=*.parquet"))
 
 
+def busy():
+    """Seconds that all cores were busy since the machine started."""
+    found = psutil.cpu_times()
+    return sum(getattr(found, name) for name in found._fields if name not in _IDLE)
+
+
+def core_ms(seconds, others, n):
+    """Core time per image: of all cores in some seconds, without that of other processes."""
+    return 1e3 * (len(os.sched_getaffinity(0)) * seconds - others) / n
+
+
 def loop(files, what, n_candidates, at_most, ready, go, spent):
     """What one would write without a framework, for about so many images."""
     import pyarrow.parquet as pq
@@ -176,16 +193,17 @@ def bare(path, what, n_candidates, at_most):
         process.start()
     for _ in processes:
         ready.acquire()
-    begun = time.time()
+    begun, busy_before = time.time(), busy()
     go.set()
     found = [spent.get() for _ in processes]
-    seconds = time.time() - begun
+    seconds, busy_then = time.time() - begun, busy() - busy_before
     for process in processes:
         process.join()
     cpu, n = (sum(values) for values in zip(*found))
     return {
         "rate": n / seconds,
         "cpu_ms": 1e3 * cpu / n,
+        "core_ms": core_ms(seconds, busy_then - cpu, n),
         "n": n,
         "seconds": time.time() - started,
         "load": os.getloadavg()[0],
@@ -236,19 +254,24 @@ def survey(path, out, what, n_candidates):
             continue
         begun = begun or time.time()
         watch(process, seen)
-        spent.append((time.time(), sum(one["cpu"] for one in seen.values())))
-        time.sleep(0.2)
+        all_workers = sum(one["cpu"] for one in seen.values())
+        used = psutil.Process(process.pid).cpu_times()
+        spent.append((time.time(), all_workers, all_workers + used.user + used.system, busy()))
+        time.sleep(0.5)
     ended = time.time()
     if process.returncode:
         raise SystemExit(f"survey failed: {log.read_text()[-500:]}")
     # The files themselves tell when the last galaxy was written.
     last = max(file.stat().st_mtime for file in out.rglob("Npix=*.parquet"))
     # After that workers spend a second each to leave, which no image waits for.
-    at_last = next((cpu for moment, cpu in spent if moment >= last), spent[-1][1])
+    first = spent[0]
+    then = next((one for one in spent if one[0] >= last), spent[-1])
+    seconds, cpu, own, all_busy = (b - a for a, b in zip(first, then))
     n = json.loads((out / "photospec_run.json").read_text())["rows"]
     return {
         "rate": n / (last - begun),
-        "cpu_ms": 1e3 * (at_last - spent[0][1]) / n,
+        "cpu_ms": 1e3 * cpu / n,
+        "core_ms": core_ms(last - begun, (all_busy - own) * (last - begun) / seconds, n),
         "peak_gb": max(one["peak"] for one in seen.values()) / 1e9,
         "n": n,
         "seconds": ended - started,
@@ -260,8 +283,9 @@ def ratios(results, what):
     """Of the survey to the mean of the bare loops before and after it."""
     loops = [results[f"{what}-{when}"] for when in ("before", "after")]
     made = results[f"{what}-survey"]
-    rate, cpu = (sum(one[key] for one in loops) / 2 for key in ("rate", "cpu_ms"))
-    return {"rate": made["rate"] / rate, "processor_time": cpu / made["cpu_ms"]}
+    rate, cpu, core = (sum(one[k] for one in loops) / 2 for k in ("rate", "cpu_ms", "core_ms"))
+    found = {"rate": made["rate"] / rate, "processor_time": cpu / made["cpu_ms"]}
+    return found | {"core_time": core / made["core_ms"]}
 
 
 class Cluster:
@@ -378,11 +402,12 @@ def table(results):
         for name, key, digits in (
             ("galaxies per second", "rate", 0 if made["rate"] > 20 else 2),
             ("processor time per galaxy, ms", "cpu_ms", 2),
+            ("core time per galaxy, ms", "core_ms", 2),
             ("from start to end, s", "seconds", 0),
         ):
             bare_loop = ", ".join(f"{one[key]:.{digits}f}" for one in loops)
             yield f"{what}, {made['n']}: {name}: {bare_loop}; survey {made[key]:.{digits}f}"
-        yield f"{what}: rate {ratio['rate']:.2f}, processor time {ratio['processor_time']:.2f}"
+        yield f"{what}: " + ", ".join(f"{key} {value:.2f}" for key, value in ratio.items())
     for name in ("small", "photoz-survey"):
         if name in results:
             yield f"peak of {results[name]['n']}: {results[name]['peak_gb']:.2f} GB"

@@ -32,7 +32,7 @@ from photospec.evaluation.survey_card import survey_card
 from photospec.networks.line_classes import LINE_CLASSES
 from photospec.pairs import PairsFile
 from photospec.simulation import SURVEYS, RealGalaxies, Survey, simulate_pairs, simulate_real_pairs
-from photospec.simulation.galaxy_kinds import assign_kinds, label_shift, natural_sample
+from photospec.simulation.galaxy_kinds import assign_kinds, natural_sample
 from photospec.training import TrainConfig, pack, train
 from photospec.training.data import hide_bands
 from photospec.training.density import adapt_density, density_features
@@ -153,6 +153,10 @@ N_LAST = 512
 N_POOL = 60_000
 #: Pairs of a kind that the density is adapted to, and how often bands are missing from them.
 N_ADAPTED = 12_288
+#: Shares of samples in that: pairs with all bands, with bands missing, and galaxies of K-correct's
+#: catalogue whose u is that of the catalogue, as users of such photometry have them.
+SHARES = {"real": 1.2, "simulated": 1.0, "missing": 0.15}
+AS_GIVEN = {"noise counted once": 0.1, "noise counted twice": 0.25}
 MISSING = {"u": 0.6, "g": 0.0, "r": 0.0, "i": 0.15, "z": 0.25}
 #: Of `LineClasses.agn`: even odds, if there were as many AGN as star-forming galaxies.
 AGN_THRESHOLD = 0.0
@@ -244,8 +248,8 @@ def real_features(spectrograph, galaxies, noise, seed):
     return density_features(spectrograph.cascade.base, images.split(256))
 
 
-def adapt_to_real(folder, real, simulated, scale=1.0):
-    """Fit the density further to as many real as simulated pairs, once.
+def adapt_to_real(folder, real, simulated, catalogues, scale=1.0):
+    """Fit the density further to real and simulated pairs, once, in the proportions of `SHARES`.
 
     In the training of the base stage faint and deep simulated galaxies are the majority. Bands
     are missing from a part of the images.
@@ -257,18 +261,24 @@ def adapt_to_real(folder, real, simulated, scale=1.0):
     base, rng, parts = spectrograph.cascade.base, np.random.default_rng(3), []
     n = max(512, round(scale * N_ADAPTED))
     often = [MISSING[band] * (band in config.may_miss) for band in config.bands]
-    for path in (real, simulated):
+    for name, path in (("real", real), ("simulated", simulated)):
         with PairsFile(path, bands=config.bands) as pairs:
             rows = [slice(a, min(a + 256, n)) for a in range(0, min(n, len(pairs)), 256)]
             images = [torch.from_numpy(corrected_images(pairs, part)) for part in rows]
             z = torch.tensor(np.asarray(pairs.object["redshift"], float)[: rows[-1].stop])
-        parts.append((density_features(base, images), z, 1.0))
+        parts.append((density_features(base, images), z, SHARES[name]))
         if any(often):
             images = [hide_bands(part, often, rng) for part in images]
-            parts.append((density_features(base, images), z, 0.15))
+            parts.append((density_features(base, images), z, SHARES["missing"]))
+    limits = {"redshift_range": (0.01, 0.3), "r_range": (14.0, 17.9), "zero_points": (0.0,) * 5}
+    galaxies = without_tests(catalogues, "others", **limits)
+    galaxies = galaxies[np.random.default_rng(4).permutation(len(galaxies))[: max(256, n // 5)]]
+    for name, share in AS_GIVEN.items():
+        features = real_features(spectrograph, galaxies, NOISE[name], seed=11)
+        parts.append((features, torch.tensor(galaxies.redshift), share))
     adapt_density(base, parts)
     save_module(base, folder / FILES["base"])
-    said = f"adapted to {n} real and as many simulated pairs"
+    said = f"adapted to at most {n} real and as many simulated pairs"
     write_toml(
         replace(config, provenance=config.provenance | {"density": said}),
         folder / CONFIG_NAME,
@@ -280,8 +290,9 @@ def add_line_classes(folder, catalogues, scale=1.0):
     """Fit the head that tells active nuclei to real galaxies with classes, and keep it.
 
     Even rows of the classified galaxies, each as two images: with photometric noise counted once
-    and twice. How frequent the classes are on the sky, the posteriors of the main sample's images
-    say (Saerens et al. 2002).
+    and twice. How frequent the classes are on the sky, the photometry of the main sample says
+    (`assign_kinds`); its images are no witnesses, as the networks learnt from them with classes
+    drawn so.
     """
     if (folder / LINE_CLASSES_FILE).exists():
         return
@@ -289,18 +300,16 @@ def add_line_classes(folder, catalogues, scale=1.0):
     limits = {"redshift_range": (0.01, 0.3), "r_range": (13.5, 18.0)}
     galaxies = without_tests(catalogues, "classes", **limits)
     main = without_tests(catalogues, "main", redshift_range=(0.01, 0.3), r_range=(13.5, 17.77))
-    galaxies, main = (
-        some[np.random.default_rng(2).permutation(len(some))[: max(512, round(scale * len(some)))]]
-        for some in (galaxies, main)
-    )
+    _, found = assign_kinds(main, galaxies)
+    order = np.random.default_rng(2).permutation(len(galaxies))
+    galaxies = galaxies[order[: max(512, round(scale * len(galaxies)))]]
     parts = [real_features(spectrograph, galaxies, n, seed=s) for s, n in enumerate(NOISE.values())]
     features = [torch.cat(part) for part in zip(*parts, strict=True)]
     kind, number = np.tile(galaxies.kind, len(parts)), np.tile(np.arange(len(galaxies)), len(parts))
     encoder = spectrograph.cascade.base.encoder
     classes, loss = fit_line_classes(encoder, features, kind, number, seed=0)
-    posterior = classes(*real_features(spectrograph, main, NOISE["noise counted twice"], 9)).exp()
-    frequency, _ = label_shift(posterior.numpy(), np.full(len(LINE_CLASSES), 0.25))
-    print("classes of the main sample:", dict(zip(LINE_CLASSES, frequency.round(3).tolist())))
+    frequency = np.array([found.get(name, 0.0) for name in LINE_CLASSES])
+    print("classes of the main sample:", found, flush=True)
     classes.frequency.copy_(torch.from_numpy(frequency))
     save_module(classes, folder / LINE_CLASSES_FILE)
     config = spectrograph.config
@@ -387,7 +396,7 @@ def run(folder, init, n_processes, device, scale, catalogues=None, survey="sdss_
         note = {"begun-with": Path(init).name} if init else {}
         pack(runs, made, pairs=pairs, domain_pairs=simulated, provenance=note)
     if catalogues is not None:
-        adapt_to_real(made, pairs[0], pairs[1], scale)
+        adapt_to_real(made, pairs[0], pairs[1], catalogues, scale)
         add_line_classes(made, catalogues, scale)
     spectrograph = PhotoSpectrograph.load(made, device=device)
     card = folder / "card"

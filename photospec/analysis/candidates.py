@@ -197,20 +197,17 @@ def _candidates_per_galaxy(table, best):
 def _widen_errors(combined, table, n_candidates, notes):
     """Add the spread of the candidates to the errors, in quadrature."""
     few = [[] for _ in notes]
-    for name in table.colnames:
-        error_name = f"{name}_error"
-        if error_name not in table.colnames:
-            continue
-        value = _numbers(combined[name])
-        spread = _half_range(_numbers(table[name]).reshape(-1, n_candidates))
-        measured = _numbers(combined[error_name])
+    names = [name for name in table.colnames if f"{name}_error" in table.colnames]
+    spreads = _half_range(
+        np.array([_numbers(table[name]).reshape(-1, n_candidates) for name in names])
+    )
+    for name, spread in zip(names, spreads, strict=True):
+        column = combined[f"{name}_error"]
+        value, measured = _numbers(combined[name]), _numbers(column)
         error = np.hypot(np.nan_to_num(measured), spread)
         # A redshift that was given has no error, and no spread.
         known = np.isfinite(value) & (np.isfinite(measured) | (spread > 0))
-        column = masked_column(np.where(known, error, np.nan), combined[error_name].unit)
-        column.info.format = combined[error_name].info.format
-        column.info.description = combined[error_name].info.description
-        combined[error_name] = column
+        column[:] = masked_column(np.where(known, error, np.nan), column.unit)
         for i in np.flatnonzero(np.isfinite(value) & np.isnan(spread)):
             few[i].append(name)
     if n_candidates >= FEWEST:  # otherwise it is all of them, which the last flag says
@@ -220,8 +217,8 @@ def _widen_errors(combined, table, n_candidates, notes):
 
 
 def _half_range(values):
-    """Return half the 16 to 84 % range along the last axis (n, n_candidates); NaN for too few."""
-    half = np.full(len(values), np.nan)
+    """Return half the 16 to 84 % range along the last axis (..., n_candidates); NaN for too few."""
+    half = np.full(values.shape[:-1], np.nan)
     enough = np.isfinite(values).sum(axis=-1) >= FEWEST
     if enough.any():
         low, high = np.nanpercentile(values[enough], PERCENTILES, axis=-1, method="median_unbiased")

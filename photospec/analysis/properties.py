@@ -61,7 +61,7 @@ CHUNK, CHUNK_BULK = 4, 32
 SERIAL_MAX, SERIAL_MAX_BULK = 8, 256
 # Which model of the lines is taken hangs on thresholds: broad lines of three sigma, a quarter of
 # the lines missed. Somewhat below them the exact path decides, so that both paths take the same.
-BROAD_SNR_BULK, MISFIT_BULK = 2.0, 0.2
+BROAD_SNR_BULK, MISFIT_BULK = 2.5, 0.2
 METHODS = ("auto", "bulk", "ppxf")
 BLOCK = 20  # pixels summed, so that noise correlated between neighbours counts fully
 N_BLOCKS = 15  # averaged, to follow the noise along the spectrum

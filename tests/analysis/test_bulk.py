@@ -20,6 +20,7 @@ from photospec.analysis.bulk.frames import ObservedSpectra
 from photospec.analysis.bulk.indices import indices_of_block
 from photospec.analysis.bulk.kinematics import Lines, fit_kinematics
 from photospec.analysis.bulk.library import library_of
+from photospec.analysis.bulk.nonnegative import lower_triangles
 from photospec.analysis.bulk.populations import INTERVAL
 from photospec.analysis.emission.fit import _strong as exact_strong
 from photospec.analysis.emission.fit import gauss_newton, minimise
@@ -414,7 +415,7 @@ def _problems(n_lines, scale=1.0):
     columns = [np.column_stack([rows[:, :20], 500 * rows[:, 20:], one]) for one in data]
     grams = np.array([one.T @ one for one in columns])
     dusty = DustyFits(
-        products=[np.array([one[:20, :20].ravel(), *np.zeros((2, 400))]) for one in grams],
+        products=[np.array([*np.zeros((2, 400)), one[:20, :20].ravel()]) for one in grams],
         crossed=[np.array([one[:20, 20:].ravel(), 0 * one[:20, 20:].ravel()]) for one in grams],
         other=grams[:, 20:, 20:],
         curve=np.zeros(2),
@@ -460,6 +461,22 @@ def test_lines_that_noise_makes_negative_are_limited():
     assert matrix.shape[1] == weights.shape[2]
     whole = dusty._solve_whole(0, grams[0], grams[0, :-1, -1] + noise[0])
     np.testing.assert_allclose(weights[0] @ matrix.T, whole[0] @ matrix.T, atol=1e-3)
+
+
+def test_products_that_rounding_made_singular_are_solved_for_alone():
+    """The others are what they are without them, bit for bit."""
+    rng = np.random.default_rng(2)
+    matrices = np.array([np.corrcoef(rng.standard_normal((12, 40))) for _ in range(3)])
+    alike = np.ones((12, 12)) + 1e-8 * np.random.default_rng(0).standard_normal((12, 12))
+    alike = 0.5 * (alike + alike.T)
+    np.fill_diagonal(alike, 1.0)
+    with pytest.raises(np.linalg.LinAlgError):
+        np.linalg.cholesky(alike)
+    found = lower_triangles(np.array([*matrices, alike]))
+    assert found[:3].tobytes() == lower_triangles(matrices).tobytes()
+    np.testing.assert_allclose(found[3] @ found[3].T, alike, atol=2e-6)
+    with pytest.raises(np.linalg.LinAlgError, match="not positive definite"):
+        lower_triangles(-matrices)
 
 
 def test_lines_fitted_together_are_those_fitted_one_by_one(spectra):

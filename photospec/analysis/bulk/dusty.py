@@ -11,7 +11,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.optimize import nnls
 
-from photospec.analysis.bulk.nonnegative import RIDGE, TOLERANCE, triangles
+from photospec.analysis.bulk.nonnegative import RIDGE, TOLERANCE, lower_triangles, triangles
 from photospec.analysis.populations.errors import N_DRAWS, shifts_of_ebv
 from photospec.analysis.populations.weights import (
     EBV_MAX,
@@ -35,9 +35,10 @@ class DustyFits:
     Parameters
     ----------
     products : list of ndarray (3 n_intervals, n_basis^2)
-        Of the template basis with itself, within intervals of the attenuation curve.
+        Of the template basis with itself, within intervals of the attenuation curve: weighted by
+        what falls along them, by what rises, and not weighted.
     crossed : list of ndarray (2 n_intervals, n_basis * (n_lines + 1))
-        With lines and flux.
+        With lines and flux, weighted by what falls and by what rises.
     other : ndarray (n, n_lines + 1, n_lines + 1)
         Products of lines and flux; zero for lines that are not seen.
     curve : ndarray (n_intervals + 1,)
@@ -79,7 +80,8 @@ class DustyFits:
         """
         at = 10 ** (-0.4 * ebv[..., None] * self.curve)
         low, high = at[..., :-1], at[..., 1:]
-        squares = np.stack([low**2, high**2, low * high], -1).reshape(*ebv.shape, -1)
+        both = low * high
+        squares = np.stack([low**2 - both, high**2 - both, both], -1).reshape(*ebv.shape, -1)
         singles = np.stack([low, high], -1).reshape(*ebv.shape, -1)
         n_basis = self.n_basis
         grams = np.empty((*ebv.shape, n_basis + self.n_lines + 1, n_basis + self.n_lines + 1))
@@ -102,22 +104,17 @@ class DustyFits:
         self.norm[self.norm == 0] = 1.0
         solved = [{} for _ in rows]
         for k, ebv in enumerate(begin):
-            found, chi2, score = self._solve(rows, grams[:, k])
-            for row, one, value in zip(rows, found[:, 0], chi2[:, 0], strict=True):
-                solved[row][ebv] = one, value
+            self._solve_at(rows, np.full(rows.size, ebv), grams[:, k], solved)
             if k == 0:
-                self._expect_lines(grams[:, 0], found[:, 0])
-                self._put_in_play(rows, score)
+                self._expect_lines(grams[:, 0], np.array([one[ebv][0] for one in solved]))
         searches = [minimum_search(EBV_MAX) for _ in rows]
         asked = {row: next(search) for row, search in enumerate(searches)}
         while asked:
             ebv = {row: round(float(one), 6) for row, one in asked.items()}
             new = np.array([row for row, one in ebv.items() if one not in solved[row]], int)
             if new.size:
-                at = np.array([[ebv[row]] for row in new])
-                found, chi2, _ = self._solve(new, self.grams(new, at)[:, 0])
-                for row, one, value in zip(new, found[:, 0], chi2[:, 0], strict=True):
-                    solved[row][ebv[row]] = one, value
+                at = np.array([ebv[row] for row in new])
+                self._solve_at(new, at, self.grams(new, at[:, None])[:, 0], solved)
             for row in list(asked):
                 try:
                     asked[row] = searches[row].send(solved[row][ebv[row]][1])
@@ -125,7 +122,23 @@ class DustyFits:
                     del asked[row]
                     position, self.ebv_error[row] = stop.value
                     self.ebv[row] = round(float(position), 6)
-                    self.weights[row], self.chi2[row] = solved[row][self.ebv[row]]
+                    self.weights[row], self.chi2[row], self.in_play[row] = solved[row][
+                        self.ebv[row]
+                    ]
+
+    def _solve_at(self, rows, ebv, grams, solved):
+        """Solve at E(B-V) (m,): weights, chi2 and templates in play, into a dictionary per row.
+
+        Templates that were in play at the nearest E(B-V) come first.
+        """
+        for row, one in zip(rows, ebv, strict=True):
+            if solved[row]:
+                nearest = min(solved[row], key=lambda other: abs(other - one))
+                self.in_play[row] = solved[row][nearest][2]
+        found, chi2, score = self._solve(rows, grams)
+        self._put_in_play(rows, score)
+        for k, (row, one) in enumerate(zip(rows, ebv, strict=True)):
+            solved[row][one] = found[k, 0], chi2[k, 0], self.in_play[row].copy()
 
     def draws(self, weights, rngs):
         """Light weights of fits with fresh noise, as `draw_weights` with the same noise.
@@ -257,7 +270,7 @@ class DustyFits:
         matrix /= norm[:, :, None] * norm[:, None]
         matrix[:, k, k] += RIDGE
         vector /= norm[:, None]
-        lower = np.linalg.cholesky(matrix)
+        lower = lower_triangles(matrix)
         data = np.linalg.solve(lower, vector.swapaxes(1, 2)).swapaxes(1, 2)
         upper = lower.swapaxes(1, 2) * usable[:, None]
         weights = np.zeros(data.shape)

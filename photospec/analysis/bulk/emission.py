@@ -68,7 +68,7 @@ BROAD_VELOCITIES = (-1500.0, -750.0, 0.0, 750.0, 1500.0)
 NARROWER = 0.75
 RIDGE = 1e-12  # of the trace of the normal equations: as of the exact path
 # Somewhat below the limits of the exact path it decides, so that both take the same model.
-BROAD_SNR, MARGIN = 2.0, 0.5
+BROAD_SNR, MARGIN = 2.5, 0.5
 MISFIT_SETTLED, NO_SIGNAL = 0.2, 1.0
 
 

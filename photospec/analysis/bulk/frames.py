@@ -52,7 +52,7 @@ class ObservedSpectra:
         """Return some of the spectra."""
         return ObservedSpectra(self.wavelength, self.flux[rows], self.bad[rows], self.lsf[rows])
 
-    def at(self, rows, redshift, library):
+    def at(self, rows, redshift, library, like=None):
         """Bring some of the spectra to rest.
 
         Parameters
@@ -60,6 +60,8 @@ class ObservedSpectra:
         rows : ndarray of int (n,)
         redshift : ndarray (n,)
         library : Library
+        like : Frames, optional
+            The same spectra at redshifts so near that the line-spread functions are the same.
 
         Returns
         -------
@@ -84,6 +86,13 @@ class ObservedSpectra:
         flux, mask = mean(self.flux[rows]), ~covered
         if self.bad[rows].any():
             mask |= mean(self.bad[rows].astype(float)) > BAD_SHARE
+        scale = np.ones(len(rows))
+        for i, (one, wrong) in enumerate(zip(flux, mask, strict=True)):
+            level = np.median(one[~wrong]) if not wrong.all() else np.nan
+            scale[i] = level if np.isfinite(level) and level > 0 else 1.0
+        flux = np.where(mask, 0.0, flux / scale[:, None])
+        if like is not None:
+            return replace(like, redshift=redshift, flux=flux, mask=mask, scale=scale)
         observed = library.wavelength * stretch
         lsf = [
             np.interp(one, self.wavelength, self.lsf[row])
@@ -92,16 +101,12 @@ class ObservedSpectra:
         # A sample stands for its whole pixel while it is shared out: a box more.
         width = np.interp(observed, self.wavelength, np.gradient(self.wavelength))
         lsf = np.sqrt(np.array(lsf) ** 2 + width**2 / 12) / stretch
-        scale = np.ones(len(rows))
-        for i, (one, wrong) in enumerate(zip(flux, mask, strict=True)):
-            level = np.median(one[~wrong]) if not wrong.all() else np.nan
-            scale[i] = level if np.isfinite(level) and level > 0 else 1.0
         difference = (lsf**2 - library.own**2) * (SPEED_OF_LIGHT / library.wavelength) ** 2
         lowest = np.where(mask, np.inf, difference).min(axis=1)
         return Frames(
             library=library,
             redshift=redshift,
-            flux=np.where(mask, 0.0, flux / scale[:, None]),
+            flux=flux,
             mask=mask,
             scale=scale,
             lsf_sigma=lsf,

@@ -31,7 +31,7 @@ N_FREE = DEGREE + 1
 START, GAS_START = 150.0, 100.0  # km/s
 SIGMA_MIN = 3.0  # km/s
 MAX_PASSES = 7
-CONVERGED = np.array([12.0, 12.0, 15.0, 15.0])  # km/s; the next step would be a tenth of these
+CONVERGED = np.array([25.0, 25.0, 30.0, 30.0])  # km/s; the next step would be a tenth of these
 LARGEST = np.array([200.0, 80.0, 150.0, 80.0])  # km/s, of one step
 N_SCREENED = 30  # templates that stay in play after the first fit with all of them
 SEEN = 0.33  # part of a line on good pixels for which its group is fitted
@@ -85,7 +85,7 @@ def fit_kinematics(sources, frames, step):
     -------
     Motion
     """
-    n, library = len(frames), frames.library
+    n, library, whole = len(frames), frames.library, frames
     redshift = frames.redshift.copy()
     free = np.tile([0.0, START, 0.0, GAS_START], (n, 1))
     outliers = np.zeros((n, library.wavelength.size), bool)
@@ -93,7 +93,7 @@ def fit_kinematics(sources, frames, step):
     kept, todo = None, np.arange(n)
     for number in range(MAX_PASSES):
         if number:
-            frames = sources.at(todo, redshift[todo], library)
+            frames = sources.at(todo, redshift[todo], library, like=whole.take(todo))
         # The first pass only leads to the next: every second pixel of the others is enough.
         one = _Pass(frames, free[todo], outliers[todo], step if number else 2 * step)
         if kept is None:

@@ -9,10 +9,11 @@ lower chi2.
 
 import numpy as np
 
-__all__ = ["RIDGE", "TOLERANCE", "column_norms", "nearest", "triangles"]
+__all__ = ["RIDGE", "TOLERANCE", "column_norms", "lower_triangles", "nearest", "triangles"]
 
 TOLERANCE = 1e-8  # of |column| |data|: gradients below are rounding
 RIDGE = 1e-11  # of the squared norms: keeps products of alike templates solvable
+RIDGES = (0.0, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6)  # added to it where it is not enough
 
 
 def column_norms(matrix):
@@ -29,7 +30,27 @@ def triangles(gram):
     scaled = gram / (norm[:, :, None] * norm[:, None])
     k = np.arange(gram.shape[1])
     scaled[:, k, k] += RIDGE
-    return np.linalg.cholesky(scaled).swapaxes(1, 2) * norm[:, None]
+    return lower_triangles(scaled).swapaxes(1, 2) * norm[:, None]
+
+
+def lower_triangles(matrices):
+    """Return Cholesky's triangles (n, k, k) of matrices with diagonals of one.
+
+    A matrix that rounding in single precision made singular gets the ridge that it needs.
+    """
+    try:
+        return np.linalg.cholesky(matrices)
+    except np.linalg.LinAlgError:
+        return np.array([_lower_triangle(one) for one in matrices])
+
+
+def _lower_triangle(matrix):
+    for ridge in RIDGES:
+        try:
+            return np.linalg.cholesky(matrix + ridge * np.eye(len(matrix)))
+        except np.linalg.LinAlgError:
+            continue
+    raise np.linalg.LinAlgError("products of columns are not positive definite")
 
 
 def nearest(gradient, norm, weights, n_columns):

@@ -235,8 +235,6 @@ def _products(frames, motion, step):
         product = np.empty((n_intervals, 3, n_basis, n_basis))
         for k, part in enumerate((left, right, whole)):
             product[:, k] = part.swapaxes(1, 2) @ part
-        product[:, 2] -= product[:, 0]
-        product[:, 2] -= product[:, 1]
         products.append(product.reshape(3 * n_intervals, -1))
         blocks = beside.astype(basis.dtype).reshape(n_intervals, per, -1)
         cross = np.empty((n_intervals, 2, n_basis, blocks.shape[2]))

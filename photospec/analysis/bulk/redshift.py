@@ -13,7 +13,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
+from numpy.lib.stride_tricks import as_strided
 from scipy import fft
 
 from photospec.analysis.gate import Rows
@@ -36,7 +36,7 @@ from photospec.spectrum import SpectrumArrays
 __all__ = ["chi2_near_minima", "jackknife_errors_bulk", "measure_redshift_bulk"]
 
 N_MINIMA, SIDE = 4, 2  # looked at closely, and so many shifts to either side
-LOW_SHARE = 0.2  # of all shifts, by a bound on chi2: minima are looked for among these
+LOW_SHARE = 0.1  # of all shifts, by a bound on chi2: minima are looked for among these
 BLOCK = 16  # spectra at a time: arrays over shifts stay near the processor
 N_FREE = N_POLYNOMIALS + N_COARSE
 
@@ -199,7 +199,8 @@ def _sums(spectra, row, shifts, edges):
         # Row i of a moving window: the weights that meet the template pixels at shift i.
         padded = np.zeros((n_others, high - low + 2 * (m - 1)))
         padded[:, m - 1 : m - 1 + high - low] = weighted[:, low:high]
-        moving = sliding_window_view(padded, high - low + m - 1, axis=1)
+        step, one = padded.strides
+        moving = as_strided(padded, (n_others, m, high - low + m - 1), (step, one, one))
         start = spectra.first + low - shifts[-1]
         meeting = _rows(columns, start, start + high - low + m - 1)
         np.matmul(moving[0], meeting, out=paired[part])

@@ -353,8 +353,10 @@ def shifted_templates(spectra, shifts, n_continuum=None, line_width=None):
     """Return templates (m, k, n_pixels) on the pixels of `spectra` at m shifts."""
     templates = binned_templates(spectra.factor, n_continuum, line_width)
     n_pixels = spectra.flux.shape[1]
-    starts = [spectra.first - shift for shift in shifts]
-    return np.stack([window(templates, start, start + n_pixels) for start in starts])
+    starts = spectra.first - np.asarray(shifts)
+    low = starts.min()
+    wide = window(templates, low, starts.max() + n_pixels)
+    return np.stack([wide[:, start : start + n_pixels] for start in starts - low])
 
 
 @lru_cache(maxsize=8)
