@@ -2,9 +2,9 @@
 Many galaxies at once
 =====================
 
-A list of images is one call. What it costs: time in proportion to the number of candidates, sixteen
-of which are drawn at once, and memory that does not grow with the number of images if candidates are
-taken as they come.
+A list of images is one call. What it costs: time in proportion to the number of candidates,
+sixteen of which are drawn at once, and memory that does not grow with the number of images if
+candidates are taken as they come.
 """
 
 # sphinx_gallery_thumbnail_path = '_static/simulation_cutouts.jpg'

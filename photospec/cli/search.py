@@ -110,7 +110,8 @@ def run(args):
         table = found.to_table(names)
         if args.output:
             write(args.output, table)
-            say(args, f"{args.output}: {len(table)} found for {counted(len(names), 'file', 'files')}")
+            files = counted(len(names), "file", "files")
+            say(args, f"{args.output}: {len(table)} found for {files}")
         else:
             table.pprint(max_lines=-1, max_width=-1)
     if failed:
