@@ -66,7 +66,14 @@ def density_rows(name, density, redshift):
     return redshift_row(name, density.mean, redshift) | {
         "negative log-density": bootstrap(np.mean, score),
         "PIT": Value(_distance(pit), 0.5 / np.sqrt(len(pit))),
+        "within 68 %": _covered(pit, 0.68),
+        "within 95 %": _covered(pit, 0.95),
     }
+
+
+def _covered(pit, share):
+    """Return how many of the redshifts lie in the central interval of that probability."""
+    return bootstrap(np.mean, (np.abs(pit - 0.5) < share / 2).astype(float))
 
 
 def _distance(pit):

@@ -28,6 +28,8 @@ def test_right_densities_are_told_from_wrong_ones():
     right = density_rows("right", known(z, rng), z)
     assert right["sigma_mad"].value == pytest.approx(0.01, rel=0.06)
     assert right["PIT"].value < 0.03
+    for share in (0.68, 0.95):
+        assert abs(right[f"within {share:.0%}".replace("%", " %")].value - share) < 0.03
     # entropy of a Gaussian, in units of 0.05
     expected = 0.5 * np.log(2 * np.pi * np.e) + np.log(0.01 / 0.05)
     assert right["negative log-density"].value == pytest.approx(expected, abs=0.03)
