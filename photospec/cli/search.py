@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from photospec.cli.arguments import add_overwrite, add_verb, add_weights, bounded_int, existing_file
-from photospec.cli.console import BAD_INPUT, PARTIAL, error, say
+from photospec.cli.console import BAD_INPUT, PARTIAL, counted, error, say
 
 __all__ = ["add_parser", "run"]
 
@@ -104,13 +104,14 @@ def run(args):
         kind = "spectrum" if args.spectra else "image"
         probe = spectrograph.embed_spectrum(probe_spectrum())[0]
         EmbeddingIndex(vectors, names, kind, probe=probe).save(args.build)
-        say(args, f"{args.build}: {len(names)} embeddings")
+        say(args, f"{args.build}: {counted(len(names), 'embedding', 'embeddings')}")
     else:
         found = index.query(vectors, args.n, method=args.search_method)
         table = found.to_table(names)
         if args.output:
             write(args.output, table)
-            say(args, f"{args.output}: {len(table)} found for {len(names)} files")
+            files = counted(len(names), "file", "files")
+            say(args, f"{args.output}: {len(table)} found for {files}")
         else:
             table.pprint(max_lines=-1, max_width=-1)
     if failed:
