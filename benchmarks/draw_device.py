@@ -4,7 +4,8 @@
 
 Draws candidates with the bundled weights through both stages, ranked, in batches of so many
 spectra, with ``--compile`` with compiled networks too, beside the rate of square matrix products of
-the same type in the same run. Operations are counted as PyTorch's `FlopCounterMode` counts them: products alone.
+the same type in the same run. Operations are counted as PyTorch's `FlopCounterMode` counts them:
+products alone.
 """
 
 import argparse
