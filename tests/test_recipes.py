@@ -35,7 +35,7 @@ def test_what_a_survey_asks_for(recipes, stage):
         assert config.size.max_redshift == 0.8
     sdss = Survey.named("sdss_main")
     config = recipes.stage_config(stage, sdss, recipes.recipe_of(sdss), "", 0.01)
-    assert not config.data.missing_bands
+    assert config.data.missing_bands == (0.15, 0.0, 0.0, 0.05, 0.08)
     assert not config.fine_tuning.init
     assert config.max_steps >= 10
 
