@@ -407,6 +407,7 @@ def measure_rows(rows, redshift, galactic_ebv, options):
     _redshifts(measured, redshift, options)
     at_redshift = [item for item in measured if np.isfinite(item.redshift)]
     _spectral_fits(at_redshift, options)
+    _classes(at_redshift)
     _indices(at_redshift, options)
     return [item.row for item in measured]
 
@@ -428,11 +429,13 @@ class _Measured:
         Without Galactic extinction; with errors from the residuals once there are some.
     redshift : float
         To measure at; NaN if there is none.
+    lines : LineFluxes or None
     """
 
     row: dict
     arrays: object = None
     redshift: float = np.nan
+    lines: object = None
 
 
 def _begin(arrays, galactic_ebv):
@@ -569,7 +572,8 @@ def _spectral_fit(item, fit, lines, options):
         sigma = residual_sigma(fit, item.arrays.wavelength)
         if sigma is not None:
             item.arrays = replace(item.arrays, sigma=sigma[None])
-    _lines(row, lines, options)
+    _lines(row, lines)
+    item.lines = lines
 
 
 def _in_doubt(lines):
@@ -578,9 +582,7 @@ def _in_doubt(lines):
     return two or lines.broad_line or lines.misfit > MISFIT_BULK
 
 
-def _lines(row, lines, options):
-    from photospec.analysis.bpt import BPTClass, classify_bpt
-
+def _lines(row, lines):
     missing = {}
     for i, name in enumerate(lines.names):
         row[f"{name}_flux"] = (lines.flux[i], lines.flux_error[i])
@@ -598,17 +600,31 @@ def _lines(row, lines, options):
             missing.setdefault("not all lines above 3 sigma", []).append(name)
     row["flags"] += [f"{', '.join(names)}: {why}" for why, names in missing.items()]
     row["flags"] += [f"lines: {flag}" for flag in lines.flags if not lines.mask.all()]
-    if not all(name in lines.names and np.isfinite(lines[name][0]) for name in BPT_LINES):
+
+
+def _classes(measured):
+    """Put the classes by [N II] into the rows: `classify_bpt` of the best fluxes, all in one go."""
+    from photospec.analysis.bpt import BPTClass, classify_ratios
+
+    items = [item for item in measured if _has_bpt_lines(item.lines)]
+    if not items:
         return
-    if not lines.gaussian:
-        row["flags"].append("bpt_class: lines are no Gaussians")
-        return
-    found = classify_bpt(lines, n_draws=1, seed=options.seed).bpt_class
-    if lines.broad_line and found is BPTClass.STAR_FORMING:
-        # A broad-line region is no star formation, whatever its narrow lines look like.
-        row["flags"].append("bpt_class: broad lines, but narrow ones as of star formation")
-        found = BPTClass.UNCLASSIFIED
-    row["bpt_class"] = found.name
+    ratios = [[item.row[name][0] for item in items] for name in ("log_nii_ha", "log_oiii_hb")]
+    for item, found in zip(items, classify_ratios(*ratios), strict=True):
+        if not item.lines.gaussian:
+            item.row["flags"].append("bpt_class: lines are no Gaussians")
+            continue
+        if item.lines.broad_line and found is BPTClass.STAR_FORMING:
+            # A broad-line region is no star formation, whatever its narrow lines look like.
+            item.row["flags"].append("bpt_class: broad lines, but narrow ones as of star formation")
+            found = BPTClass.UNCLASSIFIED
+        item.row["bpt_class"] = found.name
+
+
+def _has_bpt_lines(lines):
+    return lines is not None and all(
+        name in lines.names and np.isfinite(lines[name][0]) for name in BPT_LINES
+    )
 
 
 def _indices(measured, options):

@@ -26,7 +26,7 @@ def robust_std(values, axis=None, *, about=None):
     Returns
     -------
     float or ndarray
-        1.4826 times the median absolute deviation (`astropy.stats.mad_std`).
+        1.4826 times the median absolute deviation (as `astropy.stats.mad_std`).
 
     Examples
     --------
@@ -36,9 +36,7 @@ def robust_std(values, axis=None, *, about=None):
     values = np.asarray(values, float)
     if about is None:
         return mad_std(values, axis=axis, ignore_nan=True)
-    # The median of deviations and their mirror images is zero.
-    both = np.concatenate([values - about, about - values], axis=axis)
-    return mad_std(both, axis=axis, ignore_nan=True)
+    return MAD_TO_STD * np.nanmedian(np.abs(values - about), axis=axis)
 
 
 def pit(draws, truth, *, counts=None, seed=0):

@@ -23,9 +23,9 @@ __all__ = ["DustyFits"]
 
 FIRST_EBV = 0.1  # where to see which columns matter; `minimum_search` looks there too
 IN_PLAY = (
-    28  # templates; of those of a fit six have a weight, or ten of eight fits with fresh noise
+    24  # templates; of those of a fit six have a weight, or ten of eight fits with fresh noise
 )
-SURE = 10.0  # sigmas of a line that neither noise nor dust will make negative
+SURE = 5.0  # sigmas of a line that neither noise nor dust will make negative, nearly always
 ROUNDS = 12  # of taking other templates at most, before all are taken
 
 
@@ -67,7 +67,7 @@ class DustyFits:
         self.weights = np.zeros((n, self.n_templates + self.n_lines))
         self.chi2, self.ebv, self.ebv_error = np.empty(n), np.empty(n), np.empty(n)
         self.order = np.tile(np.arange(self.n_lines), (n, 1))
-        self.n_sure = np.zeros(n, int)
+        self.signal, self.n_sure = np.zeros(self.order.shape), np.zeros(n, int)
         score = np.full(self.young.shape, -np.inf)
         np.put_along_axis(score, start, np.arange(start.shape[1], 0.0, -1), axis=1)
         score[~self.young] = -np.inf
@@ -154,6 +154,8 @@ class DustyFits:
         list of ndarray (n_draws, n_ages, n_metallicities)
         """
         found = [[] for _ in weights]
+        scale = np.sqrt([max(one.chi2, 1.0) for one in weights])
+        self.n_sure = (self.signal > SURE * scale[:, None]).sum(axis=1)
         shifts = [shifts_of_ebv(one) for one in weights]
         counts = np.array([len(one) for one in shifts])
         for count in np.unique(counts):
@@ -162,7 +164,7 @@ class DustyFits:
             grams = self.grams(rows, ebv)
             for index in range(count):
                 n_draws = len(range(index, N_DRAWS, count))
-                noise = self._noise(rows, grams[:, index], weights, rngs, n_draws)
+                noise = self._noise(rows, grams[:, index], scale, rngs, n_draws)
                 solved = self._solve(rows, grams[:, index], noise)[0]
                 for row, one in zip(rows, solved, strict=True):
                     light = one[:, : weights[row].light.size]
@@ -171,7 +173,7 @@ class DustyFits:
                     found[row].append(light.reshape(-1, *weights[row].light.shape))
         return [np.concatenate(one) for one in found]
 
-    def _noise(self, rows, grams, weights, rngs, n_draws):
+    def _noise(self, rows, grams, scale, rngs, n_draws):
         """Products (m, n_draws, k) of columns with noise of the pixels' size."""
         triangle = triangles(grams[:, :-1, :-1])
         noise = np.zeros((len(rows), n_draws, triangle.shape[1]))
@@ -179,16 +181,18 @@ class DustyFits:
             there = np.append(
                 np.arange(self.n_basis), self.n_basis + np.flatnonzero(self.seen[row])
             )
-            scale = np.sqrt(max(weights[row].chi2, 1.0))
-            one[:, there] = scale * rngs[row].standard_normal((n_draws, there.size))
+            one[:, there] = scale[row] * rngs[row].standard_normal((n_draws, there.size))
         return noise @ triangle
 
     def _expect_lines(self, grams, weights):
         """See which lines are sure: the first ones in a new order."""
-        square = np.diagonal(grams, axis1=1, axis2=2)[:, self.n_basis : -1]
-        signal = np.where(self.seen, weights[:, self.n_templates :] * np.sqrt(square), -1.0)
+        lines, k = grams[:, self.n_basis : -1, self.n_basis : -1].copy(), np.arange(self.n_lines)
+        lines[:, k, k] = np.where(self.seen, (1 + RIDGE) * lines[:, k, k], 1.0)
+        variance = np.linalg.inv(lines)[:, k, k]  # lines beside each other take from each other
+        signal = np.where(self.seen, weights[:, self.n_templates :] / np.sqrt(variance), -1.0)
         self.order = np.argsort(-signal, axis=1, kind="stable")
-        self.n_sure = (signal > SURE).sum(axis=1)
+        self.signal = np.take_along_axis(signal, self.order, axis=1)
+        self.n_sure = (self.signal > SURE).sum(axis=1)
 
     def _put_in_play(self, rows, score):
         """Take other templates: those with the highest scores (m, n_templates)."""
@@ -252,8 +256,11 @@ class DustyFits:
         stars = self.templates[in_play]
         size = n_lines + stars.shape[1]
         row, line = np.arange(len(rows))[:, None], slice(0, n_lines)
-        matrix = np.empty((len(rows), size, size))
-        vector = np.empty((*right.shape[:2], size))
+        # Data below the matrix: below its triangle they come out solved for. What stands in their
+        # own corner only has to be large enough, and is not looked at.
+        n_draws = right.shape[1]
+        whole = np.zeros((len(rows), size + n_draws, size + n_draws))
+        matrix, vector = whole[:, :size, :size], whole[:, size:, :size]
         matrix[:, n_lines:, n_lines:] = stars @ grams[:, :n_basis, :n_basis] @ stars.swapaxes(1, 2)
         beside = stars @ grams[:, :n_basis, n_basis:-1]
         matrix[:, n_lines:, line] = np.take_along_axis(beside, order[:, None], axis=2)
@@ -270,15 +277,18 @@ class DustyFits:
         matrix /= norm[:, :, None] * norm[:, None]
         matrix[:, k, k] += RIDGE
         vector /= norm[:, None]
-        lower = lower_triangles(matrix)
-        data = np.linalg.solve(lower, vector.swapaxes(1, 2)).swapaxes(1, 2)
-        upper = lower.swapaxes(1, 2) * usable[:, None]
+        k = size + np.arange(n_draws)
+        whole[:, k, k] = 1 + (vector**2).sum(axis=2) * (n_draws / RIDGE)
+        lower = lower_triangles(whole)
+        data = lower[:, size:, :size]
+        upper = lower[:, :size, :size].swapaxes(1, 2) * usable[:, None]
         weights = np.zeros(data.shape)
         problems = zip(weights, upper, data, asked, self.n_sure[rows], strict=True)
         for one, triangle, shown, wanted, n_sure in problems:
             one[wanted] = _solve_corner(triangle, shown[wanted], n_sure)
-            if not np.all(one >= 0):  # a line that was sure became negative
-                one[wanted] = _solve_corner(triangle, shown[wanted], 0)
+            wrong = (one < 0).any(axis=1)  # a line that was sure became negative
+            if wrong.any():
+                one[wrong] = _solve_corner(triangle, shown[wrong], 0)
         weights /= norm[:, None]
         found = np.zeros((*data.shape[:2], self.weights.shape[1]))
         draw = np.arange(data.shape[1])[:, None]
@@ -309,5 +319,5 @@ def _solve_corner(triangle, data, n_free):
     if n_free:
         left = data[:, :n_free] - weights[:, n_free:] @ triangle[:n_free, n_free:].T
         first = triangle[:n_free, :n_free]
-        weights[:, :n_free] = solve_triangular(first, left.T, check_finite=False).T
+        weights[:, :n_free] = np.linalg.solve(first, left.T).T
     return weights

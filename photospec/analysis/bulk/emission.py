@@ -348,10 +348,10 @@ class _Problem:
         matrix = profiles.rows()
         matrix *= self.weight[:, None]
         matrix *= self.seen[..., None]
-        covariance = _inverse(matrix @ matrix.swapaxes(1, 2))
-        flux = (covariance @ (matrix @ self.data[..., None]))[..., 0] * self.seen
+        normal = _solvable(matrix @ matrix.swapaxes(1, 2))
+        flux = np.linalg.solve(normal, matrix @ self.data[..., None])[..., 0] * self.seen
         residual = self.data - (flux[:, None] @ matrix)[:, 0]
-        return _Solution(profiles, matrix, flux, covariance, residual, (residual**2).sum(axis=1))
+        return _Solution(profiles, matrix, flux, normal, residual, (residual**2).sum(axis=1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -361,7 +361,7 @@ class _Solution:
     profiles: _Profiles
     matrix: np.ndarray
     flux: np.ndarray
-    covariance: np.ndarray
+    normal: np.ndarray
     residual: np.ndarray
     chi2: np.ndarray
 
@@ -371,14 +371,19 @@ class _Solution:
         return np.concatenate([self.matrix, follows.swapaxes(1, 2) @ slopes], axis=1)
 
 
-def _inverse(normal):
-    """Return inverses (n, k, k) of normal equations, with ones for columns of zeros."""
+def _solvable(normal):
+    """Return normal equations (n, k, k) with a small ridge, and ones for columns of zeros."""
     k = np.arange(normal.shape[1])
     diagonal = normal[:, k, k]
     ridge = RIDGE * diagonal.sum(axis=1, keepdims=True)
     normal = normal.copy()
     normal[:, k, k] += np.where(diagonal > 0, ridge, 1.0)
-    return np.linalg.inv(normal)
+    return normal
+
+
+def _inverse(normal):
+    """Return inverses (n, k, k) of normal equations, with ones for columns of zeros."""
+    return np.linalg.inv(_solvable(normal))
 
 
 def _follows(own):
@@ -413,8 +418,8 @@ def _gauss_newton(problem, kinematics, own):
         kept[improved] = free[improved]
         best[improved] = solution.chi2[better[todo]]
         jacobian = solution.jacobian(some.weight, follows[todo])
-        change = _inverse(jacobian @ jacobian.swapaxes(1, 2))[:, -4:]
-        change = change @ (jacobian @ solution.residual[..., None])
+        normal = _solvable(jacobian @ jacobian.swapaxes(1, 2))
+        change = np.linalg.solve(normal, jacobian @ solution.residual[..., None])[:, -4:]
         change = change[..., 0].clip(-LARGEST_STEP, LARGEST_STEP)
         step[todo] = np.where(better[todo, None], change, step[todo] / 2)
         free[todo] = (kept[todo] + step[todo]).clip(low, high)
@@ -433,7 +438,7 @@ def _expand(free, follows):
 
 def _strong(solution, pixels, inflation):
     """Tell whether (forbidden, Balmer) lines carry kinematics of their own, (n, 2)."""
-    variance = np.diagonal(solution.covariance, axis1=1, axis2=2)
+    variance = np.diagonal(np.linalg.inv(solution.normal), axis1=1, axis2=2)
     chi2 = np.where(solution.flux > 0, solution.flux**2 / variance, 0.0) / inflation[:, None] ** 2
     strong = []
     for kind in (~pixels.balmer, pixels.balmer):

@@ -125,6 +125,8 @@ class Library:
         Returns
         -------
         ndarray (n, n_chosen, n_basis) of float32
+            Spectra lie beside each other in memory, pixel by pixel: all of them take the same
+            numbers of the nodes, which then stay near the processor.
         """
         n_nodes, n_pixels, n_basis = self.nodes.shape
         place = (np.log(square + SOFTENING**2) - 2 * np.log(SOFTENING)) / NODE_STEP
@@ -134,16 +136,17 @@ class Library:
             scale = scale / (square + SOFTENING**2) / NODE_STEP
         else:
             weight = _cubic(place - first)
-        data = np.empty((*square.shape, 4), np.float32)
-        index = np.empty((*square.shape, 4), np.int32)
+        data = np.empty((*square.T.shape, 4), np.float32)
+        index = np.empty((*square.T.shape, 4), np.int32)
         for k in range(4):
-            np.multiply(weight[k], scale, out=data[..., k], casting="same_kind")
-            np.add((first + k) * n_pixels, pixels, out=index[..., k], casting="same_kind")
+            np.multiply(weight[k], scale, out=data[..., k].T, casting="same_kind")
+            np.add((first + k) * n_pixels, pixels, out=index[..., k].T, casting="same_kind")
         rows = np.arange(0, data.size + 1, 4, dtype=np.int32)
         matrix = csr_array(
             (data.ravel(), index.ravel(), rows), shape=(square.size, n_nodes * n_pixels)
         )
-        return (matrix @ self.nodes.reshape(-1, n_basis)).reshape(*square.shape, n_basis)
+        found = matrix @ self.nodes.reshape(-1, n_basis)
+        return found.reshape(*square.T.shape, n_basis).swapaxes(0, 1)
 
 
 _libraries = []

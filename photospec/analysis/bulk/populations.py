@@ -227,19 +227,21 @@ def _products(frames, motion, step):
     inside = np.pad(pixels, padding[1], mode="edge")
     basis = frames.basis(motion.free[:, 1], inside, np.pad(inverse, padding))
     along = (np.arange(per) / per)[:, None].astype(basis.dtype)
+    falling, rising = 1 - along, along
     products, crossed, n_basis = [], [], basis.shape[2]
     for whole, beside in zip(basis, other, strict=True):  # one by one: near the processor
-        whole = whole.reshape(n_intervals, per, -1)
-        right = whole * along
-        left = whole - right
+        whole = np.ascontiguousarray(whole).reshape(n_intervals, per, -1)
+        columns = whole.swapaxes(1, 2)
         product = np.empty((n_intervals, 3, n_basis, n_basis))
-        for k, part in enumerate((left, right, whole)):
-            product[:, k] = part.swapaxes(1, 2) @ part
+        # A weight of its own also keeps a matrix from meeting itself: for small ones the product
+        # that makes use of its symmetry is the slower one.
+        for k, weight in enumerate((falling**2, rising**2, np.ones_like(along))):
+            product[:, k] = columns @ (whole * weight)
         products.append(product.reshape(3 * n_intervals, -1))
         blocks = beside.astype(basis.dtype).reshape(n_intervals, per, -1)
         cross = np.empty((n_intervals, 2, n_basis, blocks.shape[2]))
-        for k, part in enumerate((left, right)):
-            cross[:, k] = part.swapaxes(1, 2) @ blocks
+        for k, weight in enumerate((falling, rising)):
+            cross[:, k] = columns @ (blocks * weight)
         crossed.append(cross.reshape(2 * n_intervals, -1))
     dusty = DustyFits(
         products=products,

@@ -13,7 +13,6 @@ from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from scipy import fft
 
 from photospec.analysis.gate import Rows
@@ -38,6 +37,8 @@ __all__ = ["chi2_near_minima", "jackknife_errors_bulk", "measure_redshift_bulk"]
 N_MINIMA, SIDE = 4, 2  # looked at closely, and so many shifts to either side
 LOW_SHARE = 0.1  # of all shifts, by a bound on chi2: minima are looked for among these
 BLOCK = 16  # spectra at a time: arrays over shifts stay near the processor
+# Without any part the best shift of nearly every spectrum is within one: looked for there first.
+NEAR_REACHES = (3, *REACHES)
 N_FREE = N_POLYNOMIALS + N_COARSE
 
 
@@ -172,47 +173,77 @@ def _products(factor):
     return np.ascontiguousarray(columns.T), np.array(upper)
 
 
-def _sums(spectra, row, shifts, edges):
+@dataclass(frozen=True)
+class _Weighed:
+    """One spectrum with what is the same at all shifts.
+
+    Attributes
+    ----------
+    columns : ndarray (n_template_pixels, n_columns)
+        Templates and their products.
+    upper : ndarray of int (2, n_products)
+        Where the products belong.
+    first : int
+        Pixel of the first pixel of the spectrum.
+    others, weighted : ndarray (N_POLYNOMIALS + 1, n_pixels)
+        Polynomials and flux, and the same times the weights.
+    """
+
+    columns: np.ndarray
+    upper: np.ndarray
+    first: int
+    others: np.ndarray
+    weighted: np.ndarray
+
+    @classmethod
+    def of(cls, spectra, row):
+        flux = spectra.flux[row]
+        others = np.concatenate([polynomial_terms(flux.size), flux[None]])
+        columns, upper = _products(spectra.factor)
+        return cls(columns, upper, spectra.first, others, others * spectra.weight[row])
+
+
+def _sums(one, shifts, edges):
     """Return products (n_parts, n_shifts, k, k) of polynomials, templates and flux of one spectrum.
 
     Parameters
     ----------
-    spectra : LogSpectra
-    row : int
+    one : _Weighed
     shifts : ndarray of int
         Consecutive, rising.
     edges : ndarray of int (n_parts + 1,)
         Pixels where parts of the spectrum begin, and where the last one ends.
     """
-    columns, upper = _products(spectra.factor)
-    n_templates, m = upper[0, -1] + 1, shifts.size
-    flux, weight = spectra.flux[row], spectra.weight[row]
-    others = np.concatenate([polynomial_terms(flux.size), flux[None]])
-    weighted = others * weight  # the first polynomial is one
-    n_parts, n_others = len(edges) - 1, len(others)
-    k = n_others + n_templates
-    sums = np.empty((n_parts, m, k, k))
-    at = np.r_[np.arange(N_POLYNOMIALS), k - 1]
-    paired = np.empty((n_parts, m, columns.shape[1]))
+    n_templates, m, n_parts = one.upper[0, -1] + 1, shifts.size, len(edges) - 1
+    n_others = len(one.others)
+    paired = np.empty((n_parts, m, one.columns.shape[1]))
     crossed = np.empty((n_parts, n_others - 1, m, n_templates))
+    own = np.empty((n_parts, 1, n_others, n_others))
     for part, (low, high) in enumerate(pairwise(edges)):
-        # Row i of a moving window: the weights that meet the template pixels at shift i.
+        # Row i of a moving window: the weights that meet the template pixels at shift i. The
+        # first polynomial is one.
         padded = np.zeros((n_others, high - low + 2 * (m - 1)))
-        padded[:, m - 1 : m - 1 + high - low] = weighted[:, low:high]
-        step, one = padded.strides
-        moving = as_strided(padded, (n_others, m, high - low + m - 1), (step, one, one))
-        start = spectra.first + low - shifts[-1]
-        meeting = _rows(columns, start, start + high - low + m - 1)
+        padded[:, m - 1 : m - 1 + high - low] = one.weighted[:, low:high]
+        step, next_one = padded.strides
+        moving = np.ndarray(
+            (n_others, m, high - low + m - 1), buffer=padded, strides=(step, next_one, next_one)
+        )
+        start = one.first + low - shifts[-1]
+        meeting = _rows(one.columns, start, start + high - low + m - 1)
         np.matmul(moving[0], meeting, out=paired[part])
         np.matmul(moving[1:], meeting[:, :n_templates], out=crossed[part])
-        sums[part][:, at[:, None], at] = weighted[:, low:high] @ others[:, low:high].T
-    inside = N_POLYNOMIALS + np.arange(n_templates)
-    sums[:, :, inside[upper[0]], inside[upper[1]]] = paired[..., n_templates:]
-    sums[:, :, inside[upper[1]], inside[upper[0]]] = paired[..., n_templates:]
-    crossed = np.concatenate([paired[:, None, :, :n_templates], crossed], axis=1)
-    crossed = np.moveaxis(crossed, 1, 2)
-    sums[:, :, at[:, None], inside] = crossed
-    sums[:, :, inside[:, None], at] = crossed.swapaxes(2, 3)
+        np.matmul(one.weighted[:, low:high], one.others[:, low:high].T, out=own[part, 0])
+    sums = np.empty((n_parts, m, n_others + n_templates, n_others + n_templates))
+    # Polynomials first, then templates, then flux: that is where `p` and `t` are.
+    p, t = slice(0, N_POLYNOMIALS), slice(N_POLYNOMIALS, -1)
+    upper = one.upper + N_POLYNOMIALS
+    sums[:, :, upper[0], upper[1]] = sums[:, :, upper[1], upper[0]] = paired[..., n_templates:]
+    sums[:, :, 0, t] = sums[:, :, t, 0] = paired[..., :n_templates]
+    sums[:, :, 1:N_POLYNOMIALS, t] = crossed[:, :-1].swapaxes(1, 2)
+    sums[:, :, t, 1:N_POLYNOMIALS] = crossed[:, :-1].transpose(0, 2, 3, 1)
+    sums[:, :, -1, t] = sums[:, :, t, -1] = crossed[:, -1]
+    sums[:, :, p, p], sums[:, :, -1, p] = own[..., :-1, :-1], own[..., -1, :-1]
+    sums[:, :, p, -1], sums[:, :, -1, -1] = own[..., :-1, -1], own[..., -1, -1]
     return sums
 
 
@@ -316,8 +347,9 @@ def _look_closely(spectra, minima, shift_low, chi2):
         for row, found in minima.items()
         for at in found
     ]
+    weighed = {row: _Weighed.of(spectra, row) for row in minima}
     while wanted:
-        sums = [_sums(spectra, row, shift_low + some, (0, n_pixels))[0] for row, some in wanted]
+        sums = [_sums(weighed[row], shift_low + some, (0, n_pixels))[0] for row, some in wanted]
         found = _Bounded(np.concatenate(sums)).chi2(slice(None))
         ends = np.cumsum([some.size for _, some in wanted])[:-1]
         for (row, some), one in zip(wanted, np.split(found, ends), strict=True):
@@ -349,14 +381,15 @@ def jackknife_errors_bulk(spectra, rows, shifts):
     """
     errors = [None] * len(rows)
     todo = list(range(len(rows)))
-    for reach in REACHES:
+    for reach in NEAR_REACHES:
         again = []
         for start in range(0, len(todo), BLOCK):
             block = todo[start : start + BLOCK]
             near = [shifts[i] + np.arange(-reach, reach + 1) for i in block]
             rest = []
             for i, some in zip(block, near, strict=True):
-                parts = _sums(spectra, rows[i], some, part_edges(spectra.weight[rows[i]]))
+                row = rows[i]
+                parts = _sums(_Weighed.of(spectra, row), some, part_edges(spectra.weight[row]))
                 rest.append(parts.sum(axis=0) - parts)
             lowest = _lowest(np.concatenate(rest)) - reach
             for i, one in zip(block, lowest.reshape(-1, N_PARTS), strict=True):

@@ -318,7 +318,7 @@ def _assemble(data, weights, light, numbers, gas, flags, ratio):
         age=library.age,
         metallicity=library.metallicity,
         light_weights=light.mean(0),
-        mass_weights=np.mean([library.mass_weights(one) for one in light], axis=0),
+        mass_weights=library.mass_weights(light).mean(0),
         templates=library.name,
         own_pixels=spectrum.own_pixels,
     )

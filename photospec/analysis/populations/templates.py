@@ -113,9 +113,12 @@ class TemplateSet:
         )
 
     def mass_weights(self, light_weights: np.ndarray) -> np.ndarray:
-        """Turn fractions of V-band light into fractions of mass formed, any normalisation."""
+        """Turn fractions of V-band light (..., n_ages, n_metallicities), of any normalisation, into
+        fractions of mass formed.
+        """
         mass = light_weights / self.light
-        return mass / mass.sum() if mass.sum() > 0 else mass
+        total = mass.sum((-2, -1), keepdims=True)
+        return mass / np.where(total > 0, total, 1.0)
 
     def mean_age(self, weights: np.ndarray) -> float:
         """Return the weighted mean of log age, as an age in Gyr (Cappellari 2023, eq. 39)."""

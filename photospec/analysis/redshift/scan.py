@@ -432,7 +432,7 @@ def chi2_at_shifts(spectra, row, shifts, n_continuum=None, with_lines=False, lin
     ridge = RIDGE * np.trace(poly_matrix) * np.eye(N_POLYNOMIALS)
     rest = poly_vector - np.einsum("mkp,mk->mp", cross, amplitude)
     coefficients = np.linalg.solve(poly_matrix + ridge, rest.T).T
-    model = np.einsum("mk,mkp->mp", amplitude, design) + coefficients @ polynomials
+    model = (amplitude[:, None] @ design)[:, 0] + coefficients @ polynomials
     if with_lines:
-        return chi2, model, np.einsum("mk,mkp->mp", amplitude[:, n_free:], design[:, n_free:])
+        return chi2, model, (amplitude[:, None, n_free:] @ design[:, n_free:])[:, 0]
     return chi2, model
