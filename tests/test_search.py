@@ -186,7 +186,7 @@ def test_command_line(tiny_weights, images, tmp_path, capsys):
 
     found = Table.read(table)
     assert len(found) == 16
-    assert found.meta["weights"] == tiny_weights.name
+    assert found.meta["weights"] == str(tiny_weights.resolve())
     assert main(["search", files[0], "--build", str(index), *weights]) == 2
     assert "exists already" in capsys.readouterr().err
     with pytest.raises(SystemExit) as error:
