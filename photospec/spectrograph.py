@@ -434,7 +434,7 @@ class PhotoSpectrograph:
         if not self.draws_redshifts:
             raise InputError(
                 "redshift_density: expected weights that draw redshifts, got others; train the "
-                "base stage with diffusion.redshift"
+                "base stage with diffusion.redshift, as the preset small does"
             )
         found, scores = [], []
         for part in _parts(images, _AT_ONCE):

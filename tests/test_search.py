@@ -184,7 +184,9 @@ def test_command_line(tiny_weights, images, tmp_path, capsys):
     assert main(["search", *files, "--index", str(index), "-o", str(table), *weights]) == 0
     from astropy.table import Table
 
-    assert len(Table.read(table)) == 16
+    found = Table.read(table)
+    assert len(found) == 16
+    assert found.meta["weights"] == str(tiny_weights.resolve())
     assert main(["search", files[0], "--build", str(index), *weights]) == 2
     assert "exists already" in capsys.readouterr().err
     with pytest.raises(SystemExit) as error:

@@ -36,10 +36,10 @@ class CandidateTable:
 
     def table(self):
         """Measure what still waits; all rows as a table, in the order of the galaxies."""
-        from astropy.table import vstack
+        from photospec.cli.tables import stack_rows
 
         self._measure()
-        return vstack(self._tables, metadata_conflicts="silent")
+        return stack_rows(self._tables)
 
     def _measure(self):
         from photospec.analysis import combine_candidates, measure_properties

@@ -139,9 +139,8 @@ def _predict(args, image_path):
 
 def _measure(candidates, batch):
     """Measure the candidates and the true spectrum; return a row of each, and the latter."""
-    from astropy.table import vstack
-
     from photospec.analysis import measure_candidates, measure_properties
+    from photospec.cli.tables import stack_rows
     from photospec.spectrum import WAVELENGTH, from_arrays
 
     lsf = candidates.spectra.meta.get("lsf_sigma")
@@ -150,7 +149,7 @@ def _measure(candidates, batch):
         measure_candidates(candidates.spectra, candidates.best_index),
         measure_properties(truth),
     ]
-    table = vstack(tables, metadata_conflicts="silent")
+    table = stack_rows(tables)
     table.add_column(["image", "true spectrum"], name="measured_from", index=0)
     return table, truth
 

@@ -163,11 +163,9 @@ def _rows(read, table):
     """
     import warnings
 
-    from astropy.table import vstack
-
     from photospec.analysis import combine_candidates
     from photospec.analysis.candidates import said_of_agn
-    from photospec.cli.tables import add_origin
+    from photospec.cli.tables import add_origin, stack_rows
     from photospec.errors import PhotospecWarning
 
     tables, files, start = [], [], 0
@@ -192,7 +190,7 @@ def _rows(read, table):
         add_origin(part, one.spectrum, best)
         tables.append(part)
         files += [str(one.path)] * len(part)
-    joined = vstack(tables, metadata_conflicts="silent")
+    joined = stack_rows(tables)
     joined.add_column(files, name="file", index=0)
     joined["file"].info.description = "file of the spectrum"
     return joined, files

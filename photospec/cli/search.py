@@ -108,6 +108,7 @@ def run(args):
     else:
         found = index.query(vectors, args.n, method=args.search_method)
         table = found.to_table(names)
+        table.meta["weights"] = spectrograph.name
         if args.output:
             write(args.output, table)
             files = counted(len(names), "file", "files")

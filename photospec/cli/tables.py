@@ -2,7 +2,7 @@
 
 from photospec.utils.files import replacing
 
-__all__ = ["FIGURE_SUFFIXES", "TABLE_SUFFIXES", "add_origin", "draw", "write"]
+__all__ = ["FIGURE_SUFFIXES", "TABLE_SUFFIXES", "add_origin", "draw", "stack_rows", "write"]
 
 #: Those of `photospec.utils.tables.TABLE_FORMATS`, which costs seconds to import.
 TABLE_SUFFIXES = (".ecsv", ".fits", ".vot", ".csv", ".parquet")
@@ -99,6 +99,32 @@ def _per_row(spectra, key, n, best):
     if len(values) != n or all(value is None for value in values):
         return None
     return values
+
+
+def stack_rows(tables):
+    """Join the rows of tables of properties.
+
+    Parameters
+    ----------
+    tables : list of astropy.table.QTable
+        At least one.
+
+    Returns
+    -------
+    astropy.table.QTable
+        ``meta`` has the entries of all; where they differ, one after the other in one text.
+    """
+    from astropy.table import vstack
+
+    joined = vstack(tables, metadata_conflicts="silent")
+    # By itself astropy makes one long list of equal lists, and keeps the last of other values.
+    for key in joined.meta:
+        values = []
+        for table in tables:
+            if key in table.meta and table.meta[key] not in values:
+                values.append(table.meta[key])
+        joined.meta[key] = values[0] if len(values) == 1 else "; ".join(map(str, values))
+    return joined
 
 
 def write(path, table):

@@ -135,13 +135,19 @@ class PairsStream:
         self.n_train = len(self.rows.train)
         n_first = int(self.chosen[0].sum())
         small = config.data.split == "end" and n_first <= config.validation_pairs
-        if self.n_train < config.batch_size or small:
+        if self.n_train < config.batch_size:
             tests = len(self.rows.test)
             raise InputError(
                 f"pairs: expected at least {config.batch_size} pairs (one batch) beside "
                 f"{config.validation_pairs} for validation{f' and {tests} for tests' * (tests > 0)}"
                 f", got {n_first} in {first.path} "
                 f"and {sum(map(np.count_nonzero, self.chosen[1:]))} in other files"
+            )
+        if small:
+            held = config.validation_pairs
+            raise InputError(
+                f"pairs: expected more than {held} pairs in the first file, whose last {held} are "
+                f"for validation, got {n_first} in {first.path}; is there a larger one?"
             )
         self._redshift = [_redshift(file, config) for file in self.files]
         if any(redshift is None for redshift in self._redshift):

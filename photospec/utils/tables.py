@@ -1,13 +1,15 @@
 """Tables as files that other programs read: ECSV, FITS, VOTable, CSV, Parquet.
 
 astropy writes masked quantities in a form that only astropy understands: in ECSV, seven lines of
-header for each column, beyond what TOPCAT takes; in FITS, additional columns. Masked columns that
-have a unit hold the same, are read by everything, and come back as quantities in a QTable.
+header for each column, beyond what TOPCAT takes; in FITS and Parquet, additional columns. Masked
+columns that have a unit hold the same, are read by everything, and come back as quantities in a
+QTable.
 """
 
 import warnings
 from datetime import UTC, datetime
 from importlib.metadata import version
+from io import BytesIO
 from os import PathLike
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from astropy.table import Column, MaskedColumn, QTable, Table
 
 from photospec.errors import InputError
 from photospec.utils.files import replacing
+from photospec.utils.optional import optional_imports
 
 __all__ = ["TABLE_FORMATS", "plain_table", "write_table"]
 
@@ -29,7 +32,11 @@ TABLE_FORMATS = {
     ),
     ".vot": ("votable", "XML of the Virtual Observatory; metadata as INFO"),
     ".csv": ("ascii.csv", "values alone: no units, descriptions or metadata"),
-    ".parquet": ("parquet", "columns for pandas, Dask, LSDB; needs pyarrow"),
+    ".parquet": (
+        "parquet",
+        "columns for pandas, Dask, LSDB; NaN where masked; descriptions and metadata for astropy, "
+        "and as VOTable for TOPCAT; needs pyarrow",
+    ),
 }
 
 # Entries of meta whose first eight letters would mean something else in a FITS header.
@@ -82,7 +89,7 @@ def write_table(path: str | PathLike, table: Table, *, overwrite: bool = False) 
     # Without "+00:00", which the card DATE of FITS does not take.
     now = datetime.now(UTC).replace(tzinfo=None)
     plain.meta.setdefault("date", now.isoformat(timespec="seconds"))
-    writers = {".fits": _write_fits, ".vot": _write_votable}
+    writers = {".fits": _write_fits, ".parquet": _write_parquet, ".vot": _write_votable}
     with replacing(path) as temporary, warnings.catch_warnings():
         # Of units and names that a format has no standard for; they are written all the same.
         warnings.simplefilter("ignore")
@@ -173,11 +180,53 @@ def _cards(meta):
 
 def _write_votable(table, path):
     """Write a VOTable with the entries of meta as INFO."""
-    from astropy.io.votable import from_table, writeto
+    from astropy.io.votable import writeto
+
+    writeto(_votable(table), str(path))
+
+
+def _votable(table):
+    """Make a VOTable with the entries of meta as INFO."""
+    from astropy.io.votable import from_table
     from astropy.io.votable.tree import Info
 
     votable = from_table(table)
     for key, value in table.meta.items():
         name = key.replace(" ", "_")
         votable.resources[0].infos.append(Info(name=name, value=str(value)))
-    writeto(votable, str(path))
+    return votable
+
+
+def _write_parquet(table, path):
+    """Write Parquet: NaN where numbers are masked, so that columns are those of the table.
+
+    Beside the metadata that astropy reads stands the same as a VOTable without rows, for TOPCAT and
+    other tools of the Virtual Observatory (IVOA note "VOParquet" 1.0).
+    """
+    with optional_imports():
+        from pyarrow import parquet
+    ready = Table(meta=table.meta)
+    for name in table.colnames:
+        column = table[name]
+        fill = {"f": np.nan, "U": "", "S": b""}.get(column.dtype.kind)
+        if isinstance(column, MaskedColumn) and fill is not None:
+            ready[name] = Column(column.filled(fill), copy=False)
+            ready[name].info = column.info
+        else:
+            ready[name] = column
+    ready.write(path, format="parquet", overwrite=True)
+    written = parquet.read_table(path)
+    fields = Table(meta=table.meta)
+    for name in written.column_names:
+        # What is no column of the table is the mask of one: truth values have no NaN.
+        text = f"true where {name.removesuffix('.mask')} has no value"
+        fields[name] = (
+            ready[name][:0] if name in ready.colnames else Column([], dtype=bool, description=text)
+        )
+    described = BytesIO()
+    _votable(fields).to_xml(described)
+    metadata = written.schema.metadata | {
+        b"IVOA.VOTable-Parquet.version": b"1.0",
+        b"IVOA.VOTable-Parquet.content": described.getvalue(),
+    }
+    parquet.write_table(written.replace_schema_metadata(metadata), path)

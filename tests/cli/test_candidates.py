@@ -8,6 +8,7 @@ from astropy.table import QTable
 from photospec.analysis import combine_candidates, measure_properties
 from photospec.cli import _candidates, main
 from photospec.cli._predictions import best_row
+from photospec.cli.tables import stack_rows
 from photospec.image import read_image
 from photospec.spectrograph import PhotoSpectrograph
 from photospec.spectrum import read_spectrum, to_arrays
@@ -41,6 +42,7 @@ def test_table_holds_the_spread_of_the_candidates(images, tiny_weights, monkeypa
     table, written = QTable.read("t.ecsv"), read_spectrum("s.fits")
     assert list(table["image"]) == list(images) == written.meta["images"]
     assert list(table["n_candidates"]) == [4, 4]
+    assert table.meta["redshift_range"] == [0.0, 0.8]  # of two tables with the same one
     spectrograph = PhotoSpectrograph.load(tiny_weights)
     for i, name in enumerate(images):
         candidates = spectrograph.sample(read_image(name), 4, seed=2)
@@ -55,6 +57,19 @@ def test_table_holds_the_spread_of_the_candidates(images, tiny_weights, monkeypa
     alone = read_spectrum("alone.fits")
     np.testing.assert_allclose(to_arrays(alone).flux, to_arrays(written).flux, rtol=1e-3)
     np.testing.assert_allclose(alone.meta["similarity"], written.meta["similarity"], atol=1e-4)
+
+
+def test_rows_of_tables_are_joined_and_what_differs_is_said():
+    parts = [
+        QTable({"redshift": [0.1]}, meta={"redshift_range": [0.0, 0.8], "method": "bulk"}),
+        QTable({"redshift": [0.2]}, meta={"redshift_range": [0.0, 0.8], "method": "ppxf"}),
+        QTable({"redshift": [0.3]}, meta={"weights": "default", "method": "bulk"}),
+    ]
+    joined = stack_rows(parts)
+    assert list(joined["redshift"]) == [0.1, 0.2, 0.3]
+    expected = {"redshift_range": [0.0, 0.8], "method": "bulk; ppxf", "weights": "default"}
+    assert joined.meta == expected
+    assert parts[0].meta["method"] == "bulk"
 
 
 def test_one_image_gives_the_bits_of_predict(images, tiny_weights):

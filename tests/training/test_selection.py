@@ -69,6 +69,8 @@ def test_random_split_holds_out_tests_and_validation(stream_of, pairs):
     )
     with pytest.raises(InputError, match="beside 16 for validation and 54 for tests"):
         stream_of(pairs, data=data | {"test_fraction": 0.75})
+    with pytest.raises(InputError, match="more than 72 pairs in the first file, whose last 72 are"):
+        stream_of([pairs, pairs], validation_pairs=72)
 
 
 def test_bad_bins_are_bridged_and_told(stream_of, spoilt):

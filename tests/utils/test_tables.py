@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import warnings
+from io import BytesIO
 
 import numpy as np
 import pytest
@@ -85,6 +86,27 @@ def test_metadata_say_version_weights_seed_and_date(suffix, table, tmp_path):
     assert meta["weights"] == table.meta["weights"]
     assert meta["seed"] == 3
     assert len(meta["date"]) == len("2026-01-01T00:00:00")
+
+
+def test_parquet_has_the_columns_of_the_table_and_describes_them_as_votable(table, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    from astropy.io.votable import parse
+
+    path = tmp_path / "table.parquet"
+    write_table(path, table)
+    schema = parquet.read_schema(path)
+    # Only masked truth values need a column for their mask.
+    assert [name for name in schema.names if name != "broad.mask"] == table.colnames
+    assert np.isnan(parquet.read_table(path)["age"][1].as_py())
+    assert schema.metadata[b"IVOA.VOTable-Parquet.version"] == b"1.0"
+    content = BytesIO(schema.metadata[b"IVOA.VOTable-Parquet.content"])
+    described = parse(content).get_first_table()
+    assert [field.name for field in described.fields] == schema.names
+    found = {field.name: field for field in described.fields}
+    assert (str(found["age"].unit), found["age"].description) == ("Gyr", "what age is")
+    assert found["broad.mask"].description == "true where broad has no value"
+    assert len(described.array) == 0
+    assert b'name="seed" value="3"' in content.getvalue()
 
 
 def test_cards_of_long_names_say_what_they_are(table, tmp_path):

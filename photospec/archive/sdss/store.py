@@ -44,15 +44,19 @@ class Store:
 
     def __init__(self, path):
         self._lock = threading.RLock()
+        db = None
         try:
-            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.executescript(SCHEMA)
+            db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = NORMAL")
+            db.executescript(SCHEMA)
         except sqlite3.Error as error:
+            if db is not None:
+                db.close()
             raise InputError(
                 f"folder: expected the state of a download in {path.name}, got {error}"
             ) from None
+        self._db = db
 
     def close(self):
         """Close the file."""
