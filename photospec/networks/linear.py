@@ -1,9 +1,9 @@
 """Linear layers that can multiply in 8-bit integers.
 
 Processors with instructions for it (AVX512-VNNI) multiply matrices of 8-bit integers at four times
-the rate of single precision. Here every row, of what comes in and of the weights, has a scale of its
-own, so that a row's answer does not depend on the rows beside it; and sums of integers are exact in
-whatever order.
+the rate of single precision. Here every row, of what comes in and of the weights, has a scale of
+its own, so that a row's answer does not depend on the rows beside it; and sums of integers are
+exact in whatever order.
 """
 
 import torch
@@ -15,7 +15,7 @@ _LARGEST = 127
 
 
 def _to_integers(rows):
-    """Round rows ``(n, m)`` to -127 ... 127 of their largest; return these and the scales (n, 1)."""
+    """Round rows ``(n, m)`` to 127ths of their largest; return these numbers and scales (n, 1)."""
     largest = rows.abs().amax(1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
     return (rows * (_LARGEST / largest)).round_().to(torch.int8), largest / _LARGEST
 
