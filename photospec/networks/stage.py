@@ -34,6 +34,8 @@ class Stage(nn.Module):
         self.autocast = None
         #: Smallest and largest noise and exponent of `Schedule.karras_times`, of samples.
         self.spacing = _SPACING
+        #: `FittedSteps` of the sampler "fitted".
+        self.steps = None
         #: Of samples, see `GuidedDenoiser`; other than one needs weights trained with
         #: condition dropout.
         self.guidance = 1.0
@@ -88,6 +90,9 @@ class Stage(nn.Module):
             nothing = noise.new_zeros(1, 1, self.encoder.norm.normalized_shape[0])
             hidden = condition._replace(key_values=self._condition(nothing).key_values)
             denoiser = GuidedDenoiser(denoiser, hidden, self.guidance)
+        if sampler == "fitted" and self.steps is not None:
+            sampler = self.steps.sampler(denoiser, n_steps)
+            return sampler.sample(noise, condition, generator), sampler.nfe
         times = None
         if self.process.schedule == "edm":
             times = denoiser.schedule.karras_times(n_steps, *self.spacing)
