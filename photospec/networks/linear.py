@@ -40,10 +40,13 @@ class Linear(nn.Linear):
         if self._integers is None or torch.is_grad_enabled():
             return super().forward(x)
         weight, scale = self._integers
-        rows, row_scale = _to_integers(x.flatten(0, -2))
+        rows, row_scale = _to_integers(x.reshape(-1, x.shape[-1]))
         product = torch._int_mm(rows, weight).to(x.dtype).mul_(row_scale)
-        product = product * scale if self.bias is None else torch.addcmul(self.bias, product, scale)
-        return product.unflatten(0, x.shape[:-1])
+        if self.bias is None:
+            product.mul_(scale)
+        else:
+            torch.addcmul(self.bias, product, scale, out=product)
+        return product.view(*x.shape[:-1], -1)
 
 
 def use_integers(network, on):

@@ -15,8 +15,9 @@ import torch
 
 from photospec.errors import InputError
 from photospec.networks.samplers import DPMSolverPP2M, FittedSteps
+from photospec.networks.scaling import N_BASE, N_FINE
 
-__all__ = ["StepBatch", "fit_steps"]
+__all__ = ["StepBatch", "fit_cascade_steps", "fit_steps"]
 
 # Many steps: 48 and the levels that they lie between, spaced as by default.
 _MANY, _LOWEST, _HIGHEST, _RHO = 48, 0.02, 160.0, 20.0
@@ -161,6 +162,65 @@ def fit_steps(stage, batches, n_steps, *, n_iterations=300, learning_rate=0.05, 
             last.append(steps.values())
     level, extrapolation = (torch.stack(each).mean(0) for each in zip(*last, strict=True))
     return FittedSteps(*(tuple(map(_rounded, x.tolist())) for x in (level.exp(), extrapolation)))
+
+
+@torch.no_grad()
+def _base_batch(stage, image, generator):
+    """Return tokens, redshifts and a `StepBatch` of two candidates of each image."""
+    context, redshift = stage.encode(image), None
+    if stage.density is not None:
+        uniform = torch.rand(len(image), 2, generator=generator).double()
+        redshift = stage.draw_redshift(image, context, uniform)
+    noise = torch.randn(2 * len(image), N_BASE, generator=generator)
+    return redshift, StepBatch(noise, stage.seen(context, redshift=redshift))
+
+
+@torch.no_grad()
+def _fine_batch(stage, image, redshift, base, generator):
+    """Return the `StepBatch` of the same candidates in the super-resolution stage."""
+    noise, extra = (torch.randn(len(base), n, generator=generator) for n in (N_FINE, N_BASE))
+    _, condition = stage.seen(stage.encode(image), base, extra, redshift=redshift)
+    return StepBatch(noise, condition)
+
+
+def fit_cascade_steps(
+    cascade, images, n_steps_base, n_steps_super_resolution, *, n_iterations=300, seed=0
+):
+    """Fit the steps of both stages of a cascade, the second to what many steps of the first draw.
+
+    Parameters
+    ----------
+    cascade : photospec.networks.cascade.Cascade
+        On the processor; not changed.
+    images : sequence of tensor (m, n_bands, size, size)
+        Prepared images in batches, such as of 8; some hundred galaxies in all.
+    n_steps_base, n_steps_super_resolution : int
+    n_iterations, seed : int
+        See `fit_steps`.
+
+    Returns
+    -------
+    dict of str to object
+        Settings of `photospec.weights.Sampling`.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    options = {"n_iterations": n_iterations, "seed": seed}
+    begun = [_base_batch(cascade.base, image, generator) for image in images]
+    base = fit_steps(cascade.base, [batch for _, batch in begun], n_steps_base, **options)
+    fine = [
+        _fine_batch(cascade.super_resolution, image, redshift, batch.target, generator)
+        for image, (redshift, batch) in zip(images, begun, strict=True)
+    ]
+    fine = fit_steps(cascade.super_resolution, fine, n_steps_super_resolution, **options)
+    return {
+        "sampler": "fitted",
+        "n_steps_base": n_steps_base,
+        "n_steps_super_resolution": n_steps_super_resolution,
+        "noise_base": base.noise,
+        "extrapolation_base": base.extrapolation,
+        "noise_super_resolution": fine.noise,
+        "extrapolation_super_resolution": fine.extrapolation,
+    }
 
 
 def _rounded(value):

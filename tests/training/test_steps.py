@@ -6,7 +6,8 @@ import torch
 from photospec.errors import InputError
 from photospec.networks.samplers import DPMSolverPP2M
 from photospec.networks.schedule import EDMSchedule
-from photospec.training.steps import StepBatch, _draw, fit_steps
+from photospec.training.steps import StepBatch, _draw, fit_cascade_steps, fit_steps
+from photospec.weights import Sampling, load_cascade
 
 SPREAD = torch.logspace(-1.5, 1.3, 12)
 
@@ -88,3 +89,19 @@ def test_targets_are_drawn_and_kept(stage):
 def test_of_other_schedules_there_are_none():
     with pytest.raises(InputError, match="stage: expected the schedule edm, got cosine"):
         fit_steps(Stage("cosine"), batches(1, 0), 2)
+
+
+def test_steps_of_a_cascade(tiny_weights):
+    cascade, _ = load_cascade(tiny_weights)
+    before = {name: value.clone() for name, value in cascade.state_dict().items()}
+    images = torch.rand(16, 5, 64, 64, generator=torch.Generator().manual_seed(0)).split(8)
+    sampling = Sampling(**fit_cascade_steps(cascade, images, 3, 2, n_iterations=4))
+    assert (len(sampling.noise_base), len(sampling.noise_super_resolution)) == (3, 2)
+    assert all(torch.equal(before[name], value) for name, value in cascade.state_dict().items())
+    for stage in ("base", "super_resolution"):
+        getattr(cascade, stage).steps = sampling.fitted_steps(stage)
+    cascade.sampler = sampling.sampler
+    cascade.n_steps_base, cascade.n_steps_super_resolution = 3, 2
+    drawn = cascade.sample(images[0], 2, [torch.Generator().manual_seed(i) for i in range(8)])
+    assert drawn.nfe == 5
+    assert drawn.flux.isfinite().all()
