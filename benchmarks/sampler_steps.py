@@ -23,12 +23,19 @@ import numpy as np
 import torch
 from line_shapes import line_shapes, shapes_at
 from rst_tables import simple_table
-from sampler_distances import differences, energy_test, sampling_noise
+from sampler_distances import (
+    differences,
+    energy_test,
+    measured,
+    property_differences,
+    sampling_noise,
+)
 
 from photospec import PhotoSpectrograph
 from photospec.networks.samplers import DDPMSampler, seeded_generators
 from photospec.networks.scaling import N_BASE, N_FINE
 from photospec.pairs import PairsFile
+from photospec.spectrum import WAVELENGTH
 from photospec.weights import read_config
 
 #: name: sampler, steps of the base and of the super-resolution stage, smallest noise.
@@ -200,6 +207,18 @@ def tables(draws):
     return "\n\n".join(parts)
 
 
+def property_table(draws, n, config):
+    """Properties measured on the first n candidates, against many steps from the same noise."""
+    lsf = np.interp(WAVELENGTH, config.lsf_wavelength, config.lsf_sigma)
+    rows, many = [], measured([flux[:n] for flux, *_ in draws["converged"]], lsf)
+    for way, drawn in draws.items():
+        if way in ("ancestral", "converged"):
+            continue
+        found = property_differences(measured([flux[:n] for flux, *_ in drawn], lsf), many)
+        rows.append([way, *(f"{rms:.3f} ({worst})" for rms, worst in found.values())])
+    return simple_table([f"Properties of {n} of each", "scatter", "shift", "width"], rows)
+
+
 def _cells(found):
     return [f"{found[key]:.2f} %" for key in KEYS.values()]
 
@@ -216,6 +235,9 @@ def main():
     parser.add_argument("--fitted", type=Path, nargs="+", default=[], help="folders of weights")
     parser.add_argument("--seconds", type=float, default=3600, help="stop drawing after these")
     parser.add_argument("--tables", type=Path, help="write them there, too")
+    parser.add_argument(
+        "--properties", type=int, default=0, help="measure so many candidates of each galaxy, too"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -225,10 +247,14 @@ def main():
         n_steps = sampling.n_steps_base, sampling.n_steps_super_resolution
         WAYS[folder.name] = ("fitted", *n_steps, "fitted")
         options.ways.append(folder.name)
+    weights = PhotoSpectrograph.load(options.weights, dtype="float32")
     with PairsFile(options.pairs) as pairs:
-        fill(options.folder, pairs, PhotoSpectrograph.load(options.weights), options)
-    text = tables(read(options.folder, options.ways))
+        fill(options.folder, pairs, weights, options)
+    draws = read(options.folder, options.ways)
+    text = tables(draws)
     print(text)
+    if options.properties:
+        print("\n" + property_table(draws, options.properties, read_config(weights.folder)))
     if options.tables:
         options.tables.write_text(text + "\n", encoding="utf-8")
 
