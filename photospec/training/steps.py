@@ -61,11 +61,14 @@ class _Distance:
         return x - x @ self.axes @ self.axes.T
 
     def __call__(self, found, target):
-        error = found - target
-        along = (error @ self.axes / self.scale).square().mean()
+        error, many = found - target, (target[0::2] - target[1::2]) / 2**0.5
+        along, apart = error @ self.axes / self.scale, many @ self.axes / self.scale
+        # Every galaxy in units of its own spread: those of which an image says much count, too.
+        own = apart.square().mean(1, keepdim=True).sqrt()
+        along = (along / own.repeat_interleave(2, dim=0)).square().mean()
         other = self._others(error).square().mean() / self.rest
-        few, many = ((x[0::2] - x[1::2]) @ self.axes for x in (found, target))
-        narrower = ((few * many).sum(0) / many.square().sum(0) - 1).mean()
+        few = (found[0::2] - found[1::2]) @ self.axes / (2**0.5 * self.scale)
+        narrower = ((few * apart).mean(1, keepdim=True) / own**2 - 1).mean()
         return along + _REST * other + _SPREAD * narrower.square()
 
 
