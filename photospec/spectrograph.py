@@ -69,7 +69,7 @@ class PhotoSpectrograph:
         Precision inside the networks; by default what the weights ask for, else bfloat16 where
         the processor has matrix units for it (AMX), float32 where not. With ``"int8"``, on
         processors only, the denoising networks multiply in 8-bit integers: a fifth more
-        candidates per second with AVX512-VNNI, spectra within 0.1 % rms.
+        candidates per second with AVX512-VNNI, spectra within 0.2 % rms.
 
     Examples
     --------
