@@ -30,7 +30,12 @@ def draw(cascade, image, n_candidates, seed):
         redshift = cascade.base.draw_redshift(image, context, uniform)
     noise = torch.randn(n_candidates, N_BASE, generator=generator)
     base, _ = cascade.base.sample(
-        context, noise, redshift=redshift, n_steps=cascade.n_steps_base, generator=[generator]
+        context,
+        noise,
+        redshift=redshift,
+        sampler=cascade.sampler,
+        n_steps=cascade.n_steps_base,
+        generator=[generator],
     )
     flux = cascade.base.scaling.flux(upsample(base))
     order = cascade.similarity(image, flux[None])[0].argsort(descending=True)

@@ -5,9 +5,13 @@ Both have spectra of the same galaxies, the i-th of each at the same redshift.
 
 import numpy as np
 import torch
+from astropy.stats import mad_std
+from astropy.utils.masked import Masked
 from scipy.stats import trim_mean
 
+from photospec.analysis import measure_properties
 from photospec.networks.scaling import to_base
+from photospec.spectrum import WAVELENGTH, from_arrays
 
 N_PERMUTATIONS = 500
 N_COMPONENTS = 50
@@ -69,6 +73,59 @@ def _trimmed_means(values):
             for v, s in zip(values.T, seen, strict=True)
         ]
     )
+
+
+def measured(fluxes, lsf):
+    """Properties of candidates, in bulk: {column: values (n_galaxies, n_candidates)}.
+
+    Parameters
+    ----------
+    fluxes : list of ndarray (n_candidates, N_FINE)
+        Of each galaxy, equally many.
+    lsf : ndarray (N_FINE,)
+        Gaussian sigma of the spectra, Angstrom.
+    """
+    flux = np.concatenate(fluxes).astype(float)
+    table = measure_properties(from_arrays(WAVELENGTH, flux, lsf=lsf), n_processes=1)
+    names = [name for name in table.colnames if f"{name}_error" in table.colnames]
+    found = {}
+    for name in names:
+        column = Masked(table[name])
+        values = np.where(column.mask, np.nan, np.asarray(column.unmasked, float))
+        found[name] = values.reshape(len(fluxes), -1)
+    return found
+
+
+def property_differences(ones, others):
+    """Differences of measured properties, in units of the candidates' scatter about their galaxy.
+
+    Returns
+    -------
+    dict of str to (float, str)
+        Root mean square over columns and the column with the largest one of ``scatter`` (between
+        candidates of the same noise), ``shift`` (of the mean over candidates, mean over galaxies)
+        and ``width`` (ratio of the candidates' scatters - 1, median over galaxies).
+    """
+    found = {"scatter": {}, "shift": {}, "width": {}}
+    for name, b in others.items():
+        a = np.where(np.isfinite(b), ones[name], np.nan)
+        b = np.where(np.isfinite(a), b, np.nan)
+        seen = np.isfinite(b).mean(1) >= 0.5
+        if not seen.any():
+            continue
+        a, b = a[seen], b[seen]
+        spread = np.nanstd(b, axis=1)
+        error = (a - b) / spread[:, None]
+        found["scatter"][name] = mad_std(error, ignore_nan=True)
+        found["shift"][name] = np.nanmean(np.nanmean(error, axis=1))
+        found["width"][name] = np.nanmedian(np.nanstd(a, axis=1) / spread) - 1
+    return {
+        key: (
+            float(np.sqrt(np.nanmean(np.square(list(values.values()))))),
+            max(values, key=lambda name, values=values: abs(values[name])),
+        )
+        for key, values in found.items()
+    }
 
 
 def sampling_noise(reference, rng, n_splits=40):

@@ -10,7 +10,9 @@ The i-th candidate of a galaxy has the same redshift in every way, so that only 
 differ. Few steps start from the same noise as the many deterministic ones and are compared with
 these pair by pair, free of sampling noise. Ancestral ones draw their own noise: there the
 differences are to be read beside those of two halves of the ancestral spectra.
-``--tables docs/networks_sampler_steps.inc`` writes what docs/networks.rst shows.
+``--tables docs/networks_sampler_steps.inc`` writes what docs/networks.rst shows. ``--fitted
+FOLDER`` adds the way of a folder's config.toml with steps fitted to the same weights
+(recipes/fit_steps.py).
 """
 
 import argparse
@@ -21,12 +23,20 @@ import numpy as np
 import torch
 from line_shapes import line_shapes, shapes_at
 from rst_tables import simple_table
-from sampler_distances import differences, energy_test, sampling_noise
+from sampler_distances import (
+    differences,
+    energy_test,
+    measured,
+    property_differences,
+    sampling_noise,
+)
 
 from photospec import PhotoSpectrograph
 from photospec.networks.samplers import DDPMSampler, seeded_generators
-from photospec.networks.scaling import N_BASE, N_FINE, upsample
+from photospec.networks.scaling import N_BASE, N_FINE
 from photospec.pairs import PairsFile
+from photospec.spectrum import WAVELENGTH
+from photospec.weights import read_config
 
 #: name: sampler, steps of the base and of the super-resolution stage, smallest noise.
 WAYS = {
@@ -41,7 +51,11 @@ WAYS = {
     "6 + 4 to 0.05": ("dpm-solver++", 6, 4, 0.05),
     "7 + 3 to 0.05": ("dpm-solver++", 7, 3, 0.05),
     "9 + 3 to 0.05": ("dpm-solver++", 9, 3, 0.05),
+    "7 + 3 in int8": ("dpm-solver++", 7, 3, 0.05),
 }
+#: Steps of both stages, by way, of those that are fitted.
+FITTED = {}
+_NONE = (None, None)
 #: Columns of the tables, and what `differences` calls them.
 KEYS = {
     "mean": "mean",
@@ -58,6 +72,7 @@ class Galaxy:
     def __init__(self, cascade, image, n, seed):
         generator = torch.Generator().manual_seed(seed)
         self.base, self.fine, self.n, self.seed = cascade.base, cascade.super_resolution, n, seed
+        self.cascade = cascade
         self.contexts = self.base.encode(image), self.fine.encode(image)
         self.noise = [torch.randn(n, m, generator=generator) for m in (N_BASE, N_FINE, N_BASE)]
         self.redshift = None
@@ -73,13 +88,18 @@ class Galaxy:
             fine = self._ancestral(n_base, n_fine)
         else:
             options = {"redshift": self.redshift, "sampler": sampler}
-            for stage in (self.base, self.fine):
+            for stage, steps in zip(
+                (self.base, self.fine), FITTED.get(way, 2 * [None]), strict=True
+            ):
+                stage.steps = steps
                 stage.spacing = (lowest, *stage.spacing[1:])
+            self.cascade.set_precision(torch.int8 if way.endswith("int8") else None)
             start, detail, extra = self.noise
             low, _ = self.base.sample(self.contexts[0], start, n_steps=n_base, **options)
             fine, _ = self.fine.sample(
                 self.contexts[1], low, detail, extra, n_steps=n_fine, **options
             )
+            self.cascade.set_precision(None)
         return self.fine.scaling.flux(fine)
 
     def _ancestral(self, n_base, n_fine):
@@ -93,14 +113,11 @@ class Galaxy:
         base = walk(
             self.base,
             self.noise[0],
-            self.base._condition(self.contexts[0], **told),
+            self.base.seen(self.contexts[0], **told),
             n_base,
             0,
         )
-        level = self.fine.process.inference_augmentation
-        low = upsample(base + level * self.noise[2])
-        level = self.fine._relative_noise(torch.full((self.n,), level))
-        condition = self.fine._condition(self.contexts[1], low, level, **told)
+        low, condition = self.fine.seen(self.contexts[1], base, self.noise[2], **told)
         return self.fine.scaling.add_detail(
             walk(self.fine, self.noise[1], condition, n_fine, 1), low
         )
@@ -166,7 +183,8 @@ def tables(draws):
     same, ancestral = [], []
     for way in draws:
         _, n_base, n_fine, lowest = WAYS[way]
-        start = [f"{n_base} + {n_fine}", str(lowest), f"{n_base + n_fine}"]
+        start = [f"{n_base} + {n_fine}" + " int8" * way.endswith("int8")]
+        start += [str(lowest), f"{n_base + n_fine}"]
         if way not in ("ancestral", "converged"):
             same.append([*start, *_cells(differences(draws[way], draws["converged"]))])
         if way == "ancestral" or "ancestral" not in draws:
@@ -189,6 +207,18 @@ def tables(draws):
     return "\n\n".join(parts)
 
 
+def property_table(draws, n, config):
+    """Properties measured on the first n candidates, against many steps from the same noise."""
+    lsf = np.interp(WAVELENGTH, config.lsf_wavelength, config.lsf_sigma)
+    rows, many = [], measured([flux[:n] for flux, *_ in draws["converged"]], lsf)
+    for way, drawn in draws.items():
+        if way in ("ancestral", "converged"):
+            continue
+        found = property_differences(measured([flux[:n] for flux, *_ in drawn], lsf), many)
+        rows.append([way, *(f"{rms:.3f} ({worst})" for rms, worst in found.values())])
+    return simple_table([f"Properties of {n} of each", "scatter", "shift", "width"], rows)
+
+
 def _cells(found):
     return [f"{found[key]:.2f} %" for key in KEYS.values()]
 
@@ -201,16 +231,30 @@ def main():
     parser.add_argument("--n-galaxies", type=int, default=40)
     parser.add_argument("--n-candidates", type=int, default=64)
     parser.add_argument("--part", type=int, nargs=2, default=(1, 1), help="draw the k-th of n")
-    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
+    parser.add_argument("--ways", nargs="*", default=list(WAYS), choices=list(WAYS))
+    parser.add_argument("--fitted", type=Path, nargs="+", default=[], help="folders of weights")
     parser.add_argument("--seconds", type=float, default=3600, help="stop drawing after these")
     parser.add_argument("--tables", type=Path, help="write them there, too")
+    parser.add_argument(
+        "--properties", type=int, default=0, help="measure so many candidates of each galaxy, too"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.folder.mkdir(parents=True, exist_ok=True)
+    for folder in options.fitted:
+        sampling = read_config(folder).sampling
+        FITTED[folder.name] = [sampling.fitted_steps(s) for s in ("base", "super_resolution")]
+        n_steps = sampling.n_steps_base, sampling.n_steps_super_resolution
+        WAYS[folder.name] = ("fitted", *n_steps, "fitted")
+        options.ways.append(folder.name)
+    weights = PhotoSpectrograph.load(options.weights, dtype="float32")
     with PairsFile(options.pairs) as pairs:
-        fill(options.folder, pairs, PhotoSpectrograph.load(options.weights), options)
-    text = tables(read(options.folder, options.ways))
+        fill(options.folder, pairs, weights, options)
+    draws = read(options.folder, options.ways)
+    text = tables(draws)
     print(text)
+    if options.properties:
+        print("\n" + property_table(draws, options.properties, read_config(weights.folder)))
     if options.tables:
         options.tables.write_text(text + "\n", encoding="utf-8")
 

@@ -25,7 +25,7 @@ from photospec.errors import InputError
 from photospec.networks.cascade import Cascade
 from photospec.networks.line_classes import LineClasses
 from photospec.networks.ood import ImageDomain
-from photospec.networks.samplers import SAMPLERS
+from photospec.networks.samplers import SAMPLERS, FittedSteps
 from photospec.networks.sizes import (
     BASE,
     CONTRASTIVE,
@@ -108,12 +108,24 @@ class Sampling:
     """How spectra are drawn by default."""
 
     sampler: str = setting(
-        "dpm-solver++", "Algorithm: ddpm, ddim, dpm-solver++, heun or another\nthat is registered."
+        "dpm-solver++",
+        "Algorithm: ddpm, ddim, dpm-solver++, heun, fitted (below) or another\nthat is registered.",
     )
     n_steps_base: int = setting(N_STEPS_BASE, "Steps of the base stage.", min=1)
     n_steps_super_resolution: int = setting(
         N_STEPS_SUPER_RESOLUTION, "Steps of the super-resolution stage.", min=1
     )
+    noise_base: tuple[float, ...] = setting(
+        (), "Of sampler fitted: noise level of each step of the base stage, decreasing."
+    )
+    extrapolation_base: tuple[float, ...] = setting(
+        (),
+        "Part of the difference from the estimate before that is added to that of each step.",
+    )
+    noise_super_resolution: tuple[float, ...] = setting(
+        (), "The same of the super-resolution stage."
+    )
+    extrapolation_super_resolution: tuple[float, ...] = setting((), "Of that stage.")
     n_candidates: int = setting(8, "Candidates that predict draws and chooses from.", min=1)
     choose: str = setting("central", "Which one it returns.", choices=CHOICES)
     n_keep: int = setting(
@@ -129,6 +141,23 @@ class Sampling:
     def __post_init__(self):
         validate(self)
         SAMPLERS.get(self.sampler)  # raises where there is none of this name
+        for stage, (n_steps, noise) in {
+            "base": (self.n_steps_base, self.noise_base),
+            "super_resolution": (self.n_steps_super_resolution, self.noise_super_resolution),
+        }.items():
+            self.fitted_steps(stage)
+            if self.sampler == "fitted" and len(noise) != n_steps:
+                raise InputError(
+                    f"noise_{stage}: expected {n_steps} levels, one for each of n_steps_{stage}, "
+                    f"got {len(noise)}"
+                )
+
+    def fitted_steps(self, stage: str) -> FittedSteps | None:
+        """Return the steps fitted to ``"base"`` or ``"super_resolution"``; None without any."""
+        noise, extrapolation = (
+            getattr(self, f"{name}_{stage}") for name in ("noise", "extrapolation")
+        )
+        return FittedSteps(noise, extrapolation) if noise or extrapolation else None
 
 
 @dataclass(frozen=True)
@@ -521,6 +550,7 @@ def assemble(stages: Mapping[str, torch.nn.Module], config: SpectrographConfig) 
     sampling = config.sampling
     for stage in ("base", "super-resolution"):
         stages[stage].guidance = sampling.guidance
+        stages[stage].steps = sampling.fitted_steps(stage.replace("-", "_"))
     cascade = Cascade(
         stages["base"],
         stages["super-resolution"],

@@ -2,15 +2,17 @@
 
 import importlib.util
 import math
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from astropy.table import Table
 
 from photospec import PhotoSpectrograph
 from photospec.networks.line_classes import LINE_CLASSES
-from photospec.simulation import PopulationConfig, Survey, draw_galaxies
+from photospec.simulation import PopulationConfig, Survey, draw_galaxies, simulate_pairs
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +95,25 @@ def test_the_density_alone_fitted_anew(repository, tmp_path, monkeypatch):
     assert set(old) == set(new)
     changed = {name for name in old if not (old[name] == new[name]).all()}
     assert all(name.startswith("density.") for name in changed)
+
+
+def test_steps_fitted_to_finished_weights(repository, tiny_weights, tmp_path):
+    path = repository / "recipes" / "fit_steps.py"
+    spec = importlib.util.spec_from_file_location("fit_steps", path)
+    recipe = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(recipe)
+    survey, files = Survey.named("sdss_main"), [tmp_path / "main.h5", tmp_path / "deep.h5"]
+    for seed, file in enumerate(files):
+        simulate_pairs(10, file, survey=survey.replace(seed=seed), n_processes=1)
+    folder = shutil.copytree(tiny_weights, tmp_path / "weights")
+    sampling = recipe.run(folder, files, (2, 1), n=20, n_iterations=4)
+    made = PhotoSpectrograph.load(folder)
+    assert made.config.sampling == sampling
+    assert sampling.sampler == "fitted"
+    images = recipe.images_of(files, made.config.bands, 20)
+    assert [len(batch) for batch in images] == [8, 8]
+    drawn = made.cascade.sample(images[0][:1], 3, [torch.Generator().manual_seed(0)])
+    assert drawn.nfe == 3
 
 
 @pytest.mark.slow

@@ -60,7 +60,7 @@ def check_bits(spectrograph, images, counts, n_candidates):
     assert alone.meta["similarity"] == reference.meta["similarity"][0]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
 @pytest.mark.parametrize("n_candidates", [1, 3])
 def test_alone_as_among_others(tiny_weights, images, dtype, n_candidates):
     check_bits(
@@ -68,13 +68,13 @@ def test_alone_as_among_others(tiny_weights, images, dtype, n_candidates):
     )
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
 def test_alone_as_among_others_with_the_bundled_weights(images, dtype):
     check_bits(PhotoSpectrograph.load(dtype=dtype), images, (2, 5), 2)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
 @pytest.mark.parametrize("n_candidates", [2, 8, 25])
 def test_alone_as_among_others_at_length(images, dtype, n_candidates):
     check_bits(PhotoSpectrograph.load(dtype=dtype), images, (1, 2, 7, 33), n_candidates)

@@ -292,7 +292,10 @@ def test_dtype_and_device(tiny_weights, images):
         ({"device": "cuda:99"}, "device: expected one that is available, got 'cuda:99'"),
         ({"device": "abacus"}, "device: expected cpu, cuda or cuda:N, got 'abacus'"),
         ({"device": "meta"}, "device: expected cpu, cuda or cuda:N, got 'meta'"),
-        ({"dtype": "float16"}, "dtype: expected float32 or bfloat16, got 'float16'"),
+        (
+            {"dtype": "float16"},
+            "dtype: expected one of float32, bfloat16, int8 on cpu, got 'float16'",
+        ),
         ({"dtype": ["float32"]}, "dtype: expected"),
     ],
 )

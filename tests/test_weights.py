@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,11 +10,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from photospec.errors import InputError
+from photospec.networks.samplers import FittedSteps
 from photospec.weights import (
     FILES,
+    Sampling,
     SpectrographConfig,
     load_cascade,
     load_module,
+    read_config,
     save_cascade,
     save_module,
 )
@@ -243,3 +247,37 @@ def test_settings_of_the_sampling_reach_the_cascade(folder):
     cascade, config = load_cascade(folder)
     assert cascade.n_keep == 3
     assert config.sampling.choose == "similar"
+
+
+def test_fitted_steps_of_the_configuration(tiny_weights, tmp_path):
+    steps = {
+        "noise_base": (100.0, 4.0, 0.3),
+        "extrapolation_base": (0.0, 0.6, 0.3),
+        "noise_super_resolution": (80.0, 0.5),
+        "extrapolation_super_resolution": (0.0, 0.4),
+    }
+    config = read_config(tiny_weights)
+    sampling = replace(config.sampling, sampler="fitted", **steps)
+    cascade, _ = load_cascade(tiny_weights)
+    save_cascade(tmp_path / "fitted", cascade, replace(config, sampling=sampling))
+    found, told = load_cascade(tmp_path / "fitted")
+    assert told.sampling == sampling
+    assert found.base.steps == FittedSteps(steps["noise_base"], steps["extrapolation_base"])
+    assert found.super_resolution.steps.noise == (80.0, 0.5)
+    image = torch.rand(1, 5, 64, 64, generator=torch.Generator().manual_seed(0))
+    drawn = [one.sample(image, 2, [torch.Generator().manual_seed(1)]) for one in (found, cascade)]
+    assert [one.nfe for one in drawn] == [5, 5]
+    assert not torch.equal(drawn[0].flux, drawn[1].flux)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"sampler": "fitted"}, r"noise_base: expected 3 levels, .*got 0"),
+        ({"noise_base": (3.0, 2.0)}, "extrapolation: expected 2 numbers"),
+        ({"noise_base": (3.0, 4.0), "extrapolation_base": (0.0, 0.0)}, "noise: expected positive"),
+    ],
+)
+def test_wrong_fitted_steps(changed, message):
+    with pytest.raises(InputError, match=message):
+        Sampling(**{"n_steps_base": 3, "n_steps_super_resolution": 2} | changed)

@@ -74,7 +74,9 @@ def predict_all(args, sources):
             chunk = sources[start : start + _CHUNK]
             images = read_images(chunk)
             if images and spectrograph is None:
-                spectrograph = PhotoSpectrograph.load(args.weights, device=args.device)
+                spectrograph = PhotoSpectrograph.load(
+                    args.weights, device=args.device, dtype=args.dtype
+                )
             good = prepared_images(spectrograph, images)
             bar.update(len(chunk) - len(good))
             for source, image, candidates in _drawn(args, spectrograph, good):

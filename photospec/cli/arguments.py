@@ -184,7 +184,7 @@ def weights_folder(text):
 
 
 def add_weights(parser):
-    """Add ``--weights`` and ``--device``.
+    """Add ``--weights``, ``--device`` and ``--dtype``.
 
     Parameters
     ----------
@@ -199,6 +199,12 @@ def add_weights(parser):
         "DESI Legacy Surveys; or hf://OWNER/NAME on the Hugging Face hub (default: those for SDSS)",
     )
     parser.add_argument("--device", metavar="D", help="cpu, cuda or cuda:N (default: cpu)")
+    parser.add_argument(
+        "--dtype",
+        metavar="T",
+        help="precision of the networks: float32, bfloat16 or int8 (default: bfloat16 on GPUs and "
+        "processors with matrix units for it, else float32)",
+    )
 
 
 def add_n_candidates(parser):

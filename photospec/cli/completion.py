@@ -65,6 +65,7 @@ def _named():
 
     return {
         "device": ("cpu", "cuda"),
+        "dtype": ("float32", "bfloat16", "int8"),
         "preset": PRESETS.names,
         "print_completion": ("bash", "zsh", "tcsh"),
         "stage": (*STAGES, "all", f"{CONVERT}published"),

@@ -173,7 +173,7 @@ def run(args):
         _check_report(args)
     elif args.report or args.compare or args.subsets:
         raise InputError(f"--report, --compare, --subsets: expected pairs, got {args.what}")
-    spectrograph = PhotoSpectrograph.load(args.weights, device=args.device)
+    spectrograph = PhotoSpectrograph.load(args.weights, device=args.device, dtype=args.dtype)
     _RUNS[args.what](args, spectrograph)
 
 
@@ -230,7 +230,11 @@ def _report(args, spectrograph):
 
     spectrographs = {}
     for path in (args.weights, *args.compare):
-        one = PhotoSpectrograph.load(path, device=args.device) if spectrographs else spectrograph
+        one = (
+            PhotoSpectrograph.load(path, device=args.device, dtype=args.dtype)
+            if spectrographs
+            else spectrograph
+        )
         name = Path(one.name).name
         if name == "spectrograph":  # the folder of a run has a name that tells more
             name = Path(one.name).parent.name

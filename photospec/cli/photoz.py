@@ -155,7 +155,7 @@ def _densities(args, sources):
     from photospec.cli.console import progress
     from photospec.redshift_density import ImageRedshiftDensity
 
-    spectrograph = PhotoSpectrograph.load(args.weights, device=args.device)
+    spectrograph = PhotoSpectrograph.load(args.weights, device=args.device, dtype=args.dtype)
     found = _Densities([], [], [], None, spectrograph.name)
     parts = []
     with progress(args, len(sources), "photoz") as bar:

@@ -96,7 +96,7 @@ def run(args):
         inputs=[*args.files, *([args.index] if args.index else [])],
     )
     index = EmbeddingIndex.load(args.index) if args.index else None
-    spectrograph = PhotoSpectrograph.load(args.weights, device=args.device)
+    spectrograph = PhotoSpectrograph.load(args.weights, device=args.device, dtype=args.dtype)
     names, vectors, failed = _vectors(args, spectrograph, index)
     if not names:
         return BAD_INPUT

@@ -147,7 +147,7 @@ def run(args):
     # What LSDB and Dask say to their developers.
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     _hush()
-    spectrograph = PhotoSpectrograph.load(args.weights, device=args.device)
+    spectrograph = PhotoSpectrograph.load(args.weights, device=args.device, dtype=args.dtype)
     catalogue = open_catalogue(
         args.catalogue,
         positions=args.positions,

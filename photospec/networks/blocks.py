@@ -9,6 +9,8 @@ import math
 import torch
 from torch import nn
 
+from photospec.networks.linear import Linear
+
 __all__ = ["Attention", "Block", "FeedForward", "fourier_features", "split_patches"]
 
 
@@ -42,8 +44,8 @@ class Attention(nn.Module):
         super().__init__()
         self.n_heads = n_heads
         self.cross = cross
-        self.query = nn.Linear(width, width if cross else 3 * width)
-        self.out = nn.Linear(width, width)
+        self.query = Linear(width, width if cross else 3 * width)
+        self.out = Linear(width, width)
         if cross:
             self.key_value = nn.Linear(width, 2 * width)
 
@@ -95,7 +97,7 @@ class FeedForward(nn.Sequential):
 
     def __init__(self, width, ratio=4):
         hidden = int(width * ratio)
-        super().__init__(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+        super().__init__(Linear(width, hidden), nn.GELU(), Linear(hidden, width))
 
 
 class Block(nn.Module):

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from photospec.networks.batching import fill, in_batches
+from photospec.networks.linear import use_integers
 from photospec.networks.scaling import N_BASE, N_FINE, upsample
 from photospec.networks.stage import N_STEPS_BASE, N_STEPS_SUPER_RESOLUTION
 
@@ -93,9 +94,16 @@ class Cascade(nn.Module):
         self.n_keep = n_keep
 
     def set_precision(self, dtype):
-        """Run the networks in ``torch.bfloat16`` or, with None, in float32."""
+        """Run the networks in ``torch.bfloat16`` or, with None, in float32.
+
+        With ``torch.int8`` the blocks of the denoising networks, nearly all of the arithmetic,
+        multiply in integers, and all else runs in float32.
+        """
+        integers = dtype is torch.int8
+        for stage in (self.base, self.super_resolution):
+            use_integers(stage.network.blocks, integers)
         for part in (self.base, self.super_resolution, self.contrastive):
-            part.autocast = dtype
+            part.autocast = None if integers else dtype
 
     @torch.no_grad()
     def sample(self, image, n_candidates, generators):

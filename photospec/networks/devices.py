@@ -8,8 +8,9 @@ from photospec.errors import InputError
 
 __all__ = ["DTYPES", "check_device", "check_dtype", "network_threads"]
 
-#: Type that networks run in, by the name users give; None is that of the weights.
-DTYPES = {"float32": None, "bfloat16": torch.bfloat16}
+#: Type that networks run in, by the name users give; None is that of the weights. Integers are for
+#: the products of the denoising networks alone (`photospec.networks.linear`).
+DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "int8": torch.int8}
 
 
 @contextmanager
@@ -43,8 +44,11 @@ def check_dtype(dtype, device):
     """Name of a precision; None chooses the one that is fast on the device."""
     if dtype is None:
         return "bfloat16" if device.type == "cuda" or _has_fast_bfloat16() else "float32"
-    if dtype not in tuple(DTYPES):
-        raise InputError(f"dtype: expected {' or '.join(DTYPES)}, got {dtype!r}")
+    known = tuple(DTYPES) if device.type == "cpu" else ("float32", "bfloat16")
+    if dtype not in known:
+        raise InputError(
+            f"dtype: expected one of {', '.join(known)} on {device.type}, got {dtype!r}"
+        )
     return dtype
 
 

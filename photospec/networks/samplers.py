@@ -8,9 +8,9 @@ the exact solution (Lu et al. 2022, arXiv:2206.00927, prop. 3.1, for data predic
 
 where D is the mean of D over the step. The deterministic samplers differ only in their
 guess of it: DDIM takes :math:`D_t`, DPM-Solver++(2M) extrapolates from the previous
-step, Heun looks ahead. The form holds at the noisy end of the cosine schedule, where
-x / alpha would overflow. The last step leads from the last time to the clean spectrum
-and is the denoiser's estimate itself.
+step, Heun looks ahead, fitted steps extrapolate by numbers of their own. The form holds at the
+noisy end of the cosine schedule, where x / alpha would overflow. The last step leads from the
+last time to the clean spectrum and is the denoiser's estimate itself.
 
 All noise comes from the caller: the starting noise as a tensor, that of ancestral steps
 through one generator per example, so that a spectrum does not depend on its batch.
@@ -19,6 +19,7 @@ through one generator per example, so that a spectrum does not depend on its bat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -32,6 +33,8 @@ __all__ = [
     "DDIMSampler",
     "DDPMSampler",
     "DPMSolverPP2M",
+    "FittedSampler",
+    "FittedSteps",
     "HeunSampler",
     "Sampler",
     "draw_noise",
@@ -48,6 +51,7 @@ class _Run:
     generator: object = None
     log_snr: torch.Tensor | None = None
     x_0: torch.Tensor | None = None
+    number: int = 0  # of the step
 
     def noise_like(self, x):
         if self.generator is None or isinstance(self.generator, torch.Generator):
@@ -163,8 +167,8 @@ class Sampler(ABC):
         Tensor (n, ...)
             Clean spectra, float32 at least.
         """
-        last = self.times[-1]
-        return self.denoiser(self.walk(noise, condition, generator), last, condition)
+        x, run = self._walk(noise, condition, generator)
+        return self.finish(x, self.times[-1], condition, run)
 
     @torch.no_grad()
     def walk(
@@ -174,6 +178,9 @@ class Sampler(ABC):
         generator: torch.Generator | Sequence[torch.Generator] | None = None,
     ) -> torch.Tensor:
         """Sample as `sample` does, but stop at the last time: noisy spectra of its noise level."""
+        return self._walk(noise, condition, generator)[0]
+
+    def _walk(self, noise, condition, generator):
         dtype = torch.promote_types(noise.dtype, torch.float32)
         start = self.times[0]
         # the marginal at the first time: unit noise, or sigma_max where noise explodes
@@ -181,7 +188,13 @@ class Sampler(ABC):
         run = _Run(generator)
         for t, s in zip(self.times[:-1], self.times[1:], strict=True):
             x = self.step(x, t, s, condition, run)
-        return x
+        return x, run
+
+    def finish(
+        self, x_t: torch.Tensor, t: torch.Tensor, condition: object, run: _Run
+    ) -> torch.Tensor:
+        """Return clean spectra from those at the last time `t`: the denoiser's estimate."""
+        return self.denoiser(x_t, t, condition)
 
     @abstractmethod
     def step(
@@ -237,6 +250,87 @@ class DPMSolverPP2M(Sampler):
             middle = x_0 + slope.item() / 2 * (x_0 - run.x_0)
         run.x_0, run.log_snr = x_0, log_snr
         return self._advance(x_t, t, s, middle)
+
+
+class FittedSampler(Sampler):
+    """Few steps, whose noise levels and extrapolations were fitted to one network.
+
+    As DPM-Solver++(2M), but how far an estimate is extrapolated beyond it and the one before is
+    a number of each step, and the last one is extrapolated too. Where few steps are to end where
+    many do from the same noise, such numbers can be fitted (`photospec.training.steps`).
+
+    Parameters
+    ----------
+    denoiser, n_steps, times
+        See `Sampler`.
+    extrapolation : sequence of float
+        Of each step: the part of its difference from the one before that is added to an estimate.
+        The first of them is not used.
+    """
+
+    def __init__(self, denoiser, n_steps=None, *, times=None, extrapolation=()):
+        super().__init__(denoiser, n_steps, times=times)
+        if len(extrapolation) != self.n_steps:
+            raise InputError(
+                f"extrapolation: expected {self.n_steps} numbers, one for each step, got "
+                f"{len(extrapolation)}; weights that sample so have them in their config.toml"
+            )
+        self.extrapolation = extrapolation
+
+    def _estimate(self, x_t, t, condition, run):
+        x_0 = estimate = self.denoiser(x_t, t, condition)
+        if run.x_0 is not None:
+            estimate = x_0 + self.extrapolation[run.number] * (x_0 - run.x_0)
+        run.x_0, run.number = x_0, run.number + 1
+        return estimate
+
+    def step(self, x_t, t, s, condition, run):
+        """See `Sampler.step`."""
+        return self._advance(x_t, t, s, self._estimate(x_t, t, condition, run))
+
+    def finish(self, x_t, t, condition, run):
+        """See `Sampler.finish`."""
+        return self._estimate(x_t, t, condition, run)
+
+
+@dataclass(frozen=True)
+class FittedSteps:
+    """What `FittedSampler` needs to know of a stage.
+
+    Attributes
+    ----------
+    noise : tuple of float
+        sigma / alpha of each step, in units of the data, decreasing.
+    extrapolation : tuple of float
+        See `FittedSampler`.
+    """
+
+    noise: tuple[float, ...]
+    extrapolation: tuple[float, ...]
+
+    def __post_init__(self):
+        if len(self.noise) != len(self.extrapolation):
+            raise InputError(
+                f"extrapolation: expected {len(self.noise)} numbers, as many as noise levels, "
+                f"got {len(self.extrapolation)}"
+            )
+        if (
+            any(low >= high for high, low in pairwise(self.noise))
+            or min(self.noise, default=1) <= 0
+        ):
+            raise InputError(
+                f"noise: expected positive levels, each below the one before, got {self.noise}"
+            )
+
+    def sampler(self, denoiser: Denoiser, n_steps: int) -> FittedSampler:
+        """Return the sampler of these steps; there is none for another number of them."""
+        if n_steps != len(self.noise):
+            raise InputError(
+                f"n_steps: expected {len(self.noise)}, to which the steps of these weights were "
+                f"fitted, got {n_steps}; sampler dpm-solver++ takes any number"
+            )
+        times = denoiser.schedule.time(-2 * torch.tensor(self.noise, dtype=torch.float64).log())
+        return FittedSampler(denoiser, times=times, extrapolation=self.extrapolation)
 
 
 class HeunSampler(Sampler):
@@ -326,5 +420,6 @@ for _name, _sampler in (
     ("ddim", DDIMSampler),
     ("dpm-solver++", DPMSolverPP2M),
     ("heun", HeunSampler),
+    ("fitted", FittedSampler),
 ):
     register_sampler(_name, _sampler)

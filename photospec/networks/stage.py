@@ -34,6 +34,8 @@ class Stage(nn.Module):
         self.autocast = None
         #: Smallest and largest noise and exponent of `Schedule.karras_times`, of samples.
         self.spacing = _SPACING
+        #: `FittedSteps` of the sampler "fitted".
+        self.steps = None
         #: Of samples, see `GuidedDenoiser`; other than one needs weights trained with
         #: condition dropout.
         self.guidance = 1.0
@@ -88,6 +90,9 @@ class Stage(nn.Module):
             nothing = noise.new_zeros(1, 1, self.encoder.norm.normalized_shape[0])
             hidden = condition._replace(key_values=self._condition(nothing).key_values)
             denoiser = GuidedDenoiser(denoiser, hidden, self.guidance)
+        if sampler == "fitted" and self.steps is not None:
+            sampler = self.steps.sampler(denoiser, n_steps)
+            return sampler.sample(noise, condition, generator), sampler.nfe
         times = None
         if self.process.schedule == "edm":
             times = denoiser.schedule.karras_times(n_steps, *self.spacing)
@@ -179,6 +184,11 @@ class BaseStage(Stage):
         """Return the mean redshifts ``(n_galaxies,)`` of the density."""
         return self.density.expected(self.encoder.standardised(image), context)
 
+    def seen(self, context, *, redshift=None):
+        """Return the `Condition` that `sample` gives the network."""
+        self._check_redshift(redshift)
+        return self._condition(context, redshift=redshift)
+
     def sample(
         self,
         context,
@@ -193,8 +203,7 @@ class BaseStage(Stage):
 
         The noise of ancestral steps comes from `generator`, see `Sampler.sample`.
         """
-        self._check_redshift(redshift)
-        condition = self._condition(context, redshift=redshift)
+        condition = self.seen(context, redshift=redshift)
         return self._sample(noise, condition, sampler, n_steps, generator)
 
 
@@ -256,6 +265,18 @@ class SuperResolutionStage(Stage):
         most = self.process.max_augmentation
         return level / most if most else level
 
+    def seen(self, context, base, augmentation_noise, *, redshift=None):
+        """Return the base spectra as the network sees them, on the fine grid, and its `Condition`.
+
+        Arguments are those of `sample`.
+        """
+        self._check_redshift(redshift)
+        level = self.process.inference_augmentation
+        low = upsample(base + level * augmentation_noise)
+        level = self._relative_noise(torch.full((1,), level, device=base.device))
+        level = level.expand(len(base))
+        return low, self._condition(context, low, level, redshift=redshift)
+
     def sample(
         self,
         context,
@@ -284,11 +305,6 @@ class SuperResolutionStage(Stage):
         generator : torch.Generator or sequence of them, optional
             Of the noise of ancestral steps, see `Sampler.sample`.
         """
-        self._check_redshift(redshift)
-        level = self.process.inference_augmentation
-        low = upsample(base + level * augmentation_noise)
-        level = self._relative_noise(torch.full((1,), level, device=base.device))
-        level = level.expand(len(base))
-        condition = self._condition(context, low, level, redshift=redshift)
+        low, condition = self.seen(context, base, augmentation_noise, redshift=redshift)
         detail, nfe = self._sample(noise, condition, sampler, n_steps, generator)
         return self.scaling.add_detail(detail, low), nfe

@@ -300,6 +300,10 @@ class PublishedAdapter:
 
     def set_precision(self, dtype):
         """Run the networks in ``torch.bfloat16`` or, with None, in float32."""
+        if dtype is torch.int8:
+            raise InputError(
+                "dtype: expected float32 or bfloat16 for published networks, got 'int8'"
+            )
         self.autocast = dtype
 
     @property

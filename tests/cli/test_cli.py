@@ -25,8 +25,8 @@ class FakeSpectrograph:
     settings = None
 
     @classmethod
-    def load(cls, path=None, device=None):
-        cls.settings = {"path": path, "device": device}
+    def load(cls, path=None, device=None, dtype=None):
+        cls.settings = {"path": path, "device": device, "dtype": dtype}
         return cls()
 
     def prepare(self, image):

@@ -126,6 +126,14 @@ def test_unusable_weights_are_one_line(spoil, word, weights, image, tmp_path, ca
     assert not (tmp_path / "s.fits").exists()
 
 
+def test_precision(weights, image, tmp_path, capsys):
+    assert predict(image, "-o", str(tmp_path / "s.fits"), "--dtype", "int8", weights=weights) == 0
+    capsys.readouterr()
+    assert predict(image, "-o", "other.fits", "--dtype", "float16", weights=weights) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("photospec: error: dtype: expected one of float32, bfloat16, int8")
+
+
 @pytest.mark.parametrize("device", ["cuda:99", "abacus", "mps"])
 def test_unavailable_device_is_one_line(device, weights, image, capsys):
     assert predict(image, "-o", "s.fits", "--device", device, weights=weights) == 2

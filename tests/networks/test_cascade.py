@@ -149,3 +149,14 @@ def test_precision(cascade, images):
     assert half.flux.dtype == half.similarity.dtype == torch.float32
     assert not torch.equal(half.flux, exact.flux)
     assert (half.flux / exact.flux).log().square().mean().sqrt() < 0.05
+
+
+def test_integers(cascade, images):
+    exact = cascade.sample(images[:1], 2, generators(1))
+    cascade.set_precision(torch.int8)
+    try:
+        rounded = cascade.sample(images[:1], 2, generators(1))
+    finally:
+        cascade.set_precision(None)
+    assert 0 < (rounded.flux / exact.flux).log().square().mean().sqrt() < 0.005
+    assert torch.equal(cascade.sample(images[:1], 2, generators(1)).flux, exact.flux)

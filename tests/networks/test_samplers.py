@@ -14,6 +14,8 @@ from photospec.networks.samplers import (
     DDIMSampler,
     DDPMSampler,
     DPMSolverPP2M,
+    FittedSampler,
+    FittedSteps,
     HeunSampler,
     draw_noise,
 )
@@ -269,3 +271,54 @@ def test_a_sampler_by_name_by_class_or_registered(monkeypatch):
     for wrong in (3, None, lambda denoiser, n_steps, times=None: 3):
         with pytest.raises(InputError, match="sampler: expected"):
             make_sampler(wrong, denoiser, 5)
+
+
+def ratios(schedule, times):
+    """Half the ratios of the steps' log-SNR: the extrapolations of DPM-Solver++(2M)."""
+    steps = schedule.log_snr(times).diff()
+    return [0.0, *(steps[1:] / steps[:-1] / 2).tolist(), 0.0]
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_fitted_steps_with_the_numbers_of_dpm_solver_are_its(name):
+    schedule = SCHEDULES[name]
+    denoiser = MixtureDenoiser(schedule)
+    times = schedule.time(torch.linspace(-7.0, 6.0, 6))
+    noise = torch.randn(64, 2, generator=generator(3), dtype=torch.float64)
+    wanted = DPMSolverPP2M(denoiser, times=times).sample(noise)
+    fitted = FittedSampler(denoiser, times=times, extrapolation=ratios(schedule, times))
+    torch.testing.assert_close(fitted.sample(noise), wanted)
+    assert fitted.nfe == fitted.n_steps == 6
+
+
+def test_two_fitted_steps_by_hand():
+    schedule = SCHEDULES["edm"]
+    denoiser = GaussianDenoiser(schedule)
+    noise = torch.randn(5, 3, generator=generator(4), dtype=torch.float64)
+    steps = FittedSteps((8.0, 0.5), (0.0, 0.4))
+    high, low = (schedule.time(-2 * torch.tensor(s, dtype=torch.float64).log()) for s in (8.0, 0.5))
+    first = denoiser(8 * noise, high)
+    second = denoiser(noise / 2 + (1 - 1 / 16) * first, low)
+    found = steps.sampler(denoiser, 2).sample(noise)
+    torch.testing.assert_close(found, second + 0.4 * (second - first))
+
+
+@pytest.mark.parametrize(
+    ("noise", "extrapolation", "message"),
+    [
+        ((3.0, 1.0), (0.0,), "extrapolation: expected 2 numbers"),
+        ((1.0, 3.0), (0.0, 0.0), "noise: expected positive levels"),
+        ((1.0, 0.0), (0.0, 0.0), "noise: expected positive levels"),
+    ],
+)
+def test_wrong_fitted_steps(noise, extrapolation, message):
+    with pytest.raises(InputError, match=message):
+        FittedSteps(noise, extrapolation)
+
+
+def test_fitted_steps_are_of_one_number():
+    denoiser = GaussianDenoiser(SCHEDULES["edm"])
+    with pytest.raises(InputError, match=r"n_steps: expected 2, to which .* got 3"):
+        FittedSteps((3.0, 1.0), (0.0, 0.1)).sampler(denoiser, 3)
+    with pytest.raises(InputError, match=r"extrapolation: expected 5 numbers.*config\.toml"):
+        make_sampler("fitted", denoiser, 5)

@@ -154,6 +154,7 @@ def test_wrong_arguments(checkpoints):
         (good | {"contrastive": 3}, "contrastive: expected the path .* got 3"),
         (good | {"device": "cuda:9"}, "device: expected one that is available"),
         (good | {"dtype": "float16"}, "dtype: expected"),
+        (good | {"dtype": "int8"}, "dtype: expected float32 or bfloat16 for published networks"),
     ):
         with pytest.raises(InputError, match=message) as error:
             make(**options)
