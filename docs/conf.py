@@ -52,6 +52,7 @@ nitpicky = True
 autosummary_generate = True
 autosummary_imported_members = False
 autodoc_typehints = "none"
+autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 # Types that are documented classes are links (_ext/api_pages.py); other words stay words.
 numpydoc_xref_param_type = True
