@@ -125,7 +125,7 @@ def run(args):
     int
         0, or 1 if some images failed, or 2 if all did.
     """
-    from photospec.cli._images import expanded, sources_of
+    from photospec.cli._images import sources_of
     from photospec.cli._predictions import predict_all
     from photospec.cli.outputs import check_outputs
     from photospec.cli.tables import FIGURE_SUFFIXES, TABLE_SUFFIXES
@@ -150,7 +150,7 @@ def run(args):
         "--candidates": (".fits",),
     }
     sources = sources_of(args)
-    inputs = [*expanded(args.images), *args.observed]
+    inputs = [path for source in sources for path in source.paths] + [*args.observed]
     check_outputs(outputs, suffixes=suffixes, overwrite=args.overwrite, inputs=inputs)
     products = _products(args, sources)
     found = predict_all(args, sources)
