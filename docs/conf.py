@@ -23,6 +23,7 @@ release = version = _version("photospec")
 extensions = [
     "numpydoc",
     "api_pages",
+    "gallery_figures",
     "plus_minus",
     "references",
     "tables_of_files",
