@@ -104,7 +104,7 @@ def build_parser() -> argparse.ArgumentParser:
     for name, text in (
         ("--debug", "show the traceback of an unexpected error"),
         ("--quiet", "no progress bar and no summary"),
-        ("--verbose", "tell details on stderr, of each image and of what astropy does"),
+        ("--verbose", "tell details on stderr: of each image or spectrum, and what astropy does"),
     ):
         everywhere.add_argument(name, action="store_true", default=argparse.SUPPRESS, help=text)
 
