@@ -22,6 +22,8 @@ release = version = _version("photospec")
 
 extensions = [
     "numpydoc",
+    "api_pages",
+    "gallery_figures",
     "plus_minus",
     "references",
     "tables_of_files",
@@ -51,8 +53,11 @@ nitpicky = True
 autosummary_generate = True
 autosummary_imported_members = False
 autodoc_typehints = "none"
+autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
-numpydoc_xref_param_type = False
+# Types that are documented classes are links (_ext/api_pages.py); other words stay words.
+numpydoc_xref_param_type = True
+numpydoc_xref_ignore = "all"
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",

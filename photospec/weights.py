@@ -57,6 +57,7 @@ __all__ = [
     "write_state",
 ]
 
+#: What ``config.toml`` of our own weights has as ``format``.
 FORMAT = "photospec-spectrograph-1"
 #: Settings classes of saved spectrographs by format; `register_weight_format` adds to them.
 WEIGHT_FORMATS = Registry("format")

@@ -176,6 +176,27 @@ def test_names_of_the_pages_are_there_and_in_the_api():
     assert not wrong
 
 
+def test_constants_are_in_the_api():
+    """Sphinx shows a constant of ``:members:`` only where a comment ``#:`` stands before it."""
+    shown, constants = set(), {}
+    for page in (REPOSITORY / "docs" / "api").glob("*.rst"):
+        text = page.read_text(encoding="utf-8")
+        for name in re.findall(r"^\.\. autodata:: (photospec[\w.]+)", text, flags=re.MULTILINE):
+            shown.add(id(pkgutil.resolve_name(name)))
+        for name in re.findall(r"^\.\. automodule:: ([\w.]+)\n   :members:\n", text, flags=re.M):
+            module = importlib.import_module(name)
+            source = Path(module.__file__).read_text(encoding="utf-8")
+            for constant in module.__all__:
+                value = getattr(module, constant)
+                if callable(value) or isinstance(value, ModuleType):
+                    continue
+                constants[f"{name}.{constant}"] = id(value)
+                if re.search(rf"^#: .*\n(#: .*\n)*{constant}\b", source, flags=re.MULTILINE):
+                    shown.add(id(value))
+    assert len(constants) > 20
+    assert not [name for name, value in constants.items() if value not in shown]
+
+
 def test_python_is_never_in_a_bare_block():
     """A literal block after ``::`` is for the shell; nobody would run Python there."""
     found = []

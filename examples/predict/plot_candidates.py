@@ -32,8 +32,9 @@ candidates
 # Where they agree and where not
 # ------------------------------
 #
-# The continuum follows from the colours, and is the same in all. How strong an emission line is
-# does not: candidates of a blue galaxy differ there.
+# The continuum follows from the colours, and is nearly the same in all. Where a line lies and how
+# strong it is do not: every candidate has lines at a redshift of its own. A mean or a median of all
+# would wash them out, so one candidate stands for all: the one that is most like the others.
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -47,10 +48,11 @@ figure, axes = plt.subplots(
 for (left, right), image, drawn, i in zip(axes, images, candidates, chosen, strict=True):
     left.imshow(rgb_image(image), origin="lower")
     left.set_axis_off()
-    low, middle, high = np.percentile(to_arrays(drawn.spectra).flux, [16, 50, 84], axis=0)
+    low, high = np.percentile(to_arrays(drawn.spectra).flux, [16, 84], axis=0)
     right.fill_between(WAVELENGTH, low, high, alpha=0.35, linewidth=0, label="16 to 84 % of draws")
     right.plot(WAVELENGTH, batch.truth_flux[i], "tab:orange", linewidth=0.8, label="truth")
-    right.plot(WAVELENGTH, middle, "black", linewidth=0.5, label="median of draws")
+    best = to_arrays(drawn.best).flux[0]
+    right.plot(WAVELENGTH, best, "black", linewidth=0.5, label="the one that stands for all")
     right.set(xlim=(4000, 8500), ylim=(0, None), ylabel="flux")
 axes[0, 1].legend(fontsize=8)
 axes[1, 1].set_xlabel("Observed wavelength in vacuum [Å]")

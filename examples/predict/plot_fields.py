@@ -115,7 +115,8 @@ spectra
 # ---------------
 #
 # The density of the redshift of each, beside what was put in. Where no galaxy was put in, two stars
-# lie upon each other: the flags say that no such image was in the training.
+# lie upon each other: the flags say that no such image was in the training. A galaxy with the light
+# of a neighbour upon it may be flagged as well.
 
 density = spectrograph.redshift_density(images)
 pixels = {name: where for name, (_, _, where) in fields.items()}

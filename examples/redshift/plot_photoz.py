@@ -49,7 +49,7 @@ plt.show()
 
 from photospec.evaluation import redshift_quality
 
-redshift_quality(density.mean, batch.truth["redshift"])
+print(redshift_quality(density.mean, batch.truth["redshift"]))
 
 # %%
 # The probability integral transform, the fraction of a density that lies below the true redshift,

@@ -77,12 +77,12 @@ except InputError as error:
 # Pairs
 # -----
 #
-# In the shell: ``photospec simulate -n 640 -o pairs.h5 --survey toy.toml``.
+# In the shell: ``photospec simulate -n 480 -o pairs.h5 --survey toy.toml``.
 
 from photospec.simulation import simulate_pairs
 
 survey = Survey.read(folder / "toy.toml")
-simulate_pairs(640, folder / "pairs.h5", survey=survey, n_processes=1)
+simulate_pairs(480, folder / "pairs.h5", survey=survey, n_processes=1)
 
 # %%
 # Training
@@ -102,7 +102,7 @@ for stage in ("contrastive", "base", "super-resolution"):
     if stage == "base":
         size = replace(size, redshift=True)  # has a density of the redshift, too
     settings[stage] = config.change(
-        max_steps=240 if stage == "base" else None,
+        max_steps=160 if stage == "base" else None,
         data=replace(config.data, missing_bands=(0.3, 0.0, 0.1)),
         **{name: size},
     )

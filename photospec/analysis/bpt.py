@@ -42,10 +42,15 @@ ABSCISSA = {"nii": ("nii_6584",), "sii": ("sii_6716", "sii_6731"), "oi": ("oi_63
 class BPTClass(Enum):
     """Class of a galaxy in a BPT diagram."""
 
+    #: Below the lower curve: gas ionised by young stars.
     STAR_FORMING = "star_forming"
+    #: Between both curves; in the [N II] diagram only.
     COMPOSITE = "composite"
+    #: Beyond the upper curve, of high ionisation.
     SEYFERT = "seyfert"
+    #: Beyond the upper curve, of low ionisation.
     LINER = "liner"
+    #: A line is not detected, or a ratio not known.
     UNCLASSIFIED = "unclassified"
 
     def __str__(self):
@@ -53,13 +58,19 @@ class BPTClass(Enum):
 
 
 class WHANClass(Enum):
-    """Class of a galaxy in the WHAN diagram."""
+    """Class of a galaxy in the WHAN diagram, by the limits of `cidfernandes11`."""
 
+    #: Gas ionised by young stars.
     STAR_FORMING = "star_forming"
+    #: Active nucleus with strong lines: Seyferts.
     STRONG_AGN = "strong_agn"
+    #: Active nucleus with weak lines.
     WEAK_AGN = "weak_agn"
+    #: Weak lines that old stars can light by themselves.
     RETIRED = "retired"
+    #: Hardly any lines.
     PASSIVE = "passive"
+    #: A number that decides is not known.
     UNCLASSIFIED = "unclassified"
 
     def __str__(self):

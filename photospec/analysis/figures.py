@@ -30,7 +30,7 @@ RATIO_COLUMNS = {"nii": "log_nii_ha", "sii": "log_sii_ha", "oi": "log_oi_ha"}
 
 
 def plot_fit(fit: PopulationFit, ax: Axes) -> Axes:
-    """Draw spectrum, best fit, stars alone and gas alone; residuals below.
+    """Draw spectrum, best fit and gas alone; residuals below.
 
     Parameters
     ----------
@@ -51,7 +51,9 @@ def plot_fit(fit: PopulationFit, ax: Axes) -> Axes:
     top = np.nanpercentile(np.where(fit.fitted, fit.best_fit, np.nan), 99)
     ax.set(xlim=(rest[0], rest[-1]), ylim=(0, 1.6 * top), ylabel=FLUX_LABEL)
     ax.tick_params(labelbottom=False)
-    ax.legend(loc="upper right", bbox_to_anchor=(1, 0.93), frameon=False, ncols=3)
+    # Lines may be as high as the legend.
+    frame = {"framealpha": 0.85, "edgecolor": "none"}
+    ax.legend(loc="upper right", bbox_to_anchor=(1, 0.93), ncols=3, **frame)
     _mark_lines(ax, rest)
     lower = ax.inset_axes([0, -0.33, 1, 0.3], sharex=ax)
     residual = fit.flux - fit.best_fit

@@ -24,6 +24,7 @@ from photospec.cli import (
     survey,
     train,
 )
+from photospec.cli.arguments import HelpFormatter
 from photospec.cli.console import run_command
 
 __all__ = ["build_parser", "main"]
@@ -103,7 +104,7 @@ def build_parser() -> argparse.ArgumentParser:
     for name, text in (
         ("--debug", "show the traceback of an unexpected error"),
         ("--quiet", "no progress bar and no summary"),
-        ("--verbose", "tell details on stderr, of each image and of what astropy does"),
+        ("--verbose", "tell details on stderr: of each image or spectrum, and what astropy does"),
     ):
         everywhere.add_argument(name, action="store_true", default=argparse.SUPPRESS, help=text)
 
@@ -111,7 +112,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="photospec",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
         parents=[everywhere],
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")

@@ -143,7 +143,7 @@ def sources_at(names, table, galactic_ebv=None):
     Parameters
     ----------
     names : sequence of str
-        A folder of SDSS frames or of bricks of the Legacy Surveys, or such files of one folder.
+        Folders of SDSS frames or of bricks of the Legacy Surveys (or of such folders), or files.
     table : path
         Columns ra, dec (degrees) and the names of the images.
     galactic_ebv : float, optional
@@ -164,31 +164,39 @@ def sources_at(names, table, galactic_ebv=None):
     from photospec.survey.positions import read_positions
     from photospec.survey.sources import find_fields, frame_fields
 
-    folder, given = _frames(names)
     rows = read_positions(table)
-    fields = frame_fields(folder)
-    numbers = find_fields(folder, rows["ra"], rows["dec"])
-    sources = []
-    for name, ra, dec, number in zip(rows["image"], rows["ra"], rows["dec"], numbers):
-        # A position on none of them is told by the files of the first field.
-        files = [path for path in fields[max(number, 0)] if not given or path in given]
-        position = SkyCoord(ra, dec, unit="deg")
-        sources.append(ImageSource(name, tuple(files or sorted(given)), position, galactic_ebv))
-    return sources
+    places = SkyCoord(rows["ra"], rows["dec"], unit="deg")
+    files = [None] * len(places)
+    for folder, given in _frames(names).items():
+        fields = frame_fields(folder)
+        for row, number in enumerate(find_fields(folder, rows["ra"], rows["dec"])):
+            # A position on none of them is told by the files of the first field.
+            if files[row] is None or (number >= 0 and not files[row][1]):
+                named = [path for path in fields[max(number, 0)] if not given or path in given]
+                files[row] = tuple(named or sorted(given)), number >= 0
+    return [
+        ImageSource(name, paths, position, galactic_ebv)
+        for name, position, (paths, _) in zip(rows["image"], places, files, strict=True)
+    ]
 
 
 def _frames(names):
-    """Return the folder of whole fields, and which of their files were named (none for all)."""
-    if len(names) == 1 and Path(names[0]).is_dir():
-        return Path(names[0]), set()
-    given = set(expanded(names))
-    folders = {path.parent for path in given}
-    if len(folders) != 1 or not all(_field(path) for path in given):
+    """Return folders of whole fields, and which files of each were named (none for all)."""
+    if not names:
         raise InputError(
-            "images: expected a folder of SDSS frames or of bricks, or frames of one folder, with "
-            "--positions"
+            "images: expected folders of SDSS frames or bricks with --positions, got none"
         )
-    return folders.pop(), given
+    if all(Path(name).is_dir() for name in names):
+        return {Path(name): set() for name in names}
+    found = {}
+    for path in expanded(names):
+        if not _field(path):
+            raise InputError(
+                "images: expected SDSS frames or bricks, or folders of them, with --positions, "
+                f"got {path}"
+            )
+        found.setdefault(path.parent, set()).add(path)
+    return found
 
 
 def _field(path):

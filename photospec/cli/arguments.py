@@ -1,9 +1,12 @@
 """Argument types shared by the verbs, with errors that say what was expected."""
 
 import argparse
+import itertools
+import textwrap
 from pathlib import Path
 
 __all__ = [
+    "HelpFormatter",
     "add_galactic_ebv",
     "add_images",
     "add_method",
@@ -18,6 +21,21 @@ __all__ = [
     "existing_file",
     "weights_folder",
 ]
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Fill paragraphs to the width of the terminal; lines that are indented stay as they are."""
+
+    def _fill_text(self, text, width, indent):
+        filled = []
+        for kept, group in itertools.groupby(
+            text.splitlines(), key=lambda line: not line or line.startswith(" ")
+        ):
+            lines = list(group)
+            if not kept:
+                lines = textwrap.wrap(" ".join(lines), width, break_on_hyphens=False)
+            filled += lines
+        return "".join(f"{indent}{line}\n" for line in filled)
 
 
 def bounded_int(low, high=None):
@@ -103,7 +121,7 @@ def add_verb(verbs, parents, name, run, *, summary, description, epilog=None):
     run : callable
         Does the work: parsed arguments -> exit status.
     summary, description, epilog : str
-        In the list of verbs; above and below its arguments, line breaks kept.
+        In the list of verbs; above and below its arguments, see `HelpFormatter`.
 
     Returns
     -------
@@ -115,7 +133,7 @@ def add_verb(verbs, parents, name, run, *, summary, description, epilog=None):
         help=summary,
         description=description,
         epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.set_defaults(run=run)
     return parser

@@ -1,5 +1,6 @@
 """``photospec demo``: the whole way of the light on one simulated galaxy, offline."""
 
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 
@@ -174,9 +175,30 @@ def _comparison(table, batch):
         put_in = batch.truth.get(column)
         cells.append("" if put_in is None else _cell(put_in[0], form))
         lines.append(f"{label:30}{cells[0]:>20}{cells[1]:>16}{cells[2]:>12}")
-    # How the errors came about is the last flag.
-    lines.append(f"({table['flags'][0].split('; ')[-1]})")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *_how_to_read(table)])
+
+
+def _how_to_read(table):
+    """Say what values and errors are, and how far they are from the true spectrum's."""
+    n_candidates = table["n_candidates"][0]
+    text = (
+        f"An image leaves much open: {n_candidates} spectra were drawn that go with it. "
+        "Values are those of the one that stands for all, errors tell how far all differ, the "
+        "percentage how many are of that class."
+    )
+    pulls = []
+    for column in (column for column, _, form in _COMPARED if form):
+        numbers = table[column][0], table[f"{column}_error"][0], table[column][1]
+        if not any(getattr(number, "mask", False) for number in numbers):
+            value, error, true = (float(getattr(number, "value", number)) for number in numbers)
+            pulls.append(abs(value - true) / error)
+    if pulls:
+        near, nearer = (sum(pull < n for pull in pulls) for n in (2, 1))
+        text += (
+            f" {nearer} of {len(pulls)} numbers lie within one error of the true spectrum's, "
+            f"{near} within two. Emission lines, and so the class, are what an image tells least."
+        )
+    return textwrap.wrap(text, 80)
 
 
 def _uncertainty(row, column, form):

@@ -19,11 +19,13 @@ __all__ = ["add_parser", "run"]
 _DESCRIPTION = """\
 Measure how good a spectrograph is.
 
-  pairs       against simulated pairs whose truth is known, or observed ones: redshift, spectrum,
-              calibration; with --report or -o everything, beside baselines, as a page
-  images      colours of predicted spectra against those of the images themselves
-  card        the whole model card: the pairs beside baselines trained on --training, images unlike
-              the training, real images (--images) and real photometry (--catalogue)
+  pairs       against simulated pairs whose truth is known, or observed ones:
+              redshift, spectrum, calibration; with --report or -o everything,
+              beside baselines, as a page
+  images      colours of predicted spectra against those of the images
+  card        the whole model card: the pairs beside baselines trained on
+              --training, images unlike the training, real images (--images)
+              and real photometry (--catalogue)
   photometry  a catalogue of real fluxes and redshifts, rendered as images
 
 A file instead of these words is a pairs file. Reports, cards and photometry that run again after

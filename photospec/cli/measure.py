@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from photospec.cli.arguments import add_method, add_overwrite, add_verb, bounded_float
-from photospec.cli.console import BAD_INPUT, PARTIAL, counted, error, progress, say
+from photospec.cli.console import BAD_INPUT, PARTIAL, counted, error, note, progress, say
 
 __all__ = ["add_parser", "run"]
 
@@ -119,6 +119,8 @@ def run(args):
             spectra, redshift=args.redshift, method=args.method, progress=bar.update
         )
     table, files = _rows(read, table)
+    for path, row in zip(files, table, strict=True):
+        note(args, f"{path}: {_summary(row)}")
     write(args.output, table)
     say(args, f"{args.output}: properties of {counted(len(table), 'spectrum', 'spectra')}")
     if args.figure:
@@ -279,6 +281,14 @@ def _read(paths, **given):
             for item in spectra
         ]
     return found
+
+
+def _summary(row):
+    """Return what is said of a spectrum with ``--verbose``."""
+    import numpy as np
+
+    redshift = "no redshift" if np.ma.is_masked(row["redshift"]) else f"z = {row['redshift']:.5f}"
+    return f"{redshift}, flags: {row['flags'] or 'none'}"
 
 
 def _best(meta):

@@ -104,7 +104,7 @@ def run(args):
     int
         0, or 1 if some images failed, or 2 if all did.
     """
-    from photospec.cli._images import expanded, sources_of
+    from photospec.cli._images import sources_of
     from photospec.cli.outputs import check_outputs
     from photospec.cli.tables import TABLE_SUFFIXES, write
     from photospec.errors import InputError
@@ -115,7 +115,7 @@ def run(args):
         raise InputError("nothing to write: give at least one of -o, --qp")
     sources = sources_of(args)
     suffixes = {"-o": TABLE_SUFFIXES, "--qp": _QP_SUFFIXES}
-    inputs = expanded(args.images)
+    inputs = [path for source in sources for path in source.paths]
     check_outputs(outputs, suffixes=suffixes, overwrite=args.overwrite, inputs=inputs)
     found = _densities(args, sources)
     names, density = found.names, found.density
@@ -152,7 +152,7 @@ class _Densities:
 def _densities(args, sources):
     from photospec import PhotoSpectrograph
     from photospec.cli._predictions import place_of, prepared_images, read_images
-    from photospec.cli.console import progress
+    from photospec.cli.console import note, progress
     from photospec.redshift_density import ImageRedshiftDensity
 
     spectrograph = PhotoSpectrograph.load(args.weights, device=args.device, dtype=args.dtype)
@@ -164,7 +164,9 @@ def _densities(args, sources):
             good = prepared_images(spectrograph, read_images(chunk))
             if good:
                 parts.append(spectrograph.redshift_density([image for _, image in good]))
-            for source, image in good:
+            for number, (source, image) in enumerate(good):
+                if args.verbose:
+                    note(args, f"{source.name}: {_summary(parts[-1][number])}")
                 found.names.append(source.name)
                 found.places.append(place_of(image, source))
                 found.ebv.append(image.galactic_ebv)
@@ -172,6 +174,12 @@ def _densities(args, sources):
     if parts:
         found.density = ImageRedshiftDensity.concatenate(parts)
     return found
+
+
+def _summary(one):
+    """Return what is said of an image with ``--verbose``, of the density of its redshift."""
+    flags = ", ".join(one.flags[0]) or "none"
+    return f"z = {one.mean[0]:.3f} +- {one.std[0]:.3f}, flags: {flags}"
 
 
 def _table(found):

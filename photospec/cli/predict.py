@@ -23,10 +23,11 @@ galaxy in each image, measure its properties, and draw image and spectrum.
 
 An image is a FITS cube or a multi-extension file of the bands u, g, r, i, z with
 flux units; a folder stands for all FITS files in it, @LIST for those that a text
-file names, one in a line. Five SDSS frame-<band>-*.fits files together are one image, and so are
-the legacysurvey-<brick>-image-<band>.fits.fz of a brick (with --weights legacy); they need the
-galaxy's position by --ra and --dec, or a table of galaxies by --positions.
-Without any file, --ra and --dec fetch the image from the SDSS archive.
+file names, one in a line. Five SDSS frame-<band>-*.fits files together are one
+image, and so are the legacysurvey-<brick>-image-<band>.fits.fz of a brick (with
+--weights legacy); they need the galaxy's position by --ra and --dec, or a table of
+galaxies by --positions. Without any file, --ra and --dec fetch the image from the
+SDSS archive.
 """
 _EPILOG = """\
 For --table and --figure every candidate is measured, some 0.1 s each (8 candidates: a
@@ -124,7 +125,7 @@ def run(args):
     int
         0, or 1 if some images failed, or 2 if all did.
     """
-    from photospec.cli._images import expanded, sources_of
+    from photospec.cli._images import sources_of
     from photospec.cli._predictions import predict_all
     from photospec.cli.outputs import check_outputs
     from photospec.cli.tables import FIGURE_SUFFIXES, TABLE_SUFFIXES
@@ -149,7 +150,7 @@ def run(args):
         "--candidates": (".fits",),
     }
     sources = sources_of(args)
-    inputs = [*expanded(args.images), *args.observed]
+    inputs = [path for source in sources for path in source.paths] + [*args.observed]
     check_outputs(outputs, suffixes=suffixes, overwrite=args.overwrite, inputs=inputs)
     products = _products(args, sources)
     found = predict_all(args, sources)

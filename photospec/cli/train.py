@@ -23,8 +23,9 @@ spectrograph, which 'photospec predict --weights' takes. A run that was stopped 
 on with --resume. --write-config writes the settings of a preset, explained, to a
 file that --config takes after you have changed it.
 
-  convert-published makes a pairs file of a data folder of the published code (images,
-                    spectra and indices as .npy): --from FOLDER -o PAIRS.h5
+  convert-published makes a pairs file of a data folder of the published code
+                    (images, spectra and indices as .npy):
+                    --from FOLDER -o PAIRS.h5
 
 --published reads a settings file of that code; with --write-config it becomes one of ours.
 """

@@ -51,6 +51,7 @@ def _edm(alpha, sigma, sigma_data):
     )
 
 
+#: By name, functions of (alpha, sigma, sigma_data) that return c_skip, c_out, c_in, a and b.
 PARAMETRISATIONS = {"epsilon": _epsilon, "v": _v, "edm": _edm}
 
 

@@ -15,7 +15,8 @@ from photospec.networks.blocks import Block, FeedForward
 
 __all__ = ["APERTURE_RADII", "ImageEncoder", "aperture_weights", "missing_bands"]
 
-APERTURE_RADII = (0.8, 1.5, 2.5, 4.0, 6.5, 10.0)  # arcsec
+#: Radii of the apertures, arcsec.
+APERTURE_RADII = (0.8, 1.5, 2.5, 4.0, 6.5, 10.0)
 
 
 def aperture_weights(

@@ -20,6 +20,7 @@ __all__ = ["NOISE_SCHEDULES", "Process"]
 # Spectra enter with unit variance (`SpectrumScaling`). Neighbouring bins are strongly
 # correlated: the colour of a spectrum of N bins shows through white noise of sqrt(N) times
 # its amplitude, so the noisiest level has to lie far above one, and training noise too.
+#: Schedules by the name that the settings have for them.
 NOISE_SCHEDULES = {
     "edm": EDMSchedule(sigma_min=0.002, sigma_max=160.0),
     "cosine": CosineSchedule(),

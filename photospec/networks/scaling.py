@@ -17,9 +17,10 @@ __all__ = [
     "upsample",
 ]
 
-#: Samples of a fine spectrum, and how many of them a sample of the base spectrum averages.
+#: Samples of a fine spectrum.
 N_FINE = 4500
 BLOCK = 8
+#: Samples of a base spectrum: one for eight of a fine one, the last for four.
 N_BASE = -(-N_FINE // BLOCK)
 #: First and last edge of the fine bins, Angstrom (`photospec.spectrum.WAVELENGTH`).
 WAVELENGTH_RANGE = (4000.0, 8500.0)

@@ -12,6 +12,7 @@ from photospec.networks.stage import BaseStage, SuperResolutionStage
 
 __all__ = ["STAGES", "ContrastiveSize", "EncoderSize", "StageSize", "TransformerSize", "build"]
 
+#: Names of the networks of a spectrograph.
 STAGES = ("contrastive", "base", "super-resolution")
 # Far above any use: what a file claims beyond is no size of a network.
 WIDEST, DEEPEST, MOST = 100_000, 1000, 10_000

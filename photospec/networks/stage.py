@@ -14,7 +14,10 @@ from photospec.networks.spectrum_transformer import SpectrumTransformer
 __all__ = ["N_STEPS_BASE", "N_STEPS_SUPER_RESOLUTION", "BaseStage", "SuperResolutionStage"]
 
 # The fewest whose spectra cannot be told from those of many steps: docs/networks.rst.
-N_STEPS_BASE, N_STEPS_SUPER_RESOLUTION = 9, 3
+#: Steps of the base stage where the weights do not say.
+N_STEPS_BASE = 9
+#: The same of the super-resolution stage.
+N_STEPS_SUPER_RESOLUTION = 3
 
 # Smallest and largest noise and the exponent of the steps' spacing (Karras et al. 2022,
 # eq. 5). Down to 0.05, 9 and 3 steps are as good as 9 and 5 steps down to 0.02; with the

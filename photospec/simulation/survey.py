@@ -46,7 +46,7 @@ _ZERO_POINTS = {"u": 0.08}
 class Survey:
     """An imaging survey with fibre spectra.
 
-    Each field's meaning is its ``help`` metadata.
+    `Survey.write` writes each field with its meaning.
 
     Examples
     --------

@@ -143,3 +143,19 @@ def test_completion_of_shells(capsys):
         main(["--print-completion", "fish"])
     assert caught.value.code == 2
     assert "expected bash, zsh or tcsh, got 'fish'" in capsys.readouterr().err
+
+
+def test_help_fits_a_terminal(monkeypatch):
+    from photospec.cli import build_parser
+
+    monkeypatch.setenv("COLUMNS", "80")
+    parser = build_parser()
+    verbs = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction)).choices
+    assert len(verbs) == 10
+    for each in (parser, *verbs.values()):
+        text = each.format_help()
+        # Commands of the examples are to be copied, in one line.
+        wide = [line for line in text.splitlines() if len(line) > 80]
+        assert not [line for line in wide if not line.startswith("  photospec ")]
+        # Blank lines between paragraphs are kept.
+        assert "\n\n" in text

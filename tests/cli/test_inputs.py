@@ -69,8 +69,16 @@ def test_positions_on_frames_that_are_named(shared, tmp_path):
     (given,) = sources_at(list(map(str, one)), table)
     assert set(given.paths) == set(one)
     assert given.position.separation(middle).arcsec < 1e-3
-    with pytest.raises(InputError, match="frames of one folder"):
+    # Fields in several folders: those given, or the folder that they are in.
+    folders = sorted({str(path.parent) for path in frames})
+    assert len(folders) == 2
+    for names in (folders, folders[::-1], [str(shared / "real" / "fields")]):
+        (again,) = sources_at(names, table)
+        assert set(again.paths) == set(one)
+    with pytest.raises(InputError, match="folders of them, with --positions, got other"):
         sources_at(["other.fits"], table)
+    with pytest.raises(InputError, match="with --positions, got none"):
+        sources_at([], table)
 
 
 def test_weights_of_a_run(tmp_path):

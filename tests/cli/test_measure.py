@@ -50,6 +50,14 @@ def test_good_files(capsys):
     assert list(table["file"]) == ["good.fits", "two.fits", "two.fits"]
 
 
+def test_verbose_tells_of_each_spectrum(capsys):
+    assert measure(good(), good("two.fits", 2), "--verbose") == 0
+    told = [line for line in errors(capsys) if "z = 0.02" in line]
+    names = [line.split("info: ")[1].split(": z")[0] for line in told]
+    assert names == ["good.fits", "two.fits", "two.fits"]
+    assert all("flags: " in line for line in told)
+
+
 @pytest.mark.parametrize(("unit", "word"), [("", "no unit"), ("adu", "got adu"), ("K", "got K")])
 def test_a_file_that_cannot_be_used_is_exit_2(unit, word, capsys):
     assert measure(image("bad.fits", unit)) == BAD

@@ -67,6 +67,18 @@ def test_table_and_densities(weights, cutouts, tmp_path, capsys):
     assert "exists already" in capsys.readouterr().err
 
 
+def test_verbose_tells_of_each_image(weights, cutouts, tmp_path, capsys):
+    command = ["photoz", *map(str, cutouts), "--weights", str(weights), "-o"]
+    assert main([*command, str(tmp_path / "a.ecsv")]) == 0
+    assert "info" not in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "b.ecsv"), "--verbose"]) == 0
+    table = QTable.read(tmp_path / "b.ecsv")
+    told = [line for line in capsys.readouterr().err.splitlines() if ": z = " in line]
+    for row, line in zip(table, told, strict=True):
+        numbers = f"z = {row['redshift']:.3f} +- {row['redshift_error']:.3f}"
+        assert f"{row['image']}: {numbers}, flags: galactic_ebv_assumed" in line
+
+
 def test_images_that_fail_are_named(weights, cutouts, tmp_path, capsys):
     bad = tmp_path / "bad.fits"
     fits.PrimaryHDU(np.zeros((5, 70, 70), np.float32)).writeto(bad)

@@ -8,7 +8,7 @@ import torch
 from astropy.io import fits
 from safetensors.torch import load_file, save_file
 
-from photospec.cli import main
+from photospec.cli import demo, main
 from photospec.networks.sizes import ContrastiveSize, EncoderSize, StageSize, TransformerSize
 from photospec.spectrum import read_spectrum, to_arrays
 from photospec.weights import Sampling, SpectrographConfig, assemble, save_cascade
@@ -155,8 +155,25 @@ def test_demo_sets_prediction_beside_truth(weights, tmp_path, monkeypatch, capsy
     # Measured on the true spectrum, the redshift is the one that was put in.
     measured, put_in = map(float, redshift.split()[-2:])
     assert measured == pytest.approx(put_in, abs=1e-3)
+    assert "2 spectra were drawn that go with it" in " ".join(printed.out.split())
     # Its image is an image like any other.
     assert predict(str(folder / "image.fits"), "-o", "s.fits", weights=weights) == 0
     np.testing.assert_array_equal(flux_in("s.fits"), flux_in(folder / "spectrum.fits"))
     assert main(["demo"]) == 2
     assert "--overwrite" in capsys.readouterr().err
+
+
+def test_demo_says_how_to_read_its_numbers():
+    from astropy.table import MaskedColumn, Table
+
+    table = Table({"n_candidates": [8, 1], "bpt_class": ["SEYFERT", "COMPOSITE"]})
+    for column in (column for column, _, form in demo._COMPARED if form):
+        table[column] = MaskedColumn([1.0, 2.0])
+        table[f"{column}_error"] = MaskedColumn([2.0, 0.1])  # half an error away
+    table["oiii_5007_ew_error"][0] = 0.6  # 1.7
+    table["dn4000_error"][0] = 0.3  # 3.3
+    table["ebv"].mask = [False, True]
+    text = " ".join(demo._how_to_read(table))
+    assert "8 spectra were drawn" in text
+    assert "6 of 8 numbers lie within one error of the true spectrum's, 7 within two" in text
+    assert max(map(len, demo._how_to_read(table))) <= 80

@@ -34,15 +34,24 @@ SAME_OBJECT = 0.02  # of 1 + z: broad lines may be so far from narrow ones
 class RedshiftWarning(IntFlag):
     """Warning bits; those that SDSS ZWARNING has too share its values."""
 
-    LITTLE_COVERAGE = 2  # much of the spectrum is masked
-    SMALL_DELTA_CHI2 = 4  # another redshift is almost as good
-    NEGATIVE_MODEL = 8  # the best model is negative on average
-    POOR_FIT = 16  # the best model is far from the spectrum
-    OUT_OF_RANGE = 32  # the best redshift is outside the range asked for
-    NO_DATA = 128  # nothing to measure: see `reason`
-    ZERO_REDSHIFT = 256  # consistent with zero: a rest-frame spectrum, or a star
-    QUASAR = 512  # broad lines at another redshift fit better than any galaxy
-    BROAD_LINES = 1024  # broad lines at this redshift fit better than any galaxy
+    #: Much of the spectrum is masked.
+    LITTLE_COVERAGE = 2
+    #: Another redshift is almost as good.
+    SMALL_DELTA_CHI2 = 4
+    #: The best model is negative on average.
+    NEGATIVE_MODEL = 8
+    #: The best model is far from the spectrum.
+    POOR_FIT = 16
+    #: The best redshift is outside the range asked for.
+    OUT_OF_RANGE = 32
+    #: Nothing to measure: see `RedshiftFit.reason`.
+    NO_DATA = 128
+    #: Consistent with zero: a rest-frame spectrum, or a star.
+    ZERO_REDSHIFT = 256
+    #: Broad lines at another redshift fit better than any galaxy.
+    QUASAR = 512
+    #: Broad lines at this redshift fit better than any galaxy.
+    BROAD_LINES = 1024
 
 
 @dataclass(frozen=True, repr=False, eq=False)

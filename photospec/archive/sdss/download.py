@@ -60,7 +60,7 @@ class Estimate:
     free : float
         Bytes free on that disk now.
     seconds : float
-        Duration, from `expected_rate` and the limit on requests.
+        Duration, from `DownloadConfig.expected_rate` and the limit on requests.
     """
 
     n_galaxies: int

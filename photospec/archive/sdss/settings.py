@@ -24,7 +24,7 @@ _LEAST = 1e-6  # of times and rates, which must not be zero
 
 @dataclass(frozen=True)
 class DownloadConfig:
-    """Settings of `photospec.archive.download`; each has its explanation in its metadata."""
+    """Settings of `photospec.archive.download`."""
 
     where: str = setting(
         MAIN_GALAXY_SAMPLE,

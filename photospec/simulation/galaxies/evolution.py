@@ -29,7 +29,7 @@ _ANCHORS = np.array([0.2, 1.6, 3.0])
 class EvolutionConfig:
     """Change of the scaling relations with redshift.
 
-    Each field's meaning and source is its ``help`` metadata.
+    `Survey.write` writes each field with its meaning and source.
 
     Examples
     --------

@@ -51,7 +51,7 @@ def _width(default, text):
 class PopulationConfig:
     """Selection, cosmology and scaling relations of the simulated galaxies.
 
-    Each field's meaning and source is its ``help`` metadata. "fit" marks numbers fitted to the
+    `Survey.write` writes each field with its meaning and source. "fit" marks numbers fitted to the
     real catalogues by benchmarks/simulation_fit.py, starting from the source named.
     """
 

@@ -49,7 +49,7 @@ class InstrumentConfig:
     The SDSS numbers give the errors of ten galaxy spectra of plates 266, 268 and 1045, median
     flux 13 to 90, within about 10 % (script benchmarks/simulation_images.py).
 
-    Each field's meaning is its ``help`` metadata; tuples of one kind are linear in between.
+    `Survey.write` writes each field with its meaning; tuples of one kind are linear in between.
     """
 
     fibre_radius: float = setting(1.5, "arcsec", min=0.1, max=10)

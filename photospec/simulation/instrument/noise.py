@@ -17,7 +17,7 @@ class NoiseConfig:
     The SDSS numbers were measured on the frames 001043-5-0025 and 001992-1-0087 and on 35
     cutouts of five runs (script benchmarks/simulation_images.py).
 
-    Each field's meaning is its ``help`` metadata.
+    `Survey.write` writes each field with its meaning.
     """
 
     sky_rms: tuple[float, ...] = setting(

@@ -19,7 +19,7 @@ class PsfConfig:
     benchmarks/simulation_images.py): good seeing for the survey, whose median is 1.3 arcsec in r.
 
     Ellipticities are e = (a^2 - b^2) / (a^2 + b^2); e1 is positive for elongation along +x.
-    Each field's meaning is its ``help`` metadata.
+    `Survey.write` writes each field with its meaning.
     """
 
     fwhm: tuple[float, ...] = setting(

@@ -17,7 +17,7 @@ __all__ = ["SceneConfig", "draw_scene", "target_sources"]
 class SceneConfig:
     """Surroundings and texture of the target.
 
-    Each field's meaning and source is its ``help`` metadata.
+    `Survey.write` writes each field with its meaning and source.
     """
 
     pointing: float = setting(
