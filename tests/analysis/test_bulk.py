@@ -554,12 +554,12 @@ def test_pixels_of_a_logarithmic_grid_add_no_error(library):
 def test_lines_have_kinematics_of_their_own_from_the_limit_of_the_exact_path():
     """Chi2 beyond 25 and one for each line that is seen, one line beyond 16."""
     pixels = SimpleNamespace(balmer=np.array([False, False, True, True]))
-    covariance = np.tile(np.eye(4), (3, 1, 1))
+    normal = np.tile(np.eye(4), (3, 1, 1))
     flux = np.array([[5.0, 1.0, 5.0, 2.0], [5.0, 1.5, 5.0, 0.0], [4.0, 3.9, 3.9, 3.8]])
-    solution = SimpleNamespace(flux=flux, covariance=covariance)
+    solution = SimpleNamespace(flux=flux, normal=normal)
     expected = [[False, True], [True, False], [False, False]]
     assert _strong(solution, pixels, np.ones(3)).tolist() == expected
-    solution = SimpleNamespace(flux=2 * flux, covariance=covariance)
+    solution = SimpleNamespace(flux=2 * flux, normal=normal)
     assert _strong(solution, pixels, np.full(3, 2.0)).tolist() == expected
     for one, own in zip(flux, expected, strict=True):
         assert exact_strong(one, np.eye(4), pixels.balmer, 1.0).tolist() == own
