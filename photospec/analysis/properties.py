@@ -403,7 +403,9 @@ def measure_rows(rows, redshift, galactic_ebv, options):
     list of dict
         ``{column: (value, error)}`` and ``"flags"``, a list of str.
     """
-    measured = [_begin(arrays, float(ebv)) for arrays, ebv in zip(rows, galactic_ebv, strict=True)]
+    measured = [
+        _begin(arrays, float(ebv), options) for arrays, ebv in zip(rows, galactic_ebv, strict=True)
+    ]
     _redshifts(measured, redshift, options)
     at_redshift = [item for item in measured if np.isfinite(item.redshift)]
     _spectral_fits(at_redshift, options)
@@ -430,16 +432,19 @@ class _Measured:
     redshift : float
         To measure at; NaN if there is none.
     lines : LineFluxes or None
+    bulk : bool
+        Takes the bulk path.
     """
 
     row: dict
     arrays: object = None
     redshift: float = np.nan
     lines: object = None
+    bulk: bool = False
 
 
-def _begin(arrays, galactic_ebv):
-    """Refuse what cannot be used, and take extinction off."""
+def _begin(arrays, galactic_ebv, options):
+    """Refuse what cannot be used, choose the path, and take extinction off."""
     row = {"flags": []}
     why = arrays if isinstance(arrays, str) else reason_unusable(arrays)
     if why:
@@ -448,7 +453,7 @@ def _begin(arrays, galactic_ebv):
     row["flags"] += arrays.meta.get("notes", ())
     if galactic_ebv:
         arrays = _dereddened(arrays, galactic_ebv)
-    return _Measured(row, arrays)
+    return _Measured(row, arrays, bulk=options.bulk(arrays))
 
 
 def _dereddened(arrays, galactic_ebv):
@@ -467,7 +472,7 @@ def _redshifts(measured, given, options):
             item.redshift = _given_redshift(item.row, float(redshift))
         else:
             grid = np.asarray(item.arrays.wavelength, float).tobytes()
-            searched.setdefault(grid if options.bulk(item.arrays) else id(item), []).append(item)
+            searched.setdefault(grid if item.bulk else id(item), []).append(item)
     for alike in searched.values():
         _search(alike, options)
 
@@ -485,7 +490,7 @@ def _given_redshift(row, redshift):
 def _search(alike, options):
     """Search the redshifts of spectra on one grid, into their rows; alone if one of them fails."""
     search = measure_redshift
-    if options.bulk(alike[0].arrays):
+    if alike[0].bulk:
         from photospec.analysis.bulk import measure_redshift_bulk as search
     try:
         fit = search(_stacked(alike), redshift_range=options.redshift_range)
@@ -525,7 +530,7 @@ def _found_redshift(row, fit, i):
 
 def _spectral_fits(measured, options):
     """Fit populations and kinematics, then emission lines on what the stars leave."""
-    together = [item for item in measured if options.bulk(item.arrays)]
+    together = [item for item in measured if item.bulk]
     found = {}
     if together:
         from photospec.analysis.bulk import fit_populations_bulk, measure_lines_bulk

@@ -366,8 +366,10 @@ def _refine(coarse, fine, row, chi2, shift_low, found, out, bare):
     square = (fine.flux[row] - best_model) ** 2 / (variance + (LINE_SHAPE * lines) ** 2)
     found.goodness[out] = np.sum(square * (weight > 0)) / fine_free
     oii = line_parts(fine, int(np.rint(log1z[order[0]] / LOG_STEP)))[_OII].any(axis=0)
-    found.oii_signal[out] = np.sqrt(np.sum((weight * lines**2)[oii]))
-    found.oii_share[out] = np.sum((weight * lines**2)[oii]) / max(np.sum(weight * lines**2), 1e-30)
+    signal = weight * lines**2
+    of_oii = np.sum(signal[oii])
+    found.oii_signal[out] = np.sqrt(of_oii)
+    found.oii_share[out] = of_oii / max(np.sum(signal), 1e-30)
     found.negative[out] = np.mean(best_model) <= 0
     if bare:
         # The scale of the noise is a guess: only where there is a rival is a poor fit a warning.
